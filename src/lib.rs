@@ -1,0 +1,3 @@
+//! Signpost: an authoritative DNS server that points every client at the nearest healthy instance of a service.
+
+pub mod model;

@@ -1,0 +1,75 @@
+//! Outcome counters: one set per worker, added up when somebody looks.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! outcomes {
+    ($($(#[$doc:meta])* $name:ident => $text:literal,)*) => {
+        /// What is counted of queries: one outcome each, and a few marks beside it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[repr(usize)]
+        pub enum Counter { $($(#[$doc])* $name,)* }
+
+        impl Counter {
+            /// All of them, in the order of their numbers.
+            pub const ALL: &[Counter] = &[$(Counter::$name,)*];
+
+            /// The name in metrics and transcripts.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Counter::$name => $text,)* }
+            }
+        }
+    };
+}
+
+outcomes! {
+    /// A positive answer.
+    Answered => "answered",
+    /// The name exists, the type does not (RFC 2308 §2.2).
+    Nodata => "nodata",
+    /// The name does not exist.
+    Nxdomain => "nxdomain",
+    /// A referral to a delegated zone.
+    Referral => "referral",
+    /// Not a zone of ours, or not a class of ours.
+    Refused => "refused",
+    /// The query was malformed.
+    Formerr => "formerr",
+    /// An opcode or a type of query that is not offered.
+    Notimp => "notimp",
+    /// An EDNS version above 0 (RFC 6891 §6.1.3).
+    Badvers => "badvers",
+    /// An internal failure.
+    Servfail => "servfail",
+    /// No reply: a response, or fewer octets than a header.
+    Dropped => "dropped",
+    /// Cut to fit, TC set. Counted beside the outcome.
+    Truncated => "truncated",
+    /// The client's subnet was used (RFC 7871). Counted beside the outcome.
+    EcsUsed => "ecs_used",
+    /// Nothing was healthy and everything not drained was answered. Counted beside the outcome.
+    FailOpen => "fail_open",
+}
+
+/// How often each outcome came about. One worker writes, anyone reads.
+#[derive(Debug)]
+pub struct Counters([AtomicU64; Counter::ALL.len()]);
+
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
+
+impl Counters {
+    /// Counts one. Only the worker that owns the counters calls this: a plain load and store, no locked instruction.
+    #[inline]
+    pub fn count(&self, counter: Counter) {
+        let counter = &self.0[counter as usize];
+        counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// How often `counter` came about.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.0[counter as usize].load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,150 @@
+//! Settings: `signpost.toml` after parsing, defaults and environment.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use super::{Label, Locality};
+
+/// Everything the server is told at start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The file they were read from; `None` where defaults hold.
+    pub file: Option<PathBuf>,
+    /// Embedded store and last good state.
+    pub data_dir: PathBuf,
+    /// Listeners and answers.
+    pub dns: DnsSettings,
+    /// The HTTP API.
+    pub api: ApiSettings,
+    /// Where this server stands.
+    pub here: Option<Locality>,
+    /// The folder of zone files.
+    pub zones_dir: PathBuf,
+    /// The folder of geo files.
+    pub geo_dir: PathBuf,
+    /// Probing.
+    pub probe: ProbeSettings,
+    /// What is written about what happens.
+    pub log: LogSettings,
+}
+
+/// `[dns]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsSettings {
+    /// Addresses to answer on, UDP and TCP each.
+    pub listen: Vec<SocketAddr>,
+    /// UDP threads per address; default: one per core.
+    pub workers: usize,
+    /// Largest UDP reply in octets, 512–4096; default 1232 (DNS flag day 2020).
+    pub udp_payload: u16,
+    /// Most TCP connections at once; default 1024.
+    pub tcp_connections: usize,
+    /// Most TCP connections of one client, which is an IPv4 address or an IPv6 /64; default 64.
+    pub tcp_per_client: usize,
+    /// TCP idle time in milliseconds before a connection is closed (RFC 7766 §6.2.3); default 10,000.
+    pub tcp_idle_ms: u64,
+    /// What `version.bind` and `version.server` answer in class CH; `None`: refused.
+    pub version: Option<String>,
+    /// What `hostname.bind` and `id.server` answer (RFC 4892); `None`: refused.
+    pub identity: Option<String>,
+}
+
+/// `[api]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiSettings {
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// Listen beyond loopback without tokens: everyone who can reach it may change everything.
+    pub insecure: bool,
+    /// Who may do what. Empty: the API needs no token.
+    pub tokens: Vec<Token>,
+    /// The append-only audit log; default `<data_dir>/audit.jsonl`.
+    pub audit: PathBuf,
+}
+
+/// `[[api.token]]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Its name, shown in the audit log.
+    pub name: String,
+    /// SHA-256 of the secret.
+    pub hash: [u8; 32],
+    /// What it may do.
+    pub rights: Vec<Right>,
+    /// The services it is for, by prefix of their names; empty: all.
+    pub services: Vec<String>,
+}
+
+/// What a token may do. Each right stands alone; `admin` is all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Right {
+    /// Look at everything.
+    Read,
+    /// Register, deregister, beat and push status of instances.
+    Register,
+    /// Change services, drain and lift drains.
+    Operate,
+    /// Everything.
+    Admin,
+}
+
+/// `[probe]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeSettings {
+    /// Whether active checks run on this server; default yes.
+    pub enabled: bool,
+    /// Most probes under way at once; default 2,000.
+    pub concurrency: usize,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// What is worth a line: `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,signpost::probe=debug`; default `info`.
+    pub level: String,
+    /// How lines look; default [`LogFormat::Text`].
+    pub format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LogFormat {
+    /// For people, coloured on a terminal.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Default for Settings {
+    /// What `serve` without a config does: loopback only, folders in the working directory.
+    fn default() -> Settings {
+        let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        Settings {
+            file: None,
+            data_dir: "data".into(),
+            dns: DnsSettings {
+                listen: vec![loopback(5300)],
+                workers: 1,
+                udp_payload: 1232,
+                tcp_connections: 1024,
+                tcp_per_client: 64,
+                tcp_idle_ms: 10_000,
+                version: None,
+                identity: None,
+            },
+            api: ApiSettings { listen: loopback(8053), insecure: false, tokens: Vec::new(), audit: "data/audit.jsonl".into() },
+            here: None,
+            zones_dir: "zones".into(),
+            geo_dir: "geo".into(),
+            probe: ProbeSettings { enabled: true, concurrency: 2_000 },
+            log: LogSettings { level: "info".into(), format: LogFormat::Text },
+        }
+    }
+}
+
+impl Settings {
+    /// The region this server stands in.
+    pub fn region(&self) -> Option<&Label> {
+        self.here.as_ref().map(|l| &l.region)
+    }
+}
