@@ -1,3 +1,4 @@
 //! Signpost: an authoritative DNS server that points every client at the nearest healthy instance of a service.
 
+pub mod codec;
 pub mod model;

@@ -1,0 +1,113 @@
+//! Numbers of the protocol (IANA "Domain Name System Parameters"), as plain constants: they come from and go to the wire.
+
+/// Internet.
+pub const CLASS_IN: u16 = 1;
+/// Chaosnet, which carries what a server says of itself.
+pub const CLASS_CH: u16 = 3;
+
+/// RR types and QTYPEs.
+pub mod rtype {
+    /// IPv4 address (RFC 1035 §3.4.1).
+    pub const A: u16 = 1;
+    /// Name server (RFC 1035 §3.3.11).
+    pub const NS: u16 = 2;
+    /// Alias (RFC 1035 §3.3.1).
+    pub const CNAME: u16 = 5;
+    /// Start of authority (RFC 1035 §3.3.13).
+    pub const SOA: u16 = 6;
+    /// Pointer (RFC 1035 §3.3.12).
+    pub const PTR: u16 = 12;
+    /// Host information; what a minimal answer to ANY may hold (RFC 8482 §4.2).
+    pub const HINFO: u16 = 13;
+    /// Mail exchange (RFC 1035 §3.3.9).
+    pub const MX: u16 = 15;
+    /// Text (RFC 1035 §3.3.14).
+    pub const TXT: u16 = 16;
+    /// IPv6 address (RFC 3596).
+    pub const AAAA: u16 = 28;
+    /// Service location (RFC 2782).
+    pub const SRV: u16 = 33;
+    /// Redirection of a subtree (RFC 6672).
+    pub const DNAME: u16 = 39;
+    /// EDNS (RFC 6891); no data.
+    pub const OPT: u16 = 41;
+    /// Delegation signer (RFC 4034 §5), which lives above the cut.
+    pub const DS: u16 = 43;
+    /// HTTPS service binding (RFC 9460).
+    pub const HTTPS: u16 = 65;
+    /// "No such name" in NSEC bitmaps; never asked for (RFC 9824 §3.4).
+    pub const NXNAME: u16 = 128;
+    /// Key negotiation (RFC 2930).
+    pub const TKEY: u16 = 249;
+    /// Signature of a transaction (RFC 8945).
+    pub const TSIG: u16 = 250;
+    /// Incremental transfer (RFC 1995).
+    pub const IXFR: u16 = 251;
+    /// Transfer of a zone (RFC 5936).
+    pub const AXFR: u16 = 252;
+    /// Mailbox records, obsolete (RFC 1035 §3.2.3).
+    pub const MAILB: u16 = 253;
+    /// Mail agents, obsolete (RFC 1035 §3.2.3).
+    pub const MAILA: u16 = 254;
+    /// Any type (RFC 8482).
+    pub const ANY: u16 = 255;
+
+    /// Whether records of the type can stand in a zone: not a QTYPE, not a meta type (RFC 6895 §3.1).
+    pub fn is_data(rtype: u16) -> bool {
+        rtype != 0 && rtype != OPT && !(128..=255).contains(&rtype)
+    }
+}
+
+/// Response codes (RFC 6895 §2.3).
+pub mod rcode {
+    /// No error.
+    pub const NOERROR: u16 = 0;
+    /// The query cannot be read.
+    pub const FORMERR: u16 = 1;
+    /// The server failed.
+    pub const SERVFAIL: u16 = 2;
+    /// The name does not exist.
+    pub const NXDOMAIN: u16 = 3;
+    /// Not offered.
+    pub const NOTIMP: u16 = 4;
+    /// Not for this client, or not this server's.
+    pub const REFUSED: u16 = 5;
+    /// The EDNS version is not known (RFC 6891 §9).
+    pub const BADVERS: u16 = 16;
+
+    /// The mnemonic.
+    pub fn name(rcode: u16) -> &'static str {
+        match rcode {
+            NOERROR => "NOERROR",
+            FORMERR => "FORMERR",
+            SERVFAIL => "SERVFAIL",
+            NXDOMAIN => "NXDOMAIN",
+            NOTIMP => "NOTIMP",
+            REFUSED => "REFUSED",
+            BADVERS => "BADVERS",
+            _ => "RESERVED",
+        }
+    }
+}
+
+/// EDNS options.
+pub mod option {
+    /// Name server identifier (RFC 5001).
+    pub const NSID: u16 = 3;
+    /// Client subnet (RFC 7871).
+    pub const SUBNET: u16 = 8;
+    /// Extended DNS error (RFC 8914).
+    pub const EXTENDED_ERROR: u16 = 15;
+}
+
+/// INFO-CODEs of extended DNS errors (RFC 8914 §4).
+pub mod extended {
+    /// None of the others; the text says it.
+    pub const OTHER: u16 = 0;
+    /// The server is not authoritative for the name.
+    pub const NOT_AUTHORITATIVE: u16 = 20;
+    /// The operation or query is not supported.
+    pub const NOT_SUPPORTED: u16 = 21;
+    /// The type cannot be asked for (RFC 9824 §10).
+    pub const INVALID_TYPE: u16 = 30;
+}

@@ -1,0 +1,282 @@
+//! A query as bytes, read as far as it makes sense.
+
+use super::{Edns, NameBuf, SubnetFault, code};
+
+/// Octets of a header (RFC 1035 §4.1.1).
+pub const HEADER: usize = 12;
+
+/// The header: id, flags and the four counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// The message's id.
+    pub id: u16,
+    /// QR, opcode, AA, TC, RD, RA, Z, AD, CD and RCODE, from the highest bit to the lowest.
+    pub flags: u16,
+    /// QDCOUNT, ANCOUNT, NSCOUNT and ARCOUNT.
+    pub counts: [u16; 4],
+}
+
+impl Header {
+    /// Query or response.
+    pub const QR: u16 = 0x8000;
+    /// The four bits of the opcode.
+    pub const OPCODE: u16 = 0x7800;
+    /// Authoritative answer.
+    pub const AA: u16 = 0x0400;
+    /// Truncated.
+    pub const TC: u16 = 0x0200;
+    /// Recursion desired.
+    pub const RD: u16 = 0x0100;
+
+    /// Reads a header; `None` where there are fewer octets than one.
+    pub fn parse(message: &[u8]) -> Option<Header> {
+        let octets: &[u8; HEADER] = message.first_chunk()?;
+        let word = |n: usize| u16::from_be_bytes([octets[2 * n], octets[2 * n + 1]]);
+        Some(Header { id: word(0), flags: word(1), counts: [word(2), word(3), word(4), word(5)] })
+    }
+
+    /// Whether it is a response.
+    pub fn is_response(&self) -> bool {
+        self.flags & Header::QR != 0
+    }
+
+    /// Whether the opcode is QUERY.
+    pub fn is_query(&self) -> bool {
+        self.flags & Header::OPCODE == 0
+    }
+}
+
+/// The question.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The name, lower case.
+    pub name: NameBuf,
+    /// QTYPE.
+    pub qtype: u16,
+    /// QCLASS.
+    pub qclass: u16,
+}
+
+/// Why a message is malformed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.reason())]
+pub enum Fault {
+    /// It ends within a name or a record.
+    Short,
+    /// A label type other than 00 (RFC 6891 §5: extended label types are historic).
+    LabelType,
+    /// The question's name holds a compression pointer.
+    CompressedQuestion,
+    /// A name of more than 255 octets.
+    LongName,
+    /// Not exactly one question (RFC 9619).
+    QuestionCount,
+    /// Octets behind the last record.
+    Trailing,
+    /// More than one OPT (RFC 6891 §6.1.1).
+    TwoOpts,
+    /// An OPT whose owner is not the root (RFC 6891 §6.1.2).
+    OptOwner,
+    /// An OPT outside the additional section (RFC 6891 §6.1.1).
+    OptSection,
+    /// An option that is longer than the OPT's data.
+    OptionLength,
+    /// A client subnet that breaks RFC 7871.
+    Subnet(#[from] SubnetFault),
+}
+
+impl Fault {
+    /// The fault in a few words, as extended errors carry it.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Fault::Short => "the message ends too early",
+            Fault::LabelType => "unknown label type",
+            Fault::CompressedQuestion => "compression in the question",
+            Fault::LongName => "name longer than 255 octets",
+            Fault::QuestionCount => "QDCOUNT is not 1",
+            Fault::Trailing => "octets behind the last record",
+            Fault::TwoOpts => "more than one OPT",
+            Fault::OptOwner => "OPT owner is not the root",
+            Fault::OptSection => "OPT outside the additional section",
+            Fault::OptionLength => "EDNS option longer than OPT",
+            Fault::Subnet(fault) => fault.reason(),
+        }
+    }
+}
+
+/// A message, read as far as it makes sense.
+#[derive(Debug)]
+pub struct Request<'m> {
+    /// The header.
+    pub header: Header,
+    /// The question, if there is exactly one and it could be read.
+    pub question: Option<Question>,
+    /// The question as it came, case and all; empty where there is none.
+    pub question_octets: &'m [u8],
+    /// EDNS, if there is an OPT that could be read: also where something else is wrong.
+    pub edns: Option<Edns<'m>>,
+    /// What is wrong.
+    pub fault: Option<Fault>,
+}
+
+impl<'m> Request<'m> {
+    /// Reads a message; `None` where there are fewer octets than a header.
+    pub fn parse(message: &'m [u8]) -> Option<Request<'m>> {
+        let header = Header::parse(message)?;
+        let mut request = Request { header, question: None, question_octets: &[], edns: None, fault: None };
+        request.fault = request.read(message).err();
+        Some(request)
+    }
+
+    fn read(&mut self, message: &'m [u8]) -> Result<(), Fault> {
+        let mut at = HEADER;
+        let [questions, answers, authority, additional] = self.header.counts;
+        if questions == 1 {
+            let (name, end) = NameBuf::parse(message, at)?;
+            let fixed = message.get(end..end + 4).ok_or(Fault::Short)?;
+            let word = |n: usize| u16::from_be_bytes([fixed[n], fixed[n + 1]]);
+            self.question = Some(Question { name, qtype: word(0), qclass: word(2) });
+            self.question_octets = &message[at..end + 4];
+            at = end + 4;
+        } else {
+            for _ in 0..questions {
+                at = skip_name(message, at)? + 4;
+            }
+        }
+        // The sections behind the question mean nothing in a query but for OPT, yet must be walked to find it. Each record takes at
+        // least eleven octets, so the message's length bounds the loops whatever the counts say.
+        for _ in 0..u32::from(answers) + u32::from(authority) {
+            let record = Raw::parse(message, at)?;
+            if record.rtype == code::rtype::OPT {
+                return Err(Fault::OptSection);
+            }
+            at = record.end;
+        }
+        for _ in 0..additional {
+            let start = at;
+            let record = Raw::parse(message, at)?;
+            at = record.end;
+            if record.rtype != code::rtype::OPT {
+                continue;
+            }
+            if self.edns.is_some() {
+                return Err(Fault::TwoOpts);
+            }
+            if message[start] != 0 {
+                return Err(Fault::OptOwner);
+            }
+            let edns = self.edns.insert(Edns::new(record.class, record.ttl, record.data));
+            // Another version may give the options another shape; BADVERS comes first (RFC 6891 §6.1.3).
+            if edns.version == 0 {
+                edns.read_options()?;
+            }
+        }
+        if at != message.len() {
+            return Err(Fault::Trailing);
+        }
+        match questions {
+            1 => Ok(()),
+            _ => Err(Fault::QuestionCount),
+        }
+    }
+}
+
+/// A record's fixed fields and data.
+struct Raw<'m> {
+    rtype: u16,
+    class: u16,
+    ttl: u32,
+    data: &'m [u8],
+    end: usize,
+}
+
+impl<'m> Raw<'m> {
+    fn parse(message: &'m [u8], at: usize) -> Result<Raw<'m>, Fault> {
+        let fixed = skip_name(message, at)?;
+        let octets: &[u8; 10] = message.get(fixed..).and_then(|rest| rest.first_chunk()).ok_or(Fault::Short)?;
+        let end = fixed + 10 + usize::from(u16::from_be_bytes([octets[8], octets[9]]));
+        let data = message.get(fixed + 10..end).ok_or(Fault::Short)?;
+        Ok(Raw {
+            rtype: u16::from_be_bytes([octets[0], octets[1]]),
+            class: u16::from_be_bytes([octets[2], octets[3]]),
+            ttl: u32::from_be_bytes([octets[4], octets[5], octets[6], octets[7]]),
+            data,
+            end,
+        })
+    }
+}
+
+/// The offset behind a name that may end in a compression pointer. The pointer is not followed: nobody asks what the name is.
+fn skip_name(message: &[u8], mut at: usize) -> Result<usize, Fault> {
+    let start = at;
+    loop {
+        match usize::from(*message.get(at).ok_or(Fault::Short)?) {
+            0 => return Ok(at + 1),
+            length @ 1..=63 => at += 1 + length,
+            192.. => return if at + 2 <= message.len() { Ok(at + 2) } else { Err(Fault::Short) },
+            _ => return Err(Fault::LabelType),
+        }
+        if at - start >= super::MAX_NAME {
+            return Err(Fault::LongName);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A query for `wWw.x A IN` with the given counts and what follows the question.
+    fn query(counts: [u8; 4], rest: &[u8]) -> Vec<u8> {
+        let mut message = vec![0xab, 0xcd, 0x01, 0x00];
+        counts.iter().for_each(|c| message.extend([0, *c]));
+        message.extend(b"\x03wWw\x01x\x00\x00\x01\x00\x01");
+        message.extend(rest);
+        message
+    }
+
+    const OPT: &[u8] = b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00";
+    const RECORD: &[u8] = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x00\x00\x04\x7f\x00\x00\x01";
+
+    #[test]
+    fn a_query_is_read() {
+        let message = query([1, 0, 0, 1], OPT);
+        let request = Request::parse(&message).unwrap();
+        assert_eq!(request.fault, None);
+        assert!(request.header.is_query() && !request.header.is_response());
+        let question = request.question.unwrap();
+        assert_eq!((question.name.to_string().as_str(), question.qtype, question.qclass), ("www.x.", 1, 1));
+        assert_eq!(request.question_octets, b"\x03wWw\x01x\x00\x00\x01\x00\x01");
+        let edns = request.edns.unwrap();
+        assert_eq!((edns.payload, edns.version, edns.dnssec_ok), (1232, 0, true));
+        assert!(Request::parse(&message[..11]).is_none());
+    }
+
+    #[test]
+    fn faults_are_told_apart() {
+        let check = |counts: [u8; 4], rest: &[u8], fault: Option<Fault>| {
+            assert_eq!(Request::parse(&query(counts, rest)).unwrap().fault, fault, "{counts:?} {rest:?}")
+        };
+        let opt = |owner: &[u8], version: u8, options: &[u8]| {
+            [owner, b"\x00\x29\x04\xd0\x00", &[version], b"\x00\x00\x00", &[options.len() as u8], options].concat()
+        };
+        check([1, 0, 0, 0], b"", None);
+        check([1, 1, 1, 1], &[RECORD, RECORD, RECORD].concat(), None);
+        check([0, 0, 0, 0], b"", Some(Fault::Trailing));
+        check([2, 0, 0, 0], b"\x00\x00\x01\x00\x01", Some(Fault::QuestionCount));
+        check([1, 0, 0, 0], b"x", Some(Fault::Trailing));
+        check([1, 0, 0, 1], b"", Some(Fault::Short));
+        check([1, 0, 0, 1], &RECORD[..15], Some(Fault::Short));
+        check([1, 0, 0, 1], &opt(b"\x01a\x00", 0, b""), Some(Fault::OptOwner));
+        check([1, 0, 0, 1], &opt(b"\xc0\x0c", 0, b""), Some(Fault::OptOwner));
+        check([1, 0, 0, 2], &[OPT, OPT].concat(), Some(Fault::TwoOpts));
+        check([1, 1, 0, 0], OPT, Some(Fault::OptSection));
+        check([1, 0, 0, 1], &opt(b"\x00", 0, b"\x00\x63\x00\x01"), Some(Fault::OptionLength));
+        check([1, 0, 0, 1], &opt(b"\x00", 0, b"\x00\x63\x00"), Some(Fault::OptionLength));
+        check([1, 0, 0, 1], &opt(b"\x00", 1, b"\x00\x63\x00"), None);
+        check([1, 0, 0, 1], &opt(b"\x00", 0, b"\x00\x63\x00\x01z\x00\x64\x00\x00"), None);
+        let mut compressed = query([1, 0, 0, 0], b"");
+        compressed[12] = 0xc0;
+        assert_eq!(Request::parse(&compressed).unwrap().fault, Some(Fault::CompressedQuestion));
+    }
+}
