@@ -1,0 +1,382 @@
+//! The decision: from a name's policy and a client to the instances or records that answer.
+
+use super::walk::{Ground, Walk};
+use super::{Filter, LocalityId, Origin, Places, Pool, Selection, ServiceId, Standing, Step, Trace, Tree};
+use crate::model::AllDown;
+
+/// The world that a decision sees.
+pub trait World {
+    /// A service's instances; `None` where the slot is empty (the service is not registered yet).
+    fn pool(&self, service: ServiceId) -> Option<&Pool>;
+    /// Whether the locality, or its region, is drained.
+    fn is_drained(&self, locality: LocalityId) -> bool;
+    /// Regions and azs.
+    fn places(&self) -> &Places;
+}
+
+/// Where a decision starts.
+#[derive(Debug, Clone, Copy)]
+pub enum Start<'w> {
+    /// A service's own policy, over the instances that match.
+    Service(ServiceId, Filter<'w>),
+    /// A name's policy.
+    Tree(&'w Tree),
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Client<'w> {
+    /// What is known of its place.
+    pub origin: &'w Origin,
+    /// The prefix length for which that holds.
+    pub scope: u8,
+}
+
+/// Most levels of one decision: the chosen one and `tiers` more.
+pub const MAX_TIERS: usize = 4;
+
+/// What answers.
+#[derive(Debug, Clone, Copy)]
+pub enum Choice<'w> {
+    /// Instances of a service.
+    Instances(Selection<'w>),
+    /// The tree's record sets of that branch: a range of their numbers.
+    Records {
+        /// The service whose policy holds them; `None`: the name's own.
+        service: Option<ServiceId>,
+        /// First record set.
+        first: u16,
+        /// How many.
+        count: u16,
+    },
+}
+
+/// The decision for one name and one client: the same for every type asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Decision<'w> {
+    /// The chosen level, and further ones where asked for; `None` first: nothing to answer. The levels of one service's rule are
+    /// disjoint; those of different branches may share instances where the branches do.
+    pub tiers: [Option<Choice<'w>>; MAX_TIERS],
+    /// The prefix length for which it holds; 0 when it does not depend on the client.
+    pub scope: u8,
+    /// Nothing was healthy; the answer is what `all_down` says.
+    pub fail_open: bool,
+    /// Milliseconds in which the standing of what was looked at cannot change.
+    pub steady_ms: u32,
+}
+
+/// One attempt: what counts as healthy in it.
+struct Round {
+    standing: Standing,
+    /// Whether `min_healthy` holds.
+    strict: bool,
+    /// What the trace says of it.
+    why: &'static str,
+}
+
+/// Healthy instances; where nothing can be answered with them, also those that wait for their first result.
+const ROUNDS: [Round; 2] = [
+    Round { standing: Standing::Healthy, strict: true, why: "healthy instances" },
+    Round { standing: Standing::Pending, strict: true, why: "nothing healthy: also instances without a result yet" },
+];
+
+/// Where something was healthy, but less of it than `min_healthy` asks: better that than what is unhealthy (DESIGN §9, invariant 1).
+const TOO_FEW: [Round; 2] = [
+    Round { standing: Standing::Healthy, strict: false, why: "all down: the healthy ones, although fewer than min_healthy" },
+    Round { standing: Standing::Pending, strict: false, why: "all down: also those without a result, although fewer than min_healthy" },
+];
+
+const LAST_GOOD: Round = Round { standing: Standing::LastGood, strict: false, why: "all down: what was healthy last counts as healthy" };
+const ALL: Round = Round { standing: Standing::Unhealthy, strict: false, why: "all down: what is not drained counts as healthy" };
+
+/// Decides. `draw` is the query's random number; `tiers` how many further levels are wanted (at most [`MAX_TIERS`] − 1).
+///
+/// The tree is run with healthy instances; where nothing can be answered, with pending ones too, and then as the root's `all_down`
+/// says. Inner policies signal failure up: their own `all_down`, and that of services below a name's policy, play no part. What is
+/// drained is never answered.
+pub fn decide<'w, W: World, T: Trace>(
+    world: &'w W,
+    start: Start<'w>,
+    client: Client<'w>,
+    draw: u64,
+    tiers: usize,
+    trace: &mut T,
+) -> Decision<'w> {
+    let mut walk = Walk {
+        world,
+        client,
+        draw,
+        trace,
+        tiers: [None; MAX_TIERS],
+        found: 0,
+        wanted: (tiers + 1).min(MAX_TIERS),
+        standing: Standing::Healthy,
+        strict: true,
+        short: false,
+        depends: false,
+        steady_ms: u32::MAX,
+    };
+    let ground = match start {
+        Start::Tree(tree) => Some(Ground { tree, service: None, filter: Filter::default(), depth: 0 }),
+        Start::Service(service, filter) => {
+            world.pool(service).map(|pool| Ground { tree: pool.tree(), service: Some((service, pool)), filter, depth: 0 })
+        }
+    };
+    let fail_open = ground.is_some_and(|ground| run(&mut walk, ground));
+    let scope = if walk.depends { client.scope } else { 0 };
+    Decision { tiers: walk.tiers, scope, fail_open, steady_ms: walk.steady_ms }
+}
+
+/// Goes through the rounds until something answers; whether that was after all was down.
+fn run<'w, W: World, T: Trace>(walk: &mut Walk<'w, '_, W, T>, ground: Ground<'w>) -> bool {
+    if ROUNDS.iter().any(|round| attempt(walk, ground, round)) {
+        return false;
+    }
+    let last: &[Round] = match ground.tree.all_down() {
+        AllDown::Nodata => {
+            walk.trace.step(|| Step::new(0, "round".into(), "nothing", "all down, and all_down = \"nodata\"".into()));
+            return false;
+        }
+        AllDown::LastGood => &[LAST_GOOD, ALL],
+        AllDown::All => &[ALL],
+    };
+    let few: &[Round] = if walk.short { &TOO_FEW } else { &[] };
+    few.iter().chain(last).any(|round| attempt(walk, ground, round))
+}
+
+fn attempt<'w, W: World, T: Trace>(walk: &mut Walk<'w, '_, W, T>, ground: Ground<'w>, round: &Round) -> bool {
+    walk.standing = round.standing;
+    walk.strict = round.strict;
+    walk.trace.step(|| Step::new(0, "round".into(), "runs", round.why.into()));
+    walk.take(ground, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Fixture, locality};
+    use super::*;
+
+    /// Draws that walk through all outcomes of small choices, with their seeds scattered by an odd factor.
+    fn draws(count: u64) -> impl Iterator<Item = u64> {
+        (0..count).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// A service's own policy: instances, drained azs, client → answer.
+    fn service(policy: &str, instances: &str, drained: &str, client: &str, expected: &str) {
+        let mut world = Fixture::new(&[("web", policy, instances)]);
+        world.drained = drained.split_whitespace().map(|az| world.places.locality(&locality(az)).unwrap()).collect();
+        let answer = world.answer(Start::Service(ServiceId(0), Filter::default()), client, 7, 0);
+        assert_eq!(answer, expected, "{policy} over {instances} without {drained} for {client}");
+    }
+
+    /// A name's policy over services, with further tiers.
+    fn name(services: &[(&str, &str, &str)], policy: &str, tiers: usize, cases: &[(&str, &str)]) {
+        let world = Fixture::new(services);
+        let tree = world.tree(policy);
+        for (client, expected) in cases {
+            assert_eq!(world.answer(Start::Tree(&tree), client, 7, tiers), *expected, "{policy} for {client} over {services:?}");
+        }
+    }
+
+    const NEAREST: &str = r#"{"policy":"nearest"}"#;
+
+    #[test]
+    fn nearest_goes_outward_to_the_first_level_with_a_healthy_instance() {
+        service(NEAREST, "eu/1:h eu/2:h us/1:h", "", "eu/2", "web[1]@24");
+        service(NEAREST, "eu/1:h eu/2:u us/1:h", "", "eu/2", "web[0]@24");
+        service(NEAREST, "eu/1:u eu/2:u us/1:h ap/1:h", "", "eu/2", "web[2]@24");
+        service(NEAREST, "eu/1:h eu/2:h us/1:h", "", "eu", "web[0,1]@24");
+        service(NEAREST, "eu/1:h us/1:h ap/1:h", "", "~us", "web[1]@24");
+        service(NEAREST, "eu/1:h eu/2:h us/1:h", "eu/1 eu/2", "eu", "web[2]");
+        service(NEAREST, "eu/1:h eu/2:h us/1:h us/2:h", "eu/1 eu/2", "eu/1", "web[2,3]@24");
+        service(NEAREST, "eu/1:h eu/2:h us/1:h", "", "?", "web[0,1,2]@24");
+        service(NEAREST, "eu/1:h eu/1:h", "", "us", "web[0,1]");
+        service(NEAREST, "eu/1:h eu/1:u eu/2:u", "", "us", "web[0]");
+        service(NEAREST, "", "", "eu", "-");
+    }
+
+    #[test]
+    fn all_down_is_the_last_round_and_never_answers_what_is_drained() {
+        service(NEAREST, "eu/1:u us/1:u", "", "us", "!web[1]@24");
+        service(NEAREST, "eu/1:u us/1:p", "", "eu", "web[1]");
+        service(NEAREST, "eu/1:d us/1:u", "", "eu", "!web[1]");
+        service(NEAREST, "eu/1:h us/1:u", "eu/1", "eu", "!web[1]");
+        service(NEAREST, "eu/1:h us/1:u", "eu/1 us/1", "eu", "-");
+        let last_good = r#"{"policy":"nearest","all_down":"last_good"}"#;
+        service(last_good, "eu/1:u us/1:l", "", "eu", "!web[1]");
+        service(last_good, "eu/1:u us/1:u", "", "eu", "!web[0]@24");
+        let nodata = r#"{"policy":"nearest","all_down":"nodata"}"#;
+        service(nodata, "eu/1:u us/1:l", "", "eu", "-");
+        service(nodata, "eu/1:u us/1:p", "", "eu", "web[1]");
+    }
+
+    #[test]
+    fn min_healthy_is_counted_and_what_is_healthy_goes_before_what_is_not() {
+        let two = r#"{"policy":"nearest","min_healthy":2}"#;
+        service(two, "eu/1:h us/1:h us/1:u", "", "eu", "web[0]@24");
+        service(two, "eu/1:h us/1:u us/1:u", "", "us", "!web[0]");
+        service(two, "eu/1:h us/1:p us/1:u", "", "us", "web[1]@24");
+        service(two, "us/1:p us/1:u", "", "us", "!web[0]");
+        let web = |state: &'static str| [("web", NEAREST, state), ("far", NEAREST, "ap/1:h")];
+        let policy = r#"{"policy":"failover","branches":[{"service":"web","min_healthy":2},{"service":"far"}]}"#;
+        name(&web("eu/1:h us/1:h"), policy, 0, &[("eu", "web[0]@24")]);
+        name(&web("eu/1:h us/1:u"), policy, 0, &[("eu", "far[0]")]);
+        let policy = r#"{"policy":"failover","branches":[
+            {"policy":"latency","min_healthy":2,"branches":[{"service":"web","region":"eu"},{"service":"web","region":"us"}]},
+            {"service":"far"}]}"#;
+        name(&web("eu/1:h us/1:h"), policy, 0, &[("us", "web[1]@24")]);
+        name(&web("eu/1:h us/1:u"), policy, 0, &[("us", "far[0]")]);
+    }
+
+    #[test]
+    fn simple_multivalue_failover_and_latency_over_a_service() {
+        service(r#"{"policy":"simple"}"#, "us/1:h eu/1:u eu/1:h eu/2:h", "", "eu", "web[0,2,3]");
+        // By the names of regions: their numbers depend on who came first (here eu, us, ap), and may differ after a restart.
+        service(r#"{"policy":"failover"}"#, "us/1:h eu/1:u ap/1:h", "", "eu", "web[2]");
+        service(r#"{"policy":"failover"}"#, "us/1:h eu/1:h ap/1:u", "", "eu", "web[1]");
+        service(r#"{"policy":"latency"}"#, "ap/1:h us/1:h eu/1:u", "", "ap", "web[0]@24");
+        service(r#"{"policy":"latency"}"#, "ap/1:h us/1:h eu/1:h", "", "?", "web[0]@24");
+        service(r#"{"policy":"latency"}"#, "us/1:h us/2:h", "", "ap", "web[0,1]");
+        let ten = "eu/1:h ".repeat(10);
+        let world = Fixture::new(&[("web", r#"{"policy":"multivalue"}"#, &ten), ("one", r#"{"policy":"weighted"}"#, &ten)]);
+        for draw in draws(100) {
+            let most = |service| world.answer(Start::Service(ServiceId(service), Filter::default()), "?", draw, 0).split(',').count();
+            assert_eq!((most(0), most(1)), (8, 1));
+        }
+    }
+
+    #[test]
+    fn filters_combine_and_contradictions_match_nothing() {
+        let world = Fixture::new(&[("web", NEAREST, "eu/1:h#blue eu/2:h us/1:h#blue us/2:h")]);
+        let eu = Filter::default().in_region(world.region("eu"));
+        let check = |filter: Filter<'static>, client: &str, expected: &str| {
+            assert_eq!(world.answer(Start::Service(ServiceId(0), filter), client, 0, 0), expected);
+        };
+        check(eu, "us", "web[0,1]@24");
+        check(eu.with_tag(b"blue"), "us", "web[0]");
+        check(Filter::default().with_tag(b"blue"), "us", "web[2]@24");
+        check(Filter::default().with_tag(b"red"), "us", "-");
+        check(eu.in_region(world.region("us")), "us", "-");
+        check(Filter::default().in_az(world.places.az_name(b"2").unwrap()), "us/1", "web[3]@24");
+        let tree = world.tree(r#"{"policy":"failover","branches":[{"service":"web","region":"us","tag":"blue"},{"service":"web"}]}"#);
+        assert_eq!(world.answer(Start::Tree(&tree), "eu", 0, 1), "web[2] > web[0,1]@24");
+    }
+
+    #[test]
+    fn failover_takes_the_first_healthy_branch_and_the_root_fails_open() {
+        let policy = r#"{"policy":"failover","branches":[{"service":"a"},{"service":"b"},{"service":"gone"}]}"#;
+        let world = |a, b| [("a", NEAREST, a), ("b", NEAREST, b), ("gone", NEAREST, "-")];
+        name(&world("eu/1:h", "us/1:h"), policy, 0, &[("eu", "a[0]")]);
+        name(&world("eu/1:u", "us/1:h"), policy, 0, &[("eu", "b[0]")]);
+        name(&world("eu/1:u", "us/1:p"), policy, 0, &[("eu", "b[0]")]);
+        name(&world("eu/1:u", "us/1:u"), policy, 0, &[("eu", "!a[0]")]);
+        name(&world("eu/1:d", "us/1:u"), policy, 0, &[("eu", "!b[0]")]);
+        name(&world("eu/1:h", "us/1:h"), policy, 3, &[("eu", "a[0] > b[0]")]);
+        let records = r#"{"policy":"failover","branches":[{"service":"a"},{"records":{"A":["x"]}}]}"#;
+        name(&world("eu/1:u", "us/1:h"), records, 0, &[("eu", "r0")]);
+        name(&world("-", "us/1:h"), records, 0, &[("eu", "r0")]);
+        // A branch's own all_down plays no part: only the root fails open.
+        let inner =
+            r#"{"policy":"failover","branches":[{"policy":"failover","all_down":"all","branches":[{"service":"a"}]},{"service":"b"}]}"#;
+        name(&world("eu/1:u", "us/1:h"), inner, 0, &[("eu", "b[0]")]);
+    }
+
+    #[test]
+    fn latency_takes_the_nearest_healthy_branch() {
+        let policy = r#"{"policy":"latency","branches":[{"service":"a","region":"eu"},{"service":"b","region":"us"},{"service":"c","region":"ap"}]}"#;
+        let world = |a, b| [("a", NEAREST, a), ("b", NEAREST, b), ("c", NEAREST, "ap/1:h")];
+        name(&world("eu/1:h", "us/1:h"), policy, 0, &[("eu", "a[0]@24"), ("~us", "b[0]@24"), ("ap/1", "c[0]@24"), ("?", "a[0]@24")]);
+        name(&world("eu/1:u", "us/1:h"), policy, 0, &[("eu", "b[0]@24")]);
+        name(&world("eu/1:u", "us/1:u"), policy, 0, &[("eu", "c[0]")]);
+        name(&world("eu/1:h", "us/1:h"), policy, 2, &[("us", "b[0] > a[0] > c[0]@24")]);
+        // The goal of instances is limited to the region: b has none in ap.
+        let narrowed = r#"{"policy":"latency","branches":[{"service":"b","region":"ap"},{"service":"c","region":"ap"}]}"#;
+        name(&world("eu/1:h", "us/1:h"), narrowed, 0, &[("us", "c[0]")]);
+    }
+
+    #[test]
+    fn geolocation_widens_from_subdivision_to_default() {
+        let policy = r#"{"policy":"geolocation","branches":[
+            {"service":"ma","subdivisions":["US-MA"]},{"service":"us","countries":["US"]},{"service":"eu","continents":["EU"]},
+            {"service":"all","default":true}]}"#;
+        let world = |ma, us, eu, all| [("ma", NEAREST, ma), ("us", NEAREST, us), ("eu", NEAREST, eu), ("all", NEAREST, all)];
+        let (up, down) = ("us/1:h", "us/1:u");
+        let cases = &[("US-MA", "ma[0]@24"), ("US-NY", "us[0]@24"), ("FR", "eu[0]@24"), ("CA", "all[0]@24"), ("?", "all[0]@24")];
+        name(&world(up, up, up, up), policy, 0, cases);
+        name(&world(down, up, down, up), policy, 0, &[("US-MA", "us[0]@24"), ("FR", "all[0]@24")]);
+        name(&world(up, up, up, up), policy, 3, &[("US-MA", "ma[0] > us[0] > all[0]@24")]);
+        name(&world(down, down, up, down), policy, 0, &[("US-MA", "!ma[0]@24")]);
+        let strict = r#"{"policy":"geolocation","branches":[{"service":"eu","continents":["EU"]},{"service":"us","countries":["US"]}]}"#;
+        name(&world(up, up, up, up), strict, 0, &[("FR", "eu[0]@24"), ("CA", "-@24"), ("?", "-@24")]);
+        name(&world(up, up, down, up), strict, 0, &[("FR", "!eu[0]@24")]);
+        name(&world(up, up, up, up), r#"{"policy":"geolocation","branches":[{"service":"all","default":true}]}"#, 0, &[("FR", "all[0]")]);
+        // No match below is no answer below: the policy above goes on.
+        let nested = r#"{"policy":"failover","branches":[{"policy":"geolocation","branches":[{"service":"eu","continents":["EU"]}]},{"service":"all"}]}"#;
+        name(&world(up, up, up, up), nested, 0, &[("FR", "eu[0]@24"), ("US", "all[0]@24")]);
+    }
+
+    #[test]
+    fn nearest_over_branches_prefers_the_own_region() {
+        let policy = r#"{"policy":"nearest","branches":[{"service":"a","region":"eu"},{"service":"b","region":"us"},{"service":"c"}]}"#;
+        let world = [("a", NEAREST, "eu/1:h"), ("b", NEAREST, "us/1:h"), ("c", NEAREST, "ap/1:h")];
+        name(&world, policy, 2, &[("us", "b[0] > a[0] > c[0]@24"), ("~eu", "a[0] > b[0] > c[0]@24")]);
+    }
+
+    #[test]
+    fn tiers_of_nearest_are_disjoint_levels() {
+        let instances = "eu/1:h eu/2:h us/1:h ap/1:u ap/2:h";
+        let world = Fixture::new(&[("web", NEAREST, instances)]);
+        let start = Start::Service(ServiceId(0), Filter::default());
+        assert_eq!(world.answer(start, "eu/1", 0, 3), "web[0] > web[1] > web[2] > web[4]@24");
+        assert_eq!(world.answer(start, "eu", 0, 9), "web[0,1] > web[2] > web[4]@24");
+        // A client whose region is known, but no way from there.
+        let origin = Origin { region: Some(world.region("us")), ..Origin::default() };
+        let decision = decide(&world, start, Client { origin: &origin, scope: 24 }, 0, 3, &mut crate::routing::Silent);
+        assert_eq!(world.text(&decision, 0), "web[2] > web[4] > web[0,1]@24");
+    }
+
+    #[test]
+    fn weighted_draws_in_proportion_and_each_depth_by_itself() {
+        let services = [("a", NEAREST, "eu/1:h"), ("b", NEAREST, "eu/1:h"), ("c", NEAREST, "eu/1:h"), ("d", NEAREST, "eu/1:u")];
+        let world = Fixture::new(&services);
+        let count = 20_000;
+        let check = |policy: &str, expected: &[(&str, f64)]| {
+            let tree = world.tree(policy);
+            let mut found = std::collections::BTreeMap::new();
+            for draw in draws(count) {
+                *found.entry(world.answer(Start::Tree(&tree), "?", draw, 0)).or_insert(0) += 1;
+            }
+            assert_eq!(found.len(), expected.len(), "{policy}: {found:?}");
+            for (answer, share) in expected {
+                // Five standard deviations of a binomial count.
+                let slack = 5.0 * (share * (1.0 - share) * count as f64).sqrt() + 1.0;
+                assert!((f64::from(found[*answer]) - share * count as f64).abs() < slack, "{policy}: {found:?}");
+            }
+        };
+        let weighted = |weights: [u32; 3], last: &str| {
+            let branch = |(n, w): (usize, u32)| format!(r#"{{"service":"{}","weight":{w}}}"#, ["a", "b", last][n]);
+            format!(r#"{{"policy":"weighted","branches":[{}]}}"#, weights.into_iter().enumerate().map(branch).collect::<Vec<_>>().join(","))
+        };
+        check(&weighted([70, 20, 10], "c"), &[("a[0]", 0.7), ("b[0]", 0.2), ("c[0]", 0.1)]);
+        check(&weighted([0, 20, 60], "c"), &[("b[0]", 0.25), ("c[0]", 0.75)]);
+        check(&weighted([0, 0, 0], "c"), &[("a[0]", 1.0 / 3.0), ("b[0]", 1.0 / 3.0), ("c[0]", 1.0 / 3.0)]);
+        check(&weighted([0, 0, 90], "d"), &[("a[0]", 0.5), ("b[0]", 0.5)]);
+        // Half of a half: were both drawn by the same number, b would never come or always.
+        let half =
+            r#"{"policy":"weighted","branches":[{"policy":"weighted","branches":[{"service":"a"},{"service":"b"}]},{"service":"c"}]}"#;
+        check(half, &[("a[0]", 0.25), ("b[0]", 0.25), ("c[0]", 0.5)]);
+        let multivalue = r#"{"policy":"multivalue","branches":[{"service":"a"},{"service":"b"},{"service":"d"}]}"#;
+        check(multivalue, &[("a[0]", 0.5), ("b[0]", 0.5)]);
+    }
+
+    #[test]
+    fn a_decision_holds_as_long_as_what_it_looked_at() {
+        let world = Fixture::new(&[("web", NEAREST, "eu/1:h"), ("gone", NEAREST, "-")]);
+        let origin = world.client("eu");
+        let steady = |start| decide(&world, start, Client { origin: &origin, scope: 8 }, 0, 0, &mut crate::routing::Silent).steady_ms;
+        assert_eq!(steady(Start::Service(ServiceId(0), Filter::default())), 1000);
+        assert_eq!(steady(Start::Service(ServiceId(1), Filter::default())), u32::MAX);
+        let tree = world.tree(r#"{"policy":"failover","branches":[{"records":{"A":["x"]}},{"service":"web"}]}"#);
+        assert_eq!(steady(Start::Tree(&tree)), u32::MAX, "the second branch was not looked at");
+    }
+}

@@ -1,0 +1,144 @@
+//! The levels of a service's instances under a rule: which part of them is tried first, which next.
+
+use super::{LocalityId, Origin, Pool, RegionId};
+use crate::model::PolicyKind;
+
+/// A part of a service's instances that answers as one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Level {
+    pub region: Option<RegionId>,
+    pub locality: Option<LocalityId>,
+    pub except: Option<LocalityId>,
+    pub place: Standpoint,
+}
+
+impl Level {
+    /// Whether the locality, one of the level's region, belongs to it.
+    pub fn has(&self, locality: LocalityId) -> bool {
+        self.locality.is_none_or(|l| l == locality) && self.except != Some(locality)
+    }
+
+    /// Whether it is the client's own az or region.
+    pub fn is_own(&self) -> bool {
+        matches!(self.place, Standpoint::OwnAz | Standpoint::OwnRegion)
+    }
+}
+
+/// How a level lies to the client.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Standpoint {
+    /// Everything: there is no order.
+    Everywhere,
+    /// The client's own az.
+    OwnAz,
+    /// The client's own region.
+    OwnRegion,
+    /// So many milliseconds away.
+    Ranked(f32),
+    /// Nothing is known of the way to it.
+    Unranked,
+    /// The next in order, wherever the client is.
+    Declared,
+}
+
+/// Whether nothing is known by which `nearest` could tell places apart.
+pub(super) fn is_unknown(origin: &Origin) -> bool {
+    origin.region.is_none() && origin.locality.is_none() && origin.ranking.is_empty()
+}
+
+/// Goes through the levels, best first. Levels are disjoint, and together they are everything.
+#[derive(Debug)]
+pub(super) struct Levels<'w> {
+    pool: &'w Pool,
+    origin: &'w Origin,
+    /// The client's own region and az have levels of their own.
+    own: bool,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    All,
+    OwnAz,
+    OwnRegion,
+    Ranking(usize),
+    /// Regions outside the ranking, from that place in the pool's list.
+    Rest(usize),
+    /// Every region, from that place in the pool's list.
+    Declared(usize),
+    Done,
+}
+
+impl<'w> Levels<'w> {
+    pub fn new(rule: Option<PolicyKind>, pool: &'w Pool, origin: &'w Origin) -> Levels<'w> {
+        let own = rule == Some(PolicyKind::Nearest);
+        let stage = match rule {
+            Some(PolicyKind::Nearest) if is_unknown(origin) => Stage::All,
+            Some(PolicyKind::Nearest) => Stage::OwnAz,
+            Some(PolicyKind::Latency) => Stage::Ranking(0),
+            Some(PolicyKind::Failover) => Stage::Declared(0),
+            _ => Stage::All,
+        };
+        Levels { pool, origin, own, stage }
+    }
+
+    fn is_own(&self, region: RegionId) -> bool {
+        self.own && self.origin.region == Some(region)
+    }
+}
+
+impl Iterator for Levels<'_> {
+    type Item = Level;
+
+    fn next(&mut self) -> Option<Level> {
+        let everywhere = Level { region: None, locality: None, except: None, place: Standpoint::Everywhere };
+        loop {
+            match self.stage {
+                Stage::All => {
+                    self.stage = Stage::Done;
+                    return Some(everywhere);
+                }
+                Stage::OwnAz => {
+                    self.stage = Stage::OwnRegion;
+                    if let Some(locality) = self.origin.locality {
+                        let region = self.origin.region;
+                        return Some(Level { region, locality: Some(locality), place: Standpoint::OwnAz, ..everywhere });
+                    }
+                }
+                Stage::OwnRegion => {
+                    self.stage = Stage::Ranking(0);
+                    if let Some(region) = self.origin.region {
+                        let except = self.origin.locality;
+                        return Some(Level { region: Some(region), except, place: Standpoint::OwnRegion, ..everywhere });
+                    }
+                }
+                Stage::Ranking(n) => match self.origin.ranking.get(n) {
+                    Some((region, ms)) => {
+                        self.stage = Stage::Ranking(n + 1);
+                        if !self.is_own(*region) {
+                            return Some(Level { region: Some(*region), place: Standpoint::Ranked(*ms), ..everywhere });
+                        }
+                    }
+                    None => self.stage = Stage::Rest(0),
+                },
+                Stage::Rest(n) => match self.pool.regions().nth(n) {
+                    Some(region) => {
+                        self.stage = Stage::Rest(n + 1);
+                        if !self.is_own(region) && !self.origin.ranking.iter().any(|(r, _)| *r == region) {
+                            return Some(Level { region: Some(region), place: Standpoint::Unranked, ..everywhere });
+                        }
+                    }
+                    None => self.stage = Stage::Done,
+                },
+                Stage::Declared(n) => match self.pool.regions().nth(n) {
+                    Some(region) => {
+                        self.stage = Stage::Declared(n + 1);
+                        return Some(Level { region: Some(region), place: Standpoint::Declared, ..everywhere });
+                    }
+                    None => self.stage = Stage::Done,
+                },
+                Stage::Done => return None,
+            }
+        }
+    }
+}

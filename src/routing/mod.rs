@@ -1,0 +1,40 @@
+//! Floor 1: compiled policies and the one function that decides. Pure: the world, the client and the draw are arguments.
+//!
+//! A decision goes through three steps at each inner node of a policy tree: *filter* (healthy, for this client), *sort* (order written,
+//! latency, locality), *pick* (first, or by weight). The leaf is a set of instances of one service, or static records. [`decide()`] finds
+//! the leaf; [`pick()`] chooses which of its instances stand in one answer. Every path (UDP, TCP, explain, tests) calls these two.
+//!
+//! ```text
+//! compiled before            asked per query
+//! places    regions, azs     origins.find   client → place, ranking, scope
+//! tree      policy           decide → walk  rounds of health; branches; `levels` of a service's instances
+//! pool      instances        pick           which instances of the level
+//! origins   clients' places  trace          what explain shows of all that
+//! ```
+
+mod continents;
+mod decide;
+#[cfg(test)]
+mod fixture;
+mod levels;
+mod mmdb;
+mod origins;
+mod pick;
+mod places;
+mod pool;
+mod prefixes;
+#[cfg(test)]
+mod properties;
+mod ranking;
+mod trace;
+mod tree;
+mod walk;
+
+pub use decide::{Choice, Client, Decision, MAX_TIERS, Start, World, decide};
+pub use mmdb::{DatabaseError, read_database};
+pub use origins::{Origin, Origins};
+pub use pick::{Picked, Sampling, Selection, expected_shares, pick};
+pub use places::{AzName, LocalityId, Places, RegionId};
+pub use pool::{Filter, Member, Need, Pool, Standing};
+pub use trace::{Silent, Step, Steps, Trace};
+pub use tree::{ServiceId, Tree, TreeError};

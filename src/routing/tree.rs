@@ -1,0 +1,313 @@
+//! Policies compiled: names become numbers, records become indexes.
+//!
+//! A tree lies flat: part 0 is the root, and the branches of a part stand side by side. What a rule does with branches:
+//!
+//! | rule | order in which branches are tried |
+//! | --- | --- |
+//! | `failover`, `simple` | as written |
+//! | `weighted` | one, drawn by weight |
+//! | `multivalue` | one, each as likely as the other |
+//! | `latency` | by the place of their region in the client's ranking, unranked ones last |
+//! | `nearest` | as `latency`, the client's own region first; for a client of unknown place as `multivalue` |
+//! | `geolocation` | subdivision, country, continent, default |
+//!
+//! and without branches, on a service, with its own instances:
+//!
+//! | rule | levels |
+//! | --- | --- |
+//! | `simple`, `multivalue`, `weighted` | one of all instances: all in order of ids; up to eight; one |
+//! | `failover` | its regions in the order of their names |
+//! | `latency` | its regions by the client's ranking, unranked ones last in the order of their names |
+//! | `nearest` | own az, own region, then as `latency`; for a client of unknown place one level of all instances |
+//!
+//! A branch of a service that leads to its own instances is one level of all that match. Wherever not all of a level's instances are
+//! answered, all but `simple` choose by weight (see [`super::pick()`]).
+
+use super::{AzName, Filter, Places, RegionId};
+use crate::model::{AllDown, Branch, Clients, Goal, Label, MAX_BRANCHES, MAX_DEPTH, Policy, PolicyKind};
+
+/// A service's slot in a snapshot; stable while the service exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceId(pub u32);
+
+/// A compiled policy tree.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    parts: Box<[Part]>,
+    all_down: AllDown,
+}
+
+/// The root or a branch.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    /// Where it leads.
+    pub way: Way,
+    /// Branches, or instances, that must be healthy; at least 1.
+    pub min_healthy: u32,
+    /// Its share under `weighted`.
+    pub weight: u32,
+    /// Under `geolocation`: whom it is for.
+    pub clients: Clients,
+    /// Its region under `latency` and `nearest`.
+    pub region: Option<RegionId>,
+}
+
+/// Where a part leads.
+#[derive(Debug, Clone)]
+pub(super) enum Way {
+    /// A rule over branches.
+    Fork {
+        rule: PolicyKind,
+        /// Where its branches begin.
+        first: u32,
+        count: u32,
+    },
+    /// A rule over the service's own instances, without branches.
+    Own(PolicyKind),
+    /// Instances of a service that match.
+    Instances {
+        /// `None`: of the service whose policy this is.
+        service: Option<(ServiceId, Label)>,
+        narrowing: Narrowing,
+    },
+    /// Record sets, by number.
+    Records { first: u16, count: u16 },
+}
+
+/// What a branch adds to the filter.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Narrowing {
+    pub region: Option<RegionId>,
+    pub az: Option<AzName>,
+    pub tag: Option<Label>,
+    /// It speaks of a place that nobody has named to [`Places`] yet.
+    pub nowhere: bool,
+}
+
+impl Narrowing {
+    pub fn add_to<'w>(&'w self, mut filter: Filter<'w>) -> Filter<'w> {
+        if let Some(region) = self.region {
+            filter = filter.in_region(region);
+        }
+        if let Some(az) = self.az {
+            filter = filter.in_az(az);
+        }
+        if let Some(tag) = &self.tag {
+            filter = filter.with_tag(tag.as_str().as_bytes());
+        }
+        filter.nothing |= self.nowhere;
+        filter
+    }
+}
+
+/// Why a policy cannot be compiled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TreeError {
+    /// A region that `geo/regions.toml` does not have.
+    #[error("region {0} is not in geo/regions.toml")]
+    UnknownRegion(Label),
+    /// An az that no region has.
+    #[error("no region has an az named {0}")]
+    UnknownAz(Label),
+    /// A service that does not exist.
+    #[error("there is no service {0}")]
+    UnknownService(Label),
+    /// More branches than a policy can have.
+    #[error("a policy has at most {MAX_BRANCHES} branches, not {0}")]
+    TooManyBranches(usize),
+    /// Policies within policies, too deep.
+    #[error("policies nest at most {MAX_DEPTH} deep")]
+    TooDeep,
+    /// More record sets than can be numbered.
+    #[error("a policy holds at most 65535 record sets")]
+    TooManyRecords,
+}
+
+impl Tree {
+    /// Compiles a policy. `service` gives the slot of a service by name: names may refer to services that are registered later,
+    /// so the caller reserves a slot. Record sets are numbered in the order in which a depth-first walk meets them.
+    ///
+    /// Where regions are made on use, [`Places::add_named`] comes first: a place that `places` does not know matches nothing,
+    /// also after it was added.
+    pub fn compile(policy: &Policy, places: &Places, service: &mut dyn FnMut(&Label) -> Option<ServiceId>) -> Result<Tree, TreeError> {
+        let mut compiler = Compiler { places, service, parts: vec![Part::root()], records: 0 };
+        compiler.policy(policy, 0, 1)?;
+        Ok(Tree { parts: compiler.parts.into(), all_down: policy.all_down })
+    }
+
+    /// What to answer when all is down.
+    pub fn all_down(&self) -> AllDown {
+        self.all_down
+    }
+
+    /// The services that the branches lead to, each as often as it is named.
+    pub fn services(&self) -> impl Iterator<Item = ServiceId> + '_ {
+        self.parts.iter().filter_map(|part| match &part.way {
+            Way::Instances { service: Some((id, _)), .. } => Some(*id),
+            _ => None,
+        })
+    }
+
+    pub(super) fn part(&self, number: u32) -> &Part {
+        &self.parts[number as usize]
+    }
+}
+
+impl Part {
+    fn root() -> Part {
+        Part { way: Way::Own(PolicyKind::Simple), min_healthy: 1, weight: 0, clients: Clients::default(), region: None }
+    }
+}
+
+struct Compiler<'a> {
+    places: &'a Places,
+    service: &'a mut dyn FnMut(&Label) -> Option<ServiceId>,
+    parts: Vec<Part>,
+    records: u16,
+}
+
+impl Compiler<'_> {
+    /// Compiles a policy into the part that was kept free for it.
+    fn policy(&mut self, policy: &Policy, at: usize, depth: usize) -> Result<(), TreeError> {
+        if depth > MAX_DEPTH {
+            return Err(TreeError::TooDeep);
+        }
+        if policy.branches.len() > MAX_BRANCHES {
+            return Err(TreeError::TooManyBranches(policy.branches.len()));
+        }
+        self.parts[at].min_healthy = policy.min_healthy.max(1);
+        if policy.branches.is_empty() {
+            self.parts[at].way = Way::Own(policy.kind);
+            return Ok(());
+        }
+        let first = self.parts.len();
+        self.parts[at].way = Way::Fork { rule: policy.kind, first: first as u32, count: policy.branches.len() as u32 };
+        self.parts.resize_with(first + policy.branches.len(), Part::root);
+        for (n, branch) in policy.branches.iter().enumerate() {
+            self.branch(branch, first + n, depth)?;
+        }
+        Ok(())
+    }
+
+    fn branch(&mut self, branch: &Branch, at: usize, depth: usize) -> Result<(), TreeError> {
+        let region = branch.region.as_ref().map(|r| self.region(r)).transpose()?;
+        self.parts[at].weight = branch.weight;
+        self.parts[at].clients = branch.clients.clone();
+        self.parts[at].region = region.flatten();
+        match &branch.goal {
+            Goal::Policy(below) => self.policy(below, at, depth + 1)?,
+            Goal::Instances { service, az, tag, min_healthy } => {
+                let named = service.as_ref().map(|label| match (self.service)(label) {
+                    Some(id) => Ok((id, label.clone())),
+                    None => Err(TreeError::UnknownService(label.clone())),
+                });
+                let az = az.as_ref().map(|a| self.az(a)).transpose()?;
+                let narrowing = Narrowing {
+                    region: region.flatten(),
+                    az: az.flatten(),
+                    tag: tag.clone(),
+                    nowhere: region == Some(None) || az == Some(None),
+                };
+                self.parts[at].way = Way::Instances { service: named.transpose()?, narrowing };
+                self.parts[at].min_healthy = (*min_healthy).max(1);
+            }
+            Goal::Records(sets) => {
+                let first = self.records;
+                let count = u16::try_from(sets.len()).map_err(|_| TreeError::TooManyRecords)?;
+                self.records = first.checked_add(count).ok_or(TreeError::TooManyRecords)?;
+                self.parts[at].way = Way::Records { first, count };
+            }
+        }
+        Ok(())
+    }
+
+    /// `Some(None)` by way of the caller: a place that may come later, and matches nothing now.
+    fn region(&self, label: &Label) -> Result<Option<RegionId>, TreeError> {
+        match self.places.region(label.as_str().as_bytes()) {
+            None if self.places.is_closed() => Err(TreeError::UnknownRegion(label.clone())),
+            known => Ok(known),
+        }
+    }
+
+    fn az(&self, label: &Label) -> Result<Option<AzName>, TreeError> {
+        match self.places.az_name(label.as_str().as_bytes()) {
+            None if self.places.azs_closed() => Err(TreeError::UnknownAz(label.clone())),
+            known => Ok(known),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Geo, RecordData, Region};
+
+    fn label(text: &str) -> Label {
+        Label::parse(text).unwrap()
+    }
+
+    fn leaf(service: &str, region: Option<&str>, az: Option<&str>) -> Branch {
+        let goal = Goal::Instances { service: Some(label(service)), az: az.map(label), tag: None, min_healthy: 1 };
+        Branch { goal, weight: 100, clients: Clients::default(), region: region.map(label) }
+    }
+
+    fn policy(branches: Vec<Branch>) -> Policy {
+        Policy { kind: PolicyKind::Failover, branches, min_healthy: 1, ..Policy::default() }
+    }
+
+    fn below(policy: Policy) -> Branch {
+        Branch { goal: Goal::Policy(Box::new(policy)), weight: 100, clients: Clients::default(), region: None }
+    }
+
+    fn records(sets: usize) -> Branch {
+        let sets = vec![RecordData { rtype: 1, rdata: vec![] }; sets];
+        Branch { goal: Goal::Records(sets), weight: 100, clients: Clients::default(), region: None }
+    }
+
+    fn compile(policy: &Policy, places: &Places) -> Result<Tree, TreeError> {
+        Tree::compile(policy, places, &mut |l| (l.as_str() != "gone").then_some(ServiceId(7)))
+    }
+
+    #[test]
+    fn what_is_not_declared_is_named_in_the_error() {
+        let region = Region { coordinates: None, azs: vec![label("a1")] };
+        let declared = Places::new(&Geo { regions: Some([(label("a"), region)].into()), ..Geo::default() }, []);
+        let check = |branch: Branch, expected: TreeError| assert_eq!(compile(&policy(vec![branch]), &declared).unwrap_err(), expected);
+        check(leaf("web", Some("b"), None), TreeError::UnknownRegion(label("b")));
+        check(leaf("web", Some("a"), Some("b1")), TreeError::UnknownAz(label("b1")));
+        check(leaf("gone", None, None), TreeError::UnknownService(label("gone")));
+        check(below(policy(vec![leaf("web", Some("c"), None)])), TreeError::UnknownRegion(label("c")));
+        let deep = (0..MAX_DEPTH).fold(records(1), |branch, _| below(policy(vec![branch])));
+        check(deep, TreeError::TooDeep);
+        let wide = below(policy(vec![records(1); MAX_BRANCHES + 1]));
+        check(wide, TreeError::TooManyBranches(MAX_BRANCHES + 1));
+        check(below(policy(vec![records(40_000), records(40_000)])), TreeError::TooManyRecords);
+        assert!(compile(&policy(vec![leaf("web", Some("a"), Some("a1"))]), &declared).is_ok());
+    }
+
+    #[test]
+    fn a_place_made_on_use_matches_nothing_until_it_was_named() {
+        let policy = policy(vec![leaf("web", Some("later"), Some("z1"))]);
+        let nowhere = |places: &Places| match &compile(&policy, places).unwrap().part(1).way {
+            Way::Instances { narrowing, .. } => narrowing.add_to(Filter::default()).nothing,
+            _ => unreachable!(),
+        };
+        let mut places = Places::default();
+        assert!(nowhere(&places));
+        places.add_named(&policy);
+        assert!(!nowhere(&places));
+    }
+
+    #[test]
+    fn record_sets_are_numbered_depth_first() {
+        let tree = compile(&policy(vec![below(policy(vec![records(2), records(1)])), records(3)]), &Places::default()).unwrap();
+        let mut found: Vec<(u16, u16)> = Vec::new();
+        for part in &tree.parts {
+            if let Way::Records { first, count } = part.way {
+                found.push((first, count));
+            }
+        }
+        found.sort_unstable();
+        assert_eq!(found, [(0, 2), (2, 1), (3, 3)]);
+    }
+}
