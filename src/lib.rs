@@ -2,4 +2,5 @@
 
 pub mod codec;
 pub mod model;
+pub mod registry;
 pub mod routing;

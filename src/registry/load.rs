@@ -1,0 +1,227 @@
+//! Services of zone files beside registered ones. A file's word goes before the API's; what it overrides comes back when it is gone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{InstanceEntry, Refusal, Registry, ServiceEntry, vitals};
+use crate::model::{Defined, FieldError, Instance, InstanceKey, Label, Name, Region, Revision, Service, Source, Timestamp, Vitals, Zone};
+
+/// Why zone files cannot be taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file}: {name}: {reason}")]
+pub struct LoadError {
+    /// The file.
+    pub file: String,
+    /// The name or setting within it.
+    pub name: String,
+    /// What is wrong and what was expected.
+    pub reason: String,
+}
+
+/// Something that the operator should know of files that were taken nevertheless.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// The file.
+    pub file: String,
+    /// What it is about, such as `instance/web/eu1`.
+    pub subject: String,
+    /// What was found, and what became of it.
+    pub found: String,
+}
+
+impl Registry {
+    /// Takes the services of zone files in place of those of the files before, all or nothing. What was registered stays.
+    pub fn load(&mut self, zones: &[Zone], now: Timestamp) -> Result<Vec<Warning>, LoadError> {
+        let (next, warnings) = self.loaded(zones, self.regions.clone(), now)?;
+        *self = next;
+        Ok(warnings)
+    }
+
+    /// What this registry becomes with these zone files and regions.
+    pub fn loaded(
+        &self,
+        zones: &[Zone],
+        regions: Option<BTreeMap<Label, Region>>,
+        now: Timestamp,
+    ) -> Result<(Registry, Vec<Warning>), LoadError> {
+        let mut next =
+            Registry { regions, drains: self.drains.clone(), revision: self.revision, taken: taken(zones), ..Registry::default() };
+        let mut warnings = Vec::new();
+        next.take_registered(self);
+        let mut files: BTreeMap<&Label, &str> = BTreeMap::new();
+        for zone in zones {
+            for (name, defined) in &zone.defined {
+                if let Some(other) = files.insert(name, &zone.file) {
+                    let reason = format!("the service is defined in {other} too; services are one namespace over all zones");
+                    return Err(wrong(&zone.file, name, reason));
+                }
+                next.check_defined(zone, name, defined)?;
+                next.take_defined(zone, name, defined, &mut warnings);
+            }
+        }
+        for name in next.services.keys() {
+            if let Err(Refusal::NameTaken(name, file)) = next.check_service_name(name) {
+                return Err(LoadError {
+                    reason: format!("a service named {name} is registered; deregister it or rename the record"),
+                    file,
+                    name: name.to_string(),
+                });
+            }
+        }
+        for (name, file) in files {
+            next.check_joined(name, file, &mut warnings);
+            // A service whose every part is a file's has nothing that was written: who waits for it must still hear of what it missed.
+            let changed = self.services.get(name).map_or(self.revision, |before| before.changed);
+            next.touch(name, changed);
+        }
+        next.carry_vitals(self, now);
+        Ok((next, warnings))
+    }
+
+    /// Takes a service's settings from the store, as they were written.
+    pub fn restore_service(&mut self, name: Label, service: Arc<Service>, revision: Revision) {
+        let entry = self.services.entry(name).or_insert_with(ServiceEntry::implicit);
+        (entry.service, entry.source, entry.revision) = (service, Some(Source::Api), revision);
+        entry.changed = entry.changed.max(revision);
+    }
+
+    /// Takes an instance from the store, as it was written; its health is what [`Registry::recall`] says.
+    pub fn restore_instance(&mut self, key: InstanceKey, instance: Arc<Instance>, revision: Revision) {
+        let entry = self.services.entry(key.service).or_insert_with(ServiceEntry::implicit);
+        entry.changed = entry.changed.max(revision);
+        entry.instances.insert(key.id, InstanceEntry { instance, source: Source::Api, revision, vitals: Vitals::default() });
+    }
+
+    /// Takes the health of instances that are the same in `from`, which knows it better than the store does, but for pushed statuses:
+    /// these are as the store has them.
+    pub fn carry_on(&mut self, from: &Registry, now: Timestamp) {
+        for (name, entry) in &mut self.services {
+            let Some(before) = from.services.get(name) else { continue };
+            for (id, instance) in &mut entry.instances {
+                if let Some(known) = before.instances.get(id) {
+                    let before = (&*before.service, &*known.instance);
+                    let known = Vitals { pushed: instance.vitals.pushed.take(), ..known.vitals.clone() };
+                    instance.vitals = vitals::carried(known, before, (&entry.service, &instance.instance), now);
+                }
+            }
+        }
+    }
+
+    /// Takes over everything that was registered over the API, from in front of files and from behind them.
+    fn take_registered(&mut self, from: &Registry) {
+        for (name, entry) in &from.services {
+            let settings = match &entry.source {
+                Some(Source::Api) => Some((entry.service.clone(), entry.revision)),
+                _ => from.beneath.services.get(name).cloned(),
+            };
+            let mut taken = ServiceEntry { changed: entry.changed, ..ServiceEntry::implicit() };
+            if let Some((service, revision)) = settings {
+                taken = ServiceEntry { service, revision, source: Some(Source::Api), ..taken };
+            }
+            let registered = entry.instances.iter().filter(|(_, instance)| instance.source == Source::Api);
+            taken.instances = registered.map(|(id, instance)| (id.clone(), instance.clone())).collect();
+            if taken.source.is_some() || !taken.instances.is_empty() {
+                self.services.insert(name.clone(), taken);
+            }
+        }
+        for (key, entry) in &from.beneath.instances {
+            let service = self.services.entry(key.service.clone()).or_insert_with(ServiceEntry::implicit);
+            service.instances.insert(key.id.clone(), entry.clone());
+        }
+    }
+
+    /// Whether a file's service and instances can stand by themselves.
+    fn check_defined(&self, zone: &Zone, name: &Label, defined: &Defined) -> Result<(), LoadError> {
+        let field = |id: Option<&Label>, error: FieldError| {
+            let instance = id.map(|id| format!("instances.{id}.")).unwrap_or_default();
+            wrong(&zone.file, name, format!("{instance}{}: {}", error.field, error.expected))
+        };
+        match self.check_service_name(name) {
+            Err(Refusal::Field(error)) => return Err(field(None, error)),
+            Err(refusal) => return Err(wrong(&zone.file, name, refusal.to_string())),
+            Ok(()) => {}
+        }
+        for (id, instance) in &defined.instances {
+            instance.validate().and_then(|()| self.check_place(instance)).map_err(|error| field(Some(id), error))?;
+        }
+        self.check_service(name, &defined.service, defined.instances.iter()).map_err(|error| field(None, error))
+    }
+
+    /// Puts a file's service and instances in front of what was registered by the same names.
+    fn take_defined(&mut self, zone: &Zone, name: &Label, defined: &Defined, warnings: &mut Vec<Warning>) {
+        let entry = self.services.entry(name.clone()).or_insert_with(ServiceEntry::implicit);
+        let service = std::mem::replace(&mut entry.service, Arc::new(defined.service.clone()));
+        if entry.source.replace(Source::File(zone.file.clone())).is_some() {
+            self.beneath.services.insert(name.clone(), (service, entry.revision));
+            let found = "settings are registered too; the file's hold".to_string();
+            warnings.push(Warning { file: zone.file.clone(), subject: format!("service/{name}"), found });
+        }
+        entry.revision = Revision(0);
+        for (id, instance) in &defined.instances {
+            let source = Source::File(zone.file.clone());
+            let instance = InstanceEntry { instance: Arc::new(instance.clone()), source, revision: Revision(0), vitals: Vitals::default() };
+            if let Some(registered) = entry.instances.insert(id.clone(), instance) {
+                let key = InstanceKey { service: name.clone(), id: id.clone() };
+                let found = "it is registered too; the file's holds".to_string();
+                warnings.push(Warning { file: zone.file.clone(), subject: format!("instance/{key}"), found });
+                self.beneath.instances.insert(key, registered);
+            }
+        }
+    }
+
+    /// Registered instances were checked against the settings of their time. A file that changes these is taken all the same: a
+    /// registration must never keep a server from starting.
+    fn check_joined(&self, name: &Label, file: &str, warnings: &mut Vec<Warning>) {
+        let Some(entry) = self.services.get(name) else { return };
+        let instances = entry.instances.iter().map(|(id, entry)| (id, &*entry.instance));
+        if let Err(error) = self.check_service(name, &entry.service, instances) {
+            let found = format!("a registered instance does not go with the file's settings: {}: {}", error.field, error.expected);
+            warnings.push(Warning { file: file.to_string(), subject: format!("service/{name}"), found });
+        }
+    }
+
+    /// Health goes on where the same is probed as before.
+    fn carry_vitals(&mut self, from: &Registry, now: Timestamp) {
+        for (name, entry) in &mut self.services {
+            let before = from.services.get(name);
+            for (id, instance) in &mut entry.instances {
+                instance.vitals = vitals::fresh(&entry.service, &instance.instance, now);
+                instance.vitals.pushed = before.and_then(|before| before.instances.get(id)?.vitals.pushed.clone());
+            }
+        }
+        self.carry_on(from, now);
+    }
+}
+
+fn wrong(file: &str, service: &Label, reason: String) -> LoadError {
+    LoadError { file: file.to_string(), name: format!("services.{service}"), reason }
+}
+
+/// The names that services cannot have, because records or policies of zones that show services have them, and in which file.
+///
+/// A service owns its name, everything below it, and its names of the RFC 2782 form.
+fn taken(zones: &[Zone]) -> BTreeMap<Label, String> {
+    let mut taken = BTreeMap::new();
+    for zone in zones.iter().filter(|zone| zone.services) {
+        let owners = zone.records.keys().map(|(owner, _)| owner).chain(zone.names.keys());
+        for name in owners.filter_map(|owner| service_of(owner, &zone.apex)) {
+            taken.entry(name).or_insert_with(|| zone.file.clone());
+        }
+    }
+    taken
+}
+
+/// The name of the service that would own `owner`.
+fn service_of(owner: &Name, apex: &Name) -> Option<Label> {
+    if !owner.is_within(apex) {
+        return None;
+    }
+    let label = |label: &[u8]| Label::parse(std::str::from_utf8(label).ok()?).ok();
+    let labels: Vec<&[u8]> = owner.labels().collect();
+    match &labels[..labels.len() - apex.labels().count()] {
+        [] => None,
+        // `_web._tcp`: SRV of the service `web` (RFC 2782).
+        [.., service, b"_tcp" | b"_udp"] => label(service.strip_prefix(b"_")?),
+        [.., last] => label(last),
+    }
+}
