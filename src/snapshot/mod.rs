@@ -1,0 +1,236 @@
+//! Floor 2: the immutable, precompiled world that one query sees, and how it is updated and published.
+//!
+//! A [`Snapshot`] shares everything that an update leaves alone: a health change recompiles one service and copies the way to it
+//! (one chunk of slots and the list of chunks), not the world.
+
+mod directory;
+mod publish;
+mod services;
+mod zones;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use directory::Directory;
+pub use publish::Publisher;
+pub use services::{CompiledService, InstanceView, ServiceView};
+pub use zones::{AnswerTtl, CompiledZone, Delegation, Glue, LeafRecords, Lookup, NamePolicy, Owner, RrSet, ZoneError};
+
+use crate::model::{DnsSettings, Generation, Geo, Label, Locality, Policy, Settings, Zone};
+use crate::routing::{LocalityId, Origins, Places, Pool, ServiceId, World};
+
+/// The world as one query sees it.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Its number.
+    pub generation: Generation,
+    /// Settings of answers: payload size, CHAOS texts.
+    pub dns: Arc<DnsSettings>,
+    /// Regions and azs.
+    pub places: Arc<Places>,
+    /// Where clients are.
+    pub origins: Arc<Origins>,
+    zones: Arc<[Arc<CompiledZone>]>,
+    services_zone: Option<Arc<CompiledZone>>,
+    by_apex: Arc<hashbrown::HashTable<Arc<CompiledZone>>>,
+    directory: Directory,
+    drains: Arc<Drains>,
+    /// By locality number: whether it or its region is drained.
+    drained: Arc<[bool]>,
+}
+
+/// What is drained by region or az, by name.
+#[derive(Debug, Default)]
+struct Drains {
+    regions: BTreeSet<Label>,
+    azs: BTreeSet<Locality>,
+}
+
+/// One change to a snapshot.
+#[derive(Debug)]
+pub enum Update<'a> {
+    /// A service and its instances as they now are; `None`: it is gone.
+    Service(&'a Label, Option<ServiceView<'a>>),
+    /// Everything that is drained by region or az.
+    Drained {
+        /// Regions.
+        regions: &'a BTreeSet<Label>,
+        /// Azs.
+        azs: &'a BTreeSet<Locality>,
+    },
+    /// All zones.
+    Zones(&'a [Zone]),
+    /// Everything under `geo/`.
+    Geo(&'a Geo),
+    /// Settings of answers.
+    Dns(&'a DnsSettings),
+}
+
+impl Snapshot {
+    /// A world without zones and services.
+    pub fn empty() -> Snapshot {
+        let places = Places::new(&Geo::default(), []);
+        Snapshot {
+            generation: Generation(0),
+            dns: Arc::new(Settings::default().dns),
+            origins: Arc::new(Origins::build(&places, &Geo::default())),
+            places: Arc::new(places),
+            zones: Arc::new([]),
+            services_zone: None,
+            by_apex: Arc::default(),
+            directory: Directory::default(),
+            drains: Arc::default(),
+            drained: Arc::new([]),
+        }
+    }
+
+    /// This snapshot with `updates` made; unchanged parts are shared. Fails only on zones, policies and geo data that contradict
+    /// each other, and then names file and name.
+    pub fn update(&self, updates: &[Update<'_>]) -> Result<Snapshot, ZoneError> {
+        let mut next = self.clone();
+        next.generation = Generation(self.generation.0 + 1);
+        next.add_places(updates);
+        for update in updates {
+            match update {
+                Update::Service(label, Some(view)) => {
+                    let id = next.directory.reserve(label);
+                    let compiled = CompiledService::compile(label, view, &next.places, next.directory.at(id))
+                        .map_err(|reason| ZoneError { file: String::new(), name: format!("services.{label}"), reason })?;
+                    next.directory.put(id, Some(Arc::new(compiled)));
+                }
+                Update::Service(label, None) => {
+                    if let Some(id) = next.directory.find(label.as_str().as_bytes()) {
+                        next.directory.put(id, None);
+                    }
+                }
+                Update::Drained { regions, azs } => next.drains = Arc::new(Drains { regions: (*regions).clone(), azs: (*azs).clone() }),
+                Update::Zones(zones) => next.compile_zones(zones)?,
+                Update::Dns(settings) => next.dns = Arc::new((*settings).clone()),
+                Update::Geo(_) => {}
+            }
+        }
+        if !Arc::ptr_eq(&next.places, &self.places) || !Arc::ptr_eq(&next.drains, &self.drains) {
+            next.drained = next.places.localities().map(|locality| next.drains.hold(&next.places, locality)).collect();
+        }
+        Ok(next)
+    }
+
+    /// The zone that holds `name` (the longest apex that is a suffix), if any. `name` is in wire form, lower case.
+    pub fn zone(&self, name: &[u8]) -> Option<&CompiledZone> {
+        let mut suffix = name;
+        loop {
+            let found = self.by_apex.find(directory::hash(suffix), |zone| zone.apex() == suffix);
+            if found.is_some() {
+                return found.map(AsRef::as_ref);
+            }
+            let length = usize::from(*suffix.first()?);
+            if length == 0 {
+                return None;
+            }
+            suffix = suffix.get(1 + length..)?;
+        }
+    }
+
+    /// All zones, in the order given.
+    pub fn zones(&self) -> impl Iterator<Item = &CompiledZone> {
+        self.zones.iter().map(AsRef::as_ref)
+    }
+
+    /// The first zone that shows services: where SRV and HTTPS of names in other zones find the names of instances.
+    pub fn services_zone(&self) -> Option<&CompiledZone> {
+        self.services_zone.as_deref()
+    }
+
+    /// A registered service by its lower-case label.
+    pub fn service(&self, label: &[u8]) -> Option<(ServiceId, &CompiledService)> {
+        let id = self.directory.find(label)?;
+        Some((id, self.directory.at(id)?))
+    }
+
+    /// A service by its slot.
+    pub fn service_at(&self, id: ServiceId) -> Option<&CompiledService> {
+        self.directory.at(id)
+    }
+
+    /// Whether there is any service at all.
+    pub fn has_services(&self) -> bool {
+        self.directory.len() > 0
+    }
+
+    /// How many services there are.
+    pub fn services(&self) -> usize {
+        self.directory.len()
+    }
+
+    /// Takes new geo data, and numbers every place that the updates name.
+    fn add_places(&mut self, updates: &[Update<'_>]) {
+        for update in updates {
+            if let Update::Geo(geo) = update {
+                self.places = Arc::new(self.places.reload(geo));
+                self.origins = Arc::new(Origins::build(&self.places, geo));
+            }
+        }
+        for update in updates {
+            match update {
+                Update::Service(_, Some(view)) => {
+                    // Also one in a region that is declared no more: it was registered, so it is answered.
+                    for instance in &view.instances {
+                        let locality = instance.instance.locality();
+                        if self.places.locality(&locality).is_none() {
+                            self.places = Arc::new(self.places.with(&locality));
+                        }
+                    }
+                    self.add_named(&view.service.policy);
+                }
+                Update::Zones(zones) => zones.iter().flat_map(|z| z.names.values()).for_each(|policy| self.add_named(policy)),
+                _ => {}
+            }
+        }
+    }
+
+    fn add_named(&mut self, policy: &Policy) {
+        if !self.places.has_named(policy) {
+            Arc::make_mut(&mut self.places).add_named(policy);
+        }
+    }
+
+    fn compile_zones(&mut self, zones: &[Zone]) -> Result<(), ZoneError> {
+        let mut compiled = Vec::with_capacity(zones.len());
+        let mut by_apex = hashbrown::HashTable::with_capacity(zones.len());
+        for zone in zones {
+            let directory = &mut self.directory;
+            let zone = Arc::new(CompiledZone::compile(zone, &self.places, &mut |service| Some(directory.reserve(service)))?);
+            by_apex.insert_unique(directory::hash(zone.apex()), zone.clone(), |z| directory::hash(z.apex()));
+            compiled.push(zone);
+        }
+        self.services_zone = compiled.iter().find(|zone| zone.services()).cloned();
+        self.zones = compiled.into();
+        self.by_apex = Arc::new(by_apex);
+        Ok(())
+    }
+}
+
+impl World for Snapshot {
+    #[inline]
+    fn pool(&self, service: ServiceId) -> Option<&Pool> {
+        Some(self.directory.at(service)?.pool())
+    }
+
+    #[inline]
+    fn is_drained(&self, locality: LocalityId) -> bool {
+        self.drained.get(usize::from(locality.0)).copied().unwrap_or(false)
+    }
+
+    #[inline]
+    fn places(&self) -> &Places {
+        &self.places
+    }
+}
+
+impl Drains {
+    fn hold(&self, places: &Places, locality: LocalityId) -> bool {
+        let region = places.region_label(places.region_of(locality));
+        let locality = Locality { region: region.clone(), az: places.az_label(locality).clone() };
+        self.regions.contains(region) || self.azs.contains(&locality)
+    }
+}

@@ -1,0 +1,380 @@
+//! Services compiled: pools for routing, and the record data of each instance ready to be copied into answers.
+//!
+//! All octets of a service lie in one block, instance after instance: addresses, target, ports, TXT. An answer copies slices of it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::zones::LeafRecords;
+use crate::model::{Health, Instance, Label, MAX_SERVICE_PORTS, MAX_WEIGHT, Port, Protocol, Service, Vitals};
+use crate::routing::{Member, Need, Places, Pool, Standing, Tree, TreeError};
+
+/// A service as the registry has it.
+#[derive(Debug, Clone)]
+pub struct ServiceView<'a> {
+    /// Its settings.
+    pub service: &'a Service,
+    /// Its instances, in the order of their ids.
+    pub instances: Vec<InstanceView<'a>>,
+    /// Whether the service is drained as a whole.
+    pub drained: bool,
+}
+
+/// An instance as the registry has it.
+#[derive(Debug, Clone)]
+pub struct InstanceView<'a> {
+    /// Its id.
+    pub id: &'a Label,
+    /// What was registered.
+    pub instance: &'a Instance,
+    /// Its health.
+    pub vitals: &'a Vitals,
+    /// Whether it is drained by itself.
+    pub drained: bool,
+}
+
+/// A service, compiled. Instances are known by their number: the place in the order of ids.
+#[derive(Debug)]
+pub struct CompiledService {
+    label: Label,
+    pool: Pool,
+    records: LeafRecords,
+    ids: Box<[Label]>,
+    parts: Box<[Parts]>,
+    octets: Box<[u8]>,
+    /// Distinct (name, protocol) of all instances, in order; the place is the number in [`Need::port`].
+    ports: Box<[(Label, Protocol)]>,
+    default_port: Option<usize>,
+    tls_port: Option<usize>,
+    alpn: Box<[u8]>,
+    max_addresses: u8,
+    /// Most IPv4 and most IPv6 addresses that one instance has.
+    most_v4: u8,
+    most_v6: u8,
+    max_srv: u8,
+    tiers: u8,
+    /// By how many bits a weight is spread for SRV.
+    srv_shift: u8,
+    /// Who was healthy last; kept only while nobody is.
+    last_good: Option<Arc<BTreeSet<Label>>>,
+}
+
+/// Where the parts of one instance lie in `octets`, one behind the other from `start`.
+#[derive(Debug, Clone, Copy)]
+struct Parts {
+    start: u32,
+    v4: u8,
+    v6: u16,
+    target: u8,
+    ports: u8,
+    txt: u16,
+}
+
+/// Octets of one port: its number among the service's ports, and the port number itself.
+const PORT_OCTETS: usize = 3;
+
+impl CompiledService {
+    /// Compiles a service. `previous` is what it was before, for who was healthy last.
+    pub(super) fn compile(
+        label: &Label,
+        view: &ServiceView<'_>,
+        places: &Places,
+        previous: Option<&CompiledService>,
+    ) -> Result<CompiledService, String> {
+        let tree = Tree::compile(&view.service.policy, places, &mut |_| None).map_err(|error| error.to_string())?;
+        // The service stands in every zone with services, so there is no one apex to leave to a pointer.
+        let records = LeafRecords::collect(&view.service.policy, &[])?;
+        let fields = &view.service.fields;
+        let ports_of = |instance: &InstanceView<'_>| -> Vec<(Label, Port)> {
+            let own = &instance.instance.ports;
+            let ports = if own.is_empty() { &fields.ports } else { own };
+            ports.iter().map(|(name, port)| (name.clone(), *port)).collect()
+        };
+        let mut ports: Vec<(Label, Protocol)> =
+            view.instances.iter().flat_map(|i| ports_of(i).into_iter().map(|(name, port)| (name, port.protocol))).collect();
+        ports.sort();
+        ports.dedup();
+        ports.truncate(MAX_SERVICE_PORTS);
+        let numbered = |name: &Label, protocol: Protocol| ports.binary_search_by(|p| (&p.0, p.1).cmp(&(name, protocol))).ok();
+        let default_port = match &fields.default_port {
+            Some(name) => numbered(name, Protocol::Tcp).or_else(|| numbered(name, Protocol::Udp)),
+            None => ports.first().filter(|first| ports.iter().all(|p| p.0 == first.0)).map(|_| 0),
+        };
+        let tls_port = ports.iter().position(|(name, protocol)| name.as_str() == "https" && *protocol == Protocol::Tcp);
+
+        let someone_is_healthy = view.instances.iter().any(|i| i.vitals.health() == Health::Healthy);
+        let last_good = match previous {
+            Some(previous) if !someone_is_healthy => previous.last_good.clone().or_else(|| Some(Arc::new(previous.healthy_ids()))),
+            _ => None,
+        };
+        let mut members = Vec::with_capacity(view.instances.len());
+        let mut parts = Vec::with_capacity(view.instances.len());
+        let mut octets = Vec::new();
+        for instance in &view.instances {
+            let mut has = Need::ANY;
+            let start = octets.len() as u32;
+            let (v4, v6) = write_addresses(&mut octets, instance.instance);
+            if v4 > 0 {
+                has = has.and(Need::V4);
+            }
+            if v6 > 0 {
+                has = has.and(Need::V6);
+            }
+            let target = write_target(&mut octets, instance.id, label);
+            let mut written = 0;
+            for (name, port) in ports_of(instance) {
+                if let Some(number) = numbered(&name, port.protocol) {
+                    octets.push(number as u8);
+                    octets.extend_from_slice(&port.number.to_be_bytes());
+                    written += 1;
+                    has = has.and(Need::port(number));
+                    if Some(number) == tls_port {
+                        has = has.and(Need::TLS);
+                    }
+                }
+            }
+            let txt = write_txt(&mut octets, instance);
+            parts.push(Parts { start, v4, v6, target, ports: written, txt });
+            members.push(Member {
+                locality: places
+                    .locality(&instance.instance.locality())
+                    .ok_or_else(|| TreeError::UnknownRegion(instance.instance.region.clone()).to_string())?,
+                weight: instance.instance.weight,
+                standing: standing(view, instance, last_good.as_deref()),
+                has,
+                steady_ms: steady_ms(view.service, instance),
+                tags: instance.instance.tags.iter().cloned().collect(),
+            });
+        }
+        Ok(CompiledService {
+            label: label.clone(),
+            srv_shift: srv_shift(&members),
+            pool: Pool::build(tree, &members, places),
+            records,
+            ids: view.instances.iter().map(|i| i.id.clone()).collect(),
+            most_v4: parts.iter().map(|part| part.v4 / 4).max().unwrap_or(0),
+            most_v6: parts.iter().map(|part| (part.v6 / 16) as u8).max().unwrap_or(0),
+            parts: parts.into(),
+            octets: octets.into(),
+            default_port,
+            tls_port,
+            ports: ports.into(),
+            alpn: fields.alpn.iter().flat_map(|a| std::iter::once(a.len() as u8).chain(a.bytes())).collect(),
+            max_addresses: view.service.max_addresses() as u8,
+            max_srv: view.service.max_srv() as u8,
+            tiers: view.service.tiers() as u8,
+            last_good,
+        })
+    }
+
+    /// For routing.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The static records of its policy's leaves.
+    pub fn records(&self) -> &LeafRecords {
+        &self.records
+    }
+
+    /// Its name.
+    pub fn label(&self) -> &Label {
+        &self.label
+    }
+
+    /// How many instances it has, in whatever state.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// The number of an instance, by its lower-case id.
+    pub fn member(&self, id: &[u8]) -> Option<u32> {
+        self.ids.binary_search_by(|known| known.as_str().as_bytes().cmp(id)).ok().map(|n| n as u32)
+    }
+
+    /// The id of an instance.
+    pub fn id(&self, member: u32) -> &Label {
+        &self.ids[member as usize]
+    }
+
+    /// IPv4 addresses of an instance, 4 octets each.
+    pub fn v4(&self, member: u32) -> &[u8] {
+        let part = &self.parts[member as usize];
+        self.slice(part.start as usize, part.v4.into())
+    }
+
+    /// IPv6 addresses of an instance, 16 octets each.
+    pub fn v6(&self, member: u32) -> &[u8] {
+        let part = &self.parts[member as usize];
+        self.slice(part.start as usize + usize::from(part.v4), part.v6.into())
+    }
+
+    /// `<id>.id.<service>` in wire form, without root label: the SRV and HTTPS target once the zone's apex is put behind it.
+    pub fn target(&self, member: u32) -> &[u8] {
+        let part = &self.parts[member as usize];
+        self.slice(part.start as usize + usize::from(part.v4) + usize::from(part.v6), part.target.into())
+    }
+
+    /// RDATA of the instance's TXT record: `id=…`, `region=…`, `az=…`, `tag=…` and its metadata.
+    pub fn txt(&self, member: u32) -> &[u8] {
+        let part = &self.parts[member as usize];
+        self.slice(part.ports_start() + usize::from(part.ports) * PORT_OCTETS, part.txt.into())
+    }
+
+    /// What an instance needs to stand behind SRV of the named port; `None` where no instance has such a port.
+    pub fn port(&self, name: &[u8], protocol: Protocol) -> Option<Need> {
+        self.ports.iter().position(|p| p.1 == protocol && p.0.as_str().as_bytes() == name).map(Need::port)
+    }
+
+    /// The default port: what an instance needs to have it, and its protocol; `None` where there is none.
+    pub fn default_port(&self) -> Option<(Need, Protocol)> {
+        self.default_port.map(|n| (Need::port(n), self.ports[n].1))
+    }
+
+    /// Whether any port has that protocol (for the empty non-terminal `_tcp.<service>`).
+    pub fn has_protocol(&self, protocol: Protocol) -> bool {
+        self.ports.iter().any(|p| p.1 == protocol)
+    }
+
+    /// The port number of an instance for a [`Need`] that [`CompiledService::port`] gave; 0 where it has no such port.
+    pub fn port_number(&self, member: u32, need: Need) -> u16 {
+        let part = &self.parts[member as usize];
+        let ports = self.slice(part.ports_start(), usize::from(part.ports) * PORT_OCTETS);
+        let found = ports.chunks_exact(PORT_OCTETS).find(|p| Need::port(p[0].into()) == need);
+        found.map_or(0, |p| u16::from_be_bytes([p[1], p[2]]))
+    }
+
+    /// The TLS port of an instance that has [`Need::TLS`]; 0 where it has none.
+    pub fn tls_port(&self, member: u32) -> u16 {
+        self.tls_port.map_or(0, |n| self.port_number(member, Need::port(n)))
+    }
+
+    /// The alpn SvcParam value in wire form (RFC 9460 §7.1.1); empty: none.
+    pub fn alpn(&self) -> &[u8] {
+        &self.alpn
+    }
+
+    /// Most addresses of an answer.
+    pub fn max_addresses(&self) -> usize {
+        self.max_addresses.into()
+    }
+
+    /// Most addresses that one instance has of the family that `need` asks for ([`Need::V6`], else IPv4); at least 1.
+    pub fn most_addresses(&self, need: Need) -> usize {
+        usize::from(if need == Need::V6 { self.most_v6 } else { self.most_v4 }).max(1)
+    }
+
+    /// Most SRV records of an answer.
+    pub fn max_srv(&self) -> usize {
+        self.max_srv.into()
+    }
+
+    /// A weight as SRV carries it: spread over the 16 bits, since HAProxy divides by 256, with one factor for all of the service's
+    /// instances, so that it does not change with who is healthy. Zero is only picked where all are zero; then all are equal, and
+    /// not 0, which HAProxy takes for "no traffic".
+    pub fn srv_weight(&self, weight: u32) -> u16 {
+        u16::try_from(weight.max(1) << self.srv_shift).unwrap_or(u16::MAX)
+    }
+
+    /// Further levels that SRV carries.
+    pub fn tiers(&self) -> usize {
+        self.tiers.into()
+    }
+
+    fn slice(&self, start: usize, length: usize) -> &[u8] {
+        &self.octets[start..start + length]
+    }
+
+    fn healthy_ids(&self) -> BTreeSet<Label> {
+        let healthy = |n: &usize| self.pool.standing(*n as u32) == Standing::Healthy;
+        (0..self.ids.len()).filter(healthy).map(|n| self.ids[n].clone()).collect()
+    }
+}
+
+impl Parts {
+    fn ports_start(&self) -> usize {
+        self.start as usize + usize::from(self.v4) + usize::from(self.v6) + usize::from(self.target)
+    }
+}
+
+/// The operator's word first, then health; what is down is told apart by whether it was healthy when anything last was.
+fn standing(view: &ServiceView<'_>, instance: &InstanceView<'_>, last_good: Option<&BTreeSet<Label>>) -> Standing {
+    match instance.vitals.health() {
+        _ if view.drained || instance.drained => Standing::Drained,
+        Health::Healthy => Standing::Healthy,
+        Health::Pending => Standing::Pending,
+        Health::Unhealthy if last_good.is_some_and(|good| good.contains(instance.id)) => Standing::LastGood,
+        Health::Unhealthy => Standing::Unhealthy,
+    }
+}
+
+/// The time in which the instance's standing cannot change: what its checks and heartbeat need at least to turn the verdict.
+/// What is known only from before a restart may turn at once (DESIGN §5).
+fn steady_ms(service: &Service, view: &InstanceView<'_>) -> u32 {
+    if view.vitals.unconfirmed {
+        return 0;
+    }
+    let checks = view.instance.checks.as_ref().unwrap_or(&service.fields.checks);
+    let health = view.vitals.health();
+    let needed = checks.iter().map(|check| match health {
+        Health::Healthy => check.interval.millis() * u64::from(check.fall.saturating_sub(1)),
+        Health::Unhealthy => check.interval.millis() * u64::from(check.rise.saturating_sub(1)),
+        Health::Pending => 0,
+    });
+    let beat = view.instance.heartbeat.filter(|_| health == Health::Healthy).map(|h| h.millis());
+    needed.chain(beat).min().unwrap_or(u64::MAX).try_into().unwrap_or(u32::MAX)
+}
+
+/// The most bits, up to 8, by which every weight may be spread and still fits into 16.
+fn srv_shift(members: &[Member]) -> u8 {
+    let largest = members.iter().map(|m| m.weight).max().unwrap_or(0).clamp(1, MAX_WEIGHT);
+    (MAX_WEIGHT / largest).ilog2().min(8) as u8
+}
+
+/// Appends the addresses, IPv4 first; returns the octets of each family.
+fn write_addresses(octets: &mut Vec<u8>, instance: &Instance) -> (u8, u16) {
+    let start = octets.len();
+    for address in &instance.addresses {
+        if let std::net::IpAddr::V4(v4) = address {
+            octets.extend_from_slice(&v4.octets());
+        }
+    }
+    let middle = octets.len();
+    for address in &instance.addresses {
+        if let std::net::IpAddr::V6(v6) = address {
+            octets.extend_from_slice(&v6.octets());
+        }
+    }
+    ((middle - start) as u8, (octets.len() - middle) as u16)
+}
+
+/// Appends `<id>.id.<service>` without the root label.
+fn write_target(octets: &mut Vec<u8>, id: &Label, service: &Label) -> u8 {
+    let start = octets.len();
+    for label in [id.as_str(), "id", service.as_str()] {
+        octets.push(label.len() as u8);
+        octets.extend_from_slice(label.as_bytes());
+    }
+    (octets.len() - start) as u8
+}
+
+/// Appends the TXT RDATA: one character-string (RFC 1035 §3.3) per fact.
+fn write_txt(octets: &mut Vec<u8>, view: &InstanceView<'_>) -> u16 {
+    let start = octets.len();
+    let mut string = |key: &str, value: &str| {
+        // A registered key and value hold at most 254 octets together; labels hold 63.
+        octets.push((key.len() + 1 + value.len()).min(255) as u8);
+        octets.extend(key.bytes().chain(*b"=").chain(value.bytes()).take(255));
+    };
+    string("id", view.id.as_str());
+    string("region", view.instance.region.as_str());
+    string("az", view.instance.az.as_str());
+    view.instance.tags.iter().for_each(|tag| string("tag", tag.as_str()));
+    view.instance.meta.iter().for_each(|(key, value)| string(key, value));
+    (octets.len() - start) as u16
+}
