@@ -5,3 +5,4 @@ pub mod model;
 pub mod registry;
 pub mod routing;
 pub mod snapshot;
+pub mod wire;

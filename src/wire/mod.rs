@@ -1,0 +1,163 @@
+//! Floor 3: the sans-IO answer: bytes in, bytes out.
+//!
+//! ```text
+//! answer ─ Request::parse ─ judge ─┬─ chaos        class CH: what the server says of itself
+//!                                  └─ walk         zone, then what the name is, alias by alias
+//!                                       ├─ names      static names, names of services, wildcards
+//!                                       ├─ records    static RRsets, referrals, negative answers
+//!                                       └─ services   decide, pick, and the records of instances
+//! ```
+//! [`explain()`] goes the same way with open eyes: the same functions, watched.
+
+mod chaos;
+mod explain;
+mod names;
+mod records;
+mod reply;
+mod services;
+mod walk;
+mod watch;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+pub use explain::{
+    ExplainedInstance, ExplainedLevel, ExplainedName, ExplainedOrigin, ExplainedRecord, Explanation, NameKind, RankedRegion, explain,
+};
+use reply::Reply;
+use walk::Asked;
+use watch::{Unwatched, Watch};
+
+use crate::codec::Request;
+use crate::codec::code::{CLASS_CH, CLASS_IN, extended, rcode, rtype};
+use crate::model::{Counter, Counters};
+use crate::snapshot::Snapshot;
+
+/// How a query came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// A datagram: the reply is cut to the client's payload size.
+    Udp,
+    /// A stream: up to 65,535 octets.
+    Tcp,
+}
+
+/// A query as it came in.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'a> {
+    /// The message.
+    pub bytes: &'a [u8],
+    /// Who sent it.
+    pub peer: SocketAddr,
+    /// How.
+    pub transport: Transport,
+}
+
+/// What to do with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Send so many octets of the reply buffer.
+    Reply(usize),
+    /// Send nothing.
+    Drop,
+    /// Hand it to the slow path.
+    Punt(Punt),
+}
+
+/// Why a query needs the slow path. None is offered yet: signing, transfer, update and forwarding come as variants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Punt {}
+
+/// What one worker keeps from query to query.
+#[derive(Debug)]
+pub struct Worker {
+    /// Its counters.
+    pub counters: Arc<Counters>,
+    random: u64,
+}
+
+impl Worker {
+    /// A worker whose draws follow from `seed`.
+    pub fn new(seed: u64, counters: Arc<Counters>) -> Worker {
+        Worker { counters, random: seed }
+    }
+
+    /// The next query's random number. Each policy that draws, draws from it alone.
+    #[inline]
+    fn draw(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        scramble(self.random)
+    }
+}
+
+/// The output function of SplitMix64: every bit of the result depends on every bit of `x`.
+#[inline]
+fn scramble(x: u64) -> u64 {
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// Answers one query from one snapshot into `reply`, which holds at least 512 octets for UDP (65,535 for TCP).
+pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply: &mut [u8]) -> Outcome {
+    let draw = worker.draw();
+    // RFC 8906 §3: what is shorter than a header, or a response, gets no reply, or two servers could talk for ever.
+    let request = Request::parse(query.bytes).filter(|request| !request.header.is_response());
+    let begun = request.as_ref().and_then(|request| Some((request, Reply::new(request, query.transport, &snapshot.dns, reply)?)));
+    let Some((request, mut reply)) = begun else {
+        worker.counters.count(Counter::Dropped);
+        return Outcome::Drop;
+    };
+    let subnet = request.edns.as_ref().and_then(|edns| edns.subnet?.client());
+    // Not made canonical: an IPv4-mapped client is found as IPv4, but its scope counts in the family that the option came in.
+    let client = subnet.unwrap_or(query.peer.ip());
+    judge(snapshot, request, client, draw, &mut reply, &mut Unwatched::default());
+
+    worker.counters.count(reply.outcome);
+    let marks = [
+        (reply.is_truncated(), Counter::Truncated),
+        (reply.by_client && subnet.is_some(), Counter::EcsUsed),
+        (reply.fail_open, Counter::FailOpen),
+    ];
+    marks.into_iter().filter(|(set, _)| *set).for_each(|(_, mark)| worker.counters.count(mark));
+    Outcome::Reply(reply.finish())
+}
+
+/// What RFC 8906 asks of everyone: odd queries get the RCODE that says what is odd.
+fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, draw: u64, reply: &mut Reply<'_, '_>, watch: &mut W) {
+    if !request.header.is_query() {
+        // RFC 8906 §3.1.4.
+        return reply.fail(rcode::NOTIMP, Counter::Notimp, extended::NOT_SUPPORTED, "only the opcode QUERY is offered");
+    }
+    if let Some(fault) = request.fault {
+        return reply.fail(rcode::FORMERR, Counter::Formerr, extended::OTHER, fault.reason());
+    }
+    if request.edns.as_ref().is_some_and(|edns| edns.version != 0) {
+        // RFC 6891 §6.1.3: the reply's OPT says which version is known.
+        return reply.conclude(rcode::BADVERS, Counter::Badvers);
+    }
+    let Some(question) = &request.question else {
+        return reply.fail(rcode::FORMERR, Counter::Formerr, extended::OTHER, "QDCOUNT is not 1");
+    };
+    match question.qclass {
+        CLASS_IN => {}
+        CLASS_CH => return chaos::answer(&snapshot.dns, question, reply),
+        _ => return reply.fail(rcode::REFUSED, Counter::Refused, extended::NOT_SUPPORTED, "only class IN is served"),
+    }
+    match question.qtype {
+        rtype::AXFR | rtype::IXFR => {
+            reply.fail(rcode::REFUSED, Counter::Refused, extended::NOT_SUPPORTED, "zone transfer is not offered");
+        }
+        rtype::TKEY | rtype::MAILA | rtype::MAILB => {
+            reply.fail(rcode::NOTIMP, Counter::Notimp, extended::NOT_SUPPORTED, "this type of query is not offered");
+        }
+        // RFC 6895 §3.1: no data can be of these types, so nobody can ask for it. RFC 9824 §3.4 says it of NXNAME.
+        0 | rtype::OPT | rtype::TSIG | rtype::NXNAME => {
+            reply.fail(rcode::FORMERR, Counter::Formerr, extended::INVALID_TYPE, "this type cannot be asked for");
+        }
+        qtype => walk::answer_name(&Asked { snapshot, client, draw, qtype }, &question.name, reply, watch),
+    }
+}
+
+#[cfg(test)]
+mod tests;

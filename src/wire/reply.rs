@@ -1,0 +1,290 @@
+//! A reply under way: header, sections, the limit, and the OPT that is kept room for.
+
+use super::Transport;
+use crate::codec::code::{CLASS_IN, option, rcode, rtype};
+use crate::codec::{EDNS_FIXED, Edns, Full, HEADER, Header, NameBuf, Pointer, Request, Rest, Spelling, Writer};
+use crate::model::{Counter, DnsSettings};
+
+/// Least UDP payload that everyone takes (RFC 1035 §2.3.4).
+const LEAST_PAYLOAD: u16 = 512;
+
+/// The sections behind the question, by their place in the header's counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Section {
+    Answer = 1,
+    Authority = 2,
+    Additional = 3,
+}
+
+/// A reply under way.
+pub(super) struct Reply<'r, 'm> {
+    writer: Writer<'r>,
+    header: Header,
+    section: Section,
+    rcode: u16,
+    edns: Option<Edns<'m>>,
+    identity: Option<&'m str>,
+    /// Octets that the whole reply may have, OPT included.
+    limit: usize,
+    /// What we say that we take over UDP.
+    payload: u16,
+    extended: Option<(u16, &'static str)>,
+    /// The prefix length for which the answer holds (RFC 7871 §7.2.1).
+    pub scope: u8,
+    /// What it is counted as.
+    pub outcome: Counter,
+    /// The answer depends on who asks.
+    pub by_client: bool,
+    /// Nothing was healthy.
+    pub fail_open: bool,
+}
+
+impl<'r, 'm> Reply<'r, 'm> {
+    /// Begins a reply: header and question. `None` where the buffer holds not even those.
+    pub fn new(request: &Request<'m>, transport: Transport, dns: &'m DnsSettings, buffer: &'r mut [u8]) -> Option<Reply<'r, 'm>> {
+        let payload = dns.udp_payload.max(LEAST_PAYLOAD);
+        let limit = match (transport, &request.edns) {
+            (Transport::Tcp, _) => u16::MAX,
+            (Transport::Udp, None) => LEAST_PAYLOAD,
+            // RFC 6891 §6.2.3: less than 512 counts as 512. Never more than we want to send in one datagram.
+            (Transport::Udp, Some(edns)) => edns.payload.clamp(LEAST_PAYLOAD, payload),
+        };
+        let mut writer = Writer::new(buffer);
+        writer.set_limit(limit.into());
+        let limit = writer.limit();
+        writer.put(&[0; HEADER]).ok()?;
+        writer.put(request.question_octets).ok()?;
+
+        // The OPT is kept, whatever else has to go (RFC 6891 §7); the identifier only where there is room for it and an answer.
+        let opt = request.edns.map_or(0, |edns| EDNS_FIXED + edns.subnet.map_or(0, |subnet| subnet.length()));
+        let room = limit.checked_sub(writer.position() + opt)?;
+        let wants_identity = request.edns.is_some_and(|edns| edns.wants_identity);
+        let identity = dns.identity.as_deref().filter(|text| wants_identity && 4 + text.len() <= room / 2);
+        writer.set_limit(limit - opt - identity.map_or(0, |text| 4 + text.len()));
+
+        // RFC 1035 §4.1.1: id, opcode and RD are the query's. RA, Z and AD stay clear: no recursion, nothing validated. CD stays clear
+        // too, as RFC 4035 §3.1.6 asks of authoritative servers.
+        let flags = Header::QR | request.header.flags & (Header::OPCODE | Header::RD);
+        let counts = [u16::from(!request.question_octets.is_empty()), 0, 0, 0];
+        Some(Reply {
+            writer,
+            header: Header { id: request.header.id, flags, counts },
+            section: Section::Answer,
+            rcode: rcode::NOERROR,
+            edns: request.edns,
+            identity,
+            limit,
+            payload,
+            extended: None,
+            scope: 0,
+            outcome: Counter::Answered,
+            by_client: false,
+            fail_open: false,
+        })
+    }
+
+    /// Sets the RCODE, what it counts as, and the reason for people (RFC 8914).
+    pub fn fail(&mut self, code: u16, outcome: Counter, reason: u16, text: &'static str) {
+        (self.rcode, self.outcome) = (code, outcome);
+        self.explain(reason, text);
+    }
+
+    /// Says why, where the client reads extended errors (RFC 8914). It never changes what the answer means.
+    pub fn explain(&mut self, reason: u16, text: &'static str) {
+        self.extended = Some((reason, text));
+    }
+
+    /// What is said beside the RCODE.
+    pub fn note(&self) -> Option<&'static str> {
+        self.extended.map(|(_, text)| text)
+    }
+
+    /// The RCODE so far.
+    pub fn rcode(&self) -> u16 {
+        self.rcode
+    }
+
+    /// Sets the RCODE and what it counts as.
+    pub fn conclude(&mut self, code: u16, outcome: Counter) {
+        (self.rcode, self.outcome) = (code, outcome);
+    }
+
+    /// The answer is ours to give.
+    pub fn set_authoritative(&mut self) {
+        self.header.flags |= Header::AA;
+    }
+
+    /// Something that belongs in the reply did not fit.
+    pub fn truncate(&mut self) {
+        self.header.flags |= Header::TC;
+    }
+
+    /// Whether something did not fit.
+    pub fn is_truncated(&self) -> bool {
+        self.header.flags & Header::TC != 0
+    }
+
+    /// How many records the answer section has.
+    pub fn answers(&self) -> u16 {
+        self.header.counts[Section::Answer as usize]
+    }
+
+    /// Where the next octet goes.
+    pub fn position(&self) -> usize {
+        self.writer.position()
+    }
+
+    /// Turns to a section. Sections are written in their order.
+    pub fn turn_to(&mut self, section: Section) {
+        debug_assert!(section >= self.section);
+        self.section = section;
+    }
+
+    /// Writes a record of class IN into the current section.
+    #[inline]
+    pub fn record(
+        &mut self,
+        owner: Spelling<'_>,
+        rtype: u16,
+        ttl: u32,
+        data: impl FnOnce(&mut Writer<'r>) -> Result<(), Full>,
+    ) -> Result<(), Full> {
+        self.record_in(CLASS_IN, owner, rtype, ttl, data)
+    }
+
+    /// Writes a record of any class.
+    pub fn record_in(
+        &mut self,
+        class: u16,
+        owner: Spelling<'_>,
+        rtype: u16,
+        ttl: u32,
+        data: impl FnOnce(&mut Writer<'r>) -> Result<(), Full>,
+    ) -> Result<(), Full> {
+        self.writer.record(owner, rtype, class, ttl, data)?;
+        self.header.counts[self.section as usize] += 1;
+        Ok(())
+    }
+
+    /// Turns the answers behind `from`, which are all of one length, so that the one that `draw` says comes first.
+    pub fn rotate_answers(&mut self, from: usize, count: u16, draw: u32) {
+        let octets = self.writer.position().saturating_sub(from);
+        if count > 1 && octets.is_multiple_of(usize::from(count)) {
+            // The upper half of a product of 32 bits and a count: every place is as likely as the other.
+            let first = ((u64::from(draw) * u64::from(count)) >> 32) as usize;
+            self.writer.rotate(from, first * (octets / usize::from(count)));
+        }
+    }
+
+    /// Writes several records or none of them.
+    pub fn whole(&mut self, write: impl FnOnce(&mut Self) -> Result<(), Full>) -> Result<(), Full> {
+        let (position, counts) = (self.writer.position(), self.header.counts);
+        let written = write(self);
+        if written.is_err() {
+            self.writer.rewind(position);
+            self.header.counts = counts;
+        }
+        written
+    }
+
+    /// Writes the OPT and the header; returns the reply's length.
+    pub fn finish(mut self) -> usize {
+        self.writer.set_limit(self.limit);
+        if let Some(edns) = self.edns {
+            let before = self.writer.position();
+            match self.write_opt(&edns) {
+                Ok(()) => self.header.counts[Section::Additional as usize] += 1,
+                // Cannot happen: room was kept. A reply without OPT is the lesser evil.
+                Err(Full) => self.writer.rewind(before),
+            }
+        }
+        self.writer.set_u16(0, self.header.id);
+        self.writer.set_u16(2, self.header.flags | self.rcode & 0x0f);
+        for (n, count) in self.header.counts.iter().enumerate() {
+            self.writer.set_u16(4 + 2 * n, *count);
+        }
+        self.writer.position()
+    }
+
+    fn write_opt(&mut self, edns: &Edns<'m>) -> Result<(), Full> {
+        // RFC 6891 §6.1.3: the upper eight bits of the RCODE, version 0, and DO as it came (RFC 3225 §3).
+        let ttl = u32::from(self.rcode >> 4) << 24 | u32::from(edns.dnssec_ok) << 15;
+        let (scope, identity, extended) = (self.scope, self.identity, self.extended);
+        self.writer.record(ROOT, rtype::OPT, self.payload, ttl, |writer| {
+            if let Some(subnet) = &edns.subnet {
+                // RFC 7871 §7.2.1: a source prefix length of 0 gets scope 0.
+                subnet.write(writer, if subnet.source() == 0 { 0 } else { scope })?;
+            }
+            if let Some(text) = identity {
+                writer.u16(option::NSID)?;
+                writer.u16(text.len() as u16)?;
+                writer.put(text.as_bytes())?;
+            }
+            if let Some((code, text)) = extended {
+                let before = writer.position();
+                // A reason for people is left out where it does not fit.
+                if write_extended(writer, code, text).is_err() {
+                    writer.rewind(before);
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+fn write_extended(writer: &mut Writer<'_>, code: u16, text: &str) -> Result<(), Full> {
+    writer.u16(option::EXTENDED_ERROR)?;
+    writer.u16(2 + text.len() as u16)?;
+    writer.u16(code)?;
+    writer.put(text.as_bytes())
+}
+
+/// The root as an owner.
+const ROOT: Spelling<'static> = Spelling { labels: &[0], rest: Rest::Spelled(&[]) };
+
+/// The name that is being answered, and where the message holds it: the question's, or that of an alias before.
+pub(super) struct Here {
+    pub name: NameBuf,
+    base: usize,
+    /// From this offset in the name on, the message holds it at `tail`; behind it, nowhere that is known.
+    split: usize,
+    tail: usize,
+}
+
+impl Here {
+    /// The question's name, which stands behind the header.
+    pub fn question(name: &NameBuf) -> Here {
+        Here { name: name.clone(), base: HEADER, split: usize::MAX, tail: 0 }
+    }
+
+    /// A name in record data that begins at `base` of the message; from the offset `split` on it is a pointer.
+    pub fn data(name: NameBuf, base: usize, split: Option<(u16, Pointer)>) -> Here {
+        let (split, tail) = split.map_or((usize::MAX, 0), |(at, pointer)| (at.into(), pointer.offset()));
+        Here { name, base, split, tail }
+    }
+
+    /// Where the message holds the name from label `index` on; `None` where it does not, or where a pointer would be longer.
+    pub fn pointer(&self, index: usize) -> Option<Pointer> {
+        let offset = self.name.start(index);
+        match index >= self.name.labels() {
+            true => None,
+            false if offset < self.split => Pointer::to(self.base + offset),
+            false if offset == self.split => Pointer::to(self.tail),
+            false => None,
+        }
+    }
+
+    /// The name from label `index` on, as an owner.
+    pub fn from(&self, index: usize) -> Spelling<'_> {
+        self.below(&[], index)
+    }
+
+    /// `labels` before the name from label `index` on, as an owner.
+    pub fn below<'n>(&'n self, labels: &'n [u8], index: usize) -> Spelling<'n> {
+        let rest = match self.pointer(index) {
+            Some(pointer) => Rest::At(pointer),
+            None => Rest::Spelled(&self.name.wire()[self.name.start(index)..]),
+        };
+        Spelling { labels, rest }
+    }
+}

@@ -1,0 +1,459 @@
+//! Names that are decided: services, instances, and names with a policy. Decide once, then write the records of what was picked.
+
+use std::ops::Range;
+
+use super::names::{InstanceName, ServiceName};
+use super::records::{self, Alias};
+use super::reply::{Here, Reply, Section};
+use super::walk::Asked;
+use super::watch::Watch;
+use crate::codec::code::{extended, rcode, rtype};
+use crate::codec::{Full, Pointer, Rest, Spelling, Writer};
+use crate::model::Counter;
+use crate::routing::{Choice, Client, Decision, MAX_TIERS, Need, Picked, Sampling, Selection, Standing, Start, World, decide, pick};
+use crate::snapshot::{CompiledService, CompiledZone, LeafRecords, NamePolicy};
+
+/// Most SRV records of an answer, whatever a service says.
+const MOST_SRV: usize = 64;
+/// SvcParamKeys (RFC 9460 §14.3.2), in the order in which they must stand.
+const ALPN: u16 = 1;
+const PORT: u16 = 3;
+const IPV4_HINT: u16 = 4;
+const IPV6_HINT: u16 = 6;
+/// The port that an HTTPS record means where it names none (RFC 9460 §9.1).
+const HTTPS_PORT: u16 = 443;
+
+/// A type that instances have records of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    V4,
+    V6,
+    /// Of that port; `None`: the service's default port.
+    Srv(Option<Need>),
+    Txt,
+    Https,
+}
+
+impl Wanted {
+    /// What is asked of a name; before `_port._proto` nothing but SRV stands.
+    fn of(qtype: u16, port: Option<Need>) -> Option<Wanted> {
+        match (qtype, port) {
+            (rtype::SRV, port) => Some(Wanted::Srv(port)),
+            (_, Some(_)) => None,
+            (rtype::A, None) => Some(Wanted::V4),
+            (rtype::AAAA, None) => Some(Wanted::V6),
+            (rtype::TXT, None) => Some(Wanted::Txt),
+            (rtype::HTTPS, None) => Some(Wanted::Https),
+            _ => None,
+        }
+    }
+
+    /// What an instance needs to have such records; `None` where no instance of the service has any.
+    pub fn need(self, service: &CompiledService) -> Option<Need> {
+        match self {
+            Wanted::V4 => Some(Need::V4),
+            Wanted::V6 => Some(Need::V6),
+            Wanted::Srv(Some(port)) => Some(port),
+            Wanted::Srv(None) => service.default_port().map(|(port, _)| port),
+            Wanted::Txt => Some(Need::ANY),
+            Wanted::Https => Some(Need::TLS),
+        }
+    }
+
+    /// Most instances of an answer.
+    pub fn limit(self, service: &CompiledService) -> usize {
+        match self {
+            Wanted::Srv(_) => service.max_srv().min(MOST_SRV),
+            _ => service.max_addresses(),
+        }
+    }
+}
+
+/// The instances of one level, of which some are picked.
+#[derive(Clone, Copy)]
+pub(super) enum Level<'a> {
+    /// Those that a decision chose.
+    Chosen { service: &'a CompiledService, selection: Selection<'a> },
+    /// The one that the name says.
+    One { service: &'a CompiledService, member: u32 },
+}
+
+impl<'a> Level<'a> {
+    pub fn service(&self) -> &'a CompiledService {
+        match self {
+            Level::Chosen { service, .. } | Level::One { service, .. } => service,
+        }
+    }
+
+    /// Whether the policy keeps its instances in order (`simple`).
+    fn is_in_order(&self) -> bool {
+        matches!(self, Level::Chosen { selection, .. } if selection.sampling == Sampling::InOrder)
+    }
+
+    /// Calls `take` for each picked instance.
+    fn pick<W: World>(&self, world: &W, need: Need, limit: usize, draw: u64, mut take: impl FnMut(Picked)) {
+        match self {
+            Level::Chosen { selection, .. } => pick(world, selection, need, limit, draw, take),
+            Level::One { service, member } if service.pool().has(*member, need) => {
+                take(Picked { member: *member, weight: service.pool().weight(*member) })
+            }
+            Level::One { .. } => {}
+        }
+    }
+}
+
+/// Where an answer stands: what is asked, and the name and its zone.
+pub(super) struct At<'a> {
+    pub asked: &'a Asked<'a>,
+    pub zone: &'a CompiledZone,
+    pub here: &'a Here,
+}
+
+/// What has to be decided.
+struct Plan<'a> {
+    start: Start<'a>,
+    wanted: Option<Wanted>,
+    /// Further levels that SRV may carry.
+    tiers: usize,
+    /// Static records that the policy's own leaves hold.
+    records: &'a LeafRecords,
+}
+
+/// Answers for a service, or a part of it.
+pub(super) fn answer_service<W: Watch>(at: &At<'_>, name: &ServiceName<'_>, reply: &mut Reply<'_, '_>, watch: &mut W) -> Option<Alias> {
+    let mut wanted = Wanted::of(at.asked.qtype, name.port);
+    if at.asked.qtype == rtype::ANY {
+        records::any(at.zone, at.here, reply);
+        return None;
+    }
+    if wanted.is_some_and(|wanted| wanted.need(name.service).is_none()) {
+        wanted = None;
+    }
+    // `_port._proto` before a service stands for SRV alone, whatever static records its policy may end in.
+    if wanted.is_none() && (name.port.is_some() || !name.service.records().can_answer(at.asked.qtype)) {
+        records::nodata(at.zone, at.here, reply);
+        return None;
+    }
+    let start = Start::Service(name.id, name.filter);
+    let plan = Plan { start, wanted, tiers: name.service.tiers(), records: name.service.records() };
+    answer_plan(at, &plan, reply, watch)
+}
+
+/// Answers for a name with a policy.
+pub(super) fn answer_policy<W: Watch>(at: &At<'_>, policy: &NamePolicy, reply: &mut Reply<'_, '_>, watch: &mut W) -> Option<Alias> {
+    let wanted = Wanted::of(at.asked.qtype, None);
+    if at.asked.qtype == rtype::ANY {
+        records::any(at.zone, at.here, reply);
+        return None;
+    }
+    // A service that the policy leads to may end in static records of its own.
+    let others =
+        || policy.tree.services().any(|id| at.asked.snapshot.service_at(id).is_some_and(|s| s.records().can_answer(at.asked.qtype)));
+    if wanted.is_none() && !policy.records.can_answer(at.asked.qtype) && !others() {
+        records::nodata(at.zone, at.here, reply);
+        return None;
+    }
+    // How many levels SRV carries is for the service to say that is chosen first. Looking for more than any of them wants would make
+    // the answer depend on what is not in it.
+    let services = policy.tree.services().filter_map(|id| at.asked.snapshot.service_at(id));
+    let tiers = services.map(CompiledService::tiers).max().unwrap_or(0);
+    let plan = Plan { start: Start::Tree(&policy.tree), wanted, tiers, records: &policy.records };
+    answer_plan(at, &plan, reply, watch)
+}
+
+/// Answers for one instance. Nothing is chosen: it stands for itself unless it is drained, so fail-open has nothing to overrule.
+pub(super) fn answer_instance<W: Watch>(at: &At<'_>, name: &InstanceName<'_>, reply: &mut Reply<'_, '_>, watch: &mut W) {
+    if at.asked.qtype == rtype::ANY {
+        return records::any(at.zone, at.here, reply);
+    }
+    let Some(wanted) = Wanted::of(at.asked.qtype, name.port) else { return records::nodata(at.zone, at.here, reply) };
+    let pool = name.service.pool();
+    let standing = pool.standing(name.member);
+    if standing == Standing::Drained || at.asked.snapshot.is_drained(pool.locality(name.member)) {
+        reply.explain(extended::OTHER, "the instance is drained");
+        return records::nodata(at.zone, at.here, reply);
+    }
+    let ttl = match standing {
+        Standing::Healthy => ttl_of(at.zone, pool.steady_ms()),
+        _ => at.zone.ttl().min,
+    };
+    if matches!(standing, Standing::LastGood | Standing::Unhealthy) {
+        reply.explain(extended::OTHER, "the instance is unhealthy");
+    }
+    watch.held(ttl);
+    let level = Level::One { service: name.service, member: name.member };
+    write(at, &[Some(level), None, None, None], wanted, ttl, reply, watch);
+}
+
+/// Decides, and answers with what was chosen.
+fn answer_plan<W: Watch>(at: &At<'_>, plan: &Plan<'_>, reply: &mut Reply<'_, '_>, watch: &mut W) -> Option<Alias> {
+    let snapshot = at.asked.snapshot;
+    let (origin, scope) = snapshot.origins.find(at.asked.client);
+    let is_srv = matches!(plan.wanted, Some(Wanted::Srv(_)));
+    let tiers = if is_srv { plan.tiers } else { 0 };
+    let decision = decide(snapshot, plan.start, Client { origin, scope }, at.asked.draw, tiers, watch.trace());
+    reply.by_client = true;
+    // Behind an alias the answer holds where both decisions do: both prefixes hold the client, so that is the longer one.
+    reply.scope = reply.scope.max(decision.scope);
+    if decision.fail_open {
+        reply.fail_open = true;
+        reply.explain(extended::OTHER, "nothing is healthy: answered by all_down");
+    }
+    let ttl = if decision.fail_open { at.zone.ttl().min } else { ttl_of(at.zone, decision.steady_ms) };
+    watch.decided(&decision, ttl);
+    match decision.tiers[0] {
+        Some(Choice::Records { service, first, count }) => {
+            let records = match service {
+                Some(id) => snapshot.service_at(id).map(|service| service.records()),
+                None => Some(plan.records),
+            };
+            let leaf = usize::from(first)..usize::from(first) + usize::from(count);
+            return answer_leaf(at, records?, leaf, plan.wanted, ttl, reply);
+        }
+        Some(Choice::Instances(_)) => {}
+        None => reply.explain(extended::OTHER, "no instance can be answered: none matches, or all are drained or down"),
+    }
+    match plan.wanted {
+        Some(wanted) => write(at, &levels(at.asked, &decision, is_srv), wanted, ttl, reply, watch),
+        None => records::nodata(at.zone, at.here, reply),
+    }
+    None
+}
+
+/// Answers from the static records of a leaf.
+fn answer_leaf(
+    at: &At<'_>,
+    records: &LeafRecords,
+    leaf: Range<usize>,
+    wanted: Option<Wanted>,
+    ttl: u32,
+    reply: &mut Reply<'_, '_>,
+) -> Option<Alias> {
+    let set = |rtype| leaf.clone().filter_map(|n| records.get(n)).find(|set| set.rtype() == rtype);
+    if let Some(set) = set(at.asked.qtype) {
+        records::answer(at.zone, set, ttl, at.here, reply);
+        return None;
+    }
+    // A CNAME holds for every type of a name (RFC 1034 §3.6.2), and `_port._proto` before a service has nothing but SRV.
+    if let Some(set) = set(rtype::CNAME).filter(|_| !matches!(wanted, Some(Wanted::Srv(Some(_))))) {
+        return records::alias(at.zone, set, ttl, at.here, reply);
+    }
+    records::nodata(at.zone, at.here, reply);
+    None
+}
+
+/// The levels of a decision that are made of instances.
+fn levels<'a>(asked: &Asked<'a>, decision: &Decision<'a>, is_srv: bool) -> [Option<Level<'a>>; MAX_TIERS] {
+    let mut levels = decision.tiers.map(|choice| match choice {
+        Some(Choice::Instances(selection)) => {
+            // The client draws by the weights that SRV carries; the pick must not do it as well.
+            let selection = if is_srv { selection.carrying_weights() } else { selection };
+            Some(Level::Chosen { service: asked.snapshot.service_at(selection.service)?, selection })
+        }
+        _ => None,
+    });
+    let further = levels[0].map_or(0, |level| level.service().tiers());
+    levels.iter_mut().skip(1 + further).for_each(|level| *level = None);
+    levels
+}
+
+/// DESIGN §4: the time in which the state cannot change, within the zone's limits.
+fn ttl_of(zone: &CompiledZone, steady_ms: u32) -> u32 {
+    (steady_ms / 1000).min(zone.ttl().max).max(zone.ttl().min)
+}
+
+/// Writes what is wanted of the levels. Nothing found: NODATA, which holds for the clients for whom the decision does.
+fn write<W: Watch>(
+    at: &At<'_>,
+    levels: &[Option<Level<'_>>; MAX_TIERS],
+    wanted: Wanted,
+    ttl: u32,
+    reply: &mut Reply<'_, '_>,
+    watch: &mut W,
+) {
+    let (before, start) = (reply.answers(), reply.position());
+    reply.conclude(rcode::NOERROR, Counter::Answered);
+    let mut linked = Linked { list: [None; MOST_SRV], count: 0 };
+    let present = levels.iter().flatten().count();
+    let mut written = Ok(());
+    for (n, level) in levels.iter().flatten().enumerate() {
+        let service = level.service();
+        let limit = wanted.limit(service);
+        let left = limit.saturating_sub((reply.answers() - before).into());
+        // Every further level gets room for some: they are there for the day when the first is gone.
+        let reserved = (present - n - 1) * (limit / 8).max(1);
+        let most = left.saturating_sub(reserved).max(left.min(1));
+        let Some(need) = wanted.need(service).filter(|_| most > 0) else { continue };
+        // Who is drawn has room for all of its addresses: were more drawn than fit, the last ones would never be answered.
+        let drawn = match wanted {
+            Wanted::V4 | Wanted::V6 if !level.is_in_order() => (most / service.most_addresses(need)).max(1),
+            _ => most,
+        };
+        watch.level(at.asked.snapshot, level, need, drawn, at.asked.draw);
+        let mut room = most;
+        level.pick(at.asked.snapshot, need, drawn, at.asked.draw, |picked| {
+            if written.is_ok() {
+                written = match wanted {
+                    Wanted::V4 => write_addresses(at, rtype::A, service.v4(picked.member).chunks_exact(4), ttl, &mut room, reply),
+                    Wanted::V6 => write_addresses(at, rtype::AAAA, service.v6(picked.member).chunks_exact(16), ttl, &mut room, reply),
+                    Wanted::Txt => reply.record(at.here.from(0), rtype::TXT, ttl, |writer| writer.put(service.txt(picked.member))),
+                    // Branches may share instances: each has one priority, that of the best level it is in (RFC 2782).
+                    Wanted::Srv(_) if linked.has(service, picked.member) => Ok(()),
+                    Wanted::Srv(_) => write_srv(at, service, picked, n as u16, need, ttl, &mut linked, reply),
+                    Wanted::Https => write_https(at, level, picked, ttl, &mut linked, reply),
+                };
+            }
+        });
+    }
+    if matches!(wanted, Wanted::V4 | Wanted::V6) && !levels[0].is_some_and(|level| level.is_in_order()) {
+        // Many clients take the first address: each gets its turn. Which instances answer was drawn with the upper bits.
+        reply.rotate_answers(start, reply.answers() - before, at.asked.draw as u32);
+    }
+    if written.is_err() {
+        reply.truncate();
+    } else if reply.answers() == before {
+        records::nodata(at.zone, at.here, reply);
+    } else {
+        linked.write_addresses(at, ttl, reply);
+    }
+}
+
+fn write_addresses<'o>(
+    at: &At<'_>,
+    rtype: u16,
+    addresses: impl Iterator<Item = &'o [u8]>,
+    ttl: u32,
+    room: &mut usize,
+    reply: &mut Reply<'_, '_>,
+) -> Result<(), Full> {
+    for address in addresses.take(*room) {
+        reply.record(at.here.from(0), rtype, ttl, |writer| writer.put(address))?;
+        *room -= 1;
+    }
+    Ok(())
+}
+
+/// The zone in which instances have names.
+fn home<'a>(at: &At<'a>) -> Option<&'a CompiledZone> {
+    if at.zone.services() { Some(at.zone) } else { at.asked.snapshot.services_zone() }
+}
+
+/// Writes the SRV record of an instance (RFC 2782). The name it leads to is not compressed.
+#[expect(clippy::too_many_arguments, reason = "one call; a struct for it would say nothing more")]
+fn write_srv<'a>(
+    at: &At<'a>,
+    service: &'a CompiledService,
+    picked: Picked,
+    priority: u16,
+    port: Need,
+    ttl: u32,
+    linked: &mut Linked<'a>,
+    reply: &mut Reply<'_, '_>,
+) -> Result<(), Full> {
+    let Some(home) = home(at) else { return Ok(()) };
+    let labels = service.target(picked.member);
+    reply.record(at.here.from(0), rtype::SRV, ttl, |writer| {
+        writer.u16(priority)?;
+        writer.u16(service.srv_weight(picked.weight))?;
+        writer.u16(service.port_number(picked.member, port))?;
+        writer.name(Spelling { labels, rest: Rest::Spelled(home.apex()) })
+    })?;
+    let name = reply.position() - labels.len() - home.apex().len();
+    linked.add(Link { service, member: picked.member, name: Some(name) });
+    Ok(())
+}
+
+/// Writes the HTTPS record of an instance in ServiceMode (RFC 9460 §2.4.3).
+fn write_https<'a>(
+    at: &At<'a>,
+    level: &Level<'a>,
+    picked: Picked,
+    ttl: u32,
+    linked: &mut Linked<'a>,
+    reply: &mut Reply<'_, '_>,
+) -> Result<(), Full> {
+    let (service, member) = (level.service(), picked.member);
+    let Some(home) = home(at) else { return Ok(()) };
+    let labels = service.target(member);
+    let mut name = None;
+    reply.record(at.here.from(0), rtype::HTTPS, ttl, |writer| {
+        writer.u16(1)?;
+        match level {
+            // RFC 9460 §2.5.2: "." is the owner itself.
+            Level::One { .. } => writer.put(&[0])?,
+            Level::Chosen { .. } => {
+                name = Some(writer.position());
+                writer.name(Spelling { labels, rest: Rest::Spelled(home.apex()) })?;
+            }
+        }
+        write_params(writer, service, member)
+    })?;
+    linked.add(Link { service, member, name });
+    Ok(())
+}
+
+fn write_params(writer: &mut Writer<'_>, service: &CompiledService, member: u32) -> Result<(), Full> {
+    let port = service.tls_port(member);
+    let octets = port.to_be_bytes();
+    let port: &[u8] = if port == HTTPS_PORT { &[] } else { &octets };
+    let params = [(ALPN, service.alpn()), (PORT, port), (IPV4_HINT, service.v4(member)), (IPV6_HINT, service.v6(member))];
+    for (key, value) in params.into_iter().filter(|(_, value)| !value.is_empty()) {
+        writer.u16(key)?;
+        writer.u16(value.len() as u16)?;
+        writer.put(value)?;
+    }
+    Ok(())
+}
+
+/// The instances that the records of an answer lead to.
+struct Linked<'a> {
+    list: [Option<Link<'a>>; MOST_SRV],
+    count: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Link<'a> {
+    service: &'a CompiledService,
+    member: u32,
+    /// Where the message holds its name; `None`: it is the owner.
+    name: Option<usize>,
+}
+
+impl<'a> Linked<'a> {
+    fn add(&mut self, link: Link<'a>) {
+        if let Some(slot) = self.list.get_mut(self.count) {
+            *slot = Some(link);
+            self.count += 1;
+        }
+    }
+
+    fn has(&self, service: &CompiledService, member: u32) -> bool {
+        self.list[..self.count].iter().flatten().any(|link| std::ptr::eq(link.service, service) && link.member == member)
+    }
+
+    /// Writes the addresses of every instance, so that nobody has to ask again (RFC 2782, RFC 9460 §4.1). Those of an instance that do
+    /// not fit are left out, which costs no TC (RFC 2181 §9).
+    fn write_addresses(&self, at: &At<'_>, ttl: u32, reply: &mut Reply<'_, '_>) {
+        let Some(home) = home(at) else { return };
+        reply.turn_to(Section::Additional);
+        for Link { service, member, name } in self.list.iter().flatten() {
+            let owner = match name.map(Pointer::to) {
+                None => at.here.from(0),
+                Some(Some(pointer)) => Spelling { labels: &[], rest: Rest::At(pointer) },
+                Some(None) => Spelling { labels: service.target(*member), rest: Rest::Spelled(home.apex()) },
+            };
+            let whole = reply.whole(|reply| {
+                for address in service.v4(*member).chunks_exact(4) {
+                    reply.record(owner, rtype::A, ttl, |writer| writer.put(address))?;
+                }
+                for address in service.v6(*member).chunks_exact(16) {
+                    reply.record(owner, rtype::AAAA, ttl, |writer| writer.put(address))?;
+                }
+                Ok(())
+            });
+            if whole.is_err() {
+                return;
+            }
+        }
+    }
+}

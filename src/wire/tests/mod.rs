@@ -1,0 +1,8 @@
+//! The answers of a small world, as tables: a question in words, the reply in words.
+
+mod names;
+mod protocol;
+mod robust;
+mod services;
+mod statics;
+mod world;

@@ -1,0 +1,161 @@
+//! Static records: RFC 1034 §4.3.2, RFC 2308, RFC 4592, RFC 8482, RFC 9471.
+
+use super::world::{World, zone};
+
+fn world() -> World {
+    World::new(&[
+        zone(
+            "plain.example.",
+            false,
+            &[
+                "@ MX 10 mail.plain.example.",
+                "ns1 A 192.0.2.1",
+                "mail A 192.0.2.25",
+                "mail AAAA 2001:db8::25",
+                "www A 192.0.2.80",
+                "www A 192.0.2.81",
+                "alias CNAME www.plain.example.",
+                "alias2 CNAME alias.plain.example.",
+                "outside CNAME www.elsewhere.test.",
+                "dangling CNAME nothing.plain.example.",
+                "other CNAME www.second.example.",
+                "loop1 CNAME loop2.plain.example.",
+                "loop2 CNAME loop1.plain.example.",
+                "tosub CNAME host.child.plain.example.",
+                "a.b.deep TXT here",
+                "*.wild A 192.0.2.99",
+                "real.wild TXT real",
+                "*.cwild CNAME www.plain.example.",
+                "child NS ns.child.plain.example.",
+                "child NS ns1.plain.example.",
+                "child NS ns.elsewhere.test.",
+                "child DS x",
+                "ns.child A 192.0.2.70",
+                "insecure NS ns.elsewhere.test.",
+                "_sip._tcp SRV 0 5 5060 mail.plain.example.",
+            ],
+            &[],
+        ),
+        zone("second.example.", false, &["www A 192.0.2.90", "back CNAME alias.plain.example."], &[]),
+        zone("inner.second.example.", false, &["www A 192.0.2.91"], &[]),
+    ])
+}
+
+const SOA: &str = "auth: plain.example. 5 SOA ns1.plain.example. hostmaster.plain.example. 7 7200 900 1209600 5";
+
+#[test]
+fn static_names_are_answered_as_rfc_1034_says() {
+    let nodata = format!("NOERROR aa {SOA}");
+    let nxdomain = format!("NXDOMAIN aa {SOA}");
+    let www = "www.plain.example. 60 A 192.0.2.80, www.plain.example. 60 A 192.0.2.81";
+    let referral = "auth: child.plain.example. 60 NS ns.child.plain.example., child.plain.example. 60 NS ns1.plain.example., \
+                    child.plain.example. 60 NS ns.elsewhere.test. add: ns.child.plain.example. 60 A 192.0.2.70, \
+                    ns1.plain.example. 60 A 192.0.2.1";
+    world().check(&[
+        ("plain.example SOA", "NOERROR aa plain.example. 3600 SOA ns1.plain.example. hostmaster.plain.example. 7 7200 900 1209600 5"),
+        ("plain.example NS", "NOERROR aa plain.example. 3600 NS ns1.plain.example. add: ns1.plain.example. 60 A 192.0.2.1"),
+        (
+            "plain.example MX",
+            "NOERROR aa plain.example. 60 MX 10 mail.plain.example. add: mail.plain.example. 60 A 192.0.2.25, \
+             mail.plain.example. 60 AAAA 2001:db8::25",
+        ),
+        ("plain.example A", &nodata),
+        ("www.plain.example A", &format!("NOERROR aa {www}")),
+        ("wWw.PLAIN.example A", &format!("NOERROR aa {}", www.replace("www.plain", "wWw.PLAIN"))),
+        ("www.plain.example AAAA", &nodata),
+        ("www.plain.example 65280", &nodata),
+        ("www.plain.example ANY", &format!("NOERROR aa {www}")),
+        ("deep.plain.example A", &nodata),
+        ("b.deep.plain.example ANY", &nodata),
+        ("a.b.deep.plain.example TXT", "NOERROR aa a.b.deep.plain.example. 60 TXT here"),
+        ("c.b.deep.plain.example TXT", &nxdomain),
+        ("nothing.plain.example A", &nxdomain),
+        ("nothing.plain.example A noedns", &nxdomain),
+        ("_tcp.plain.example SRV", &nodata),
+        (
+            "_sip._tcp.plain.example SRV",
+            "NOERROR aa _sip._tcp.plain.example. 60 SRV 0 5 5060 mail.plain.example. add: mail.plain.example. 60 A 192.0.2.25, \
+             mail.plain.example. 60 AAAA 2001:db8::25",
+        ),
+        ("x.y.wild.plain.example A", "NOERROR aa x.y.wild.plain.example. 60 A 192.0.2.99"),
+        ("x.wild.plain.example TXT", &nodata),
+        ("real.wild.plain.example A", &nodata),
+        ("x.real.wild.plain.example A", &nxdomain),
+        ("child.plain.example A", &format!("NOERROR {referral}")),
+        ("child.plain.example NS", &format!("NOERROR {referral}")),
+        ("x.child.plain.example ANY", &format!("NOERROR {referral}")),
+        ("ns.child.plain.example A", &format!("NOERROR {referral}")),
+        ("insecure.plain.example DS", &nodata),
+    ]);
+    let ds = world().ask("child.plain.example DS");
+    assert!(ds.starts_with("NOERROR aa child.plain.example. 60 DS "), "{ds}");
+}
+
+#[test]
+fn aliases_are_followed_within_our_zones() {
+    let www = "www.plain.example. 60 A 192.0.2.80, www.plain.example. 60 A 192.0.2.81";
+    world().check(&[
+        ("alias.plain.example CNAME", "NOERROR aa alias.plain.example. 60 CNAME www.plain.example."),
+        ("alias.plain.example A", &format!("NOERROR aa alias.plain.example. 60 CNAME www.plain.example., {www}")),
+        ("alias.plain.example AAAA", &format!("NOERROR aa alias.plain.example. 60 CNAME www.plain.example. {SOA}")),
+        (
+            "alias2.plain.example A",
+            &format!(
+                "NOERROR aa alias2.plain.example. 60 CNAME alias.plain.example., alias.plain.example. 60 CNAME www.plain.example., {www}"
+            ),
+        ),
+        ("x.cwild.plain.example A", &format!("NOERROR aa x.cwild.plain.example. 60 CNAME www.plain.example., {www}")),
+        ("outside.plain.example A", "NOERROR aa outside.plain.example. 60 CNAME www.elsewhere.test."),
+        ("dangling.plain.example A", &format!("NXDOMAIN aa dangling.plain.example. 60 CNAME nothing.plain.example. {SOA}")),
+        ("other.plain.example A", "NOERROR aa other.plain.example. 60 CNAME www.second.example., www.second.example. 60 A 192.0.2.90"),
+        (
+            "back.second.example A",
+            &format!(
+                "NOERROR aa back.second.example. 60 CNAME alias.plain.example., alias.plain.example. 60 CNAME www.plain.example., {www}"
+            ),
+        ),
+        (
+            "loop1.plain.example A",
+            "NOERROR aa loop1.plain.example. 60 CNAME loop2.plain.example., loop2.plain.example. 60 CNAME loop1.plain.example.",
+        ),
+        (
+            "tosub.plain.example A",
+            "NOERROR aa tosub.plain.example. 60 CNAME host.child.plain.example. auth: child.plain.example. 60 NS ns.child.plain.example., \
+             child.plain.example. 60 NS ns1.plain.example., child.plain.example. 60 NS ns.elsewhere.test. add: \
+             ns.child.plain.example. 60 A 192.0.2.70, ns1.plain.example. 60 A 192.0.2.1",
+        ),
+        ("www.inner.second.example A", "NOERROR aa www.inner.second.example. 60 A 192.0.2.91"),
+    ]);
+}
+
+#[test]
+fn the_ds_of_a_child_is_the_parents() {
+    let parent = zone("plain.example.", false, &["child NS ns1.child.plain.example.", "child DS x"], &[]);
+    let mut world = World::new(&[parent, zone("child.plain.example.", false, &[], &[]), zone("lone.plain.example.", false, &[], &[])]);
+    let ds = world.ask("child.plain.example DS");
+    assert!(ds.starts_with("NOERROR aa child.plain.example. 60 DS "), "{ds}");
+    let lone = "auth: lone.plain.example. 5 SOA ns1.lone.plain.example. hostmaster.lone.plain.example. 7 7200 900 1209600 5";
+    world.check(&[
+        ("child.plain.example NS", "NOERROR aa child.plain.example. 3600 NS ns1.child.plain.example."),
+        ("lone.plain.example DS", &format!("NOERROR aa {lone}")),
+    ]);
+}
+
+#[test]
+fn a_long_chain_of_aliases_ends() {
+    let records: Vec<String> = (0..20).map(|n| format!("a{n} CNAME a{}.plain.example.", n + 1)).collect();
+    let records: Vec<&str> = records.iter().map(String::as_str).collect();
+    let mut world = World::new(&[zone("plain.example.", false, &records, &[])]);
+    let reply = world.ask("a0.plain.example A");
+    assert_eq!(reply.matches("CNAME").count(), 9, "{reply}");
+    assert_eq!(world.counted(), "answered=1");
+}
+
+#[test]
+fn one_outcome_is_counted_for_each_query() {
+    let mut world = world();
+    for question in ["www.plain.example A", "www.plain.example AAAA", "x.plain.example A", "child.plain.example A", "elsewhere.test A"] {
+        world.ask(question);
+    }
+    assert_eq!(world.counted(), "answered=1 nodata=1 nxdomain=1 referral=1 refused=1");
+}

@@ -1,0 +1,116 @@
+//! From a question to an answer: zone by zone, alias by alias (RFC 1034 §4.3.2).
+
+use std::net::IpAddr;
+
+use super::names::{Meaning, resolve};
+use super::records::{self, Alias};
+use super::reply::{Here, Reply};
+use super::scramble;
+use super::services::{self, At};
+use super::watch::Watch;
+use crate::codec::NameBuf;
+use crate::codec::code::{extended, rcode, rtype};
+use crate::model::Counter;
+use crate::snapshot::{CompiledZone, Lookup, Owner, Snapshot};
+
+/// Most aliases that one answer follows.
+const MAX_ALIASES: usize = 8;
+
+/// What is asked, by whom, and of which world.
+pub(super) struct Asked<'s> {
+    pub snapshot: &'s Snapshot,
+    /// The client: its subnet, or the resolver.
+    pub client: IpAddr,
+    pub draw: u64,
+    pub qtype: u16,
+}
+
+/// Answers a question of class IN.
+pub(super) fn answer_name<W: Watch>(asked: &Asked<'_>, name: &NameBuf, reply: &mut Reply<'_, '_>, watch: &mut W) {
+    let mut asked = Asked { ..*asked };
+    let mut here = Here::question(name);
+    let mut followed: [Option<Here>; MAX_ALIASES] = [const { None }; MAX_ALIASES];
+    for slot in 0..=MAX_ALIASES {
+        let Some(zone) = zone_of(&asked, &here.name) else {
+            watch.outside(&here.name);
+            if slot == 0 {
+                reply.fail(rcode::REFUSED, Counter::Refused, extended::NOT_AUTHORITATIVE, "the name is in no zone of this server");
+            }
+            return;
+        };
+        let Some(alias) = answer_in(&asked, zone, &here, reply, watch) else { return };
+        let before = std::mem::replace(&mut here, alias);
+        let Some(slot) = followed.get_mut(slot) else { return };
+        *slot = Some(before);
+        // What stands in the answer already leads round in a circle: that is all there is to say.
+        if followed.iter().flatten().any(|name| name.name.wire() == here.name.wire()) {
+            return;
+        }
+        asked.draw = scramble(asked.draw);
+    }
+}
+
+/// The zone that answers for a name: the one with the longest apex. The DS of a child's apex is in the zone above, where that
+/// delegates to the child (RFC 4035 §3.1.4.1).
+fn zone_of<'s>(asked: &Asked<'s>, name: &NameBuf) -> Option<&'s CompiledZone> {
+    let zone = asked.snapshot.zone(name.wire())?;
+    if asked.qtype == rtype::DS && zone.depth(name) == 0 && name.labels() > 0 {
+        let above = asked.snapshot.zone(&name.wire()[name.start(1)..]);
+        let delegates = |above: &&CompiledZone| matches!(above.lookup(name), Lookup::Delegated { at: Some(_), .. });
+        return Some(above.filter(delegates).unwrap_or(zone));
+    }
+    Some(zone)
+}
+
+/// Answers as far as one name goes; returns the alias that it leads to.
+fn answer_in<W: Watch>(asked: &Asked<'_>, zone: &CompiledZone, here: &Here, reply: &mut Reply<'_, '_>, watch: &mut W) -> Option<Alias> {
+    let meaning = resolve(asked.snapshot, zone, &here.name);
+    watch.name(asked.snapshot, zone, &here.name, &meaning);
+    // AA speaks of the first name of the answer (RFC 1034 §4.3.1): it is clear in a referral alone.
+    if let Meaning::Delegated { delegation, at } = meaning {
+        // RFC 4035 §3.1.4.1: DS is the one type that the parent answers at a cut.
+        let Some(owner) = at.filter(|_| asked.qtype == rtype::DS) else {
+            records::referral(zone, delegation, here, reply);
+            return None;
+        };
+        reply.set_authoritative();
+        match owner.set(rtype::DS) {
+            Some(set) => records::answer(zone, set, set.ttl(), here, reply),
+            None => records::nodata(zone, here, reply),
+        }
+        return None;
+    }
+    reply.set_authoritative();
+    let at = At { asked, zone, here };
+    match &meaning {
+        Meaning::Owner(owner) => return answer_owner(&at, owner, reply, watch),
+        Meaning::Service(name) => return services::answer_service(&at, name, reply, watch),
+        Meaning::Instance(name) => services::answer_instance(&at, name, reply, watch),
+        Meaning::Empty => records::nodata(zone, here, reply),
+        Meaning::Missing | Meaning::Delegated { .. } => records::nxdomain(zone, here, reply),
+    }
+    None
+}
+
+/// Answers from what a zone has at a name.
+fn answer_owner<W: Watch>(at: &At<'_>, owner: &Owner, reply: &mut Reply<'_, '_>, watch: &mut W) -> Option<Alias> {
+    let set = match at.asked.qtype {
+        // RFC 8482 §4.1: one RRset is answer enough.
+        rtype::ANY => owner.sets().first(),
+        qtype => owner.set(qtype),
+    };
+    if let Some(set) = set {
+        records::answer(at.zone, set, set.ttl(), at.here, reply);
+        return None;
+    }
+    if let Some(set) = owner.set(rtype::CNAME) {
+        return records::alias(at.zone, set, set.ttl(), at.here, reply);
+    }
+    match owner.policy() {
+        Some(policy) => services::answer_policy(at, policy, reply, watch),
+        None => {
+            records::nodata(at.zone, at.here, reply);
+            None
+        }
+    }
+}
