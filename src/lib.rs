@@ -5,4 +5,5 @@ pub mod model;
 pub mod registry;
 pub mod routing;
 pub mod snapshot;
+pub mod store;
 pub mod wire;
