@@ -1,0 +1,227 @@
+//! What is persisted behind, because it was visible at once: the last health of instances, and the end of drains.
+//!
+//! Every write is compare-and-put, so it is also known here when each of these keys was last written.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::core::RETRY;
+use super::records;
+use crate::model::{Health, InstanceKey, Label, Revision, Subject, Timestamp};
+use crate::registry::{Change, Registry};
+use crate::store::{Condition, Key, MAX_OPERATIONS, Operation};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Behind {
+    /// When each health and each drain in the store was written.
+    written: HashMap<Key, Revision>,
+    /// What the store does not hold as it is.
+    stale: BTreeSet<Record>,
+    /// What is under way to the store.
+    flight: Vec<(Record, Operation)>,
+    /// The probed and beating health that went to the store with a pushed status.
+    pushed: HashMap<Key, (Option<Health>, Option<Health>)>,
+    /// Keys of health that is erased with its instance.
+    erased: BTreeSet<Key>,
+    /// After a failure: not before.
+    retry: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Record {
+    Health(InstanceKey),
+    Drain(Subject),
+}
+
+impl Behind {
+    /// `written`: when each health and each drain in the store was written.
+    pub fn new(written: HashMap<Key, Revision>) -> Behind {
+        Behind { written, ..Behind::default() }
+    }
+
+    /// Takes what the store holds after it was read anew; what is stale stays so.
+    pub fn reread(&mut self, written: HashMap<Key, Revision>) {
+        self.written = written;
+    }
+
+    /// The health of an instance is no longer as the store has it.
+    pub fn health(&mut self, key: InstanceKey) {
+        self.stale.insert(Record::Health(key));
+    }
+
+    /// An instance is new; the store may hold health of one before it.
+    pub fn fresh(&mut self, key: &InstanceKey) {
+        if self.written.contains_key(&records::health_key(key)) {
+            self.health(key.clone());
+        }
+    }
+
+    /// A drain has ended that the store may still have.
+    pub fn drain(&mut self, subject: Subject) {
+        self.stale.insert(Record::Drain(subject));
+    }
+
+    /// Whether the store holds everything.
+    pub fn is_empty(&self) -> bool {
+        self.stale.is_empty() && self.flight.is_empty()
+    }
+
+    /// When to try again what failed.
+    pub fn retry(&self) -> Option<Timestamp> {
+        self.retry.filter(|_| !self.stale.is_empty())
+    }
+
+    /// The operations that make a change durable.
+    pub fn operations(&mut self, change: &Change, registry: &Registry) -> Vec<Operation> {
+        let put = |key: Key, value, before: Option<Revision>| Operation::Put { key, value, condition: condition(before) };
+        let delete = |key: Key, before| Operation::Delete { key, condition: Condition::At(before) };
+        let (written, erased) = (&self.written, &mut self.erased);
+        let mut erase = |key: Key| {
+            let before = written.get(&key)?;
+            erased.insert(key.clone());
+            Some(delete(key, *before))
+        };
+        match change {
+            Change::PutInstance { key, instance, before } => {
+                vec![put(records::instance_key(key), records::value(instance), *before)]
+            }
+            Change::DeleteInstance { key, before } => {
+                let instance = delete(records::instance_key(key), *before);
+                [instance].into_iter().chain(erase(records::health_key(key))).collect()
+            }
+            Change::PutService { name, service, before, .. } => {
+                vec![put(records::service_key(name), records::service_value(service), *before)]
+            }
+            Change::DeleteService { name, before, instances } => {
+                let mut operations: Vec<Operation> = before.iter().map(|before| delete(records::service_key(name), *before)).collect();
+                for (id, before) in instances {
+                    let key = InstanceKey { service: name.clone(), id: id.clone() };
+                    operations.push(delete(records::instance_key(&key), *before));
+                    operations.extend(erase(records::health_key(&key)));
+                }
+                operations
+            }
+            Change::Drain { subject, drain, .. } => {
+                let key = records::drain_key(subject);
+                let before = self.written.get(&key).copied();
+                vec![put(key, records::value(drain), before)]
+            }
+            Change::Undrain { subject, .. } => erase(records::drain_key(subject)).into_iter().collect(),
+            Change::Push { key, pushed } => {
+                let mut vitals = registry.instance(key).map(|entry| entry.vitals.clone()).unwrap_or_default();
+                vitals.pushed = Some(pushed.clone());
+                let key = records::health_key(key);
+                self.pushed.insert(key.clone(), (vitals.probed, vitals.beating));
+                let before = self.written.get(&key).copied();
+                vec![put(key, records::value(&vitals), before)]
+            }
+        }
+    }
+
+    /// Takes note of a change that is durable and carried out.
+    pub fn carried_out(&mut self, change: &Change, registry: &Registry, revision: Revision) {
+        match change {
+            Change::Push { key, .. } => {
+                let stored_at = records::health_key(key);
+                let sent = self.pushed.remove(&stored_at);
+                self.written.insert(stored_at, revision);
+                let now = registry.instance(key).map(|entry| (entry.vitals.probed, entry.vitals.beating));
+                if sent != now {
+                    self.health(key.clone());
+                }
+            }
+            Change::DeleteInstance { key, .. } => self.forget(key),
+            Change::DeleteService { name, instances, .. } => {
+                for (id, _) in instances {
+                    self.forget(&InstanceKey { service: name.clone(), id: id.clone() });
+                }
+            }
+            Change::Drain { subject, .. } => _ = self.written.insert(records::drain_key(subject), revision),
+            Change::Undrain { subject, .. } => {
+                let stored_at = records::drain_key(subject);
+                self.erased.remove(&stored_at);
+                self.written.remove(&stored_at);
+            }
+            Change::PutInstance { .. } | Change::PutService { .. } => {}
+        }
+    }
+
+    /// The change for which there were [`Behind::operations`] was not made.
+    pub fn abandon(&mut self) {
+        self.pushed.clear();
+        self.erased.clear();
+    }
+
+    /// An instance is gone, and its health with it; health that came into the store meanwhile is erased later.
+    fn forget(&mut self, key: &InstanceKey) {
+        let stored_at = records::health_key(key);
+        if self.erased.remove(&stored_at) {
+            self.written.remove(&stored_at);
+        }
+        self.health(key.clone());
+    }
+
+    /// What goes to the store now, but for keys that commands of the same departure touch.
+    pub fn depart(&mut self, registry: &Registry, touched: &BTreeSet<Key>, now: Timestamp) -> Vec<Operation> {
+        if self.retry.is_some_and(|retry| retry > now) {
+            return Vec::new();
+        }
+        let mut left = BTreeSet::new();
+        while self.flight.len() < MAX_OPERATIONS
+            && let Some(record) = self.stale.pop_first()
+        {
+            let key = match &record {
+                Record::Health(key) => records::health_key(key),
+                Record::Drain(subject) => records::drain_key(subject),
+            };
+            if touched.contains(&key) {
+                left.insert(record);
+            } else if let Some(operation) = self.operation(&record, key, registry) {
+                self.flight.push((record, operation));
+            }
+        }
+        self.stale.append(&mut left);
+        self.flight.iter().map(|(_, operation)| operation.clone()).collect()
+    }
+
+    /// What makes the store hold a record as it is; `None`: it does.
+    fn operation(&self, record: &Record, key: Key, registry: &Registry) -> Option<Operation> {
+        let before = self.written.get(&key).copied();
+        let erase = before.map(|before| Operation::Delete { key: key.clone(), condition: Condition::At(before) });
+        match record {
+            Record::Health(instance) => match registry.instance(instance) {
+                Some(entry) => Some(Operation::Put { key, value: records::value(&entry.vitals), condition: condition(before) }),
+                None => erase,
+            },
+            Record::Drain(subject) if registry.drains.contains_key(subject) => None,
+            Record::Drain(_) => erase,
+        }
+    }
+
+    /// Takes what the store said: the revision, or `None` for a failure. Returns the services whose health it was, and the drains.
+    pub fn land(&mut self, revision: Option<Revision>, now: Timestamp) -> (BTreeSet<Label>, Vec<Subject>) {
+        let flight = std::mem::take(&mut self.flight);
+        let Some(revision) = revision else {
+            self.retry = Some(now.plus(RETRY));
+            self.stale.extend(flight.into_iter().map(|(record, _)| record));
+            return Default::default();
+        };
+        self.retry = None;
+        let (mut services, mut drains) = (BTreeSet::new(), Vec::new());
+        for (record, operation) in flight {
+            match operation {
+                Operation::Put { key, .. } => _ = self.written.insert(key, revision),
+                Operation::Delete { key, .. } => _ = self.written.remove(&key),
+            }
+            match record {
+                Record::Health(key) => _ = services.insert(key.service),
+                Record::Drain(subject) => drains.push(subject),
+            }
+        }
+        (services, drains)
+    }
+}
+
+fn condition(before: Option<Revision>) -> Condition {
+    before.map_or(Condition::Absent, Condition::At)
+}

@@ -1,0 +1,379 @@
+//! The writer's mind, without IO: commands wait in line, depart as one commit, and land as state, orders, events and answers.
+//!
+//! ```text
+//!   Input ──▶ queue ── depart ──▶ Departure ─▶ store ─▶ land ──▶ registry, Effects
+//!     │                                                              ▲
+//!     └── observation, beat, deadline: at once, persisted behind ────┘
+//! ```
+//!
+//! One departure is under way at a time. The registry changes when it lands, never before; what needs no store (health, expiry) goes
+//! on meanwhile. Time is an argument, and `T` is whatever the caller wants back with an answer: a channel in the server, a number in
+//! transcripts.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use super::behind::Behind;
+use super::heartbeats::Heartbeats;
+use super::{Applied, ApplyError, Event, Observation, ProbeOrder};
+use crate::model::{FieldError, InstanceKey, Label, Revision, Service, Subject, Timestamp};
+use crate::registry::{Change, Command, Draft, Hold, Registry, ServiceEntry};
+use crate::store::{CommitError, Key, MAX_OPERATIONS, Operation};
+
+/// How long after a failure what can wait is tried again.
+pub(super) const RETRY: Duration = Duration::from_secs(1);
+/// Instances that one commit deregisters of a service that is removed: each may take two operations.
+const PURGE: usize = MAX_OPERATIONS / 2 - 2;
+
+/// What comes in.
+#[derive(Debug)]
+pub enum Input<T> {
+    /// A command of a caller.
+    Command {
+        /// Given back with the answer.
+        reply: T,
+        /// What is asked.
+        command: Command,
+        /// By whom.
+        author: String,
+    },
+    /// A heartbeat that the writer has to hear of.
+    Beat {
+        /// Given back with the answer.
+        reply: T,
+        /// Of which instance.
+        key: InstanceKey,
+    },
+    /// A verdict of the prober.
+    Observation(Observation),
+}
+
+/// What goes to the store: two commits, each of which may be empty. They touch different keys, so either may fail alone.
+#[derive(Debug, Default, PartialEq)]
+pub struct Departure {
+    /// Commands, whose callers wait.
+    pub commands: Vec<Operation>,
+    /// What was visible before: health, and drains that expired.
+    pub behind: Vec<Operation>,
+}
+
+/// What the store said; `None` for a commit that was empty.
+#[derive(Debug, Default)]
+pub struct Landing {
+    /// Of the commands.
+    pub commands: Option<Result<Revision, CommitError>>,
+    /// Of what is persisted behind.
+    pub behind: Option<Result<Revision, CommitError>>,
+}
+
+/// What came of it, in the order in which it is to be made known: answers last.
+#[derive(Debug)]
+pub struct Effects<T> {
+    /// Services that are no longer as they were.
+    pub services: BTreeSet<Label>,
+    /// Whether drains of regions or azs changed.
+    pub drained: bool,
+    /// For the prober.
+    pub orders: Vec<ProbeOrder>,
+    /// For everyone who listens.
+    pub events: Vec<Event>,
+    /// For the callers.
+    pub answers: Vec<(T, Result<Applied, ApplyError>)>,
+}
+
+impl<T> Default for Effects<T> {
+    fn default() -> Effects<T> {
+        Effects { services: BTreeSet::new(), drained: false, orders: Vec::new(), events: Vec::new(), answers: Vec::new() }
+    }
+}
+
+/// Says whether a service's settings can be compiled into answers.
+pub type Trial<'a> = &'a dyn Fn(&Registry, &Label, &Service) -> Result<(), FieldError>;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Core<T> {
+    pub(super) registry: Arc<RwLock<Registry>>,
+    pub(super) beats: Arc<Heartbeats>,
+    /// In the order in which they came.
+    pub(super) queue: VecDeque<Queued<T>>,
+    /// Beats of instances that are being deregistered: they learn how that went.
+    pub(super) waiting: Vec<(T, InstanceKey)>,
+    pub(super) flight: Option<Flight<T>>,
+    pub(super) behind: Behind,
+    /// When what is to be looked at; entries may be void by then.
+    pub(super) deadlines: BinaryHeap<Reverse<(Timestamp, Due)>>,
+    pub(super) effects: Effects<T>,
+    /// Whether a commit failed in such a way that the store may hold something else than is known here.
+    pub(super) unsure: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Queued<T> {
+    pub command: Command,
+    pub origin: Origin<T>,
+}
+
+/// Who wants a change.
+#[derive(Debug)]
+pub(super) enum Origin<T> {
+    Caller {
+        reply: T,
+        author: String,
+    },
+    /// Heartbeats that this instance missed.
+    Expiry(InstanceKey),
+}
+
+/// What is under way.
+#[derive(Debug)]
+pub(super) struct Flight<T> {
+    planned: Vec<Planned<T>>,
+    /// The caller of the first command in the queue, a part of which is under way, learns of failure.
+    part: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Planned<T> {
+    pub change: Change,
+    /// `None` for a part of a command that is still in the queue.
+    pub origin: Option<Origin<T>>,
+    pub author: String,
+}
+
+/// What a deadline is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Due {
+    Beat(InstanceKey),
+    Drain(Subject),
+}
+
+impl<T> Core<T> {
+    /// A writer of this registry. `written`: when each drain and health in the store was written.
+    pub(super) fn new(registry: Registry, written: HashMap<Key, Revision>, now: Timestamp) -> Core<T> {
+        let mut core = Core {
+            registry: Arc::default(),
+            beats: Arc::default(),
+            queue: VecDeque::new(),
+            waiting: Vec::new(),
+            flight: None,
+            behind: Behind::new(written),
+            deadlines: BinaryHeap::new(),
+            effects: Effects::default(),
+            unsure: false,
+        };
+        core.replace(registry, now);
+        core
+    }
+
+    /// Takes one input; effects are collected until [`Core::effects`].
+    pub fn handle(&mut self, now: Timestamp, input: Input<T>) {
+        match input {
+            Input::Command { reply, command, author } => {
+                self.queue.push_back(Queued { command, origin: Origin::Caller { reply, author } });
+            }
+            Input::Beat { reply, key } => self.beat(now, reply, key),
+            Input::Observation(observation) => {
+                let turn = self.write().observe(&observation.key, observation.health, &observation.why, now);
+                self.turned(now, &observation.key, turn, "");
+            }
+        }
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Timestamp) {
+        while let Some(Reverse((at, _))) = self.deadlines.peek()
+            && *at <= now
+            && let Some(Reverse((at, due))) = self.deadlines.pop()
+        {
+            match due {
+                Due::Beat(key) => self.look(now, at, key),
+                Due::Drain(subject) => self.expire(now, subject),
+            }
+        }
+    }
+
+    /// When [`Core::tick`] is needed next.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let due = self.deadlines.peek().map(|Reverse((at, _))| *at);
+        [due, self.behind.retry()].into_iter().flatten().min()
+    }
+
+    /// Commands in line.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether there is anything left to bring to the store.
+    pub fn is_idle(&self) -> bool {
+        self.flight.is_none() && self.queue.is_empty() && self.behind.is_empty()
+    }
+
+    /// Whether the store must be read anew before the next departure.
+    pub fn is_unsure(&self) -> bool {
+        self.unsure && self.flight.is_none()
+    }
+
+    /// What goes to the store now. Refused commands are answered at once, without a departure.
+    pub fn depart(&mut self, now: Timestamp, trial: Trial<'_>) -> Option<Departure> {
+        if self.flight.is_some() {
+            return None;
+        }
+        let registry = self.registry.clone();
+        let registry = read(&registry);
+        let mut draft = Draft::default();
+        let mut flight = Flight { planned: Vec::new(), part: false };
+        let mut departure = Departure::default();
+        while let Some(Queued { command, origin }) = self.queue.pop_front() {
+            if let Origin::Expiry(key) = &origin
+                && !self.beats.is_overdue(key, now)
+            {
+                continue;
+            }
+            let planned = registry.plan(&mut draft, &command).and_then(|change| match &change {
+                Change::PutService { name, service, .. } => match trial(&registry, name, service) {
+                    Ok(()) => Ok(change),
+                    Err(error) => {
+                        // It was alone, and nothing is planned any more.
+                        draft = Draft::default();
+                        Err(error.into())
+                    }
+                },
+                _ => Ok(change),
+            });
+            let change = match planned {
+                Ok(change) => change,
+                Err(Hold::Refused(refusal)) => {
+                    // An instance that is to expire may have been deregistered by its owner.
+                    if let Origin::Caller { reply, .. } = origin {
+                        self.effects.answers.push((reply, Err(refusal.into())));
+                    }
+                    continue;
+                }
+                Err(Hold::Later) => {
+                    self.queue.push_front(Queued { command, origin });
+                    break;
+                }
+            };
+            if let Change::DeleteService { name, instances, .. } = &change
+                && instances.len() > PURGE
+            {
+                let author = origin.author();
+                for (id, before) in &instances[..PURGE] {
+                    let key = InstanceKey { service: name.clone(), id: id.clone() };
+                    let change = Change::DeleteInstance { key, before: *before };
+                    departure.commands.extend(self.behind.operations(&change, &registry));
+                    flight.planned.push(Planned { change, origin: None, author: author.clone() });
+                }
+                flight.part = true;
+                self.queue.push_front(Queued { command, origin });
+                break;
+            }
+            let operations = self.behind.operations(&change, &registry);
+            if departure.commands.len() + operations.len() > MAX_OPERATIONS {
+                self.queue.push_front(Queued { command, origin });
+                break;
+            }
+            departure.commands.extend(operations);
+            flight.planned.push(Planned { change, author: origin.author(), origin: Some(origin) });
+        }
+        let touched: BTreeSet<Key> = departure.commands.iter().map(|operation| operation.key().clone()).collect();
+        departure.behind = self.behind.depart(&registry, &touched, now);
+        if flight.planned.is_empty() && departure.behind.is_empty() {
+            return None;
+        }
+        self.flight = Some(flight);
+        Some(departure)
+    }
+
+    /// Takes what the store said of the departure that is under way.
+    pub fn land(&mut self, now: Timestamp, landing: Landing) {
+        let Some(flight) = self.flight.take() else { return };
+        if let Some(outcome) = landing.behind {
+            self.unsure |= matches!(&outcome, Err(CommitError::Unknown | CommitError::Conflict { .. }));
+            let (services, drains) = self.behind.land(outcome.as_ref().ok().copied(), now);
+            if let Ok(revision) = outcome {
+                // What was visible before is now part of a revision: readers who wait for one see it.
+                let mut registry = write(&self.registry);
+                services.iter().for_each(|service| registry.touch(service, revision));
+                drains.iter().for_each(|subject| registry.touch_within(subject, revision));
+            }
+        }
+        match landing.commands.unwrap_or_else(|| Ok(read(&self.registry).revision)) {
+            Ok(revision) => flight.planned.into_iter().for_each(|planned| self.carry_out(now, planned, revision)),
+            Err(error) => {
+                self.unsure |= matches!(&error, CommitError::Unknown | CommitError::Conflict { .. });
+                self.behind.abandon();
+                let part = if flight.part { self.queue.pop_front().map(|queued| queued.origin) } else { None };
+                let failure: fn(String) -> ApplyError = match &error {
+                    CommitError::Unknown => ApplyError::Unknown,
+                    _ => ApplyError::Store,
+                };
+                for origin in flight.planned.into_iter().filter_map(|planned| planned.origin).chain(part) {
+                    self.fail(now, origin, failure(error.to_string()));
+                }
+            }
+        }
+        for (reply, key) in std::mem::take(&mut self.waiting) {
+            self.beat(now, reply, key);
+        }
+    }
+
+    /// Answers everyone in line that the store does not work.
+    pub(super) fn refuse(&mut self, now: Timestamp, why: &str) {
+        for queued in std::mem::take(&mut self.queue) {
+            self.fail(now, queued.origin, ApplyError::Store(why.to_string()));
+        }
+    }
+
+    /// What came of all that since the last call.
+    pub fn effects(&mut self) -> Effects<T> {
+        std::mem::take(&mut self.effects)
+    }
+
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, Registry> {
+        write(&self.registry)
+    }
+}
+
+impl<T> Origin<T> {
+    fn author(&self) -> String {
+        match self {
+            Origin::Caller { author, .. } => author.clone(),
+            Origin::Expiry(_) => String::new(),
+        }
+    }
+}
+
+impl<T> Flight<T> {
+    /// Whether an instance is about to be gone.
+    pub fn removes(&self, key: &InstanceKey) -> bool {
+        self.planned.iter().any(|planned| match &planned.change {
+            Change::DeleteInstance { key: gone, .. } => gone == key,
+            Change::DeleteService { name, .. } => *name == key.service,
+            _ => false,
+        })
+    }
+}
+
+/// Locks for looking; a thread that panicked while it held the lock has left whole values behind.
+pub(super) fn read(registry: &RwLock<Registry>) -> RwLockReadGuard<'_, Registry> {
+    registry.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn write(registry: &RwLock<Registry>) -> RwLockWriteGuard<'_, Registry> {
+    registry.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Every instance.
+pub(super) fn keys(registry: &Registry) -> Vec<InstanceKey> {
+    let of = |(name, entry): (&Label, &ServiceEntry)| -> Vec<InstanceKey> {
+        entry.instances.keys().map(|id| InstanceKey { service: name.clone(), id: id.clone() }).collect()
+    };
+    registry.services.iter().flat_map(of).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,297 @@
+//! Floor 4: the single writer. A command goes registry → store → registry → snapshot → publish, in this order, and only then is it
+//! acknowledged.
+//!
+//! The registry is asked first whether a command can be carried out ([`Registry::plan`](crate::registry::Registry::plan)), the store
+//! makes it durable, and only then does the registry change: readers never see what might still fail, and there is nothing to undo.
+//! Health goes the other way round: it is visible at once and persisted behind, for a slow disk must not keep a dead instance in
+//! answers. All decisions are in [`Writer`], which does no IO; [`Control`] is the handle to the task that drives it.
+
+mod behind;
+mod compile;
+mod core;
+mod heartbeats;
+mod lapse;
+mod outcome;
+mod records;
+mod task;
+mod writer;
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+pub use self::core::{Departure, Input, Landing};
+pub use writer::{Output, Writer};
+
+use self::heartbeats::{Heartbeats, Renewal};
+use self::task::Call;
+use crate::model::{Check, DnsSettings, Geo, Health, InstanceKey, Locality, Revision, Subject, Timestamp, Zone};
+use crate::registry::{Command, Refusal, Registry};
+use crate::snapshot::{Publisher, Snapshot, ZoneError};
+use crate::store::{Engine, Store, Unavailable};
+
+/// A command that was carried out: durable and in answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// The revision of the write.
+    pub revision: Revision,
+    /// Whether the resource is new.
+    pub created: bool,
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ApplyError {
+    /// It was refused; nothing changed.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The store could not make it durable; nothing changed.
+    #[error("nothing was changed: {0}")]
+    Store(String),
+    /// The store did not say whether it was made durable: it may turn up yet.
+    #[error("it is not known whether this was written: {0}; look before asking again")]
+    Unknown(String),
+    /// The server is stopping.
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+/// Why control could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] Unavailable),
+    /// A stored value cannot be read.
+    #[error("the store holds {key}, which cannot be read: {reason}")]
+    Value {
+        /// Its key.
+        key: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Zones or geo data that cannot be served.
+    #[error(transparent)]
+    Zone(#[from] ZoneError),
+}
+
+/// Something that happened: for `GET /v1/events`, logs and the drill's timeline.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, utoipa::ToSchema)]
+pub struct Event {
+    /// When.
+    #[schema(value_type = String)]
+    pub at: Timestamp,
+    /// The revision it belongs to.
+    #[schema(value_type = u64)]
+    pub revision: Revision,
+    /// `registered`, `replaced`, `deregistered`, `expired`, `service_changed`, `service_removed`, `drained`, `undrained`, `drain_expired`, `health`, `reloaded`.
+    pub kind: &'static str,
+    /// What it is about: `instance/web/eu1`, `region/eu-west`, `service/web`, or `config`.
+    pub subject: String,
+    /// The new state, and why.
+    pub detail: String,
+    /// Who asked; empty where nobody did.
+    pub author: String,
+}
+
+/// What the prober is told: the checks of an instance as they now are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProbeOrder {
+    /// Which instance.
+    pub key: InstanceKey,
+    /// What to probe; `None`: nothing any more.
+    pub probes: Option<Probes>,
+}
+
+/// The probes of one instance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Probes {
+    /// Where they go: the instance's first registered address.
+    pub address: std::net::IpAddr,
+    /// Each check and its port number.
+    pub checks: Vec<(Check, u16)>,
+    /// What was known before a restart.
+    pub last: Option<Health>,
+}
+
+/// A verdict of the prober.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observation {
+    /// Which instance.
+    pub key: InstanceKey,
+    /// The worst of its checks.
+    pub health: Health,
+    /// Why.
+    pub why: String,
+}
+
+/// What explain assumes to be otherwise than it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Assumption {
+    /// `region/eu-west=drained`
+    Drained(Subject),
+    /// `region/eu-west=serving`: as if no drain of it were in force.
+    Serving(Subject),
+    /// `instance/web/eu1=unhealthy`
+    Health(InstanceKey, Health),
+}
+
+/// Tells the time; the one place where it comes from.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The handle that every shell holds. Cloning shares it.
+#[derive(Clone)]
+pub struct Control {
+    shared: Arc<Shared>,
+    /// To the writer; full: callers wait.
+    calls: mpsc::Sender<Call>,
+    /// To the writer; never waits.
+    observations: mpsc::UnboundedSender<Observation>,
+}
+
+/// What handles and the writer's task share.
+struct Shared {
+    publisher: Arc<Publisher>,
+    registry: Arc<RwLock<Registry>>,
+    beats: Arc<Heartbeats>,
+    events: broadcast::Sender<Event>,
+    revisions: watch::Sender<Revision>,
+    /// To the prober, if there is one.
+    orders: Mutex<Option<mpsc::UnboundedSender<ProbeOrder>>>,
+    here: Option<Locality>,
+    clock: Clock,
+}
+
+/// Calls that wait for the writer; more wait outside.
+const CALLS: usize = 4096;
+/// Events that a subscriber may be behind.
+const EVENTS: usize = 1024;
+
+impl Control {
+    /// Reads the store, publishes the first snapshot and starts the writer.
+    ///
+    /// `here` is where this server stands. Zones that contradict each other, geo data or what is registered are an error that names
+    /// the file.
+    pub async fn start(
+        engine: Engine,
+        zones: Vec<Zone>,
+        geo: Geo,
+        dns: DnsSettings,
+        here: Option<Locality>,
+        clock: Clock,
+    ) -> Result<Control, StartError> {
+        let (_, revision, items) = engine.read(&"".into(), true).await?;
+        let writer = Writer::begin((revision, items), zones, geo, &dns, clock())?;
+        let (calls, called) = mpsc::channel(CALLS);
+        let (observations, observed) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            publisher: Arc::new(Publisher::new(Snapshot::clone(writer.snapshot()))),
+            registry: writer.registry().clone(),
+            beats: writer.core.beats.clone(),
+            events: broadcast::channel(EVENTS).0,
+            revisions: watch::channel(revision).0,
+            orders: Mutex::new(None),
+            here,
+            clock,
+        });
+        tokio::spawn(task::run(shared.clone(), writer, engine, called, observed));
+        Ok(Control { shared, calls, observations })
+    }
+
+    /// Brings what is left to the store and ends the writer; the store is closed when this returns. Commands are refused from now on.
+    pub async fn stop(&self) {
+        let (reply, stopped) = oneshot::channel();
+        if self.calls.send(Call::Stop(reply)).await.is_ok() {
+            // An error: another stop was faster.
+            _ = stopped.await;
+        }
+    }
+
+    /// Carries out a command: when this returns `Ok`, it is durable and in the answers of every worker.
+    pub async fn apply(&self, command: Command, author: &str) -> Result<Applied, ApplyError> {
+        let (reply, answer) = oneshot::channel();
+        self.call(Call::Input(Input::Command { reply, command, author: author.to_string() }), answer).await
+    }
+
+    /// Renews an instance's heartbeat.
+    pub async fn beat(&self, key: &InstanceKey) -> Result<(), ApplyError> {
+        match self.shared.beats.renew(key, (self.shared.clock)()) {
+            Renewal::Renewed => Ok(()),
+            Renewal::Unknown => Err(lapse::no_heartbeat(&self.registry(), key).into()),
+            Renewal::News => {
+                let (reply, answer) = oneshot::channel();
+                self.call(Call::Input(Input::Beat { reply, key: key.clone() }), answer).await.map(drop)
+            }
+        }
+    }
+
+    /// Takes a verdict of the prober; never waits.
+    pub fn observe(&self, observation: Observation) {
+        // An error: the server is stopping.
+        _ = self.observations.send(observation);
+    }
+
+    /// Replaces zones, geo data and answer settings, all or nothing.
+    pub async fn load(&self, zones: Vec<Zone>, geo: Geo, dns: DnsSettings) -> Result<(), ZoneError> {
+        let (reply, answer) = oneshot::channel();
+        let stopping = || ZoneError { file: String::new(), name: "config".into(), reason: ApplyError::Stopping.to_string() };
+        self.calls.send(Call::Load(Box::new((zones, geo, dns)), reply)).await.map_err(|_| stopping())?;
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// What is registered, for looking: everything in it is durable and published, or about to be within the same moment. Keep the
+    /// guard only for as long as it takes to copy out what is wanted.
+    pub fn registry(&self) -> RwLockReadGuard<'_, Registry> {
+        core::read(&self.shared.registry)
+    }
+
+    /// Where snapshots are published.
+    pub fn publisher(&self) -> &Arc<Publisher> {
+        &self.shared.publisher
+    }
+
+    /// Where this server stands.
+    pub fn here(&self) -> Option<&Locality> {
+        self.shared.here.as_ref()
+    }
+
+    /// The current world with `assumptions` made: for explain.
+    pub fn assume(&self, assumptions: &[Assumption]) -> Result<Arc<Snapshot>, Refusal> {
+        compile::assume(&self.shared.publisher.load_full(), &self.registry(), assumptions)
+    }
+
+    /// Every event from now on. A subscriber that is more than 1,024 events behind loses the oldest.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.shared.events.subscribe()
+    }
+
+    /// The newest revision, for blocking reads.
+    pub fn revisions(&self) -> watch::Receiver<Revision> {
+        self.shared.revisions.subscribe()
+    }
+
+    /// The prober's orders: everything that is to be probed now, then every change. One prober at a time.
+    pub fn probe_orders(&self) -> mpsc::UnboundedReceiver<ProbeOrder> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        // Locked before looking: a change that is made meanwhile is ordered afterwards, twice at worst.
+        let mut orders = self.shared.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        let registry = self.registry();
+        for (key, probing) in outcome::instances(&registry) {
+            if probing.is_some() {
+                let last = registry.instance(&key).and_then(|entry| entry.vitals.probed);
+                // The receiver is right here.
+                _ = sender.send(outcome::order(key, probing, last));
+            }
+        }
+        *orders = Some(sender);
+        receiver
+    }
+
+    async fn call(&self, call: Call, answer: oneshot::Receiver<Result<Applied, ApplyError>>) -> Result<Applied, ApplyError> {
+        self.calls.send(call).await.map_err(|_| ApplyError::Stopping)?;
+        answer.await.unwrap_or(Err(ApplyError::Stopping))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,303 @@
+//! What a landing comes to: state, orders for the prober, events and answers.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use super::core::{Core, Due, Origin, Planned, RETRY, keys, read, write};
+use super::heartbeats::Rhythm;
+use super::lapse::start_beats;
+use super::records::{self, Stored};
+use super::{Applied, ApplyError, Event, ProbeOrder, Probes, StartError};
+use crate::model::{Geo, Health, InstanceKey, Label, Revision, Service, Subject, Timestamp, Vitals, Zone};
+use crate::registry::{Change, InstanceEntry, LoadError, Probing, Registry, ServiceEntry, Turn, probing};
+use crate::snapshot::ZoneError;
+use crate::store::Item;
+
+impl<T> Core<T> {
+    /// Makes a change visible that is durable.
+    pub(super) fn carry_out(&mut self, now: Timestamp, planned: Planned<T>, revision: Revision) {
+        let Planned { change, origin, author } = planned;
+        let shared = self.registry.clone();
+        let (before, done) = {
+            let mut registry = write(&shared);
+            let before = looks(&registry, &change);
+            (before, registry.carry_out(&change, now, revision))
+        };
+        let registry = read(&shared);
+        self.behind.carried_out(&change, &registry, revision);
+        let after = looks(&registry, &change);
+        for (key, look) in &before {
+            if look.probing.is_some() && !after.contains_key(key) {
+                self.effects.orders.push(ProbeOrder { key: key.clone(), probes: None });
+            }
+        }
+        let mut turned = Vec::new();
+        for (key, look) in after {
+            turned.extend(self.compare(&key, before.get(&key), look));
+        }
+        match &change {
+            Change::PutInstance { key, .. } => start_beats(&self.beats, &mut self.deadlines, key, &registry, Rhythm::OnTime, now),
+            Change::DeleteInstance { key, .. } => self.beats.stop(key),
+            Change::DeleteService { name, instances, .. } => {
+                for (id, _) in instances {
+                    self.beats.stop(&InstanceKey { service: name.clone(), id: id.clone() });
+                }
+            }
+            Change::Drain { subject, drain, .. } => {
+                self.deadlines.push(Reverse((drain.expires, Due::Drain(subject.clone()))));
+                self.drains_changed(subject);
+            }
+            Change::Undrain { subject, .. } => self.drains_changed(subject),
+            Change::PutService { .. } | Change::Push { .. } => {}
+        }
+        drop(registry);
+        self.effects.services.extend(change.service().cloned());
+        let expired = matches!(origin, Some(Origin::Expiry(_)));
+        if let Some((kind, subject, detail)) = news(&change, done.created, expired) {
+            self.tell(now, kind, subject, detail, &author);
+        }
+        for (key, turn) in turned {
+            self.turned(now, &key, Some(turn), &author);
+        }
+        if let Change::Push { key, .. } = &change {
+            self.turned(now, key, done.turn, &author);
+        }
+        if let Some(Origin::Caller { reply, .. }) = origin {
+            self.effects.answers.push((reply, Ok(Applied { revision, created: done.created })));
+        }
+    }
+
+    /// Orders and persists what is new of an instance. Returns its turn, if it has one.
+    fn compare(&mut self, key: &InstanceKey, before: Option<&Look>, after: Look) -> Option<(InstanceKey, Turn)> {
+        if before.and_then(|before| before.probing.as_ref()) != after.probing.as_ref() {
+            self.effects.orders.push(order(key.clone(), after.probing, after.vitals.probed));
+        }
+        let Some(before) = before else {
+            self.behind.fresh(key);
+            return None;
+        };
+        let turn = Turn::between(&before.vitals, &after.vitals);
+        (turn.learned || turn.before != turn.after).then(|| (key.clone(), turn))
+    }
+
+    /// A change was not made durable, as far as is known: nothing has changed here, and who wanted it learns why.
+    pub(super) fn fail(&mut self, now: Timestamp, origin: Origin<T>, why: ApplyError) {
+        match origin {
+            Origin::Caller { reply, .. } => self.effects.answers.push((reply, Err(why))),
+            Origin::Expiry(key) => {
+                let next = self.beats.postpone(&key, now.plus(RETRY));
+                self.plan_look(next, &key);
+            }
+        }
+    }
+
+    /// Puts another registry in place of this one: at start, when files were loaded, or when the store was read anew. Callers have made
+    /// sure that nothing is under way.
+    pub(super) fn replace(&mut self, next: Registry, now: Timestamp) {
+        self.unsure = false;
+        let shared = self.registry.clone();
+        let mut registry = write(&shared);
+        let mut turned = Vec::new();
+        for (name, entry) in &registry.services {
+            let left = next.services.get(name);
+            if left.is_none() {
+                self.effects.services.insert(name.clone());
+            }
+            for (id, instance) in entry.instances.iter().filter(|(id, _)| left.is_none_or(|left| !left.instances.contains_key(*id))) {
+                let key = InstanceKey { service: name.clone(), id: id.clone() };
+                self.beats.stop(&key);
+                self.behind.health(key.clone());
+                if probing(&entry.service, &instance.instance).is_some() {
+                    self.effects.orders.push(ProbeOrder { key, probes: None });
+                }
+            }
+        }
+        for (name, entry) in &next.services {
+            let known = registry.services.get(name);
+            if known == Some(entry) {
+                continue;
+            }
+            self.effects.services.insert(name.clone());
+            for (id, instance) in &entry.instances {
+                let known = known.and_then(|known| Some((known, known.instances.get(id)?)));
+                let key = InstanceKey { service: name.clone(), id: id.clone() };
+                let before = known.map(|(service, known)| Look::at(service, known));
+                turned.extend(self.compare(&key, before.as_ref(), Look::at(entry, instance)));
+                if known.is_none_or(|(_, known)| known.instance != instance.instance) {
+                    let rhythm = match instance.vitals.beating {
+                        Some(Health::Unhealthy) => Rhythm::Missed,
+                        _ if instance.vitals.unconfirmed => Rhythm::Unsure,
+                        _ => Rhythm::OnTime,
+                    };
+                    start_beats(&self.beats, &mut self.deadlines, &key, &next, rhythm, now);
+                }
+            }
+        }
+        for subject in registry.drains.keys().filter(|subject| !next.drains.contains_key(subject)) {
+            self.drains_changed(subject);
+        }
+        for (subject, entry) in &next.drains {
+            self.drains_changed(subject);
+            self.deadlines.push(Reverse((entry.drain.expires, Due::Drain(subject.clone()))));
+        }
+        *registry = next;
+        drop(registry);
+        for (key, turn) in turned {
+            self.turned(now, &key, Some(turn), "");
+        }
+    }
+
+    /// Takes what the store holds when a commit's fate was not known: what is there counts. What is known of health goes on.
+    pub(super) fn reread(
+        &mut self,
+        (revision, items): (Revision, Vec<Item>),
+        zones: &[Zone],
+        geo: &Geo,
+        now: Timestamp,
+    ) -> Result<(), StartError> {
+        let Stored { registry, health, written } = records::read(revision, items)?;
+        let (mut next, _) = registry.loaded(zones, geo.regions.clone(), now).map_err(zone_error)?;
+        let gone = recall(&mut next, health, now);
+        next.drains.retain(|_, entry| entry.drain.expires > now);
+        let stored: Vec<(InstanceKey, Vitals)> = vitals(&next).map(|(key, vitals)| (key, vitals.clone())).collect();
+        next.carry_on(&read(&self.registry), now);
+        self.behind.reread(written);
+        for ((key, stored), (_, known)) in stored.into_iter().zip(vitals(&next)) {
+            if Turn::between(&stored, known).learned {
+                self.behind.health(key);
+            }
+        }
+        gone.into_iter().for_each(|key| self.behind.health(key));
+        self.replace(next, now);
+        Ok(())
+    }
+
+    /// Something was learned of an instance's health.
+    pub(super) fn turned(&mut self, now: Timestamp, key: &InstanceKey, turn: Option<Turn>, author: &str) {
+        let Some(turn) = turn else { return };
+        if turn.learned {
+            self.behind.health(key.clone());
+        }
+        if turn.shows() {
+            self.effects.services.insert(key.service.clone());
+        }
+        if turn.before != turn.after {
+            let why = read(&self.registry).instance(key).map(|entry| entry.vitals.why.clone()).unwrap_or_default();
+            let detail = if why.is_empty() { turn.after.to_string() } else { format!("{}: {why}", turn.after) };
+            self.tell(now, "health", format!("instance/{key}"), detail, author);
+        }
+    }
+
+    /// Says that something happened.
+    pub(super) fn tell(&mut self, now: Timestamp, kind: &'static str, subject: String, detail: String, author: &str) {
+        let revision = read(&self.registry).revision;
+        self.effects.events.push(Event { at: now, revision, kind, subject, detail, author: author.to_string() });
+    }
+
+    /// A drain of this is no longer as it was.
+    pub(super) fn drains_changed(&mut self, subject: &Subject) {
+        match subject {
+            Subject::Region(_) | Subject::Az(_) => self.effects.drained = true,
+            Subject::Service(name) => _ = self.effects.services.insert(name.clone()),
+            Subject::Instance(key) => _ = self.effects.services.insert(key.service.clone()),
+        }
+    }
+}
+
+/// Gives instances the health that they had. Returns those that there are no longer.
+pub(super) fn recall(registry: &mut Registry, health: Vec<(InstanceKey, Vitals)>, now: Timestamp) -> Vec<InstanceKey> {
+    let mut gone = Vec::new();
+    // What nothing is known of is as unconfirmed as the rest.
+    for key in keys(registry) {
+        registry.recall(&key, Vitals { since: now, ..Vitals::default() });
+    }
+    for (key, vitals) in health {
+        match registry.instance(&key) {
+            Some(_) => registry.recall(&key, vitals),
+            None => gone.push(key),
+        }
+    }
+    gone
+}
+
+pub(super) fn zone_error(error: LoadError) -> ZoneError {
+    ZoneError { file: error.file, name: error.name, reason: error.reason }
+}
+
+/// Every instance, and what is probed of it.
+pub(super) fn instances(registry: &Registry) -> BTreeMap<InstanceKey, Option<Probing>> {
+    let of = |(name, entry): (&Label, &ServiceEntry)| -> Vec<_> {
+        let key = |id: &Label| InstanceKey { service: name.clone(), id: id.clone() };
+        entry.instances.iter().map(|(id, instance)| (key(id), probing(&entry.service, &instance.instance))).collect()
+    };
+    registry.services.iter().flat_map(of).collect()
+}
+
+/// What is known of every instance.
+fn vitals(registry: &Registry) -> impl Iterator<Item = (InstanceKey, &Vitals)> {
+    let instances = registry.services.iter().flat_map(|(name, entry)| entry.instances.iter().map(move |found| (name, found)));
+    instances.map(|(name, (id, instance))| (InstanceKey { service: name.clone(), id: id.clone() }, &instance.vitals))
+}
+
+/// An instance as it is before and after something.
+struct Look {
+    probing: Option<Probing>,
+    vitals: Vitals,
+}
+
+impl Look {
+    fn at(service: &ServiceEntry, instance: &InstanceEntry) -> Look {
+        Look { probing: probing(&service.service, &instance.instance), vitals: instance.vitals.clone() }
+    }
+}
+
+/// The instances that a change is about.
+fn looks(registry: &Registry, change: &Change) -> BTreeMap<InstanceKey, Look> {
+    let Some(name) = change.service() else { return BTreeMap::new() };
+    let Some(entry) = registry.services.get(name) else { return BTreeMap::new() };
+    let one = |id: &Label| {
+        let key = InstanceKey { service: name.clone(), id: id.clone() };
+        entry.instances.get(id).map(|instance| (key, Look::at(entry, instance)))
+    };
+    match change {
+        Change::PutInstance { key, .. } | Change::DeleteInstance { key, .. } => one(&key.id).into_iter().collect(),
+        Change::PutService { .. } | Change::DeleteService { .. } => entry.instances.keys().filter_map(one).collect(),
+        Change::Push { .. } | Change::Drain { .. } | Change::Undrain { .. } => BTreeMap::new(),
+    }
+}
+
+/// What the prober is told of an instance.
+pub(super) fn order(key: InstanceKey, probing: Option<Probing>, last: Option<Health>) -> ProbeOrder {
+    let last = last.filter(|health| *health != Health::Pending);
+    ProbeOrder { key, probes: probing.map(|probing| Probes { address: probing.address, checks: probing.checks, last }) }
+}
+
+/// The event that a change is: its kind, subject and detail.
+fn news(change: &Change, created: bool, expired: bool) -> Option<(&'static str, String, String)> {
+    Some(match change {
+        Change::PutInstance { key, instance, .. } => {
+            let addresses: Vec<String> = instance.addresses.iter().map(ToString::to_string).collect();
+            let detail = format!("{} in {}", addresses.join(", "), instance.locality());
+            (if created { "registered" } else { "replaced" }, format!("instance/{key}"), detail)
+        }
+        Change::DeleteInstance { key, .. } => match expired {
+            true => ("expired", format!("instance/{key}"), "deregistered, for its heartbeats stopped".to_string()),
+            false => ("deregistered", format!("instance/{key}"), String::new()),
+        },
+        Change::PutService { name, service, .. } => {
+            let detail = format!("{}, policy {}", if created { "created" } else { "changed" }, word(service));
+            ("service_changed", format!("service/{name}"), detail)
+        }
+        Change::DeleteService { name, instances, .. } => {
+            ("service_removed", format!("service/{name}"), format!("with {} instances", instances.len()))
+        }
+        Change::Drain { subject, drain, .. } => ("drained", subject.to_string(), format!("until {}: {}", drain.expires, drain.reason)),
+        Change::Undrain { subject, .. } => ("undrained", subject.to_string(), String::new()),
+        Change::Push { .. } => return None,
+    })
+}
+
+/// The name of a service's policy.
+fn word(service: &Service) -> String {
+    format!("{:?}", service.policy.kind).to_lowercase()
+}

@@ -1,0 +1,207 @@
+//! The task that drives the writer: channels in, the store beside it, snapshots and answers out.
+
+// The task decides nothing by this clock: it bounds how long a stop may take.
+#![allow(clippy::disallowed_methods)]
+
+use std::future::pending;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::core::{self, Departure, Input, Landing, RETRY};
+use super::writer::{Output, Writer};
+use super::{Applied, ApplyError, Observation, Shared};
+use crate::model::{DnsSettings, Geo, Revision, Timestamp, Zone};
+use crate::snapshot::ZoneError;
+use crate::store::{Engine, Item, Operation, Store, StoreId, Unavailable};
+
+/// Where a caller waits.
+pub(super) type Reply = oneshot::Sender<Result<Applied, ApplyError>>;
+
+/// What is loaded.
+pub(super) type World = (Vec<Zone>, Geo, DnsSettings);
+
+/// What a handle asks of the writer.
+pub(super) enum Call {
+    /// A command or a heartbeat.
+    Input(Input<Reply>),
+    /// Zones, geo data and answer settings.
+    Load(Box<World>, oneshot::Sender<Result<(), ZoneError>>),
+    /// The end.
+    Stop(oneshot::Sender<()>),
+}
+
+/// Commands in line before the rest waits in the channel: a few commits' worth.
+const LINE: usize = 1024;
+/// Observations taken in a row before what they come to is published.
+const OBSERVATIONS: usize = 4096;
+/// The longest sleep: a clock that was set, or a machine that was asleep, is noticed after so long.
+const NAP: Duration = Duration::from_secs(1);
+/// How long a stop waits for a store that fails.
+const LAST: Duration = Duration::from_secs(5);
+
+/// What the store is asked meanwhile.
+type Flight = Pin<Box<dyn Future<Output = Arrival> + Send>>;
+
+/// What the store said.
+enum Arrival {
+    /// Of a departure.
+    Landing(Landing),
+    /// When it was read anew.
+    State(Result<(StoreId, Revision, Vec<Item>), Unavailable>),
+}
+
+/// What the task keeps beside the writer.
+#[derive(Default)]
+struct Task {
+    flight: Option<Flight>,
+    /// Loads that wait until nothing is under way.
+    loads: Vec<(World, oneshot::Sender<Result<(), ZoneError>>)>,
+    stops: Vec<oneshot::Sender<()>>,
+    /// When to stop, whatever is left.
+    stop_by: Option<Instant>,
+    /// The store could not be read anew: not before, unless somebody asks for something.
+    pause: Option<Instant>,
+}
+
+/// Drives the writer until it is stopped or every handle is gone.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    mut writer: Writer<Reply>,
+    engine: Engine,
+    mut calls: mpsc::Receiver<Call>,
+    mut observations: mpsc::UnboundedReceiver<Observation>,
+) {
+    let mut task = Task::default();
+    loop {
+        let now = (shared.clock)();
+        writer.tick(now);
+        if task.flight.is_none() {
+            task.load(&shared, &mut writer, now);
+            task.take_off(&mut writer, &engine, now);
+        }
+        make_known(&shared, writer.output());
+        if task.stop_by.is_some_and(|by| task.flight.is_none() && writer.core.is_idle() || by <= Instant::now()) {
+            break;
+        }
+        let nap = writer.next_deadline().map_or(NAP, |at| at.since(now).min(NAP));
+        let takes_calls = task.stop_by.is_none() && writer.core.queued() < LINE;
+        tokio::select! {
+            arrival = arrive(&mut task.flight) => task.land(&mut writer, arrival, (shared.clock)()),
+            Some(observation) = observations.recv() => {
+                let more = std::iter::from_fn(|| observations.try_recv().ok()).take(OBSERVATIONS);
+                for observation in std::iter::once(observation).chain(more) {
+                    writer.handle((shared.clock)(), Input::Observation(observation));
+                }
+            }
+            call = calls.recv(), if takes_calls => {
+                task.take(&mut writer, call, (shared.clock)());
+                while writer.core.queued() < LINE && let Ok(call) = calls.try_recv() {
+                    task.take(&mut writer, Some(call), (shared.clock)());
+                }
+            }
+            () = tokio::time::sleep(nap) => {}
+        }
+    }
+    // Closes the store, and refuses who still calls; then those who asked for it learn that it is done.
+    drop((calls, writer, engine, task.flight));
+    task.stops.into_iter().for_each(|reply| _ = reply.send(()));
+}
+
+impl Task {
+    fn take(&mut self, writer: &mut Writer<Reply>, call: Option<Call>, now: Timestamp) {
+        match call {
+            Some(Call::Input(input)) => writer.handle(now, input),
+            Some(Call::Load(world, reply)) => self.loads.push((*world, reply)),
+            Some(Call::Stop(reply)) => {
+                self.stops.push(reply);
+                self.stop_by = Some(Instant::now() + LAST);
+            }
+            // Every handle is gone.
+            None => self.stop_by = Some(Instant::now() + LAST),
+        }
+    }
+
+    fn load(&mut self, shared: &Shared, writer: &mut Writer<Reply>, now: Timestamp) {
+        for ((zones, geo, dns), reply) in std::mem::take(&mut self.loads) {
+            let outcome = writer.load(zones, geo, &dns, now);
+            make_known(shared, writer.output());
+            // Whoever asked may have gone; what was loaded stands.
+            _ = reply.send(outcome);
+        }
+    }
+
+    fn take_off(&mut self, writer: &mut Writer<Reply>, engine: &Engine, now: Timestamp) {
+        let engine = engine.clone();
+        if !writer.core.is_unsure() {
+            let departure = writer.depart(now);
+            self.flight = departure.map(|departure| -> Flight { Box::pin(async move { Arrival::Landing(fly(&engine, departure).await) }) });
+        } else if writer.core.queued() > 0 || self.pause.is_none_or(|until| until <= Instant::now()) {
+            self.flight = Some(Box::pin(async move { Arrival::State(engine.read(&"".into(), true).await) }));
+        }
+    }
+
+    fn land(&mut self, writer: &mut Writer<Reply>, arrival: Arrival, now: Timestamp) {
+        self.flight = None;
+        let taken = match arrival {
+            Arrival::Landing(landing) => {
+                writer.land(now, landing);
+                return;
+            }
+            Arrival::State(Ok((_, revision, items))) => writer.reread((revision, items), now),
+            Arrival::State(Err(error)) => Err(error.into()),
+        };
+        if let Err(error) = taken {
+            tracing::error!(%error, "a write may or may not have been made, and what the store holds cannot be taken");
+            self.pause = Some(Instant::now() + RETRY);
+            writer.core.refuse(now, &error.to_string());
+        }
+    }
+}
+
+/// Brings both parts of a departure to the store at once; it groups them.
+async fn fly(engine: &Engine, departure: Departure) -> Landing {
+    let commit = async |operations: Vec<Operation>| match operations.is_empty() {
+        true => None,
+        false => Some(engine.commit(operations).await),
+    };
+    let (commands, behind) = tokio::join!(commit(departure.commands), commit(departure.behind));
+    for error in [&commands, &behind].into_iter().flatten().filter_map(|outcome| outcome.as_ref().err()) {
+        tracing::error!(%error, "the store refused a write");
+    }
+    Landing { commands, behind }
+}
+
+async fn arrive(flight: &mut Option<Flight>) -> Arrival {
+    match flight {
+        Some(flight) => flight.await,
+        None => pending().await,
+    }
+}
+
+/// Publishes first, answers last: whoever has an answer finds everything in place.
+fn make_known(shared: &Shared, output: Output<Reply>) {
+    let Output { snapshot, orders, events, answers } = output;
+    if let Some(snapshot) = snapshot {
+        shared.publisher.publish(snapshot);
+    }
+    if !orders.is_empty() {
+        let mut prober = shared.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        if orders.into_iter().any(|order| prober.as_ref().is_some_and(|prober| prober.send(order).is_err())) {
+            *prober = None;
+        }
+    }
+    for event in events {
+        tracing::info!(kind = event.kind, subject = event.subject, author = event.author, "{}", event.detail);
+        // An error: nobody listens.
+        _ = shared.events.send(event);
+    }
+    let revision = core::read(&shared.registry).revision;
+    shared.revisions.send_if_modified(|known| std::mem::replace(known, revision) != revision);
+    for (reply, answer) in answers {
+        // Whoever asked may have gone; what was done stands.
+        _ = reply.send(answer);
+    }
+}
