@@ -1,0 +1,407 @@
+//! The keys of `signpost.toml`, in one table: the file, the `SIGNPOST__…` variables and the reference all come from it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use toml::Value;
+
+use super::suggest;
+use crate::model::{FieldError, Label, LogFormat, Period, Right, Settings, Token};
+
+/// A key.
+pub(super) struct Key {
+    /// Section and name: `dns.listen`.
+    pub path: &'static str,
+    /// What it says and its default, for the reference.
+    pub about: &'static str,
+    /// How its value is written in a variable.
+    pub form: Form,
+    /// Takes the value; relative paths are relative to the folder given.
+    pub set: fn(&mut Draft, Value, &Path) -> Result<(), FieldError>,
+}
+
+/// How a variable's text becomes a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As it stands.
+    Text,
+    /// A whole number.
+    Whole,
+    /// `true` or `false`.
+    Truth,
+    /// Texts with commas between them, or a TOML list.
+    List,
+    /// A TOML list of inline tables.
+    Tables,
+}
+
+/// Settings on the way: what the file and the variables said so far.
+pub(super) struct Draft {
+    pub settings: Settings,
+    pub region: Option<Label>,
+    pub az: Option<Label>,
+    pub audit: Option<PathBuf>,
+    pub versioned: bool,
+}
+
+/// Every key of `signpost.toml` with what it says, in the order of the reference.
+pub fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
+    KEYS.iter().map(|key| (key.path, key.about))
+}
+
+pub(super) const KEYS: &[Key] = &[
+    Key {
+        path: "version",
+        about: "the version of this file's format: 1; needed in every file",
+        form: Form::Whole,
+        set: |draft, value, _| {
+            draft.versioned = true;
+            match value {
+                Value::Integer(1) => Ok(()),
+                other => Err(here(format!("1 is expected, not {other}: this Signpost knows no other version"))),
+            }
+        },
+    },
+    Key {
+        path: "data_dir",
+        about: "folder of the embedded store and the audit log; default data",
+        form: Form::Text,
+        set: |draft, value, base| folder(value, base).map(|v| draft.settings.data_dir = v),
+    },
+    Key {
+        path: "dns.listen",
+        about: "addresses to answer on, UDP and TCP; default [\"127.0.0.1:5300\"]",
+        form: Form::List,
+        set: |draft, value, _| {
+            let mut listen: Vec<SocketAddr> = Vec::new();
+            for (n, text) in texts(value)?.iter().enumerate() {
+                let address = socket(text).map_err(|e| FieldError::new(format!("[{n}]"), e))?;
+                if listen.contains(&address) && address.port() != 0 {
+                    return Err(FieldError::new(format!("[{n}]"), format!("{address} stands twice")));
+                }
+                listen.push(address);
+            }
+            if listen.is_empty() {
+                return Err(here("at least one address is needed, such as [\"127.0.0.1:5300\"]"));
+            }
+            draft.settings.dns.listen = listen;
+            Ok(())
+        },
+    },
+    Key {
+        path: "dns.workers",
+        about: "UDP threads per address, 1 to 1024; default: one per core",
+        form: Form::Whole,
+        set: |draft, value, _| whole(value, 1, 1024).map(|v| draft.settings.dns.workers = v as usize),
+    },
+    Key {
+        path: "dns.udp_payload",
+        about: "largest UDP reply in octets, 512 to 4096; default 1232",
+        form: Form::Whole,
+        set: |draft, value, _| whole(value, 512, 4096).map(|v| draft.settings.dns.udp_payload = v as u16),
+    },
+    Key {
+        path: "dns.tcp_connections",
+        about: "most TCP connections at once; default 1024",
+        form: Form::Whole,
+        set: |draft, value, _| whole(value, 1, 1_000_000).map(|v| draft.settings.dns.tcp_connections = v as usize),
+    },
+    Key {
+        path: "dns.tcp_per_client",
+        about: "most TCP connections of one client address; default 64",
+        form: Form::Whole,
+        set: |draft, value, _| whole(value, 1, 1_000_000).map(|v| draft.settings.dns.tcp_per_client = v as usize),
+    },
+    Key {
+        path: "dns.tcp_idle",
+        about: "idle time after which a TCP connection is closed, 100ms to 10m; default \"10s\"",
+        form: Form::Text,
+        set: |draft, value, _| {
+            let idle = period(value, 100, 600_000)?;
+            draft.settings.dns.tcp_idle_ms = idle.millis();
+            Ok(())
+        },
+    },
+    Key {
+        path: "dns.version",
+        about: "the answer to version.bind and version.server in class CH; default: refused",
+        form: Form::Text,
+        set: |draft, value, _| chaos(value).map(|v| draft.settings.dns.version = Some(v)),
+    },
+    Key {
+        path: "dns.identity",
+        about: "the answer to hostname.bind and id.server in class CH (RFC 4892); default: refused",
+        form: Form::Text,
+        set: |draft, value, _| chaos(value).map(|v| draft.settings.dns.identity = Some(v)),
+    },
+    Key {
+        path: "api.listen",
+        about: "where the HTTP API listens; beyond loopback it needs api.token; default \"127.0.0.1:8053\"",
+        form: Form::Text,
+        set: |draft, value, _| {
+            draft.settings.api.listen = socket(&text(value)?).map_err(here)?;
+            Ok(())
+        },
+    },
+    Key {
+        path: "api.insecure",
+        about: "listen beyond loopback without tokens: everyone who can reach the API may change everything; default false",
+        form: Form::Truth,
+        set: |draft, value, _| truth(value).map(|v| draft.settings.api.insecure = v),
+    },
+    Key {
+        path: "api.token",
+        about: "who may do what: tables with name, hash (\"sha256:HEX\"), rights (read, register, operate, admin), services (prefixes)",
+        form: Form::Tables,
+        set: |draft, value, _| tokens(value).map(|v| draft.settings.api.tokens = v),
+    },
+    Key {
+        path: "api.audit",
+        about: "the append-only audit log; default audit.jsonl in data_dir",
+        form: Form::Text,
+        set: |draft, value, base| folder(value, base).map(|v| draft.audit = Some(v)),
+    },
+    Key {
+        path: "here.region",
+        about: "the region this server stands in; goes with here.az",
+        form: Form::Text,
+        set: |draft, value, _| label(value).map(|v| draft.region = Some(v)),
+    },
+    Key {
+        path: "here.az",
+        about: "the az this server stands in; goes with here.region",
+        form: Form::Text,
+        set: |draft, value, _| label(value).map(|v| draft.az = Some(v)),
+    },
+    Key {
+        path: "zones.dir",
+        about: "folder of the zone files, <apex>.toml and <apex>.zone; default zones",
+        form: Form::Text,
+        set: |draft, value, base| folder(value, base).map(|v| draft.settings.zones_dir = v),
+    },
+    Key {
+        path: "geo.dir",
+        about: "folder of regions.toml, networks.toml, latency.toml and *.mmdb; default geo",
+        form: Form::Text,
+        set: |draft, value, base| folder(value, base).map(|v| draft.settings.geo_dir = v),
+    },
+    Key {
+        path: "store.kind",
+        about: "\"embedded\": one file in data_dir; default embedded",
+        form: Form::Text,
+        set: |_, value, _| match text(value)?.as_str() {
+            "embedded" => Ok(()),
+            "etcd" => Err(here("the etcd store does not exist yet; \"embedded\" does, and keeps all regions in data_dir")),
+            other => Err(here(format!("unknown store {other:?}; \"embedded\" is the one there is"))),
+        },
+    },
+    Key {
+        path: "probe.enabled",
+        about: "whether health checks run on this server; default true",
+        form: Form::Truth,
+        set: |draft, value, _| truth(value).map(|v| draft.settings.probe.enabled = v),
+    },
+    Key {
+        path: "probe.concurrency",
+        about: "most probes under way at once, 1 to 100000; default 2000",
+        form: Form::Whole,
+        set: |draft, value, _| whole(value, 1, 100_000).map(|v| draft.settings.probe.concurrency = v as usize),
+    },
+    Key {
+        path: "log.level",
+        about: "error, warn, info, debug or trace, or directives such as \"info,signpost::probe=debug\"; default info",
+        form: Form::Text,
+        set: |draft, value, _| {
+            let level = text(value)?;
+            // Directives name modules, so only a bare word can be checked here.
+            let levels = ["off", "error", "warn", "info", "debug", "trace"];
+            if level.is_empty() || !level.contains(['=', ',', ':']) && !levels.contains(&level.to_ascii_lowercase().as_str()) {
+                return Err(here(format!("unknown level {level:?}; {}", suggest::instead_of(&level, levels))));
+            }
+            draft.settings.log.level = level;
+            Ok(())
+        },
+    },
+    Key {
+        path: "log.format",
+        about: "\"text\" or \"json\"; default text",
+        form: Form::Text,
+        set: |draft, value, _| {
+            draft.settings.log.format = match text(value)?.as_str() {
+                "text" => LogFormat::Text,
+                "json" => LogFormat::Json,
+                other => return Err(here(format!("unknown format {other:?}; known are \"text\" and \"json\""))),
+            };
+            Ok(())
+        },
+    },
+];
+
+/// An error about the value itself.
+fn here(expected: impl Into<String>) -> FieldError {
+    FieldError::new("", expected)
+}
+
+/// A value as an error shows it: what it is, and not more of it than fits a line.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("the text {text:?}"),
+        Value::Array(_) => "a list".into(),
+        Value::Table(_) => "a table".into(),
+        other => other.to_string(),
+    }
+}
+
+fn text(value: Value) -> Result<String, FieldError> {
+    match value {
+        Value::String(text) => Ok(text),
+        other => Err(here(format!("a text in quotes is expected, not {}", shown(&other)))),
+    }
+}
+
+fn texts(value: Value) -> Result<Vec<String>, FieldError> {
+    match value {
+        // One address is often enough; why ask for brackets.
+        Value::String(one) => Ok(vec![one]),
+        Value::Array(all) => {
+            let each = |(n, value)| text(value).map_err(|e| FieldError::new(format!("[{n}]"), e.expected));
+            all.into_iter().enumerate().map(each).collect()
+        }
+        other => Err(here(format!("a list of texts is expected, not {}", shown(&other)))),
+    }
+}
+
+fn truth(value: Value) -> Result<bool, FieldError> {
+    value.as_bool().ok_or_else(|| here(format!("true or false is expected, not {}", shown(&value))))
+}
+
+fn whole(value: Value, least: i64, most: i64) -> Result<i64, FieldError> {
+    match value {
+        Value::Integer(number) if (least..=most).contains(&number) => Ok(number),
+        other => Err(here(format!("a whole number from {least} to {most} is expected, not {}", shown(&other)))),
+    }
+}
+
+fn period(value: Value, least: u64, most: u64) -> Result<Period, FieldError> {
+    let period: Period = text(value)?.parse().map_err(|e: crate::model::PeriodError| here(e.to_string()))?;
+    match (least..=most).contains(&period.millis()) {
+        true => Ok(period),
+        false => Err(here(format!("{least}ms to {}s, not {period}", most / 1000))),
+    }
+}
+
+fn label(value: Value) -> Result<Label, FieldError> {
+    Label::parse(&text(value)?).map_err(|e| here(e.to_string()))
+}
+
+fn folder(value: Value, base: &Path) -> Result<PathBuf, FieldError> {
+    let text = text(value)?;
+    match text.is_empty() {
+        true => Err(here("a path is expected, not an empty text")),
+        false => Ok(base.join(text)),
+    }
+}
+
+fn socket(text: &str) -> Result<SocketAddr, String> {
+    text.trim().parse().map_err(|_| format!("an address and port such as \"127.0.0.1:5300\" or \"[::1]:5300\" is expected, not {text:?}"))
+}
+
+/// One character-string of a TXT record (RFC 1035 §3.3).
+fn chaos(value: Value) -> Result<String, FieldError> {
+    let text = text(value)?;
+    match text.len() {
+        1..=255 => Ok(text),
+        length => Err(here(format!("1 to 255 octets are expected, not {length}"))),
+    }
+}
+
+fn tokens(value: Value) -> Result<Vec<Token>, FieldError> {
+    let Value::Array(tables) = value else {
+        return Err(here("tokens are written as [[api.token]] tables"));
+    };
+    let mut tokens: Vec<Token> = Vec::new();
+    for (n, table) in tables.into_iter().enumerate() {
+        let within = |e: FieldError| match e.field.is_empty() {
+            true => FieldError::new(format!("[{n}]"), e.expected),
+            false => FieldError::new(format!("[{n}].{}", e.field), e.expected),
+        };
+        let token = token(table).map_err(within)?;
+        if tokens.iter().any(|t| t.name == token.name) {
+            return Err(within(FieldError::new("name", format!("two tokens are named {:?}", token.name))));
+        }
+        tokens.push(token);
+    }
+    Ok(tokens)
+}
+
+fn token(value: Value) -> Result<Token, FieldError> {
+    const FIELDS: [&str; 4] = ["name", "hash", "rights", "services"];
+    let Value::Table(mut fields) = value else {
+        return Err(here("a token is a table with name, hash and rights"));
+    };
+    if let Some(key) = fields.keys().find(|k| !FIELDS.contains(&k.as_str())) {
+        return Err(FieldError::new(key.clone(), format!("unknown key; {}", suggest::instead_of(key, FIELDS))));
+    }
+    let mut take = |field: &str| fields.remove(field);
+    let at = |field: &'static str| move |e: FieldError| FieldError::new(format!("{field}{}", e.field), e.expected);
+    let missing = |field: &str| here(format!("`{field}` is missing"));
+
+    let name = take("name").ok_or_else(|| missing("name")).and_then(|v| text(v).map_err(at("name")))?;
+    if name.trim().is_empty() || name.len() > 100 || name.chars().any(char::is_control) {
+        return Err(FieldError::new("name", "a name of 1 to 100 octets is expected: the audit log shows it"));
+    }
+    let hash = take("hash").ok_or_else(|| missing("hash")).and_then(|v| text(v).map_err(at("hash")))?;
+    let hash = sha256(&hash).ok_or_else(|| {
+        FieldError::new(
+            "hash",
+            "\"sha256:\" and the 64 hex digits of the secret's SHA-256 are expected; the secret itself never stands here",
+        )
+    })?;
+    let mut rights = Vec::new();
+    let written = take("rights").ok_or_else(|| missing("rights")).and_then(|v| texts(v).map_err(at("rights")))?;
+    for (n, word) in written.iter().enumerate() {
+        let right = match word.as_str() {
+            "read" => Right::Read,
+            "register" => Right::Register,
+            "operate" => Right::Operate,
+            "admin" => Right::Admin,
+            other => {
+                let known = ["read", "register", "operate", "admin"];
+                let reason = format!("unknown right {other:?}; {}", suggest::instead_of(other, known));
+                return Err(FieldError::new(format!("rights[{n}]"), reason));
+            }
+        };
+        if !rights.contains(&right) {
+            rights.push(right);
+        }
+    }
+    if rights.is_empty() {
+        return Err(FieldError::new("rights", "at least one of read, register, operate and admin is expected"));
+    }
+    let services = take("services").map(|v| texts(v).map_err(at("services"))).transpose()?;
+    if services.as_ref().is_some_and(Vec::is_empty) {
+        // Without the key it is every service; a list that came out empty must not become that.
+        return Err(FieldError::new("services", "at least one prefix of service names is expected; leave `services` away for all"));
+    }
+    let services = services.unwrap_or_default();
+    for (n, prefix) in services.iter().enumerate() {
+        if prefix.is_empty() || !prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+            let reason = format!("a prefix of service names is expected, without wildcard, not {prefix:?}; leave `services` away for all");
+            return Err(FieldError::new(format!("services[{n}]"), reason));
+        }
+    }
+    let services = services.iter().map(|s| s.to_ascii_lowercase()).collect();
+    Ok(Token { name, hash, rights, services })
+}
+
+fn sha256(text: &str) -> Option<[u8; 32]> {
+    let digits = text.strip_prefix("sha256:")?;
+    if digits.len() != 64 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut hash = [0; 32];
+    for (n, octet) in hash.iter_mut().enumerate() {
+        *octet = u8::from_str_radix(&digits[2 * n..2 * n + 2], 16).ok()?;
+    }
+    Some(hash)
+}

@@ -1,0 +1,39 @@
+//! Shell (floor 5): signpost.toml, zone files and geo files become values, or an error that names file, line and field.
+//!
+//! ```text
+//! signpost.toml ─┐                      geo/*.toml, *.mmdb ─▶ geo ─┐
+//!                ├─▶ settings() ─▶ Settings ─▶ world() ────────────┼─▶ Loaded { zones, geo, warnings }
+//! SIGNPOST__… ───┘                      zones/<apex>.toml, .zone ──┘    or every Finding of every file
+//! ```
+//!
+//! Nothing here changes what is being served: a caller loads everything, and only a world without findings replaces the one in use
+//! (DESIGN §9 invariant 4). [`watch()`] tells when it is worth loading again.
+
+// This shell reads files and the clock of the file system; the pure floors must not.
+#![allow(clippy::disallowed_methods)]
+
+mod checks;
+mod databases;
+mod document;
+mod finding;
+mod geo;
+mod keys;
+mod lexer;
+mod master;
+mod rdata;
+mod services;
+mod settings;
+mod suggest;
+mod watch;
+mod world;
+mod zone;
+
+pub use finding::{ConfigError, Finding};
+pub use keys::keys;
+pub use rdata::parse_record;
+pub use settings::settings;
+pub use watch::{Watch, WatchError, watch};
+pub use world::{Loaded, world};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,381 @@
+//! `signpost.toml` and the `SIGNPOST__SECTION__KEY` variables over it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use toml::Value;
+
+use super::document::{Document, Item, Spot};
+use super::finding::{ConfigError, Finding};
+use super::keys::{Draft, Form, KEYS, Key};
+use super::suggest;
+use crate::model::{FieldError, Locality, Settings};
+
+/// The file that is read when none is named.
+const DEFAULT_FILE: &str = "signpost.toml";
+/// What the variables begin with; the parts of a key are joined by two underscores as well.
+const PREFIX: &str = "SIGNPOST__";
+/// Where a finding about a variable says it stands.
+const ENVIRONMENT: &str = "environment";
+
+/// Reads the settings.
+///
+/// `path` must exist if it is given; without it `signpost.toml` in the working directory is read if it is there, else the defaults hold.
+/// Variables of `env` named `SIGNPOST__SECTION__KEY` win over the file: lists with commas or as TOML. Relative paths are relative to the
+/// file's folder; those of variables to the working directory.
+///
+/// # Errors
+/// Everything that is wrong with the file and the variables, not just the first.
+pub fn settings(path: Option<&Path>, env: &BTreeMap<String, String>) -> Result<Settings, ConfigError> {
+    let default = Path::new(DEFAULT_FILE);
+    let path = path.or_else(|| default.exists().then_some(default));
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let mut settings = Settings { file: path.map(PathBuf::from), ..Settings::default() };
+    settings.dns.workers = cores.min(1024);
+    if let Some(base) = path.and_then(Path::parent) {
+        // The folders that nobody names stand beside the file as well.
+        for folder in [&mut settings.data_dir, &mut settings.zones_dir, &mut settings.geo_dir] {
+            *folder = base.join(&*folder);
+        }
+    }
+
+    let mut reading = Reading {
+        draft: Draft { settings, region: None, az: None, audit: None, versioned: false },
+        findings: Vec::new(),
+        origins: BTreeMap::new(),
+    };
+    if let Some(path) = path {
+        reading.file(path)?;
+    }
+    for (name, text) in env.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
+        reading.variable(name, text);
+    }
+    reading.finish()
+}
+
+struct Reading {
+    draft: Draft,
+    findings: Vec<Finding>,
+    /// Who said what: for findings about values that do not go together.
+    origins: BTreeMap<&'static str, (String, Spot)>,
+}
+
+impl Reading {
+    fn file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
+        let document = Document::parse(&file, &text).map_err(ConfigError::Wrong)?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        self.table(&file, &document.root(), "", base);
+        if !self.draft.versioned {
+            let spot = Spot { line: Some(1), field: "version".into() };
+            self.findings.push(spot.finding(&file, "`version = 1` is missing; it stands first in every file"));
+        }
+        Ok(())
+    }
+
+    /// Takes the keys of a section; `prefix` is its path with a dot behind it.
+    fn table(&mut self, file: &str, section: &Item<'_>, prefix: &str, base: &Path) {
+        let Some(entries) = section.entries() else {
+            self.findings.push(section.finding("", format!("a table is expected: [{}]", prefix.trim_end_matches('.'))));
+            return;
+        };
+        for (name, item) in entries {
+            let path = format!("{prefix}{name}");
+            let inner = format!("{path}.");
+            if let Some(key) = KEYS.iter().find(|k| k.path == path) {
+                let Some(value) = item.read::<Value>(&[], &mut self.findings) else { continue };
+                self.origins.insert(key.path, (file.into(), item.spot("")));
+                if let Err(error) = (key.set)(&mut self.draft, value, base) {
+                    let mut finding = item.finding(&error.field, error.expected);
+                    finding.field = joined(&path, &error.field);
+                    self.findings.push(finding);
+                }
+            } else if KEYS.iter().any(|k| k.path.starts_with(&inner)) {
+                self.table(file, &item, &inner, base);
+            } else if path == "store.regions" {
+                self.findings.push(item.finding("", "goes with the etcd store, which does not exist yet; leave it away"));
+            } else {
+                self.findings.push(item.finding("", format!("unknown key; {}", instead_of(prefix, name))));
+            }
+        }
+    }
+
+    fn variable(&mut self, name: &str, text: &str) {
+        let path = name[PREFIX.len()..].replace("__", ".").to_ascii_lowercase();
+        let at = Spot { line: None, field: name.into() };
+        let Some(key) = KEYS.iter().find(|k| k.path == path) else {
+            let known: Vec<String> = KEYS.iter().map(variable_of).collect();
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            let reason = match suggest::nearest(name, &known) {
+                Some(near) => format!("unknown variable; did you mean `{near}`?"),
+                None => "unknown variable; it is SIGNPOST__SECTION__KEY for a key of signpost.toml, such as SIGNPOST__DNS__LISTEN".into(),
+            };
+            self.findings.push(at.finding(ENVIRONMENT, reason));
+            return;
+        };
+        let taken = value_of(key, text).and_then(|value| (key.set)(&mut self.draft, value, Path::new("")));
+        if let Err(error) = taken {
+            let at = Spot { line: None, field: joined(name, &error.field) };
+            self.findings.push(at.finding(ENVIRONMENT, error.expected));
+        }
+        self.origins.insert(key.path, (ENVIRONMENT.into(), at));
+    }
+
+    /// Checks what concerns several keys.
+    fn finish(mut self) -> Result<Settings, ConfigError> {
+        let Draft { mut settings, region, az, audit, .. } = self.draft;
+        let mut wrong = |key: &str, reason: String| {
+            let (file, spot) = self.origins.get(key).cloned().unwrap_or_else(|| {
+                let file = settings.file.as_ref().map_or(ENVIRONMENT.into(), |f| f.display().to_string());
+                (file, Spot { line: None, field: key.into() })
+            });
+            self.findings.push(spot.finding(&file, reason));
+        };
+        match (region, az) {
+            (Some(region), Some(az)) => settings.here = Some(Locality { region, az }),
+            (Some(_), None) => wrong("here.region", "goes with `az`: say both, or neither".into()),
+            (None, Some(_)) => wrong("here.az", "goes with `region`: say both, or neither".into()),
+            (None, None) => {}
+        }
+        settings.api.audit = audit.unwrap_or_else(|| settings.data_dir.join("audit.jsonl"));
+        let api = &settings.api;
+        if !api.listen.ip().is_loopback() && api.tokens.is_empty() && !api.insecure {
+            let reason = format!(
+                "{} can be reached from other machines, so the API needs tokens: add [[api.token]] with name, hash and rights, \
+                 listen on 127.0.0.1, or say `insecure = true` to let everyone change everything",
+                api.listen
+            );
+            wrong("api.listen", reason);
+        }
+        if api.listen.port() != 0 && settings.dns.listen.contains(&api.listen) {
+            wrong("api.listen", format!("{} is in dns.listen too, and DNS answers on TCP as well: take another port", api.listen));
+        }
+        self.findings.sort();
+        match self.findings.is_empty() {
+            true => Ok(settings),
+            false => Err(ConfigError::Wrong(self.findings)),
+        }
+    }
+}
+
+/// A path and a path within it: `api.token` and `[0].hash`.
+fn joined(path: &str, within: &str) -> String {
+    match within.is_empty() || within.starts_with('[') {
+        true => format!("{path}{within}"),
+        false => format!("{path}.{within}"),
+    }
+}
+
+/// The variable of a key.
+fn variable_of(key: &Key) -> String {
+    format!("{PREFIX}{}", key.path.replace('.', "__").to_ascii_uppercase())
+}
+
+/// What to write instead of the unknown `name` in the section `prefix`.
+fn instead_of(prefix: &str, name: &str) -> String {
+    let mut siblings: Vec<&str> =
+        KEYS.iter().filter_map(|k| k.path.strip_prefix(prefix)).map(|rest| rest.split('.').next().unwrap_or(rest)).collect();
+    siblings.dedup();
+    // A key that stands in another section: `listen` at the top level.
+    let elsewhere = KEYS.iter().find(|k| k.path.rsplit('.').next() == Some(name));
+    match (suggest::nearest(name, &siblings), elsewhere) {
+        (None, Some(key)) => format!("did you mean `{}`?", key.path),
+        _ => suggest::instead_of(name, siblings),
+    }
+}
+
+/// A variable's text as a value of its key.
+fn value_of(key: &Key, text: &str) -> Result<Value, FieldError> {
+    let toml = |text: &str| -> Option<Value> {
+        let mut table: toml::Table = toml::from_str(&format!("v = {text}")).ok()?;
+        table.remove("v")
+    };
+    let trimmed = text.trim();
+    let wrong = |expected: &str| FieldError::new("", format!("{expected} is expected, not {text:?}"));
+    match key.form {
+        Form::Text => Ok(Value::String(text.into())),
+        Form::Whole => trimmed.parse().map(Value::Integer).map_err(|_| wrong("a whole number")),
+        Form::Truth => trimmed.parse().map(Value::Boolean).map_err(|_| wrong("true or false")),
+        Form::List if trimmed.starts_with('[') && trimmed.ends_with(']') && trimmed.contains(['"', '\'']) => {
+            toml(trimmed).ok_or_else(|| wrong("a TOML list, or texts with commas between them,"))
+        }
+        Form::List => {
+            let parts = trimmed.split(',').map(str::trim).filter(|p| !p.is_empty());
+            Ok(Value::Array(parts.map(|p| Value::String(p.into())).collect()))
+        }
+        Form::Tables => toml(trimmed).filter(Value::is_array).ok_or_else(|| wrong("a TOML list of inline tables")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{LogFormat, Right};
+
+    fn read(text: &str, env: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("signpost.toml");
+        std::fs::write(&file, text).unwrap();
+        let env = env.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        let prefix = format!("{}/", dir.path().display());
+        settings(Some(&file), &env).map_err(|e| e.to_string().lines().map(|l| l.replace(&prefix, "")).collect())
+    }
+
+    const HASH: &str = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
+    #[test]
+    fn what_is_wrong_is_said_by_line_and_key() {
+        let check = |text: &str, env: &[(&str, &str)], expected: &[&str]| {
+            let said = read(text, env).map(|s| format!("{s:?}")).unwrap_err();
+            let fits = said.len() == expected.len() && said.iter().zip(expected).all(|(s, e)| s.starts_with(e));
+            assert!(fits, "{text}\nexpected {expected:#?}\nsaid {said:#?}");
+        };
+        check("", &[], &["signpost.toml:1: version: `version = 1` is missing"]);
+        check("version = 2", &[], &["signpost.toml:1: version: 1 is expected, not 2"]);
+        check("version = 1\nx = [", &[], &["signpost.toml:2: "]);
+        check("version = 1\ndat_dir = \"x\"", &[], &["signpost.toml:2: dat_dir: unknown key; did you mean `data_dir`?"]);
+        check("version = 1\nlisten = \"x\"", &[], &["signpost.toml:2: listen: unknown key; did you mean `dns.listen`?"]);
+        check("version = 1\n[dsn]\nlisten = []", &[], &["signpost.toml:2: dsn: unknown key; did you mean `dns`?"]);
+        check("version = 1\ndns = 3", &[], &["signpost.toml:2: dns: a table is expected: [dns]"]);
+        check(
+            "version = 1\n[dns]\nlisten = [\"127.0.0.1:53\",\n\"localhost:53\"]\nworkers = 0\ntcp_idle = \"soon\"",
+            &[],
+            &[
+                "signpost.toml:4: dns.listen[1]: an address and port such as",
+                "signpost.toml:5: dns.workers: a whole number from 1 to 1024 is expected, not 0",
+                "signpost.toml:6: dns.tcp_idle: \"soon\" is no length of time",
+            ],
+        );
+        check(
+            "version = 1\n[api]\nlisten = \"0.0.0.0:8053\"",
+            &[],
+            &["signpost.toml:3: api.listen: 0.0.0.0:8053 can be reached from other machines, so the API needs tokens: add [[api.token]]"],
+        );
+        check("version = 1", &[("SIGNPOST__API__LISTEN", "[::]:8053")], &["environment: SIGNPOST__API__LISTEN: [::]:8053 can be reached"]);
+        check(
+            "version = 1\n[dns]\nlisten = [\"127.0.0.1:8053\"]",
+            &[],
+            &["signpost.toml: api.listen: 127.0.0.1:8053 is in dns.listen too"],
+        );
+        check(
+            "version = 1\n[store]\nkind = \"etcd\"",
+            &[],
+            &["signpost.toml:3: store.kind: the etcd store does not exist yet; \"embedded\""],
+        );
+        check("version = 1\n[here]\nregion = \"boston\"", &[], &["signpost.toml:3: here.region: goes with `az`"]);
+        check("version = 1\n[log]\nlevel = \"inof\"", &[], &["signpost.toml:3: log.level: unknown level \"inof\"; did you mean `info`?"]);
+        check(
+            "version = 1\n[[api.token]]\nname = \"a\"\nhash = \"secret\"\nrights = [\"read\"]",
+            &[],
+            &["signpost.toml:4: api.token[0].hash: \"sha256:\" and the 64 hex digits"],
+        );
+        check(
+            &format!("version = 1\n[[api.token]]\nname = \"a\"\nhash = \"{HASH}\"\nrights = [\"read\", \"regster\"]"),
+            &[],
+            &["signpost.toml:5: api.token[0].rights[1]: unknown right \"regster\"; did you mean `register`?"],
+        );
+        check(
+            &format!("version = 1\n[[api.token]]\nname = \"a\"\nhash = \"{HASH}\"\nrights = [\"read\"]\nservices = []"),
+            &[],
+            &["signpost.toml:6: api.token[0].services: at least one prefix of service names is expected"],
+        );
+        check(
+            "version = 1",
+            &[("SIGNPOST__DNS__LISTN", "x"), ("SIGNPOST__DNS__WORKERS", "many"), ("SIGNPOST__", "x")],
+            &[
+                "environment: SIGNPOST__: unknown variable",
+                "environment: SIGNPOST__DNS__LISTN: unknown variable; did you mean `SIGNPOST__DNS__LISTEN`?",
+                "environment: SIGNPOST__DNS__WORKERS: a whole number is expected, not \"many\"",
+            ],
+        );
+    }
+
+    #[test]
+    fn every_key_arrives_from_file_and_environment() {
+        let text = format!(
+            r#"
+            version = 1
+            data_dir = "state"
+            [dns]
+            listen = ["127.0.0.1:0", "[::1]:0"]
+            workers = 3
+            udp_payload = 1400
+            tcp_connections = 10
+            tcp_per_client = 2
+            tcp_idle = "500ms"
+            version = "signpost"
+            identity = "a1"
+            [api]
+            listen = "0.0.0.0:8053"
+            [[api.token]]
+            name = "deploy"
+            hash = "{HASH}"
+            rights = ["register", "read"]
+            services = ["Web"]
+            [here]
+            region = "boston"
+            az = "az-1"
+            [zones]
+            dir = "/etc/zones"
+            [geo]
+            dir = "places"
+            [store]
+            kind = "embedded"
+            [probe]
+            enabled = false
+            concurrency = 7
+            [log]
+            level = "info,signpost::probe=debug"
+            format = "json"
+            "#
+        );
+        let from_file = read(&text, &[]).unwrap();
+        let dir = from_file.file.as_ref().unwrap().parent().unwrap();
+        assert_eq!(from_file.data_dir, dir.join("state"));
+        assert_eq!(from_file.api.audit, dir.join("state/audit.jsonl"));
+        assert_eq!(from_file.zones_dir, Path::new("/etc/zones"));
+        assert_eq!(from_file.geo_dir, dir.join("places"));
+        assert_eq!((from_file.dns.listen.len(), from_file.dns.workers, from_file.dns.udp_payload), (2, 3, 1400));
+        assert_eq!((from_file.dns.tcp_connections, from_file.dns.tcp_per_client, from_file.dns.tcp_idle_ms), (10, 2, 500));
+        assert_eq!((from_file.dns.version.as_deref(), from_file.dns.identity.as_deref()), (Some("signpost"), Some("a1")));
+        assert_eq!(from_file.here.as_ref().unwrap().to_string(), "boston/az-1");
+        assert_eq!((from_file.probe.enabled, from_file.probe.concurrency), (false, 7));
+        assert_eq!((from_file.log.level.as_str(), from_file.log.format), ("info,signpost::probe=debug", LogFormat::Json));
+        let token = &from_file.api.tokens[0];
+        assert_eq!((token.name.as_str(), token.hash[0], &*token.rights), ("deploy", 0x9f, &[Right::Register, Right::Read][..]));
+        assert_eq!(token.services, ["web"]);
+
+        let inline = format!("[{{ name = \"ci\", hash = \"{HASH}\", rights = [\"admin\"] }}]");
+        let over = read(
+            &text,
+            &[
+                ("SIGNPOST__DATA_DIR", "elsewhere"),
+                ("SIGNPOST__DNS__LISTEN", "127.0.0.1:1, 127.0.0.1:2"),
+                ("SIGNPOST__DNS__WORKERS", "9"),
+                ("SIGNPOST__PROBE__ENABLED", "true"),
+                ("SIGNPOST__API__TOKEN", &inline),
+                ("SIGNPOST_CONFIG", "not ours"),
+            ],
+        )
+        .unwrap();
+        assert_eq!((over.data_dir.as_path(), over.dns.workers, over.probe.enabled), (Path::new("elsewhere"), 9, true));
+        assert_eq!(over.dns.listen.iter().map(|a| a.port()).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(over.api.tokens.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["ci"]);
+        let bare = read("version = 1", &[]).unwrap();
+        let dir = bare.file.as_ref().unwrap().parent().unwrap();
+        assert_eq!((bare.zones_dir, bare.geo_dir), (dir.join("zones"), dir.join("geo")));
+        assert_eq!((bare.data_dir, bare.api.audit), (dir.join("data"), dir.join("data/audit.jsonl")));
+        let list = read("version = 1", &[("SIGNPOST__DNS__LISTEN", "[\"[::1]:5300\"]")]).unwrap();
+        assert_eq!(list.dns.listen, ["[::1]:5300".parse().unwrap()]);
+        let bare = read("version = 1", &[("SIGNPOST__DNS__LISTEN", "[::1]:5300")]).unwrap();
+        assert_eq!(bare.dns.listen, list.dns.listen);
+    }
+
+    #[test]
+    fn a_named_file_must_exist() {
+        let error = settings(Some(Path::new("/nowhere/signpost.toml")), &BTreeMap::new()).unwrap_err();
+        assert!(matches!(error, ConfigError::Unreadable { .. }), "{error}");
+        assert!(error.to_string().starts_with("/nowhere/signpost.toml: "), "{error}");
+    }
+}

@@ -1,0 +1,209 @@
+//! Tells when the files may say something else: config, zones and geo data.
+//!
+//! The system's notifications only wake the watch; whether something changed is told by comparing names, sizes, times and inodes of
+//! the files that are read. So a file replaced by renaming is seen, an editor's temporary files are not, and where notifications are
+//! missing (no inotify, a network file system) looking again after a while does the same.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecursiveMode, Watcher};
+
+use super::{geo, world};
+use crate::model::Settings;
+
+/// Quiet time after the last notification before the files are looked at: a writer is not disturbed halfway.
+const QUIET: Duration = Duration::from_millis(200);
+/// The longest that a folder which is never quiet can delay the look.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Time between two looks where nothing notifies.
+const POLL: Duration = Duration::from_secs(2);
+/// Time between two looks beside notifications: file systems of other machines do not send any.
+const SLOW_POLL: Duration = Duration::from_secs(15);
+
+/// Watches until it is dropped.
+#[derive(Debug)]
+pub struct Watch {
+    wake: Sender<Wake>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Why nothing is watched.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// The thread could not be started.
+    #[error("the thread that watches files could not be started: {0}")]
+    Thread(std::io::Error),
+}
+
+enum Wake {
+    Look,
+    Stop,
+}
+
+/// Calls `changed` on a thread of its own, about 200 ms after the config file, a zone file or a geo file was changed, came or went.
+///
+/// # Errors
+/// When the thread cannot be started. Missing notifications are no error: then the files are looked at every 2 s.
+pub fn watch(settings: &Settings, changed: impl Fn() + Send + 'static) -> Result<Watch, WatchError> {
+    let files = Files::of(settings);
+    let (wake, woken) = mpsc::channel();
+    let notify = wake.clone();
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // Looking opens the folders, which is notified too: it must not lead to the next look.
+        let read = event.is_ok_and(|e| e.kind.is_access() && e.kind != EventKind::Access(AccessKind::Close(AccessMode::Write)));
+        if !read {
+            let _ = notify.send(Wake::Look);
+        }
+    });
+    if let Err(error) = &watcher {
+        tracing::warn!(%error, "files are looked at every {POLL:?}: the system sends no notifications");
+    }
+    // Before the thread starts: what is written from now on is seen.
+    let mut seen = files.print();
+    let mut notified = watcher.as_mut().is_ok_and(|w| files.subscribe(w));
+    let look = move || {
+        loop {
+            match woken.recv_timeout(if notified { SLOW_POLL } else { POLL }) {
+                Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Wake::Look) => {
+                    let until = Instant::now() + PATIENCE;
+                    while Instant::now() < until {
+                        match woken.recv_timeout(QUIET) {
+                            Ok(Wake::Look) => {}
+                            Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                            Err(RecvTimeoutError::Timeout) => break,
+                        }
+                    }
+                }
+            }
+            let now = files.print();
+            if now != seen {
+                seen = now;
+                // A folder may be a new one under an old name.
+                notified = watcher.as_mut().is_ok_and(|w| files.subscribe(w));
+                changed();
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("watch".into()).spawn(look).map_err(WatchError::Thread)?;
+    Ok(Watch { wake, thread: Some(thread) })
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.wake.send(Wake::Stop);
+        // Dropped by `changed` itself: a thread cannot wait for its own end.
+        if let Some(thread) = self.thread.take().filter(|t| t.thread().id() != std::thread::current().id()) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What is watched.
+struct Files {
+    config: Option<PathBuf>,
+    zones: PathBuf,
+    geo: PathBuf,
+}
+
+/// All that is compared of the files that are read.
+type Print = Vec<(PathBuf, Option<SystemTime>, u64, u64)>;
+
+impl Files {
+    fn of(settings: &Settings) -> Files {
+        // A changed working directory must not change what is watched.
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
+        Files { config: settings.file.as_deref().map(absolute), zones: absolute(&settings.zones_dir), geo: absolute(&settings.geo_dir) }
+    }
+
+    /// Asks for notifications about the folders; whether all that exist can be had.
+    fn subscribe(&self, watcher: &mut impl Watcher) -> bool {
+        let mut folders: Vec<&Path> = [&self.zones, &self.geo].map(|f| existing(f)).to_vec();
+        folders.extend(self.config.as_deref().and_then(Path::parent));
+        folders.sort();
+        folders.dedup();
+        folders.iter().all(|folder| watcher.watch(folder, RecursiveMode::NonRecursive).is_ok())
+    }
+
+    fn print(&self) -> Print {
+        let mut paths: Vec<PathBuf> = self.config.iter().cloned().collect();
+        for (folder, is_read) in [(&self.zones, world::is_read as fn(&str) -> bool), (&self.geo, geo::is_read)] {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            paths.extend(entries.filter(|e| e.file_name().to_str().is_some_and(is_read)).map(|e| e.path()));
+        }
+        paths.sort();
+        // The folders too, though not when they changed: one that came, or was put in another's place, is to be subscribed to.
+        paths.extend([self.zones.clone(), self.geo.clone()]);
+        let print = |path: PathBuf| {
+            // Through symbolic links: a Kubernetes config map changes behind one.
+            let metadata = std::fs::metadata(&path).ok()?;
+            match metadata.is_dir() {
+                true => Some((path, None, 0, inode(&metadata))),
+                false => Some((path, metadata.modified().ok(), metadata.len(), inode(&metadata))),
+            }
+        };
+        paths.into_iter().filter_map(print).collect()
+    }
+}
+
+/// The folder, or the nearest above it that exists: its coming is seen there.
+fn existing(folder: &Path) -> &Path {
+    folder.ancestors().find(|f| f.is_dir()).unwrap_or(Path::new(OsStr::new("/")))
+}
+
+#[cfg(unix)]
+fn inode(metadata: &std::fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(metadata)
+}
+
+#[cfg(not(unix))]
+fn inode(_: &std::fs::Metadata) -> u64 {
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_seen_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let (zones, geo) = (dir.path().join("zones"), dir.path().join("geo"));
+        std::fs::create_dir(&zones).unwrap();
+        std::fs::write(zones.join("a.example.toml"), "").unwrap();
+        let settings = Settings {
+            file: Some(dir.path().join("signpost.toml")),
+            zones_dir: zones.clone(),
+            geo_dir: geo.clone(),
+            ..Settings::default()
+        };
+        let (told, tell) = mpsc::channel();
+        let watch = watch(&settings, move || told.send(()).unwrap()).unwrap();
+        let seen = |what: &str| tell.recv_timeout(Duration::from_secs(10)).unwrap_or_else(|_| panic!("{what} was not seen"));
+
+        std::fs::write(zones.join("new"), "services = true").unwrap();
+        std::fs::rename(zones.join("new"), zones.join("a.example.toml")).unwrap();
+        seen("a file replaced by another");
+        std::fs::create_dir(&geo).unwrap();
+        std::fs::write(geo.join("regions.toml"), "x").unwrap();
+        seen("a folder that came");
+        std::fs::write(geo.join("regions.toml"), "xy").unwrap();
+        seen("a file in it");
+        std::fs::write(dir.path().join("signpost.toml"), "version = 1").unwrap();
+        seen("the config file");
+
+        while tell.recv_timeout(QUIET * 2).is_ok() {}
+        for name in [".a.example.toml.swp", "a.example.toml~", "4913", "#a.example.toml#", "notes.md"] {
+            std::fs::write(zones.join(name), "x").unwrap();
+        }
+        assert!(tell.recv_timeout(QUIET * 2).is_err(), "a temporary file was taken for a zone");
+        drop(watch);
+        assert!(matches!(tell.recv(), Err(mpsc::RecvError)), "the thread ends with the watch");
+    }
+}
