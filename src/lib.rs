@@ -4,6 +4,7 @@ pub mod codec;
 pub mod config;
 pub mod control;
 pub mod model;
+pub mod probe;
 pub mod registry;
 pub mod routing;
 pub mod snapshot;

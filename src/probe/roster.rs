@@ -1,0 +1,318 @@
+//! Whom we probe and what we found: orders in, verdicts out. Pure but for what `prepare` does.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::control::{Observation, ProbeOrder, Probes};
+use crate::model::{Check, CheckState, Health, InstanceKey, ProbeResult};
+
+use super::reach;
+use super::schedule::{Schedule, Slot};
+
+/// What came of one probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// The instance passed or failed.
+    Result(ProbeResult),
+    /// This machine could not probe, as when it has no file descriptors left: that says nothing about the instance.
+    NotProbed(String),
+}
+
+/// Everything that is probed. `P` is a check made ready to be run.
+#[derive(Debug)]
+pub(super) struct Roster<P> {
+    schedule: Schedule,
+    instances: HashMap<InstanceKey, Watched<P>>,
+    owners: HashMap<Slot, InstanceKey>,
+}
+
+/// One instance and its checks.
+#[derive(Debug)]
+struct Watched<P> {
+    address: IpAddr,
+    parts: Vec<Part<P>>,
+    /// What was reported last, under the present orders.
+    reported: Option<Health>,
+}
+
+/// One check of an instance.
+#[derive(Debug)]
+struct Part<P> {
+    check: Check,
+    port: u16,
+    slot: Slot,
+    state: CheckState,
+    /// Whether a result has agreed with the state's health: what was known from before a restart does not count until then.
+    confirmed: bool,
+    probe: Arc<P>,
+}
+
+/// A probe that is due.
+#[derive(Debug)]
+pub(super) struct Due<P> {
+    /// To be given back with the finding.
+    pub(super) slot: Slot,
+    /// What to run.
+    pub(super) probe: Arc<P>,
+    /// How late it is.
+    pub(super) lag: Duration,
+}
+
+impl<P> Default for Roster<P> {
+    fn default() -> Roster<P> {
+        Roster { schedule: Schedule::default(), instances: HashMap::new(), owners: HashMap::new() }
+    }
+}
+
+impl<P> Roster<P> {
+    /// Carries out an order. Checks that stay as they were keep what is known of them, their phase, and a probe under way; where all
+    /// do, a known verdict is reported again, because whoever gave the order may have forgotten it.
+    pub(super) fn order(&mut self, order: ProbeOrder, now: Duration, prepare: impl Fn(&Check, SocketAddr) -> P) -> Option<Observation> {
+        let ProbeOrder { key, probes } = order;
+        let mut before = self.instances.remove(&key);
+        let probes = probes.filter(|probes| !probes.checks.is_empty());
+        let barred = probes.as_ref().and_then(|probes| reach::barred(probes.address).map(|why| (probes.address, why)));
+        let observation = match (probes, barred) {
+            (None, _) => None,
+            (Some(_), Some((address, why))) => {
+                Some(Observation { key, health: Health::Unhealthy, why: format!("never probed: {address} is {why}") })
+            }
+            (Some(probes), None) => self.watch(key, probes, &mut before, now, prepare),
+        };
+        // What was not taken over is no longer probed.
+        for part in before.into_iter().flat_map(|watched| watched.parts) {
+            self.schedule.remove(part.slot);
+            self.owners.remove(&part.slot);
+        }
+        observation
+    }
+
+    fn watch(
+        &mut self,
+        key: InstanceKey,
+        probes: Probes,
+        before: &mut Option<Watched<P>>,
+        now: Duration,
+        prepare: impl Fn(&Check, SocketAddr) -> P,
+    ) -> Option<Observation> {
+        let mut old = before.as_mut().filter(|watched| watched.address == probes.address).map(|watched| &mut watched.parts);
+        let mut parts = Vec::with_capacity(probes.checks.len());
+        for (number, (check, port)) in probes.checks.into_iter().enumerate() {
+            let kept = old.as_deref_mut().and_then(|old| {
+                let place = old.iter().position(|part| part.check == check && part.port == port)?;
+                Some(old.swap_remove(place))
+            });
+            parts.push(kept.unwrap_or_else(|| {
+                let slot = self.schedule.add(seed(&key, number), check.interval.0, now);
+                self.owners.insert(slot, key.clone());
+                let probe = Arc::new(prepare(&check, SocketAddr::new(probes.address, port)));
+                Part { state: CheckState::new(&check, probes.last), check, port, slot, confirmed: false, probe }
+            }));
+        }
+        let mut watched = Watched { address: probes.address, parts, reported: None };
+        let observation = watched.news(&key);
+        self.instances.insert(key, watched);
+        observation
+    }
+
+    /// When the next probe is due.
+    pub(super) fn next_due(&self) -> Option<Duration> {
+        self.schedule.next_due()
+    }
+
+    /// The probe that has been due for longest, if any is.
+    pub(super) fn start(&mut self, now: Duration) -> Option<Due<P>> {
+        loop {
+            let (slot, due) = self.schedule.start(now)?;
+            // Every slot has an owner; one without is left alone and never finishes.
+            if let Some(part) = self.owners.get(&slot).and_then(|key| self.instances.get(key)?.parts.iter().find(|p| p.slot == slot)) {
+                return Some(Due { slot, probe: part.probe.clone(), lag: now.saturating_sub(due) });
+            }
+        }
+    }
+
+    /// Takes what came of a probe; gives the instance's verdict if that is news. A probe of something that is gone is forgotten.
+    pub(super) fn finish(&mut self, slot: Slot, finding: &Finding, now: Duration) -> Option<Observation> {
+        self.schedule.finish(slot, now);
+        let key = self.owners.get(&slot)?;
+        let watched = self.instances.get_mut(key)?;
+        let part = watched.parts.iter_mut().find(|part| part.slot == slot)?;
+        let Finding::Result(result) = finding else { return None };
+        part.state.observe(result);
+        part.confirmed |= match result {
+            ProbeResult::Pass => part.state.health == Health::Healthy,
+            ProbeResult::Fail(_) => part.state.health == Health::Unhealthy,
+        };
+        watched.news(key)
+    }
+
+    /// How many instances and how many checks there are.
+    pub(super) fn len(&self) -> (usize, usize) {
+        (self.instances.len(), self.schedule.len())
+    }
+}
+
+impl<P> Watched<P> {
+    /// The verdict, if it is known and not reported yet: Unhealthy when one check says so, Healthy when all do.
+    fn news(&mut self, key: &InstanceKey) -> Option<Observation> {
+        let worst = self.parts.iter().min_by_key(|part| (part.state.health, !part.confirmed))?;
+        let health = worst.state.health;
+        let known = match health {
+            Health::Unhealthy => worst.confirmed,
+            Health::Pending => false,
+            Health::Healthy => self.parts.iter().all(|part| part.confirmed),
+        };
+        if !known || self.reported == Some(health) {
+            return None;
+        }
+        self.reported = Some(health);
+        let why = match health {
+            Health::Healthy => String::new(),
+            // The last result was a pass, and more are needed.
+            _ if worst.state.why.is_empty() => format!("{}: recovering", worst.check.describe()),
+            _ => format!("{}: {}", worst.check.describe(), worst.state.why),
+        };
+        Some(Observation { key: key.clone(), health, why })
+    }
+}
+
+/// A number that stays the same for the same check of the same instance, from restart to restart.
+fn seed(key: &InstanceKey, number: usize) -> u64 {
+    foldhash::fast::FixedState::default().hash_one((key, number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn key(id: &str) -> InstanceKey {
+        InstanceKey { service: "web".parse().unwrap(), id: id.parse().unwrap() }
+    }
+
+    fn checks(texts: &[&str]) -> Vec<(Check, u16)> {
+        texts.iter().map(|text| (serde_json::from_str(text).unwrap(), 80)).collect()
+    }
+
+    const TCP: &str = r#"{"tcp":true,"rise":2,"fall":3}"#;
+    const HTTP: &str = r#"{"http":"/healthz","port":"http","rise":1,"fall":1}"#;
+
+    /// A roster of one instance, its probes numbered by the order in which their checks were prepared.
+    struct Story {
+        roster: Roster<usize>,
+        prepared: std::cell::Cell<usize>,
+        now: Duration,
+    }
+
+    impl Story {
+        fn new() -> Story {
+            Story { roster: Roster::default(), prepared: 0.into(), now: Duration::ZERO }
+        }
+
+        fn order(&mut self, address: &str, texts: &[&str], last: Option<Health>) -> Option<(Health, String)> {
+            let probes = Some(Probes { address: address.parse().unwrap(), checks: checks(texts), last });
+            let prepare = |_: &Check, _| self.prepared.replace(self.prepared.get() + 1);
+            let observation = self.roster.order(ProbeOrder { key: key("eu1"), probes }, self.now, prepare);
+            observation.map(|o| (o.health, o.why))
+        }
+
+        /// Lets results come in: `0+` is a pass of the first check prepared, `1-` a failure of the second, `0?` a probe not made.
+        /// Each check runs when it is due; gives what was reported after each result.
+        fn results(&mut self, results: &str) -> Vec<String> {
+            let mut said = Vec::new();
+            for result in results.split_whitespace() {
+                let (number, sign) = result.split_at(1);
+                let due = loop {
+                    self.now = self.roster.next_due().unwrap().max(self.now);
+                    let due = self.roster.start(self.now).unwrap();
+                    match due.probe.to_string() == number {
+                        true => break due,
+                        // Not its turn: as if it could not be made.
+                        false => assert_eq!(self.roster.finish(due.slot, &Finding::NotProbed(String::new()), self.now), None),
+                    }
+                };
+                let finding = match sign {
+                    "+" => Finding::Result(ProbeResult::Pass),
+                    "-" => Finding::Result(ProbeResult::Fail("refused".into())),
+                    _ => Finding::NotProbed("no file descriptors".into()),
+                };
+                let news = self.roster.finish(due.slot, &finding, self.now);
+                said.push(news.map_or(".".into(), |o| format!("{}{}", &o.health.as_str()[..1], o.why)));
+            }
+            said
+        }
+    }
+
+    fn check(last: Option<Health>, texts: &[&str], results: &str, expected: &[&str]) {
+        let mut story = Story::new();
+        assert_eq!(story.order("192.0.2.1", texts, last), None);
+        assert_eq!(story.results(results), expected, "{last:?} {texts:?} {results}");
+    }
+
+    #[test]
+    fn only_news_is_reported() {
+        let refused = "utcp: refused";
+        let http = "uhttp /healthz on http: refused";
+        check(None, &[TCP], "0+ 0+ 0- 0- 0- 0- 0+ 0+ 0+", &["h", ".", ".", ".", refused, ".", ".", "h", "."]);
+        check(None, &[TCP], "0- 0- 0- 0-", &[".", ".", refused, "."]);
+        // What could not be probed counts neither way.
+        check(None, &[TCP], "0+ 0- 0- 0? 0-", &["h", ".", ".", ".", refused]);
+        // What was known before a restart is confirmed by the first result that agrees, or overturned.
+        check(Some(Health::Healthy), &[TCP], "0+ 0+", &["h", "."]);
+        check(Some(Health::Healthy), &[TCP], "0- 0+", &[".", "h"]);
+        check(Some(Health::Healthy), &[TCP], "0- 0- 0-", &[".", ".", refused]);
+        check(Some(Health::Unhealthy), &[TCP], "0- 0-", &[refused, "."]);
+        check(Some(Health::Unhealthy), &[TCP], "0+ 0+", &[".", "h"]);
+        // The worst check decides, and says why.
+        check(None, &[TCP, HTTP], "0+ 1+ 1- 0- 1+", &[".", "h", http, ".", "h"]);
+        check(None, &[TCP, HTTP], "0+ 1- 1+", &[".", http, "h"]);
+        check(Some(Health::Healthy), &[TCP, HTTP], "0+ 1+", &[".", "h"]);
+        check(Some(Health::Unhealthy), &[TCP, HTTP], "0- 0+ 0+ 1+", &[refused, ".", ".", "h"]);
+    }
+
+    #[test]
+    fn a_check_that_stays_keeps_its_state_and_one_that_changes_starts_anew() {
+        let mut story = Story::new();
+        story.order("192.0.2.1", &[TCP], None);
+        assert_eq!(story.results("0+ 0- 0-"), ["h", ".", "."]);
+        // The same order again: the verdict is said again, and the failures so far still count.
+        let next = story.roster.next_due();
+        assert_eq!(story.order("192.0.2.1", &[TCP], None), Some((Health::Healthy, String::new())));
+        assert_eq!((story.roster.next_due(), story.prepared.get()), (next, 1));
+        assert_eq!(story.results("0-"), ["utcp: refused"]);
+        // A check more: the known bad one decides at once.
+        assert_eq!(story.order("192.0.2.1", &[HTTP, TCP], None), Some((Health::Unhealthy, "tcp: refused".into())));
+        assert_eq!(story.results("1+ 0+"), [".", "."]);
+        assert_eq!(story.order("192.0.2.1", &[HTTP, TCP], None), Some((Health::Unhealthy, "tcp: recovering".into())));
+        assert_eq!(story.results("0+"), ["h"]);
+        // Another address: everything anew, at once.
+        assert_eq!(story.order("192.0.2.2", &[HTTP, TCP], Some(Health::Healthy)), None);
+        assert_eq!((story.roster.next_due(), story.roster.len()), (Some(story.now), (1, 2)));
+        assert_eq!(story.results("2+ 3+"), [".", "h"]);
+    }
+
+    #[test]
+    fn what_is_no_longer_to_be_probed_is_forgotten_with_its_results() {
+        for ending in [None, Some(Probes { address: "192.0.2.1".parse().unwrap(), checks: Vec::new(), last: None })] {
+            let mut story = Story::new();
+            story.order("192.0.2.1", &[HTTP, TCP], None);
+            let under_way = story.roster.start(Duration::ZERO).unwrap();
+            story.roster.order(ProbeOrder { key: key("eu1"), probes: ending }, MS, |_, _| 0);
+            assert_eq!(story.roster.finish(under_way.slot, &Finding::Result(ProbeResult::Fail(String::new())), MS), None);
+            assert_eq!((story.roster.len(), story.roster.next_due(), story.roster.owners.len()), ((0, 0), None, 0));
+        }
+    }
+
+    #[test]
+    fn barred_addresses_are_never_probed() {
+        let mut story = Story::new();
+        story.order("192.0.2.1", &[TCP], None);
+        let (health, why) = story.order("169.254.169.254", &[TCP], Some(Health::Healthy)).unwrap();
+        assert_eq!((health, why.as_str()), (Health::Unhealthy, "never probed: 169.254.169.254 is a link-local address"));
+        assert_eq!((story.roster.len(), story.roster.next_due()), ((0, 0), None));
+    }
+}

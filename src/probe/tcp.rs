@@ -1,0 +1,45 @@
+//! Connections to instances; opening one is all that a TCP check does.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::net::TcpStream;
+
+use super::attempt::Failure;
+
+/// Connects to the instance.
+///
+/// The connection is closed with a reset (SO_LINGER 0) as soon as it is dropped. An orderly close would leave each of 2,000 probes a
+/// second in TIME_WAIT for a minute: 120,000 sockets, and no free port any more for an address and port that many checks share. Checks
+/// read what they asked for before that, so that a server sees the reset only when it has said everything.
+pub(super) async fn connect(address: SocketAddr) -> Result<TcpStream, Failure> {
+    let stream = TcpStream::connect(address).await.map_err(failure)?;
+    // A free port within the ephemeral range may be given to the connection itself, which then meets itself (RFC 9293 §3.5, simultaneous
+    // open): on loopback a dead instance would pass now and then.
+    if stream.local_addr().is_ok_and(|own| own == address) {
+        return Err(Failure::Instance("connection refused".into()));
+    }
+    // Neither can fail on an open socket, and the probe would be as good without.
+    let _ = stream.set_zero_linger();
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+/// Tells what the instance does from what this machine lacks.
+pub(super) fn failure(error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Failure::Instance("connection refused".into()),
+        io::ErrorKind::ConnectionReset => Failure::Instance("connection reset".into()),
+        io::ErrorKind::OutOfMemory => Failure::Here(error.to_string()),
+        _ if lacks_resources(&error) => Failure::Here(error.to_string()),
+        _ => Failure::instance(&error),
+    }
+}
+
+/// File descriptors and buffers, for which `ErrorKind` has no names.
+fn lacks_resources(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    return matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS));
+    #[cfg(not(unix))]
+    return false;
+}
