@@ -7,6 +7,7 @@ pub mod model;
 pub mod probe;
 pub mod registry;
 pub mod routing;
+pub mod server;
 pub mod snapshot;
 pub mod store;
 pub mod wire;

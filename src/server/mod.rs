@@ -1,0 +1,262 @@
+//! Shell (floor 5): listeners. They carry bytes to and from [`wire::answer`](crate::wire::answer()) and know nothing of what is in them.
+//!
+//! ```text
+//!   UDP   one thread and one SO_REUSEPORT socket per worker:   receive → load snapshot → answer → send → receive …
+//!   TCP   one task per connection (RFC 7766), on the runtime:  frame   → load snapshot → answer → … → write all
+//! ```
+//!
+//! No async runtime, allocation, lock or system call but the two of the socket stands on the UDP path. A snapshot is loaded after a query
+//! came and dropped before the thread waits again, so that a published snapshot is in the very next answer of every worker and old ones are freed.
+// A shell: it draws the workers' seeds from the machine.
+#![allow(clippy::disallowed_methods)]
+
+mod connections;
+mod socket;
+mod tcp;
+mod udp;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use crate::model::{Counters, DnsSettings};
+use crate::snapshot::{Publisher, Snapshot};
+use crate::wire::{self, Outcome, Query, Transport, Worker};
+
+pub use connections::ConnectionStats;
+use connections::{Connections, Limits};
+use socket::Datagrams;
+pub use socket::raise_open_files;
+
+/// How often a port that the kernel chose for TCP may turn out to be taken for UDP before giving up.
+const PORT_TRIES: usize = 16;
+
+/// Why the server cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// No address is configured.
+    #[error("[dns] listen is empty; at least one address such as \"127.0.0.1:5300\" is needed")]
+    Nowhere,
+    /// An address cannot be bound.
+    #[error("cannot listen on {address} over {transport}: {error}{}", advice(.error))]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// `UDP` or `TCP`.
+        transport: &'static str,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A thread cannot be started.
+    #[error("cannot start a thread for {address}: {error}")]
+    Thread {
+        /// The address it was to serve.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The system gives no random seed.
+    #[error("the system gives no random numbers: {0}")]
+    Random(getrandom::Error),
+}
+
+/// What to do about an address that cannot be bound.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => " (is another DNS server running? systemd-resolved holds port 53 of 127.0.0.53 only)",
+        io::ErrorKind::PermissionDenied => " (ports below 1024 need root or CAP_NET_BIND_SERVICE)",
+        io::ErrorKind::AddrNotAvailable => " (this machine has no such address)",
+        _ => "",
+    }
+}
+
+/// Which worker a set of counters belongs to: the labels of its metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerLabels {
+    /// The address it answers on.
+    pub listen: SocketAddr,
+    /// How queries come to it.
+    pub transport: Transport,
+    /// Its number among the workers of that address and transport, from 0.
+    pub worker: usize,
+}
+
+/// The running listeners. Dropping it stops them.
+#[derive(Debug)]
+pub struct Server {
+    addresses: Vec<SocketAddr>,
+    counters: Vec<(WorkerLabels, Arc<Counters>)>,
+    stopping: Arc<AtomicBool>,
+    sockets: Vec<Arc<Datagrams>>,
+    threads: Vec<JoinHandle<()>>,
+    accepting: Vec<(Arc<tokio::net::TcpListener>, tokio::task::JoinHandle<()>)>,
+    connections: Arc<Connections>,
+}
+
+/// Listens on every address of `settings`, UDP and TCP each, and answers from what `publisher` holds. TCP runs on `runtime`.
+///
+/// Either all addresses are listened on when this returns, or none.
+pub fn start(settings: &DnsSettings, publisher: Arc<Publisher>, runtime: &Handle) -> Result<Server, ListenError> {
+    start_with(settings, publisher, runtime, wire::answer)
+}
+
+/// What answers a query: `wire::answer`, or a stand-in of a test.
+trait Answer: Fn(&Snapshot, &mut Worker, &Query<'_>, &mut [u8]) -> Outcome + Clone + Send + Sync + 'static {}
+
+impl<F> Answer for F where F: Fn(&Snapshot, &mut Worker, &Query<'_>, &mut [u8]) -> Outcome + Clone + Send + Sync + 'static {}
+
+fn start_with(settings: &DnsSettings, publisher: Arc<Publisher>, runtime: &Handle, answer: impl Answer) -> Result<Server, ListenError> {
+    if settings.listen.is_empty() {
+        return Err(ListenError::Nowhere);
+    }
+    let workers = settings.workers.max(1);
+    // Every socket is bound before the first query is answered: a server that starts, starts whole.
+    let bound = settings.listen.iter().map(|address| Bound::new(*address, workers)).collect::<Result<Vec<_>, _>>()?;
+    let limits = Limits { overall: settings.tcp_connections.max(1), per_client: settings.tcp_per_client.max(1) };
+    let mut server = Server {
+        addresses: bound.iter().map(|b| b.address).collect(),
+        counters: Vec::new(),
+        stopping: Arc::new(AtomicBool::new(false)),
+        sockets: Vec::new(),
+        threads: Vec::new(),
+        accepting: Vec::new(),
+        connections: Arc::new(Connections::new(limits)),
+    };
+    let idle = Duration::from_millis(settings.tcp_idle_ms.max(1));
+    for bound in bound {
+        server.run(bound, &publisher, runtime, workers, idle, answer.clone())?;
+    }
+    Ok(server)
+}
+
+impl Server {
+    /// The addresses listened on, in the order of the settings, with the ports that the kernel chose for port 0.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The counters of every worker.
+    pub fn counters(&self) -> Vec<(WorkerLabels, Arc<Counters>)> {
+        self.counters.clone()
+    }
+
+    /// How TCP connections fare.
+    pub fn connections(&self) -> ConnectionStats {
+        self.connections.stats()
+    }
+
+    /// Stops listening and waits for the UDP threads, which takes as long as one answer (up to 200 ms where the system is not Linux).
+    pub fn stop(mut self) {
+        self.halt();
+    }
+
+    /// Starts the workers of one address.
+    fn run(
+        &mut self,
+        bound: Bound,
+        publisher: &Arc<Publisher>,
+        runtime: &Handle,
+        workers: usize,
+        idle: Duration,
+        answer: impl Answer,
+    ) -> Result<(), ListenError> {
+        let address = bound.address;
+        for (number, datagrams) in bound.udp.into_iter().enumerate() {
+            let worker = self.worker(address, Transport::Udp, number)?;
+            let datagrams = Arc::new(datagrams);
+            self.sockets.push(datagrams.clone());
+            let (publisher, stopping, answer) = (publisher.clone(), self.stopping.clone(), answer.clone());
+            let thread = std::thread::Builder::new()
+                .name(format!("dns-udp-{}", self.threads.len())) // Linux keeps 15 octets
+                .spawn(move || udp::run(&datagrams, &publisher, worker, &stopping, &answer))
+                .map_err(|error| ListenError::Thread { address, error })?;
+            self.threads.push(thread);
+        }
+        let shards = (0..workers).map(|number| self.worker(address, Transport::Tcp, number)).collect::<Result<Vec<_>, _>>()?;
+        let listener = {
+            let _entered = runtime.enter();
+            tokio::net::TcpListener::from_std(bound.tcp)
+        }
+        .map_err(|error| ListenError::Bind { address, transport: "TCP", error })?;
+        let served = tcp::Served::new(publisher.clone(), shards, self.connections.clone(), idle, answer);
+        let listener = Arc::new(listener);
+        self.accepting.push((listener.clone(), runtime.spawn(tcp::accept(listener, Arc::new(served)))));
+        tracing::info!(%address, workers, "answering DNS over UDP and TCP");
+        Ok(())
+    }
+
+    /// A worker with a seed of its own, its counters on the list.
+    fn worker(&mut self, listen: SocketAddr, transport: Transport, worker: usize) -> Result<Worker, ListenError> {
+        let counters = Arc::new(Counters::default());
+        self.counters.push((WorkerLabels { listen, transport, worker }, counters.clone()));
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed).map_err(ListenError::Random)?;
+        Ok(Worker::new(u64::from_ne_bytes(seed), counters))
+    }
+
+    fn halt(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        for (listener, accepting) in self.accepting.drain(..) {
+            accepting.abort();
+            // The runtime drops the task in its own time; the port is free from now on (Linux: a socket shut down listens no more).
+            let _ = socket2::SockRef::from(&*listener).shutdown(std::net::Shutdown::Both);
+        }
+        self.connections.close_all();
+        for socket in self.sockets.drain(..) {
+            socket.wake();
+        }
+        for thread in self.threads.drain(..) {
+            // A worker catches its panics; one that escapes has been printed and there is nothing left to stop.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.halt();
+    }
+}
+
+/// The sockets of one address.
+struct Bound {
+    address: SocketAddr,
+    tcp: std::net::TcpListener,
+    udp: Vec<Datagrams>,
+}
+
+impl Bound {
+    /// Binds TCP, then every worker's UDP socket to the same port.
+    ///
+    /// TCP comes first because it is exclusive: SO_REUSEPORT lets a second server of the same user share the UDP port silently, each
+    /// getting half of the queries, and lets the kernel give out a port 0 that such a server already has. A taken TCP port says so.
+    fn new(address: SocketAddr, workers: usize) -> Result<Bound, ListenError> {
+        let mut tries = 0;
+        loop {
+            match Bound::attempt(address, workers) {
+                Err(ListenError::Bind { transport: "UDP", error, .. })
+                    if address.port() == 0 && error.kind() == io::ErrorKind::AddrInUse && tries < PORT_TRIES =>
+                {
+                    tries += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn attempt(address: SocketAddr, workers: usize) -> Result<Bound, ListenError> {
+        let failed = |transport| move |error| ListenError::Bind { address, transport, error };
+        let tcp = tcp::bind(address).map_err(failed("TCP"))?;
+        let address = tcp.local_addr().map_err(failed("TCP"))?;
+        let udp = (0..workers).map(|_| Datagrams::bind(address)).collect::<Result<Vec<_>, _>>().map_err(failed("UDP"))?;
+        Ok(Bound { address, tcp, udp })
+    }
+}
+
+#[cfg(test)]
+mod tests;
