@@ -1,5 +1,6 @@
 //! Signpost: an authoritative DNS server that points every client at the nearest healthy instance of a service.
 
+pub mod api;
 pub mod codec;
 pub mod config;
 pub mod control;
@@ -10,4 +11,5 @@ pub mod routing;
 pub mod server;
 pub mod snapshot;
 pub mod store;
+pub mod telemetry;
 pub mod wire;

@@ -1,0 +1,239 @@
+//! The audit log: one JSON line for every write, refused ones included, in the file before the reply goes out.
+//!
+//! **A write that cannot be audited is refused.** A line can only be made when the outcome is known, so the rule is kept like this: a line
+//! that could not be appended stays in memory, that write is answered 503 (it says that the write itself was made), and from then on
+//! every write is refused with 503 *before* it is tried, until the kept lines are in the file. A full disk so leaves at most the writes
+//! that were under way at that moment unwritten, and loses them only if the server also dies before there is room again.
+//!
+//! "In the file" means handed to the operating system: lines survive `kill -9`, and a power cut may take the last seconds of them.
+//! The file is only ever appended to, and opened anew when its path leads to another file, so that log rotation by rename works.
+//!
+//! Heartbeats that arrive in order change nothing and leave no line. Requests without a valid token leave at most
+//! [`STRANGERS_PER_SECOND`] lines a second and never their bodies: a stranger must not be able to fill the disk.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+use crate::model::{Revision, Timestamp};
+
+/// Most lines per second of requests that no token vouches for.
+pub const STRANGERS_PER_SECOND: u32 = 10;
+
+/// One line.
+#[derive(Debug, Serialize)]
+pub struct Entry<'a> {
+    /// When the outcome was known.
+    pub at: Timestamp,
+    /// The token's name, `local` where the API needs none, empty for strangers.
+    pub author: &'a str,
+    /// Where the request came from; empty where that is not known.
+    pub peer: &'a str,
+    /// The method.
+    pub method: &'a str,
+    /// The path and query.
+    pub path: &'a str,
+    /// The body, where it is JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<serde_json::Value>,
+    /// The HTTP status of the reply.
+    pub status: u16,
+    /// The revision of the write, where one was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Revision>,
+    /// Why it was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'a str>,
+    /// Strangers' requests since the last line of theirs that left none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub left_out: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// The log. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Audit(Arc<Mutex<Log>>);
+
+#[derive(Debug)]
+struct Log {
+    path: PathBuf,
+    file: File,
+    /// Octets that are not in the file yet.
+    kept: Vec<u8>,
+    strangers: Strangers,
+}
+
+/// How many lines strangers left in the current second.
+#[derive(Debug, Default)]
+struct Strangers {
+    second: u64,
+    lines: u32,
+    left_out: u32,
+}
+
+impl Audit {
+    /// Opens the log, making its folder where it is missing.
+    pub fn open(path: &Path) -> io::Result<Audit> {
+        if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder)?;
+        }
+        let log = Log { path: path.into(), file: open(path)?, kept: Vec::new(), strangers: Strangers::default() };
+        Ok(Audit(Arc::new(Mutex::new(log))))
+    }
+
+    /// Whether a write may be tried: `Err` while earlier lines cannot be appended.
+    pub async fn ready(&self) -> io::Result<()> {
+        // A look costs nothing; only a log with trouble is written to here.
+        if self.lock().kept.is_empty() { Ok(()) } else { self.blocking(Log::flush).await }
+    }
+
+    /// Appends a line; it is in the file when this returns `Ok`.
+    pub async fn append(&self, entry: &Entry<'_>) -> io::Result<()> {
+        let mut line = serde_json::to_vec(entry)?;
+        line.push(b'\n');
+        self.blocking(move |log| {
+            log.kept.extend_from_slice(&line);
+            log.flush()
+        })
+        .await
+    }
+
+    /// Whether a stranger's request may leave a line now, and how many before it did not.
+    pub fn admit_stranger(&self, now: Timestamp) -> Option<u32> {
+        self.lock().strangers.admit(now.0 / 1000)
+    }
+
+    /// Runs `work` where waiting for a disk harms nobody.
+    async fn blocking(&self, work: impl FnOnce(&mut Log) -> io::Result<()> + Send + 'static) -> io::Result<()> {
+        let log = self.clone();
+        tokio::task::spawn_blocking(move || work(&mut log.lock())).await.map_err(io::Error::other)?
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Log> {
+        // A panic while the lock was held leaves at worst a line twice.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Log {
+    /// Appends what is kept; what could not be written stays.
+    fn flush(&mut self) -> io::Result<()> {
+        if !std::fs::metadata(&self.path).is_ok_and(|now| self.file.metadata().is_ok_and(|ours| same_file(&now, &ours))) {
+            self.file = open(&self.path)?;
+        }
+        while !self.kept.is_empty() {
+            match self.file.write(&self.kept) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => drop(self.kept.drain(..written)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Strangers {
+    fn admit(&mut self, second: u64) -> Option<u32> {
+        if self.second != second {
+            self.second = second;
+            self.lines = 0;
+        }
+        if self.lines >= STRANGERS_PER_SECOND {
+            self.left_out = self.left_out.saturating_add(1);
+            return None;
+        }
+        self.lines += 1;
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+/// Opens for appending. The log names people and what they did: others on the machine need not read it.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
+    options.open(path)
+}
+
+#[cfg(unix)]
+fn same_file(one: &Metadata, other: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+#[cfg(not(unix))]
+fn same_file(_one: &Metadata, _other: &Metadata) -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(path: &str) -> Entry<'_> {
+        Entry {
+            at: Timestamp(1_700_000_000_000),
+            author: "ops",
+            peer: "",
+            method: "PUT",
+            path,
+            body: None,
+            status: 201,
+            revision: Some(Revision(7)),
+            reason: None,
+            left_out: 0,
+        }
+    }
+
+    fn paths(file: &Path) -> Vec<String> {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let value = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["path"].as_str().unwrap().to_string();
+        text.lines().map(value).collect()
+    }
+
+    #[tokio::test]
+    async fn lines_are_appended_and_rotation_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, old) = (folder.path().join("deep/audit.jsonl"), folder.path().join("deep/audit.1"));
+        let audit = Audit::open(&file).unwrap();
+        audit.append(&entry("/a")).await.unwrap();
+        drop(audit);
+        let audit = Audit::open(&file).unwrap();
+        audit.append(&entry("/b")).await.unwrap();
+        assert_eq!(paths(&file), ["/a", "/b"]);
+        std::fs::rename(&file, &old).unwrap();
+        audit.append(&entry("/c")).await.unwrap();
+        assert_eq!((paths(&old), paths(&file)), (vec!["/a".into(), "/b".into()], vec!["/c".to_string()]));
+    }
+
+    #[tokio::test]
+    async fn a_line_that_cannot_be_written_is_kept_and_stops_further_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sub/audit.jsonl");
+        let audit = Audit::open(&file).unwrap();
+        // The folder is gone: the file cannot be opened anew.
+        std::fs::remove_dir_all(folder.path().join("sub")).unwrap();
+        assert!(audit.append(&entry("/a")).await.is_err());
+        assert!(audit.ready().await.is_err());
+        std::fs::create_dir(folder.path().join("sub")).unwrap();
+        audit.ready().await.unwrap();
+        assert_eq!(paths(&file), ["/a"]);
+    }
+
+    #[test]
+    fn strangers_cannot_fill_the_disk() {
+        let mut strangers = Strangers::default();
+        let admitted = (0..1000).filter(|_| strangers.admit(1).is_some()).count();
+        assert_eq!(admitted, STRANGERS_PER_SECOND as usize);
+        assert_eq!(strangers.admit(2), Some(1000 - STRANGERS_PER_SECOND));
+        assert_eq!(strangers.admit(2), Some(0));
+    }
+}

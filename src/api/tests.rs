@@ -1,0 +1,523 @@
+//! Requests through everything that stands before and behind the routes, without a socket: request → status, problem, header.
+
+use axum::body::Body;
+use axum::http::{Request, Response};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tower::ServiceExt;
+
+use super::*;
+use crate::model::{Geo, Name, Right, Settings, Token, Zone, ZoneTtl};
+use crate::store::{Embedded, Engine};
+
+/// A server's API on an in-memory world, with the folder of its audit log.
+struct Desk {
+    shared: Arc<Shared>,
+    router: Router,
+    folder: tempfile::TempDir,
+    stop: watch::Sender<bool>,
+    ready: watch::Sender<bool>,
+}
+
+/// A world with the zone `svc.example`, in which services are shown, kept in memory.
+async fn control(clock: Clock) -> Control {
+    let apex = Name::parse("svc.example.").unwrap();
+    let zone = Zone {
+        contact: apex.clone(),
+        ns: vec![Name::parse("ns1.svc.example.").unwrap()],
+        apex,
+        file: "zones/svc.example.toml".into(),
+        services: true,
+        serial: 1,
+        ttl: ZoneTtl::default(),
+        records: Default::default(),
+        names: Default::default(),
+        defined: Default::default(),
+    };
+    let engine = Engine::Embedded(Embedded::in_memory().unwrap());
+    let dns = Settings::default().dns;
+    Control::start(engine, vec![zone], Geo::default(), dns, None, clock).await.unwrap()
+}
+
+impl Desk {
+    async fn new(tokens: &[Token]) -> Desk {
+        let folder = tempfile::tempdir().unwrap();
+        let (stop, stopping) = watch::channel(false);
+        let (ready, is_ready) = watch::channel(false);
+        let clock: Clock = Arc::new(|| Timestamp(1_700_000_000_000));
+        let context = ApiContext {
+            control: control(clock.clone()).await,
+            clock,
+            records: |rtype, _| Err(format!("{rtype} is not known here")),
+            ready: is_ready,
+            metrics: Arc::new(|| "# EOF\n".into()),
+            answered: Arc::new(|_| {}),
+            here: None,
+            started: Timestamp(1_700_000_000_000 - 5_000),
+            dns: vec!["127.0.0.1:5300".parse().unwrap()],
+            version: "0.0.0",
+        };
+        let access = Arc::new(ArcSwap::from_pointee(Access::new(tokens, false)));
+        let audit = Audit::open(&folder.path().join("audit.jsonl")).unwrap();
+        let shared = Arc::new(Shared::new(context, access, audit, stopping, "127.0.0.1:8053".parse().unwrap()));
+        Desk { router: router(shared.clone()), shared, folder, stop, ready }
+    }
+
+    /// Sends `METHOD PATH`, with headers and a body.
+    async fn send(&self, line: &str, headers: &[(&str, &str)], body: &str) -> Response<Body> {
+        let (method, path) = line.split_once(' ').unwrap();
+        let mut request = Request::builder().method(method).uri(path);
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header("host", "127.0.0.1:8053");
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.router.clone().oneshot(request.body(Body::from(body.to_string())).unwrap()).await.unwrap()
+    }
+
+    /// Sends and reads status and JSON.
+    async fn ask(&self, line: &str, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
+        let response = self.send(line, headers, body).await;
+        let status = response.status().as_u16();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    /// The lines of the audit log.
+    fn audit(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.folder.path().join("audit.jsonl")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn token(name: &str, rights: &[Right], services: &[&str]) -> Token {
+    let services = services.iter().map(ToString::to_string).collect();
+    Token { name: name.into(), hash: Sha256::digest(name.as_bytes()).into(), rights: rights.into(), services }
+}
+
+const INSTANCE: &str = r#"{"addresses":["192.0.2.10"],"ports":{"http":8080},"region":"eu-west","az":"eu-west-1a"}"#;
+
+#[tokio::test]
+async fn what_cannot_be_is_refused_with_a_problem() {
+    let desk = Desk::new(&[]).await;
+    let big = format!(r#"{{"meta":{{"a":"{}"}}}}"#, "x".repeat(request::MAX_BODY));
+    let web = "PUT /v1/services/web/instances/eu1";
+    for (line, headers, body, status, field) in [
+        ("GET /nothing", vec![], "", 404, None),
+        ("PUT /nothing", vec![], "", 404, None),
+        ("POST /v1/services", vec![], "", 405, None),
+        ("PUT /healthz", vec![], "", 405, None),
+        (web, vec![], big.as_str(), 413, None),
+        (web, vec![], "", 400, None),
+        (web, vec![], "{", 400, None),
+        (web, vec![], r#"{"region":"r","az":"a"}"#, 422, Some("addresses")),
+        (web, vec![], r#"{"addresses":["0.0.0.0"],"region":"r","az":"a"}"#, 422, Some("addresses[0]")),
+        ("PUT /v1/services/web/instances/a.b", vec![], INSTANCE, 422, Some("id")),
+        ("PUT /v1/services/w%20b/instances/a", vec![], INSTANCE, 422, Some("service")),
+        ("PUT /v1/services/%FF/instances/a", vec![], INSTANCE, 400, Some("path")),
+        (web, vec![("if-match", "7")], INSTANCE, 400, Some("If-Match")),
+        (web, vec![("host", "attacker.example")], INSTANCE, 403, Some("Host")),
+        (web, vec![("origin", "https://attacker.example")], INSTANCE, 403, Some("Origin")),
+        ("PUT /nothing", vec![("origin", "https://attacker.example")], "", 403, Some("Origin")),
+        ("GET /v1/services", vec![("host", "attacker.example")], "", 403, Some("Host")),
+        ("GET /v1/services?helthy", vec![], "", 400, Some("helthy")),
+        ("GET /v1/services/web?wait=1s", vec![], "", 400, Some("wait")),
+        ("PUT /v1/services/web", vec![], r#"{"policy":"fastest"}"#, 422, Some("policy")),
+        ("PUT /v1/services/web", vec![], r#"{"max_srv":65}"#, 422, Some("max_srv")),
+        ("PUT /v1/services/web", vec![], r#"{"branches":[{"records":{"A":["x"]}}]}"#, 422, Some("branches[0].records.A[0]")),
+        ("PUT /v1/drains/planet/earth", vec![], r#"{"reason":"x"}"#, 422, Some("subject")),
+        ("PUT /v1/drains/region/eu-west", vec![], r#"{"reason":""}"#, 422, Some("reason")),
+        ("PUT /v1/drains/region/eu-west", vec![], r#"{"reason":"x","expires":"73h"}"#, 422, Some("expires")),
+        ("PUT /v1/drains/region/eu-west", vec![("if-match", "\"1\"")], r#"{"reason":"x"}"#, 400, Some("if-match")),
+        ("PUT /v1/services/web/instances/eu1/status", vec![], r#"{"status":"poorly"}"#, 422, Some("status")),
+        ("GET /v1/explain", vec![], "", 400, Some("name")),
+        ("GET /v1/explain?name=web.svc.example&type=FOO", vec![], "", 400, Some("type")),
+        ("GET /v1/explain?name=web.svc.example&client=x", vec![], "", 400, Some("client")),
+        ("GET /v1/explain?name=web.svc.example&with=region/eu", vec![], "", 400, Some("with")),
+    ] {
+        let response = desk.send(line, &headers, body).await;
+        assert_eq!(response.status().as_u16(), status, "{line} {body}");
+        assert_eq!(response.headers()["content-type"], "application/problem+json", "{line}");
+        assert_eq!(response.headers()["x-content-type-options"], "nosniff", "{line}");
+        assert_eq!(response.headers().contains_key("allow"), status == 405, "{line}");
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let problem: Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!((problem["status"].as_u64(), problem["field"].as_str()), (Some(status.into()), field), "{line}: {problem}");
+        assert!(["type", "title", "detail"].iter().all(|key| problem[key].is_string()), "{line}: {problem}");
+    }
+}
+
+#[tokio::test]
+async fn tokens_may_do_what_they_say() {
+    let tokens = [
+        token("reader", &[Right::Read], &[]),
+        token("web-reader", &[Right::Read], &["web"]),
+        token("web-deploy", &[Right::Register], &["web"]),
+        token("ops", &[Right::Operate], &[]),
+        token("web-ops", &[Right::Operate], &["web"]),
+        token("root", &[Right::Admin], &[]),
+    ];
+    let desk = Desk::new(&tokens).await;
+    for (who, line, status, said) in [
+        // Without a token: only what tells nothing.
+        ("", "GET /healthz", 200, ""),
+        ("", "GET /openapi.json", 200, ""),
+        ("", "GET /", 200, ""),
+        ("", "GET /metrics", 401, "needs a token"),
+        ("", "GET /v1/services", 401, "needs a token"),
+        ("nobody", "GET /v1/services", 401, "not known"),
+        // A body that is refused with 422 shows that the caller was let in.
+        ("web-deploy", "PUT /v1/services/web-api/instances/a", 422, ""),
+        ("web-deploy", "PUT /v1/services/WEB/instances/a", 422, ""),
+        ("web-deploy", "PUT /v1/services/db/instances/a", 403, "web*"),
+        ("web-deploy", "PUT /v1/services/web", 403, "`operate`"),
+        ("web-deploy", "GET /v1/services", 403, "`read`"),
+        ("web-reader", "GET /metrics", 403, "every service"),
+        ("reader", "GET /metrics", 200, ""),
+        ("reader", "DELETE /v1/services/web", 403, "`operate`"),
+        ("ops", "PUT /v1/drains/region/eu-west", 422, ""),
+        ("web-ops", "PUT /v1/drains/region/eu-west", 403, "every service"),
+        ("web-ops", "PUT /v1/drains/az/eu-west/1a", 403, "every service"),
+        ("web-ops", "PUT /v1/drains/service/db", 403, "web*"),
+        ("web-ops", "PUT /v1/drains/instance/db/one", 403, "web*"),
+        ("web-ops", "PUT /v1/drains/instance/web/one", 422, ""),
+        ("root", "PUT /v1/services/db", 422, ""),
+        ("root", "PUT /v1/services/db/instances/a/heartbeat/x", 404, ""),
+    ] {
+        let bearer = format!("Bearer {who}");
+        let headers: &[(&str, &str)] = if who.is_empty() { &[] } else { &[("authorization", &bearer)] };
+        let response = desk.send(line, headers, r#"{"unknown":1}"#).await;
+        assert_eq!(response.status().as_u16(), status, "{who}: {line}");
+        assert_eq!(response.headers().contains_key("www-authenticate"), status == 401, "{who}: {line}");
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(String::from_utf8_lossy(&bytes).contains(said), "{who}: {line}");
+    }
+}
+
+#[tokio::test]
+async fn refused_writes_are_audited_too() {
+    let desk = Desk::new(&[token("deploy", &[Right::Register], &["web"])]).await;
+    let bearer = [("authorization", "Bearer deploy")];
+    desk.send("PUT /v1/services/web/instances/a", &[], INSTANCE).await;
+    desk.send("PUT /v1/services/db/instances/a", &bearer, INSTANCE).await;
+    desk.send("PUT /v1/services/web/instances/a", &bearer, "{\n\"weight\": 1}").await;
+    desk.send("PUT /v1/services/db/instances/a/heartbeat", &bearer, "").await;
+    desk.send("GET /v1/services", &bearer, "").await;
+    desk.send("PUT /nothing", &bearer, "").await;
+    let lines = desk.audit();
+    let seen: Vec<_> =
+        lines.iter().map(|l| (l["author"].as_str().unwrap(), l["path"].as_str().unwrap(), l["status"].as_u64().unwrap())).collect();
+    let expected = [
+        ("", "/v1/services/web/instances/a", 401),
+        ("deploy", "/v1/services/db/instances/a", 403),
+        ("deploy", "/v1/services/web/instances/a", 422),
+        ("deploy", "/v1/services/db/instances/a/heartbeat", 403),
+    ];
+    assert_eq!(seen, expected);
+    assert!(lines[0]["body"].is_null(), "a stranger's body is not kept");
+    assert_eq!(lines[2]["body"]["weight"], 1);
+    assert!(lines[2]["reason"].as_str().unwrap().contains("missing field"));
+}
+
+#[tokio::test]
+async fn without_an_audit_log_nothing_changes() {
+    let desk = Desk::new(&[]).await;
+    let log = desk.folder.path().join("audit.jsonl");
+    // A folder in the log's place cannot be appended to.
+    std::fs::remove_file(&log).unwrap();
+    std::fs::create_dir(&log).unwrap();
+    let (status, problem) = desk.ask("PUT /v1/services/web/instances/a", &[], "{}").await;
+    assert_eq!((status, problem["type"].as_str()), (503, Some("urn:signpost:problem:audit")));
+    let (status, problem) = desk.ask("PUT /v1/services/web/instances/a", &[], INSTANCE).await;
+    assert_eq!(status, 503);
+    assert!(problem["detail"].as_str().unwrap().starts_with("nothing may change"), "{problem}");
+    std::fs::remove_dir(&log).unwrap();
+    assert_eq!(desk.ask("PUT /v1/services/web/instances/a", &[], "{}").await.0, 422);
+    assert_eq!(desk.audit().len(), 2, "the kept line, and the new one");
+}
+
+#[tokio::test]
+async fn the_server_says_when_it_is_ready() {
+    let desk = Desk::new(&[]).await;
+    assert_eq!(desk.ask("GET /readyz", &[], "").await.0, 503);
+    desk.ready.send_replace(true);
+    assert_eq!(desk.ask("GET /readyz", &[], "").await.0, 200);
+    desk.stop.send_replace(true);
+    assert_eq!(desk.ask("GET /readyz", &[], "").await.0, 503);
+    assert_eq!(desk.ask("GET /healthz", &[], "").await.0, 200);
+}
+
+#[tokio::test]
+async fn the_page_runs_its_own_script_only() {
+    let desk = Desk::new(&[]).await;
+    let response = desk.send("GET /", &[], "").await;
+    let policy = response.headers()["content-security-policy"].to_str().unwrap().to_string();
+    let nonce = policy.split("'nonce-").nth(1).unwrap().split('\'').next().unwrap().to_string();
+    let text = String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    assert!(text.contains(&format!("<script nonce=\"{nonce}\">")) && !text.contains("NONCE"));
+    assert!(!text.contains("src=\"http") && !text.contains("innerHTML"));
+}
+
+#[tokio::test]
+async fn an_instance_is_registered_seen_and_deregistered() {
+    let desk = Desk::new(&[]).await;
+    let eu1 = "/v1/services/web/instances/eu1";
+    let put = format!("PUT {eu1}");
+    let response = desk.send(&put, &[("if-none-match", "*")], INSTANCE).await;
+    assert_eq!(response.status(), 201);
+    let tag = response.headers()["etag"].to_str().unwrap().to_string();
+    let (_, document) = desk.ask(&format!("GET {eu1}"), &[], "").await;
+    assert_eq!((document["health"].as_str(), document["source"].as_str()), (Some("healthy"), Some("api")));
+    assert_eq!(format!("\"{}\"", document["revision"]), tag);
+    assert_eq!(desk.send(&format!("GET {eu1}"), &[], "").await.headers()["etag"], *tag);
+
+    let (status, problem) = desk.ask(&put, &[("if-none-match", "*")], INSTANCE).await;
+    assert_eq!((status, &problem["revision"]), (412, &document["revision"]));
+    assert_eq!(desk.ask(&put, &[("if-match", "\"999\"")], INSTANCE).await.0, 412);
+    assert_eq!(desk.ask(&put, &[("if-match", &tag)], INSTANCE).await.0, 200);
+    assert_eq!(desk.ask(&put, &[("if-match", &tag)], INSTANCE).await.0, 412);
+    assert_eq!(desk.ask(&put, &[("if-match", "*")], INSTANCE).await.0, 200);
+
+    assert_eq!(desk.ask(&format!("{put}/status"), &[], r#"{"status":"critical","note":"disk full"}"#).await.0, 200);
+    let (_, document) = desk.ask(&format!("GET {eu1}"), &[], "").await;
+    assert_eq!(document["health"], "unhealthy");
+    assert!(document["why"].as_str().unwrap().contains("disk full"), "{document}");
+    let (status, problem) = desk.ask(&format!("{put}/heartbeat"), &[], "").await;
+    assert_eq!((status, problem["field"].as_str()), (422, Some("heartbeat")), "{problem}");
+    let with_heartbeat = INSTANCE.replace('{', "{\"heartbeat\":\"30s\",").replace(":{\"heartbeat\":\"30s\",", ":{");
+    assert_eq!(desk.ask(&put, &[], &with_heartbeat).await.0, 200);
+    assert_eq!(desk.ask(&format!("{put}/heartbeat"), &[], "").await.0, 204);
+
+    assert_eq!(desk.ask(&format!("DELETE {eu1}"), &[("if-match", "\"999\"")], "").await.0, 412);
+    let (status, written) = desk.ask(&format!("DELETE {eu1}"), &[], "").await;
+    assert_eq!(status, 200);
+    for (line, kind) in [
+        (format!("GET {eu1}"), "unknown-instance"),
+        (format!("DELETE {eu1}"), "unknown-instance"),
+        (format!("{put}/heartbeat"), "unknown-instance"),
+        ("GET /v1/services/web".into(), "unknown-service"),
+        ("GET /v1/services/web?after=1&wait=5m".into(), "unknown-service"),
+        ("DELETE /v1/services/web".into(), "unknown-service"),
+        ("DELETE /v1/drains/service/web".into(), "unknown-subject"),
+        ("PUT /v1/drains/service/web".into(), "unknown-subject"),
+    ] {
+        let (status, problem) = desk.ask(&line, &[], r#"{"reason":"test"}"#).await;
+        assert_eq!((status, problem["type"].as_str()), (404, Some(format!("urn:signpost:problem:{kind}").as_str())), "{line}: {problem}");
+    }
+    // Each write made a line with its revision; the refused ones say why.
+    let audit = desk.audit();
+    let last = audit.iter().rev().find(|line| line["method"] == "DELETE" && line["status"] == 200).unwrap();
+    assert_eq!((&last["revision"], &last["author"]), (&written["revision"], &Value::from("local")));
+    assert!(audit.iter().all(|line| line["status"].as_u64().unwrap() < 300 || line["reason"].is_string()), "{audit:?}");
+}
+
+#[tokio::test]
+async fn services_regions_and_drains_tell_one_story() {
+    let desk = Desk::new(&[]).await;
+    let instance = |region: &str, rest: &str| {
+        format!(r#"{{"addresses":["192.0.2.1","2001:db8::1"],"ports":{{"http":80,"dns":"53/udp"}},"region":"{region}","az":"a"{rest}}}"#)
+    };
+    let service = r#"{"policy":"weighted","default_port":"http"}"#;
+    let response = desk.send("PUT /v1/services/web", &[], service).await;
+    let tag = response.headers()["etag"].clone();
+    assert_eq!(response.status(), 201);
+    for (id, body) in [
+        ("eu1", instance("eu", r#","tags":["blue"],"meta":{"Team Name":"a"}"#)),
+        ("eu2", instance("eu", r#","weight":50"#)),
+        ("us1", instance("us", "")),
+    ] {
+        assert_eq!(desk.ask(&format!("PUT /v1/services/web/instances/{id}"), &[], &body).await.0, 201);
+    }
+    desk.ask("PUT /v1/services/web/instances/eu2/status", &[], r#"{"status":"critical"}"#).await;
+    assert_eq!(desk.send("GET /v1/services/web", &[], "").await.headers()["etag"], tag);
+    let (status, drain) = desk.ask("PUT /v1/drains/region/eu", &[], r#"{"reason":"storm","expires":"1h"}"#).await;
+    assert_eq!((status, drain["expires"].as_str()), (201, Some("2023-11-14T23:13:20.000Z")));
+    assert_eq!(desk.ask("PUT /v1/drains/region/eu", &[], r#"{"reason":"storm"}"#).await.0, 200);
+
+    for (line, pointer, expected) in [
+        ("GET /v1/services", "/services/0/name", Value::from("web")),
+        ("GET /v1/services", "/services/0/policy", "weighted".into()),
+        ("GET /v1/services", "/services/0/instances", 3.into()),
+        ("GET /v1/services", "/services/0/healthy", 2.into()),
+        ("GET /v1/services", "/services/0/drained", 2.into()),
+        ("GET /v1/services", "/services/0/available", 1.into()),
+        ("GET /v1/services?region=eu&healthy", "/services", Value::Array(vec![])),
+        ("GET /v1/services?tag=blue", "/services/0/instances", 1.into()),
+        ("GET /v1/services/web", "/settings/default_port", "http".into()),
+        ("GET /v1/services/web?healthy", "/instances/0/id", "us1".into()),
+        ("GET /v1/services/web?region=eu", "/instances/1/id", "eu2".into()),
+        ("GET /v1/services/web/instances/eu1", "/drained_by/subject", "region/eu".into()),
+        ("GET /v1/services/web/instances/eu1", "/drained_by/author", "local".into()),
+        ("GET /v1/drains", "/drains/0/reason", "storm".into()),
+        ("GET /v1/regions", "/regions/0/name", "eu".into()),
+        ("GET /v1/regions", "/regions/0/drain/reason", "storm".into()),
+        ("GET /v1/regions", "/regions/0/load/weight", 150.into()),
+        ("GET /v1/regions", "/regions/0/load/available", 0.into()),
+        ("GET /v1/regions", "/regions/1/azs/0/instances/available", 1.into()),
+        ("GET /v1/regions", "/regions/1/load/available", 100.into()),
+        ("GET /v1/status", "/instances/total", 3.into()),
+        ("GET /v1/status", "/uptime_seconds", 5.into()),
+        ("GET /v1/status", "/zones/0", "svc.example.".into()),
+        ("GET /v1/sd/prometheus?healthy", "/0/targets/0", "192.0.2.1:80".into()),
+        ("GET /v1/sd/prometheus?healthy", "/1", Value::Null),
+        ("GET /v1/sd/prometheus", "/0/labels/__meta_signpost_tags", ",blue,".into()),
+        ("GET /v1/sd/prometheus", "/0/labels/__meta_signpost_meta_team_name", "a".into()),
+        ("GET /v1/sd/prometheus?service=db", "", Value::Array(vec![])),
+        ("GET /v1/explain?name=web.svc.example&client=198.51.100.1", "/rcode", "NOERROR".into()),
+        ("GET /v1/explain?name=web.svc.example&client=198.51.100.1", "/names/0/levels/0/instances/0/id", "us1".into()),
+        ("GET /v1/explain?name=us1.id.web.svc.example&type=AAAA", "/answer/0/data", "2001:db8::1".into()),
+        (
+            "GET /v1/explain?name=web.svc.example&with=region/eu=serving&with=region/us=drained",
+            "/names/0/levels/0/instances/0/id",
+            "eu1".into(),
+        ),
+    ] {
+        let (status, document) = desk.ask(line, &[], "").await;
+        assert_eq!(status, 200, "{line}: {document}");
+        assert_eq!(document.pointer(pointer).cloned().unwrap_or_default(), expected, "{line} {pointer}: {document}");
+    }
+    assert_eq!(desk.ask("DELETE /v1/drains/region/eu", &[], "").await.0, 200);
+    let (status, problem) = desk.ask("DELETE /v1/drains/region/eu", &[], "").await;
+    assert_eq!((status, problem["type"].as_str()), (404, Some("urn:signpost:problem:not-drained")));
+    assert_eq!(desk.ask("DELETE /v1/services/web", &[("if-match", "\"999\"")], "").await.0, 412);
+    assert_eq!(desk.ask("DELETE /v1/services/web", &[], "").await.0, 200);
+    assert_eq!(desk.ask("GET /v1/services", &[], "").await.1["services"], Value::Array(vec![]));
+}
+
+#[tokio::test]
+async fn a_limited_token_sees_its_own_services_only() {
+    let tokens = [token("root", &[Right::Admin], &[]), token("web-all", &[Right::Admin], &["web"])];
+    let desk = Desk::new(&tokens).await;
+    let (root, limited) = ([("authorization", "Bearer root")], [("authorization", "Bearer web-all")]);
+    for service in ["web", "db"] {
+        assert_eq!(desk.ask(&format!("PUT /v1/services/{service}/instances/a"), &root, INSTANCE).await.0, 201);
+        assert_eq!(desk.ask(&format!("PUT /v1/drains/service/{service}"), &root, r#"{"reason":"x"}"#).await.0, 201);
+    }
+    for (path, list) in [("/v1/services", "/services"), ("/v1/drains", "/drains"), ("/v1/sd/prometheus", "")] {
+        let count = async |who| desk.ask(&format!("GET {path}"), who, "").await.1.pointer(list).unwrap().as_array().unwrap().len();
+        assert_eq!((count(&root).await, count(&limited).await), (2, 1), "{path}");
+    }
+    for (query, status) in [
+        ("name=web.svc.example", 200),
+        ("name=web.svc.example&with=region/eu-west=drained", 200),
+        ("name=nothing.svc.example", 200),
+        ("name=db.svc.example", 403),
+        ("name=a.id.db.svc.example", 403),
+        ("name=web.svc.example&with=service/db=drained", 403),
+        ("name=web.svc.example&with=instance/nothing/a=healthy", 403),
+    ] {
+        assert_eq!(desk.ask(&format!("GET /v1/explain?{query}"), &limited, "").await.0, status, "{query}");
+    }
+    assert_eq!(desk.ask("GET /v1/services/db", &limited, "").await.0, 403);
+    assert_eq!(desk.ask("DELETE /v1/services/db/instances/a", &limited, "").await.0, 403);
+}
+
+#[tokio::test]
+async fn a_blocking_read_returns_when_there_is_news() {
+    let desk = Desk::new(&[]).await;
+    desk.ask("PUT /v1/services/web/instances/a", &[], INSTANCE).await;
+    let revision = |response: &Response<Body>| response.headers()["x-signpost-revision"].to_str().unwrap().parse::<u64>().unwrap();
+    for path in ["/v1/services/web", "/v1/services"] {
+        let known = revision(&desk.send(&format!("GET {path}"), &[], "").await);
+        let line = format!("GET {path}?after={known}&wait=5m");
+        // News of another kind each time: a registration, a pushed status, a drained region.
+        for (write, body) in [
+            ("PUT /v1/services/web/instances/b", INSTANCE),
+            ("PUT /v1/services/web/instances/b/status", r#"{"status":"critical"}"#),
+            ("PUT /v1/drains/region/eu-west", r#"{"reason":"x"}"#),
+        ] {
+            let known = revision(&desk.send(&format!("GET {path}"), &[], "").await);
+            let line = format!("GET {path}?after={known}&wait=5m");
+            let (read, _) = tokio::join!(tokio::time::timeout(Duration::from_secs(20), desk.send(&line, &[], "")), async {
+                tokio::task::yield_now().await;
+                assert!(desk.send(write, &[], body).await.status().is_success(), "{write}");
+            });
+            let read = read.unwrap_or_else(|_| panic!("{path} did not hear of {write}"));
+            assert!(revision(&read) > known, "{path}: {write}");
+            desk.send("DELETE /v1/drains/region/eu-west", &[], "").await;
+        }
+        // What is known already, and what is from another store's future, need no waiting.
+        assert_eq!(desk.send(&line, &[], "").await.status(), 200);
+        assert_eq!(desk.send(&format!("GET {path}?after=999999&wait=5m"), &[], "").await.status(), 200);
+        let known = revision(&desk.send(&format!("GET {path}"), &[], "").await);
+        let same = desk.send(&format!("GET {path}?after={known}&wait=1ms"), &[], "").await;
+        assert_eq!(revision(&same), known);
+    }
+    let known = revision(&desk.send("GET /v1/services", &[], "").await);
+    let line = format!("GET /v1/services?after={known}&wait=5m");
+    let (read, ()) = tokio::join!(desk.send(&line, &[], ""), async { _ = desk.stop.send_replace(true) });
+    assert_eq!(read.status(), 200, "a server that stops keeps nobody waiting");
+}
+
+/// The next event of a stream, as its lines.
+async fn next_event(body: &mut Body) -> String {
+    let frame = tokio::time::timeout(Duration::from_secs(20), body.frame()).await.unwrap().unwrap().unwrap();
+    String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn events_tell_of_every_change_the_caller_may_see() {
+    let tokens = [token("root", &[Right::Admin], &[]), token("web-reader", &[Right::Read], &["web"])];
+    let desk = Desk::new(&tokens).await;
+    let root = [("authorization", "Bearer root")];
+    let response = desk.send("GET /v1/events", &[("authorization", "Bearer web-reader")], "").await;
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut body = response.into_body();
+    assert!(next_event(&mut body).await.contains("event: connected"));
+    desk.ask("PUT /v1/services/db/instances/a", &root, INSTANCE).await;
+    let (_, written) = desk.ask("PUT /v1/services/web/instances/a", &root, INSTANCE).await;
+    let event = next_event(&mut body).await;
+    for part in ["event: registered", &format!("id: {}", written["revision"]), r#""subject":"instance/web/a""#, r#""author":"root""#] {
+        assert!(event.contains(part), "{part} is not in {event}");
+    }
+    desk.ask("PUT /v1/drains/region/eu-west", &root, r#"{"reason":"storm"}"#).await;
+    assert!(next_event(&mut body).await.contains(r#""subject":"region/eu-west""#), "what concerns all, everyone sees");
+    desk.stop.send_replace(true);
+    assert!(body.frame().await.is_none(), "a server that stops ends its streams");
+    drop(body);
+    assert_eq!(desk.shared.waiting.available_permits(), MAX_WAITING);
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_leaves_its_audit_line() {
+    let desk = Desk::new(&[]).await;
+    let mut write = Box::pin(desk.send("PUT /v1/services/web/instances/a", &[], INSTANCE));
+    // One look at it starts the write; then the client is gone.
+    let looked = futures_util::poll!(write.as_mut());
+    drop(write);
+    assert!(looked.is_pending());
+    let all = desk.shared.writes.acquire_many(MAX_WRITES).await.unwrap();
+    drop(all);
+    assert_eq!(desk.audit()[0]["status"], 201);
+}
+
+#[tokio::test]
+async fn the_api_starts_on_a_port_reloads_tokens_and_stops() {
+    let desk = Desk::new(&[]).await;
+    let audit = desk.folder.path().join("audit.jsonl");
+    let settings =
+        |listen: &str, tokens: Vec<Token>| ApiSettings { listen: listen.parse().unwrap(), insecure: false, tokens, audit: audit.clone() };
+    let exposed = start(&settings("0.0.0.0:0", vec![]), desk.shared.context.clone()).await.unwrap_err();
+    assert!(exposed.to_string().contains("[[api.token]]"), "{exposed}");
+    let loopback = settings("127.0.0.1:0", vec![]);
+    let api = start(&loopback, desk.shared.context.clone()).await.unwrap();
+    let at = |path: &str| format!("http://{}{path}", api.address());
+    let client = reqwest::Client::new();
+    assert_eq!(client.get(at("/v1/status")).send().await.unwrap().status(), 200);
+    let written = client.put(at("/v1/services/web/instances/a")).body(INSTANCE).send().await.unwrap();
+    assert_eq!(written.status(), 201);
+    assert!(desk.audit()[0]["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
+    api.reload(&settings("127.0.0.1:0", vec![token("t", &[Right::Read], &[])])).unwrap();
+    assert_eq!(client.get(at("/v1/status")).send().await.unwrap().status(), 401);
+    api.reload(&loopback).unwrap();
+    let mut events = client.get(at("/v1/events")).send().await.unwrap();
+    assert!(events.chunk().await.unwrap().is_some());
+    let busy = start(&settings(&api.address().to_string(), vec![]), desk.shared.context.clone()).await.unwrap_err();
+    assert!(matches!(busy, ListenError::Bind { .. }), "{busy}");
+    let address = api.address();
+    tokio::time::timeout(Duration::from_secs(20), api.stop()).await.unwrap();
+    assert!(events.chunk().await.unwrap().is_none());
+    assert!(client.get(format!("http://{address}/healthz")).send().await.is_err());
+}

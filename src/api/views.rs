@@ -1,0 +1,299 @@
+//! What the API shows: documents made from the registry, copied out under its lock and written as JSON after it.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::model::{Health, Instance, InstanceKey, Label, PolicyKind, Pushed, Revision, ServiceFields, Source, Subject, Timestamp};
+use crate::registry::{DrainEntry, InstanceEntry, Registry, ServiceEntry};
+
+/// A write that was made: durable and in answers.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct Written {
+    /// The revision of the write.
+    pub revision: Revision,
+    /// When the drain ends by itself; only of drains.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+}
+
+/// How many instances there are, by health and by the operator's word.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Tally {
+    /// All of them.
+    pub total: usize,
+    /// Healthy, drained or not.
+    pub healthy: usize,
+    /// Without a result yet.
+    pub pending: usize,
+    /// Unhealthy.
+    pub unhealthy: usize,
+    /// Drained by themselves, or with their service, az or region; whatever their health.
+    pub drained: usize,
+    /// Healthy and not drained: what answers are made of.
+    pub available: usize,
+}
+
+impl Tally {
+    /// Counts one instance.
+    pub fn count(&mut self, health: Health, drained: bool) {
+        self.total += 1;
+        match health {
+            Health::Healthy => self.healthy += 1,
+            Health::Pending => self.pending += 1,
+            Health::Unhealthy => self.unhealthy += 1,
+        }
+        self.drained += usize::from(drained);
+        self.available += usize::from(health == Health::Healthy && !drained);
+    }
+
+    /// Adds the counts of a part.
+    pub fn add(&mut self, part: &Tally) {
+        self.total += part.total;
+        self.healthy += part.healthy;
+        self.pending += part.pending;
+        self.unhealthy += part.unhealthy;
+        self.drained += part.drained;
+        self.available += part.available;
+    }
+}
+
+/// Who set something: decides who may change it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SetBy {
+    /// The API.
+    Api,
+    /// A zone file; `file` names it.
+    File,
+    /// Nobody: defaults hold.
+    Default,
+}
+
+/// Splits a source into who and which file.
+fn set_by(source: Option<&Source>) -> (SetBy, Option<String>) {
+    match source {
+        Some(Source::Api) => (SetBy::Api, None),
+        Some(Source::File(file)) => (SetBy::File, Some(file.clone())),
+        None => (SetBy::Default, None),
+    }
+}
+
+/// A drain in force.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct DrainDocument {
+    /// `region/eu-west`, `az/eu-west/eu-west-1a`, `service/web` or `instance/web/eu1`.
+    #[schema(value_type = String)]
+    pub subject: Subject,
+    /// Why.
+    pub reason: String,
+    /// Who asked.
+    pub author: String,
+    /// Since when.
+    pub started: Timestamp,
+    /// When it ends by itself.
+    pub expires: Timestamp,
+    /// When it was written.
+    pub revision: Revision,
+}
+
+impl DrainDocument {
+    /// Shows a drain.
+    pub fn new(subject: &Subject, entry: &DrainEntry) -> DrainDocument {
+        DrainDocument {
+            subject: subject.clone(),
+            reason: entry.drain.reason.clone(),
+            author: entry.drain.author.clone(),
+            started: entry.drain.started,
+            expires: entry.drain.expires,
+            revision: entry.revision,
+        }
+    }
+
+    /// The drain of exactly `subject`, where there is one.
+    pub fn of(registry: &Registry, subject: &Subject) -> Option<DrainDocument> {
+        registry.drains.get(subject).map(|entry| DrainDocument::new(subject, entry))
+    }
+}
+
+/// One instance: what was registered, and how it is.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct InstanceDocument {
+    /// Its service.
+    pub service: Label,
+    /// Its id.
+    pub id: Label,
+    /// As registered.
+    #[serde(flatten)]
+    #[schema(value_type = Instance)]
+    pub instance: Arc<Instance>,
+    /// Who registered it.
+    pub source: SetBy,
+    /// The zone file that declares it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// When it was last written: its ETag; 0 for those of files.
+    pub revision: Revision,
+    /// Its health.
+    pub health: Health,
+    /// Why it has that health; empty where there is nothing to say.
+    pub why: String,
+    /// Since when it has had it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// The health is from before a restart and not yet confirmed.
+    pub unconfirmed: bool,
+    /// What each source says of its health.
+    pub parts: Parts,
+    /// The drain that keeps it out of answers: its own, its service's, its az's or its region's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drained_by: Option<DrainDocument>,
+}
+
+/// The sources of an instance's health; the worst of them wins. Absent: it has no such source.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct Parts {
+    /// The worst of its active checks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probed: Option<Health>,
+    /// Whether its heartbeats are on time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beating: Option<Health>,
+    /// What was pushed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pushed: Option<Pushed>,
+}
+
+impl InstanceDocument {
+    /// Shows an instance.
+    pub fn new(registry: &Registry, key: InstanceKey, entry: &InstanceEntry) -> InstanceDocument {
+        let (source, file) = set_by(Some(&entry.source));
+        let vitals = &entry.vitals;
+        InstanceDocument {
+            source,
+            file,
+            instance: entry.instance.clone(),
+            revision: entry.revision,
+            health: vitals.health(),
+            why: vitals.why.clone(),
+            since: (vitals.since != Timestamp::default()).then_some(vitals.since),
+            unconfirmed: vitals.unconfirmed,
+            parts: Parts { probed: vitals.probed, beating: vitals.beating, pushed: vitals.pushed.clone() },
+            drained_by: drain_over(registry, &key).map(|(subject, entry)| DrainDocument::new(&subject, entry)),
+            service: key.service,
+            id: key.id,
+        }
+    }
+}
+
+/// The drain over an instance; cheap where nothing at all is drained.
+pub fn drain_over<'r>(registry: &'r Registry, key: &InstanceKey) -> Option<(Subject, &'r DrainEntry)> {
+    if registry.drains.is_empty() { None } else { registry.drained_by(key) }
+}
+
+/// One line of the list of services.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct ServiceLine {
+    /// Its name.
+    pub name: Label,
+    /// The rule by which its names choose.
+    pub policy: PolicyKind,
+    /// Its instances.
+    pub instances: usize,
+    /// Those that are healthy, drained or not.
+    pub healthy: usize,
+    /// Those that are drained.
+    pub drained: usize,
+    /// Those that are healthy and not drained: what answers are made of.
+    pub available: usize,
+    /// Who set its policy.
+    pub source: SetBy,
+    /// The zone file that defines it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// When anything in it last changed.
+    pub changed: Revision,
+}
+
+impl ServiceLine {
+    /// Shows a service, counting those of its instances that `wanted` holds for.
+    pub fn new(registry: &Registry, name: &Label, entry: &ServiceEntry, wanted: impl Fn(&InstanceEntry, bool) -> bool) -> ServiceLine {
+        let (source, file) = set_by(entry.source.as_ref());
+        let mut tally = Tally::default();
+        for (id, instance) in &entry.instances {
+            let drained = drain_over(registry, &InstanceKey { service: name.clone(), id: id.clone() }).is_some();
+            if wanted(instance, drained) {
+                tally.count(instance.vitals.health(), drained);
+            }
+        }
+        ServiceLine {
+            name: name.clone(),
+            policy: entry.service.policy.kind,
+            instances: tally.total,
+            healthy: tally.healthy,
+            drained: tally.drained,
+            available: tally.available,
+            source,
+            file,
+            changed: entry.changed,
+        }
+    }
+}
+
+/// The list of services.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct ServiceList {
+    /// What to give as `after` to wait for the next change; also in `X-Signpost-Revision`.
+    pub revision: Revision,
+    /// By name.
+    pub services: Vec<ServiceLine>,
+}
+
+/// One service with its instances.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct ServiceDocument {
+    /// Its name.
+    pub name: Label,
+    /// What to give as `after` to wait for its next change; also in `X-Signpost-Revision`.
+    pub revision: Revision,
+    /// When its settings were last written: its ETag; 0 for those of files and for defaults.
+    pub written: Revision,
+    /// The rule by which its names choose.
+    pub policy: PolicyKind,
+    /// Its settings as written, defaults left out.
+    pub settings: ServiceFields,
+    /// Who set them.
+    pub source: SetBy,
+    /// The zone file that defines it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The drain of the whole service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DrainDocument>,
+    /// Its instances that match, by id.
+    pub instances: Vec<InstanceDocument>,
+}
+
+impl ServiceDocument {
+    /// Shows a service with those of its instances that `wanted` holds for.
+    pub fn new(registry: &Registry, name: &Label, entry: &ServiceEntry, wanted: impl Fn(&InstanceEntry, bool) -> bool) -> ServiceDocument {
+        let (source, file) = set_by(entry.source.as_ref());
+        let key = |id: &Label| InstanceKey { service: name.clone(), id: id.clone() };
+        ServiceDocument {
+            name: name.clone(),
+            revision: registry.revision.max(entry.changed),
+            written: entry.revision,
+            policy: entry.service.policy.kind,
+            settings: entry.service.fields.clone(),
+            source,
+            file,
+            drain: DrainDocument::of(registry, &Subject::Service(name.clone())),
+            instances: entry
+                .instances
+                .iter()
+                .filter(|(id, instance)| wanted(instance, drain_over(registry, &key(id)).is_some()))
+                .map(|(id, instance)| InstanceDocument::new(registry, key(id), instance))
+                .collect(),
+        }
+    }
+}

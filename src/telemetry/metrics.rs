@@ -1,0 +1,286 @@
+//! Metrics in OpenMetrics text, made when somebody asks: nothing is counted twice, and nothing is added up on the query path.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter as Total;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry as Collectors, Unit};
+
+use super::facts::{Facts, MOST_INSTANCES};
+use crate::control::Control;
+use crate::model::{Counter, Counters};
+
+/// All metrics of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    collectors: Collectors,
+    requests: Family<RequestLabels, Total>,
+    writes: Histogram,
+}
+
+/// The counters of one worker of the DNS server.
+#[derive(Debug, Clone)]
+pub struct WorkerCounters {
+    /// The address it answers on.
+    pub listen: SocketAddr,
+    /// `udp` or `tcp`.
+    pub transport: &'static str,
+    /// Its number among those of the same address and transport.
+    pub worker: usize,
+    /// What it counts.
+    pub counters: Arc<Counters>,
+}
+
+/// What a number from elsewhere is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// It only grows.
+    Counter,
+    /// It comes and goes.
+    Gauge,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    method: &'static str,
+    route: &'static str,
+    status: u16,
+}
+
+impl Metrics {
+    /// The metrics of a server of that version; what it has is added to them before the first scrape.
+    pub fn new(version: &'static str) -> Metrics {
+        let mut collectors = Collectors::with_prefix("signpost");
+        collectors.register("build", "What is running", Info::new([("version", version)]));
+        let requests = Family::default();
+        collectors.register("api_requests", "Requests that the API answered", requests.clone());
+        // From half a millisecond to 8 s: below lies memory, above lie timeouts.
+        let writes = Histogram::new(exponential_buckets(0.0005, 2.0, 15));
+        collectors.register_with_unit("api_write", "Time until writes to the API were answered", Unit::Seconds, writes.clone());
+        Metrics { collectors, requests, writes }
+    }
+
+    /// Adds what the workers of the DNS server count.
+    pub fn with_workers(mut self, workers: Vec<WorkerCounters>) -> Metrics {
+        self.collectors.register_collector(Box::new(Workers(workers)));
+        self
+    }
+
+    /// Adds services, instances, drains, revision and generation.
+    pub fn with_control(mut self, control: Control) -> Metrics {
+        let read = move || {
+            let generation = control.publisher().load().generation;
+            Facts::read(&control.registry(), generation, MOST_INSTANCES)
+        };
+        self.collectors.register_collector(Box::new(FactsNow(read)));
+        self
+    }
+
+    /// Adds a number that is kept elsewhere, such as `probes`: exposed as `signpost_NAME`, counters with `_total` behind it.
+    pub fn with_reading(
+        mut self,
+        kind: Reading,
+        name: &'static str,
+        help: &'static str,
+        read: impl Fn() -> f64 + Send + Sync + 'static,
+    ) -> Metrics {
+        self.collectors.register_collector(Box::new(Elsewhere { kind, name, help, read: Box::new(read) }));
+        self
+    }
+
+    /// Counts a request to the API. `method` and `route` come from a fixed table: each pair makes a series.
+    pub fn count_request(&self, method: &'static str, route: &'static str, status: u16, took: Duration) {
+        self.requests.get_or_create(&RequestLabels { method, route, status }).inc();
+        if !matches!(method, "get" | "other") {
+            self.writes.observe(took.as_secs_f64());
+        }
+    }
+
+    /// Everything, as OpenMetrics text.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string fails only where a collector does, and ours do not.
+        if prometheus_client::encoding::text::encode(&mut text, &self.collectors).is_err() {
+            tracing::error!("the metrics cannot be written");
+        }
+        text
+    }
+}
+
+#[derive(Debug)]
+struct Workers(Vec<WorkerCounters>);
+
+/// Counted beside an outcome, so not part of their sum.
+fn is_mark(counter: Counter) -> bool {
+    matches!(counter, Counter::Truncated | Counter::EcsUsed | Counter::FailOpen)
+}
+
+impl Collector for Workers {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut write = |name, help, label, marks| {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for worker in &self.0 {
+                let (listen, number) = (worker.listen.to_string(), worker.worker.to_string());
+                for counter in Counter::ALL.iter().filter(|counter| is_mark(**counter) == marks) {
+                    let labels =
+                        [("listen", listen.as_str()), ("transport", worker.transport), ("worker", &number), (label, counter.as_str())];
+                    metric.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, f64>(&worker.counters.get(*counter), None)?;
+                }
+            }
+            Ok(())
+        };
+        write("dns_queries", "Queries by what came of them", "outcome", false)?;
+        write(
+            "dns_answers_marked",
+            "Answers that were cut, used the client's subnet, or were given although nothing was healthy",
+            "mark",
+            true,
+        )
+    }
+}
+
+struct FactsNow<F>(F);
+
+impl<F> fmt::Debug for FactsNow<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FactsNow")
+    }
+}
+
+impl<F: Fn() -> Facts + Send + Sync + 'static> Collector for FactsNow<F> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        (self.0)().encode(&mut encoder)
+    }
+}
+
+struct Elsewhere {
+    kind: Reading,
+    name: &'static str,
+    help: &'static str,
+    read: Box<dyn Fn() -> f64 + Send + Sync>,
+}
+
+impl fmt::Debug for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.kind, self.name)
+    }
+}
+
+impl Collector for Elsewhere {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        match self.kind {
+            Reading::Counter => {
+                let mut metric = encoder.encode_descriptor(self.name, self.help, None, MetricType::Counter)?;
+                metric.encode_counter::<NoLabelSet, f64, f64>(&(self.read)(), None)
+            }
+            Reading::Gauge => {
+                let mut metric = encoder.encode_descriptor(self.name, self.help, None, MetricType::Gauge)?;
+                metric.encode_gauge(&(self.read)())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::model::{Generation, Health, Instance, Label, Revision, Service, Source, Vitals};
+    use crate::registry::{InstanceEntry, Registry, ServiceEntry};
+
+    fn label(text: &str) -> Label {
+        Label::parse(text).unwrap()
+    }
+
+    fn registry(instances: &[(&str, &str, Option<Health>)]) -> Registry {
+        let entry = |region: &str, probed| {
+            let json = format!(r#"{{"addresses":["192.0.2.1"],"region":"{region}","az":"a"}}"#);
+            let instance: Instance = serde_json::from_str(&json).unwrap();
+            let vitals = Vitals { probed, ..Vitals::default() };
+            InstanceEntry { instance: Arc::new(instance), source: Source::Api, revision: Revision(1), vitals }
+        };
+        let instances: BTreeMap<_, _> = instances.iter().map(|(id, region, probed)| (label(id), entry(region, *probed))).collect();
+        let web =
+            ServiceEntry { service: Arc::new(Service::default()), source: None, revision: Revision(0), changed: Revision(1), instances };
+        let mut registry = Registry::default();
+        registry.services.insert(label("web"), web);
+        registry.revision = Revision(42);
+        registry
+    }
+
+    fn lines(metrics: Metrics) -> Vec<String> {
+        metrics.text().lines().map(String::from).collect()
+    }
+
+    fn with_facts(registry: Registry, most: usize) -> Vec<String> {
+        let mut metrics = Metrics::new("0.0.0");
+        metrics.collectors.register_collector(Box::new(FactsNow(move || Facts::read(&registry, Generation(7), most))));
+        lines(metrics)
+    }
+
+    #[test]
+    fn instances_are_counted_by_region_and_health_and_shown_one_by_one() {
+        let healthy = Some(Health::Healthy);
+        let text =
+            with_facts(registry(&[("a", "eu", healthy), ("b", "eu", Some(Health::Unhealthy)), ("c", "us", Some(Health::Pending))]), 10);
+        for line in [
+            "signpost_build_info{version=\"0.0.0\"} 1",
+            "signpost_revision 42",
+            "signpost_snapshot_generation 7",
+            "signpost_services 1",
+            "signpost_drains{kind=\"az\"} 0",
+            "signpost_instances{region=\"eu\",health=\"healthy\"} 1",
+            "signpost_instances{region=\"us\",health=\"healthy\"} 0",
+            "signpost_instance_health{service=\"web\",instance=\"a\",region=\"eu\",az=\"a\"} 1.0",
+            "signpost_instance_health{service=\"web\",instance=\"b\",region=\"eu\",az=\"a\"} 0.0",
+            "signpost_instance_health{service=\"web\",instance=\"c\",region=\"us\",az=\"a\"} 0.5",
+            "signpost_instance_health_left_out 0",
+        ] {
+            assert!(text.iter().any(|l| l == line), "{line} is not in\n{}", text.join("\n"));
+        }
+        assert_eq!(text.last().unwrap(), "# EOF");
+    }
+
+    #[test]
+    fn among_very_many_instances_only_those_out_have_series() {
+        let text = with_facts(registry(&[("a", "eu", None), ("b", "eu", Some(Health::Unhealthy)), ("c", "eu", None)]), 2);
+        let series: Vec<_> = text.iter().filter(|l| l.starts_with("signpost_instance_health{")).collect();
+        assert!(series.len() == 1 && series[0].contains("instance=\"b\""), "{series:?}");
+        assert!(text.contains(&"signpost_instance_health_left_out 2".to_string()));
+    }
+
+    #[test]
+    fn counters_of_workers_requests_and_others_are_shown() {
+        let counters = Arc::new(Counters::default());
+        counters.count(Counter::Answered);
+        counters.count(Counter::Truncated);
+        let worker = WorkerCounters { listen: "127.0.0.1:5300".parse().unwrap(), transport: "udp", worker: 0, counters };
+        let metrics = Metrics::new("0.0.0")
+            .with_workers(vec![worker])
+            .with_reading(Reading::Counter, "probes", "Probes made", || 3.0)
+            .with_reading(Reading::Gauge, "probes_under_way", "Probes under way", || 2.0);
+        metrics.count_request("put", "/v1/services/{service}", 201, Duration::from_millis(2));
+        let text = lines(metrics);
+        for line in [
+            "signpost_dns_queries_total{listen=\"127.0.0.1:5300\",transport=\"udp\",worker=\"0\",outcome=\"answered\"} 1",
+            "signpost_dns_queries_total{listen=\"127.0.0.1:5300\",transport=\"udp\",worker=\"0\",outcome=\"nxdomain\"} 0",
+            "signpost_dns_answers_marked_total{listen=\"127.0.0.1:5300\",transport=\"udp\",worker=\"0\",mark=\"truncated\"} 1",
+            "signpost_probes_total 3.0",
+            "signpost_probes_under_way 2.0",
+            "signpost_api_requests_total{method=\"put\",route=\"/v1/services/{service}\",status=\"201\"} 1",
+            "signpost_api_write_seconds_bucket{le=\"0.002\"} 1",
+        ] {
+            assert!(text.iter().any(|l| l == line), "{line} is not in\n{}", text.join("\n"));
+        }
+        assert!(!text.iter().any(|l| l.contains("outcome=\"truncated\"")), "a mark is no outcome");
+    }
+}
