@@ -1,6 +1,7 @@
 //! Signpost: an authoritative DNS server that points every client at the nearest healthy instance of a service.
 
 pub mod api;
+pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod control;

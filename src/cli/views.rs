@@ -1,0 +1,308 @@
+//! What the API gave, as tables for people. Each view reads only what it shows; the document itself is kept for `--output json`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anstyle::Style;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::Page;
+use super::table::{BAD, Cell, FAINT, GOOD, ODD, Table, push};
+use crate::model::Timestamp;
+
+/// A drain, as `GET /v1/drains` and the instances name it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct DrainLine {
+    subject: String,
+    reason: String,
+    author: String,
+    started: Timestamp,
+    expires: Timestamp,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct DrainList {
+    pub(super) drains: Vec<DrainLine>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ServiceList {
+    services: Vec<ServiceLine>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ServiceLine {
+    name: String,
+    #[serde(default)]
+    policy: String,
+    instances: u64,
+    healthy: u64,
+    drained: u64,
+    available: u64,
+    #[serde(default)]
+    source: String,
+    #[serde(default)]
+    file: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ServiceDetail {
+    name: String,
+    #[serde(default)]
+    policy: String,
+    #[serde(default)]
+    settings: Settings,
+    instances: Vec<InstanceLine>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Settings {
+    ports: BTreeMap<String, Value>,
+}
+
+#[derive(Debug, Deserialize)]
+struct InstanceLine {
+    id: String,
+    addresses: Vec<String>,
+    #[serde(default)]
+    ports: BTreeMap<String, Value>,
+    region: String,
+    az: String,
+    #[serde(default)]
+    weight: u64,
+    #[serde(default)]
+    tags: Vec<String>,
+    health: String,
+    #[serde(default)]
+    why: String,
+    #[serde(default)]
+    since: Option<Timestamp>,
+    #[serde(default)]
+    unconfirmed: bool,
+    #[serde(default)]
+    drained_by: Option<DrainLine>,
+}
+
+/// `services`
+pub(super) fn services(document: Value) -> Result<Page, serde_json::Error> {
+    let list: ServiceList = read(&document)?;
+    let mut table = Table::new(["SERVICE", "POLICY", "AVAILABLE", "INSTANCES", "HEALTHY", "DRAINED", "SET BY"]);
+    for service in &list.services {
+        table.row([
+            Cell::new(&service.name),
+            Cell::new(&service.policy),
+            Cell::number(service.available).styled(share_style(service.available, service.instances)),
+            Cell::number(service.instances),
+            Cell::number(service.healthy),
+            count(service.drained, ODD),
+            Cell::new(service.file.as_ref().unwrap_or(&service.source)).styled(FAINT),
+        ]);
+    }
+    let empty = "no services yet: `signpost register SERVICE/ID …` makes the first\n";
+    Ok(page(document, if list.services.is_empty() { empty.into() } else { table.render() }))
+}
+
+/// `instances SERVICE`
+pub(super) fn instances(document: Value, now: Timestamp) -> Result<Page, serde_json::Error> {
+    let service: ServiceDetail = read(&document)?;
+    let mut table = Table::new(["ID", "ADDRESSES", "PORTS", "LOCALITY", "WEIGHT", "TAGS", "DRAINED BY", "HEALTH"]);
+    for instance in &service.instances {
+        // An instance without ports of its own has the service's.
+        let ports = if instance.ports.is_empty() { &service.settings.ports } else { &instance.ports };
+        table.row([
+            Cell::new(&instance.id),
+            Cell::list(&instance.addresses),
+            Cell::list(ports.iter().map(|(name, port)| format!("{name}={}", port_text(port)))),
+            Cell::new(format!("{}/{}", instance.region, instance.az)),
+            Cell::number(instance.weight),
+            if instance.tags.is_empty() { Cell::default() } else { Cell::list(&instance.tags) },
+            instance.drained_by.as_ref().map(|d| Cell::new(drained_by(d)).styled(ODD)).unwrap_or_default(),
+            Cell::new(instance.health(now)).styled(health_style(&instance.health)),
+        ]);
+    }
+    let available = service.instances.iter().filter(|i| i.health == "healthy" && i.drained_by.is_none()).count();
+    let mut text = if service.instances.is_empty() { String::new() } else { table.render() };
+    let name = super::table::plain(&service.name);
+    match service.instances.len() {
+        0 => push(&mut text, &format!("{name} has no such instances\n"), FAINT),
+        shown => {
+            let policy = super::table::plain(&service.policy);
+            push(&mut text, &format!("{available} of {shown} available, policy {policy}\n"), FAINT);
+        }
+    }
+    Ok(page(document, text))
+}
+
+impl InstanceLine {
+    /// `unhealthy 12s: http /healthz: connection refused`
+    fn health(&self, now: Timestamp) -> String {
+        let mut text = self.health.clone();
+        if let Some(since) = self.since {
+            text.push(' ');
+            text.push_str(&length(now.since(since)));
+        }
+        if self.unconfirmed {
+            text.push_str(" (from before the restart)");
+        }
+        if !self.why.is_empty() {
+            text.push_str(": ");
+            text.push_str(&self.why);
+        }
+        text
+    }
+}
+
+/// `drains`
+pub(super) fn drains(document: Value, now: Timestamp) -> Result<Page, serde_json::Error> {
+    let list: DrainList = read(&document)?;
+    let text = if list.drains.is_empty() { "nothing is drained\n".into() } else { drain_table(&list.drains, now).render() };
+    Ok(page(document, text))
+}
+
+/// Drains with how long they have held and how long they still do.
+pub(super) fn drain_table(drains: &[DrainLine], now: Timestamp) -> Table {
+    let mut table = Table::new(["DRAINED", "FOR", "ENDS IN", "BY", "REASON"]);
+    for drain in drains {
+        table.row([
+            Cell::new(&drain.subject).styled(ODD),
+            Cell::new(length(now.since(drain.started))),
+            Cell::new(length(drain.expires.since(now))),
+            Cell::new(&drain.author),
+            Cell::new(&drain.reason),
+        ]);
+    }
+    table
+}
+
+/// Reads the part of a document that is shown.
+pub(super) fn read<T: DeserializeOwned>(document: &Value) -> Result<T, serde_json::Error> {
+    T::deserialize(document)
+}
+
+/// A page whose text is ready.
+pub(super) fn page(document: Value, text: String) -> Page {
+    Page { text, document }
+}
+
+/// How a health looks.
+pub(super) fn health_style(health: &str) -> Style {
+    match health {
+        "healthy" => GOOD,
+        "unhealthy" => BAD,
+        _ => ODD,
+    }
+}
+
+/// How a share of all looks: all, some, none.
+pub(super) fn share_style(share: u64, all: u64) -> Style {
+    match share {
+        0 => BAD,
+        share if share == all => GOOD,
+        _ => ODD,
+    }
+}
+
+/// A number that stands out where it is not zero.
+pub(super) fn count(number: u64, style: Style) -> Cell {
+    Cell::number(number).styled(if number == 0 { FAINT } else { style })
+}
+
+/// A length of time in one or two units: `12s`, `5m12s`, `3h20m`, `4d2h`.
+pub(super) fn length(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (large, unit, small, rest) = match seconds {
+        0..60 => return format!("{seconds}s"),
+        60..3_600 => (seconds / 60, 'm', seconds % 60, 's'),
+        3_600..86_400 => (seconds / 3_600, 'h', seconds % 3_600 / 60, 'm'),
+        _ => (seconds / 86_400, 'd', seconds % 86_400 / 3_600, 'h'),
+    };
+    if small == 0 { format!("{large}{unit}") } else { format!("{large}{unit}{small}{rest}") }
+}
+
+/// `region/eu-west (power maintenance)`
+fn drained_by(drain: &DrainLine) -> String {
+    if drain.reason.is_empty() { drain.subject.clone() } else { format!("{} ({})", drain.subject, drain.reason) }
+}
+
+/// A port: `8080`, `53/udp`.
+fn port_text(port: &Value) -> String {
+    port.as_str().map_or_else(|| port.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Noon of a day.
+    fn noon() -> Timestamp {
+        Timestamp::try_from("2026-11-20T12:00:00Z".to_string()).unwrap()
+    }
+
+    fn check(page: Result<Page, serde_json::Error>, expected: &[&str]) {
+        let text = anstream::adapter::strip_str(&page.unwrap().text).to_string();
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected, "\n{text}");
+    }
+
+    #[test]
+    fn instances_show_who_is_out_and_why() {
+        let drain = json!({
+            "subject": "az/us-east/1b", "reason": "power", "author": "ann", "revision": 9,
+            "started": "2026-11-20T11:00:00Z", "expires": "2026-11-20T15:00:00Z",
+        });
+        let document = json!({ "name": "web", "revision": 12, "policy": "nearest", "settings": { "ports": { "http": 80 } }, "source": "api", "instances": [
+            { "service": "web", "id": "eu1", "addresses": ["192.0.2.10", "2001:db8::10"], "ports": { "http": 8080, "dns": "53/udp" },
+              "region": "eu-west", "az": "eu-west-1a", "weight": 100, "source": "api", "revision": 3, "health": "healthy", "why": "",
+              "since": "2026-11-20T08:40:00Z", "unconfirmed": true, "parts": {} },
+            { "service": "web", "id": "eu2-with-a-long-id", "addresses": ["192.0.2.11"], "region": "eu-west", "az": "eu-west-1b",
+              "weight": 5, "health": "unhealthy", "why": "http /healthz: connection refused", "since": "2026-11-20T11:59:48Z" },
+            { "service": "web", "id": "us1", "addresses": ["192.0.2.20"], "region": "us-east", "az": "1b", "weight": 100,
+              "health": "pending", "why": "", "drained_by": drain },
+        ]});
+        check(
+            instances(document.clone(), noon()),
+            &[
+                "ID                  ADDRESSES                PORTS                 LOCALITY            WEIGHT  DRAINED BY             HEALTH",
+                "eu1                 192.0.2.10,2001:db8::10  dns=53/udp,http=8080  eu-west/eu-west-1a     100                         healthy 3h20m (from before the restart)",
+                "eu2-with-a-long-id  192.0.2.11               http=80               eu-west/eu-west-1b       5                         unhealthy 12s: http /healthz: connection refused",
+                "us1                 192.0.2.20               http=80               us-east/1b             100  az/us-east/1b (power)  pending",
+                "1 of 3 available, policy nearest",
+            ],
+        );
+        let page = instances(document.clone(), noon()).unwrap();
+        assert!(page.text.contains("\u{1b}[31munhealthy 12s"), "red");
+        assert_eq!(page.document, document, "JSON is what the API gave");
+    }
+
+    #[test]
+    fn services_and_drains_are_tables_or_say_that_there_is_nothing() {
+        let line = |name: &str, available: u64| {
+            json!({ "name": name, "policy": "nearest", "instances": 3, "healthy": 3, "drained": 3 - available, "available": available,
+                    "source": "file", "file": "zones/svc.example.toml", "changed": 4 })
+        };
+        check(
+            services(json!({ "revision": 4, "services": [line("web", 3), line("payments", 0)] })),
+            &[
+                "SERVICE   POLICY   AVAILABLE  INSTANCES  HEALTHY  DRAINED  SET BY",
+                "web       nearest          3          3        3        0  zones/svc.example.toml",
+                "payments  nearest          0          3        3        3  zones/svc.example.toml",
+            ],
+        );
+        check(services(json!({ "services": [] })), &["no services yet: `signpost register SERVICE/ID …` makes the first"]);
+        check(
+            drains(
+                json!({ "drains": [{ "subject": "region/eu-west", "reason": "power", "author": "ann",
+                                     "started": "2026-11-20T11:54:48Z", "expires": "2026-11-22T14:00:00Z" }] }),
+                noon(),
+            ),
+            &["DRAINED         FOR    ENDS IN  BY   REASON", "region/eu-west  5m12s  2d2h     ann  power"],
+        );
+        check(drains(json!({ "drains": [] }), noon()), &["nothing is drained"]);
+        assert!(services(json!({ "hello": "world" })).is_err());
+    }
+}
