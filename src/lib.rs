@@ -9,6 +9,7 @@ pub mod model;
 pub mod probe;
 pub mod registry;
 pub mod routing;
+pub mod serve;
 pub mod server;
 pub mod snapshot;
 pub mod store;

@@ -1,0 +1,406 @@
+//! The roof: joins the shells into a running server, and takes it apart again.
+//!
+//! ```text
+//!   settings ─▶ config::world ─▶ store ─▶ control ─▶ server (DNS) ─▶ probe ─▶ api ─▶ ready
+//!                    ▲                       ▲
+//!   files, SIGHUP ───┴──────── reload ───────┘   only a world without findings replaces the one in use
+//! ```
+//!
+//! [`run`] is the process `signpost serve`; [`Running`] is the same server within another program, such as a test or an example.
+
+// The one place where the clock comes from: everything below is handed it.
+#![allow(clippy::disallowed_methods)]
+
+mod check;
+mod metrics;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Instant, SystemTime};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::api::{self, Api, ApiContext};
+use crate::config::{self, ConfigError, Finding, Loaded};
+use crate::control::{self, Clock, Control};
+use crate::model::{Name, Settings, Timestamp, Zone};
+use crate::probe::{self, Prober};
+use crate::server::{self, Server};
+use crate::snapshot::ZoneError;
+use crate::store::{Embedded, Engine, OpenError};
+use crate::telemetry;
+
+pub use check::{Verdict, check};
+
+/// The version of Signpost.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// `signpost.toml` or its variables.
+    #[error("the configuration cannot be used\n{}", indented(.0))]
+    Settings(#[from] ConfigError),
+    /// Zone and geo files; one finding each.
+    #[error("what the files say cannot be served\n{}", lines(.0))]
+    World(Vec<Finding>),
+    /// Zones that contradict what is registered, or each other.
+    #[error(transparent)]
+    Zone(#[from] ZoneError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// What is in the store cannot be served.
+    #[error(transparent)]
+    Control(control::StartError),
+    /// DNS cannot be answered where it should be.
+    #[error(transparent)]
+    Listen(#[from] server::ListenError),
+    /// The API cannot listen.
+    #[error(transparent)]
+    Api(#[from] api::ListenError),
+    /// The log cannot be written as asked.
+    #[error(transparent)]
+    Log(#[from] telemetry::LogError),
+    /// Files cannot be watched.
+    #[error(transparent)]
+    Watch(#[from] config::WatchError),
+    /// The system gives no threads, signals or memory.
+    #[error("{what}: {error}")]
+    System {
+        /// What was asked of it.
+        what: &'static str,
+        /// What it said.
+        error: std::io::Error,
+    },
+}
+
+impl ServeError {
+    /// 78 where the configuration must be changed (`EX_CONFIG` of sysexits.h), else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            ServeError::Settings(_) | ServeError::World(_) | ServeError::Zone(_) | ServeError::Log(_) => 78,
+            ServeError::Api(api::ListenError::Exposed(_)) | ServeError::Listen(server::ListenError::Nowhere) => 78,
+            _ => 1,
+        }
+    }
+}
+
+impl From<control::StartError> for ServeError {
+    fn from(error: control::StartError) -> ServeError {
+        match error {
+            control::StartError::Zone(error) => ServeError::Zone(error),
+            error => ServeError::Control(error),
+        }
+    }
+}
+
+/// Findings as indented lines.
+fn lines(findings: &[Finding]) -> String {
+    findings.iter().map(|finding| format!("  {finding}")).collect::<Vec<_>>().join("\n")
+}
+
+fn indented(error: &ConfigError) -> String {
+    error.to_string().lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Reads the settings: the file that is named, else `signpost.toml` if there is one, and the `SIGNPOST__…` variables over it.
+pub fn settings(config: Option<&Path>) -> Result<Settings, ConfigError> {
+    // Variables that are no Unicode cannot be ours.
+    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    config::settings(config, &variables.collect::<BTreeMap<_, _>>())
+}
+
+/// The process `signpost serve`: serves until SIGTERM or SIGINT, and reads its files again when they change or at SIGHUP.
+pub fn run(settings: Settings) -> Result<(), ServeError> {
+    telemetry::init(settings.log.format, &settings.log.level)?;
+    // Before probes and TCP connections need them: the usual limit of 1,024 is too low for both.
+    server::raise_open_files();
+    // UDP has threads of its own. The writer, the API and TCP share these: one of them may compile a snapshot while others answer.
+    let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("signpost")
+        .enable_all()
+        .build()
+        .map_err(|error| ServeError::System { what: "no threads can be started", error })?;
+    runtime.block_on(serve(settings))
+}
+
+async fn serve(settings: Settings) -> Result<(), ServeError> {
+    // Asked for first: from now on no signal ends the process halfway.
+    let mut stop = Stop::new()?;
+    let mut hangup = listen_for(SignalKind::hangup())?;
+    let (changed, mut changes) = mpsc::channel(1);
+    let watch = |settings: &Settings| {
+        let changed = changed.clone();
+        // A full channel holds a change already.
+        config::watch(settings, move || _ = changed.try_send(()))
+    };
+    // Before they are read: what changes from now on is read again.
+    let mut watching = watch(&settings)?;
+    let mut running = tokio::select! {
+        started = Running::start(settings) => started?,
+        name = stop.signal() => {
+            tracing::info!("stopped by {name} before it served");
+            return Ok(());
+        }
+    };
+    loop {
+        let reason = tokio::select! {
+            name = stop.signal() => {
+                tracing::info!("{name}: stopping; again to stop at once");
+                break;
+            }
+            Some(()) = hangup.recv() => "SIGHUP",
+            Some(()) = changes.recv() => "files changed",
+        };
+        let watched = folders(&running.settings);
+        if running.reload(reason).await && folders(&running.settings) != watched {
+            watching = watch(&running.settings)?;
+        }
+    }
+    drop(watching);
+    tokio::select! {
+        () = running.stop() => tracing::info!("stopped"),
+        name = stop.signal() => tracing::warn!("{name} again: stopped at once"),
+    }
+    Ok(())
+}
+
+/// The signals that end a server.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn new() -> Result<Stop, ServeError> {
+        Ok(Stop { terminate: listen_for(SignalKind::terminate())?, interrupt: listen_for(SignalKind::interrupt())? })
+    }
+
+    /// Waits for one, and names it.
+    async fn signal(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+fn listen_for(kind: SignalKind) -> Result<Signal, ServeError> {
+    signal(kind).map_err(|error| ServeError::System { what: "signals cannot be received", error })
+}
+
+/// A whole server within this process.
+pub struct Running {
+    /// Where it answers DNS, in the order of the settings, with the ports that the kernel chose for port 0.
+    pub dns: Vec<SocketAddr>,
+    /// Where its API listens.
+    pub api: SocketAddr,
+    /// The single writer.
+    pub control: Control,
+    /// Shared with the metrics, which hold it weakly.
+    server: Arc<Server>,
+    prober: Arc<Prober>,
+    http: Api,
+    ready: watch::Sender<bool>,
+    settings: Settings,
+    /// What needs a start to change is compared with this.
+    started_with: Settings,
+    /// Whether the files, as last read, are in force; for metrics.
+    in_force: Arc<AtomicBool>,
+    apexes: BTreeSet<Name>,
+}
+
+impl Running {
+    /// Starts everything, on the runtime of the caller: zones, store, control, DNS, probes, API. When this returns, it is ready.
+    ///
+    /// # Errors
+    /// Whatever stands in the way; then nothing is left running.
+    pub async fn start(settings: Settings) -> Result<Running, ServeError> {
+        let clock = steady_clock();
+        match &settings.file {
+            Some(file) => tracing::info!(version = VERSION, config = %absolute(file), "Signpost starts"),
+            None => tracing::info!(version = VERSION, "Signpost starts without a signpost.toml: defaults hold, on loopback only"),
+        }
+        let Loaded { zones, geo, .. } = world(&settings).await?;
+        let shown = summary(&zones);
+        let apexes = zones.iter().map(|zone| zone.apex.clone()).collect();
+        let data = settings.data_dir.clone();
+        let store = blocking(move || Embedded::open(&data)).await??;
+        let engine = Engine::Embedded(store);
+        let control = Control::start(engine, zones, geo, settings.dns.clone(), settings.here.clone(), clock.clone()).await?;
+        match Running::listen(settings, control.clone(), clock, apexes).await {
+            Ok(running) => {
+                let (dns, api, data) = (&running.dns, running.api, absolute(&running.settings.data_dir));
+                tracing::info!(?dns, api = %format_args!("http://{api}"), data, zones = shown, "Signpost is ready");
+                Ok(running)
+            }
+            Err(error) => {
+                // The store is closed when this returns.
+                control.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Everything that stands on control: it listens when this returns.
+    async fn listen(settings: Settings, control: Control, clock: Clock, apexes: BTreeSet<Name>) -> Result<Running, ServeError> {
+        let server = Arc::new(server::start(&settings.dns, control.publisher().clone(), &tokio::runtime::Handle::current())?);
+        let prober = probe::start(control.clone(), &settings.probe);
+        let prober = Arc::new(prober.map_err(|error| ServeError::System { what: "the prober cannot start", error })?);
+        let dns = server.addresses().to_vec();
+        let in_force = Arc::new(AtomicBool::new(true));
+        let metrics = Arc::new(metrics::metrics(&control, &server, &prober, &in_force));
+        let counted = metrics.clone();
+        let (ready, is_ready) = watch::channel(false);
+        let context = ApiContext {
+            control: control.clone(),
+            started: clock(),
+            clock,
+            records: |rtype, text| config::parse_record(rtype, text, &Name::root()),
+            ready: is_ready,
+            metrics: Arc::new(move || metrics.text()),
+            answered: Arc::new(move |a| counted.count_request(a.method, a.route, a.status, a.took)),
+            here: settings.here.clone(),
+            dns: dns.clone(),
+            version: VERSION,
+        };
+        let http = api::start(&settings.api, context).await?;
+        // The first snapshot is published and every listener runs.
+        ready.send_replace(true);
+        let (api, started_with) = (http.address(), settings.clone());
+        Ok(Running { dns, api, control, server, prober, http, ready, settings, started_with, in_force, apexes })
+    }
+
+    /// Reads the configuration, zones and geo data again, and takes them if nothing is wrong with any of them; else everything stays as it
+    /// was, and the log says why. Returns whether they were taken.
+    pub async fn reload(&mut self, reason: &str) -> bool {
+        tracing::info!("{reason}: reading configuration, zones and geo data again");
+        let read = self.read_again().await;
+        self.in_force.store(read.is_ok(), Ordering::Relaxed);
+        match read {
+            Ok((settings, apexes)) => {
+                for gone in self.apexes.difference(&apexes) {
+                    tracing::warn!("zone {gone} is no longer served: its file is gone");
+                }
+                self.apexes = apexes;
+                for key in restart_needed(&self.started_with, &settings) {
+                    tracing::warn!("{key} is not as it was at the start: it takes effect at the next one");
+                }
+                tracing::info!("the new configuration, zones and geo data are in force");
+                self.settings = settings;
+                true
+            }
+            Err(error) => {
+                // One line for each finding, with its file and line.
+                for line in error.to_string().lines() {
+                    tracing::error!("{}", line.trim_start());
+                }
+                tracing::error!("nothing was changed: what was in force stays in force");
+                false
+            }
+        }
+    }
+
+    async fn read_again(&self) -> Result<(Settings, BTreeSet<Name>), ServeError> {
+        let settings = match self.settings.file.clone() {
+            Some(file) => blocking(move || settings(Some(&file))).await??,
+            None => self.settings.clone(),
+        };
+        let Loaded { zones, geo, .. } = world(&settings).await?;
+        let apexes = zones.iter().map(|zone| zone.apex.clone()).collect();
+        // Before anything is taken: what is in force stays whole.
+        self.http.check(&settings.api)?;
+        self.control.load(zones, geo, settings.dns.clone()).await?;
+        self.http.reload(&settings.api)?;
+        Ok((settings, apexes))
+    }
+
+    /// Stops it: no longer ready, then no requests, no probes, no queries; what was observed is brought to the store.
+    pub async fn stop(self) {
+        self.ready.send_replace(false);
+        self.http.stop().await;
+        let (server, prober) = (Arc::into_inner(self.server), Arc::into_inner(self.prober));
+        // Both wait for threads. Where a scrape still looks at one of them it stops when the scrape ends.
+        let halted = blocking(move || {
+            prober.into_iter().for_each(Prober::stop);
+            server.into_iter().for_each(Server::stop);
+        });
+        if let Err(error) = halted.await {
+            tracing::error!(%error, "the listeners did not stop cleanly");
+        }
+        self.control.stop().await;
+    }
+}
+
+/// Everything under `zones/` and `geo/`; warnings go to the log.
+async fn world(settings: &Settings) -> Result<Loaded, ServeError> {
+    let settings = settings.clone();
+    let loaded = blocking(move || config::world(&settings)).await?.map_err(ServeError::World)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(loaded)
+}
+
+/// The zones for the log: their names while they are few.
+fn summary(zones: &[Zone]) -> String {
+    match zones.len() {
+        0..=8 => zones.iter().map(|zone| zone.apex.to_string()).collect::<Vec<_>>().join(" "),
+        many => many.to_string(),
+    }
+}
+
+/// The folders that are watched.
+fn folders(settings: &Settings) -> (PathBuf, PathBuf) {
+    (settings.zones_dir.clone(), settings.geo_dir.clone())
+}
+
+/// Keys whose new values wait for the next start.
+fn restart_needed(old: &Settings, new: &Settings) -> Vec<&'static str> {
+    let (dns, was) = (&new.dns, &old.dns);
+    [
+        ("data_dir", new.data_dir != old.data_dir),
+        ("dns.listen", dns.listen != was.listen),
+        ("dns.workers", dns.workers != was.workers),
+        ("the TCP limits of [dns]", {
+            let limits = |s: &crate::model::DnsSettings| (s.tcp_connections, s.tcp_per_client, s.tcp_idle_ms);
+            limits(dns) != limits(was)
+        }),
+        ("api.listen", new.api.listen != old.api.listen),
+        ("api.audit", new.api.audit != old.api.audit),
+        ("here", new.here != old.here),
+        ("probe", new.probe != old.probe),
+        ("log", new.log != old.log),
+    ]
+    .into_iter()
+    .filter_map(|(key, changed)| changed.then_some(key))
+    .collect()
+}
+
+/// Work that waits for disks or threads, away from those who answer.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ServeError> {
+    let panicked = |error: tokio::task::JoinError| ServeError::System { what: "a task ended early", error: error.into() };
+    tokio::task::spawn_blocking(work).await.map_err(panicked)
+}
+
+/// A clock that begins at the system's time and never jumps. Were the system's clock set forward while heartbeats are expected, all of
+/// them would be late at once.
+fn steady_clock() -> Clock {
+    let begin = Timestamp::default().plus(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
+    let since = Instant::now();
+    Arc::new(move || begin.plus(since.elapsed()))
+}
+
+/// A path as people can find it, wherever they stand.
+fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path)).display().to_string()
+}

@@ -1,0 +1,123 @@
+//! `signpost check`: everything that a start would read and compile, without serving it.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{ServeError, settings, steady_clock};
+use crate::config::{self, ConfigError, Finding, Loaded};
+use crate::control::Control;
+use crate::model::Settings;
+use crate::store::{Embedded, Engine};
+
+/// What came of a check.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Verdict {
+    /// What stands in the way of serving.
+    pub errors: Vec<Finding>,
+    /// What deserves a second look.
+    pub warnings: Vec<Finding>,
+    /// Zones.
+    pub zones: usize,
+    /// Services that zone files define.
+    pub services: usize,
+    /// Instances that zone files declare.
+    pub instances: usize,
+    /// Names with a policy of their own.
+    pub names: usize,
+    /// Regions that `regions.toml` declares.
+    pub regions: usize,
+}
+
+/// Reads the configuration, zones and geo data as a start would, and compiles them; what is registered is not looked at.
+pub fn check(config: Option<&Path>) -> Verdict {
+    match settings(config) {
+        Ok(settings) => check_world(&settings),
+        Err(error) => Verdict { errors: ConfigError::findings(error), ..Verdict::default() },
+    }
+}
+
+fn check_world(settings: &Settings) -> Verdict {
+    let Loaded { zones, geo, warnings } = match config::world(settings) {
+        Ok(loaded) => loaded,
+        Err(errors) => return Verdict { errors, ..Verdict::default() },
+    };
+    let mut verdict = Verdict {
+        errors: Vec::new(),
+        warnings,
+        zones: zones.len(),
+        services: zones.iter().map(|zone| zone.defined.len()).sum(),
+        instances: zones.iter().flat_map(|zone| zone.defined.values()).map(|service| service.instances.len()).sum(),
+        names: zones.iter().map(|zone| zone.names.len()).sum(),
+        regions: geo.regions.as_ref().map_or(0, |regions| regions.len()),
+    };
+    // The very start of a server, on a store that is gone afterwards: what compiles here compiles there.
+    let started = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| ServeError::System { what: "no threads can be started", error })
+        .and_then(|runtime| {
+            let engine = Engine::Embedded(Embedded::in_memory()?);
+            let clock = steady_clock();
+            runtime.block_on(async {
+                let control = Control::start(engine, zones, geo, settings.dns.clone(), settings.here.clone(), clock).await?;
+                control.stop().await;
+                Ok(())
+            })
+        });
+    if let Err(error) = started {
+        verdict.errors.push(match error {
+            ServeError::Zone(error) => Finding { file: error.file, line: None, field: error.name, reason: error.reason },
+            error => Finding { file: "signpost".into(), line: None, field: String::new(), reason: error.to_string() },
+        });
+    }
+    verdict
+}
+
+impl Verdict {
+    /// Whether it can be served.
+    pub fn is_fine(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    /// One line for each finding, `FILE:LINE: FIELD: REASON` as compilers say it, and a last line that sums up.
+    pub fn text(&self) -> String {
+        let errors = self.errors.iter().map(|finding| format!("{finding}\n"));
+        let warnings = self.warnings.iter().map(|finding| format!("{}\n", as_warning(finding)));
+        let mut text: String = errors.chain(warnings).collect();
+        let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+        match self.is_fine() {
+            true => {
+                let counts = [
+                    count(self.zones, "zone"),
+                    count(self.services, "service"),
+                    count(self.instances, "instance"),
+                    count(self.names, "name") + " with a policy",
+                    count(self.regions, "region"),
+                ];
+                text += &format!("fine: {}", counts.join(", "));
+                if !self.warnings.is_empty() {
+                    text += &format!("; {}", count(self.warnings.len(), "warning"));
+                }
+            }
+            false => text += &format!("cannot be served: {}", count(self.errors.len(), "error")),
+        }
+        text + "\n"
+    }
+
+    /// The same for programs.
+    pub fn document(&self) -> Value {
+        let findings = |findings: &[Finding]| -> Vec<Value> {
+            findings.iter().map(|f| json!({ "file": f.file, "line": f.line, "field": f.field, "reason": f.reason })).collect()
+        };
+        json!({
+            "fine": self.is_fine(), "errors": findings(&self.errors), "warnings": findings(&self.warnings), "zones": self.zones,
+            "services": self.services, "instances": self.instances, "names": self.names, "regions": self.regions,
+        })
+    }
+}
+
+/// A finding whose reason says that it is a warning only.
+fn as_warning(finding: &Finding) -> Finding {
+    Finding { reason: format!("warning: {}", finding.reason), ..finding.clone() }
+}

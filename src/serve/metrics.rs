@@ -1,0 +1,53 @@
+//! Every number that `/metrics` shows, brought together from those who count.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use super::VERSION;
+use crate::control::Control;
+use crate::probe::{ProbeStats, Prober};
+use crate::server::{ConnectionStats, Server};
+use crate::telemetry::{Metrics, Reading, WorkerCounters};
+use crate::wire::Transport;
+
+/// What the server, the prober and control say of themselves.
+pub(super) fn metrics(control: &Control, server: &Arc<Server>, prober: &Arc<Prober>, in_force: &Arc<AtomicBool>) -> Metrics {
+    let workers = server.counters().into_iter().map(|(labels, counters)| WorkerCounters {
+        listen: labels.listen,
+        transport: match labels.transport {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+        },
+        worker: labels.worker,
+        counters,
+    });
+    let mut metrics = Metrics::new(VERSION).with_workers(workers.collect()).with_control(control.clone());
+    let in_force = in_force.clone();
+    let help = "1 while the files as last read are in force, 0 while they are wrong and what was read before them is served";
+    metrics = metrics.with_reading(Reading::Gauge, "files_in_force", help, move || f64::from(in_force.load(Ordering::Relaxed)));
+    type OfProbes = fn(&ProbeStats) -> f64;
+    let probes: [(Reading, &'static str, &'static str, OfProbes); 6] = [
+        (Reading::Gauge, "probe_checks", "Active checks of all instances", |s| s.checks as f64),
+        (Reading::Counter, "probes", "Probes run", |s| s.probes as f64),
+        (Reading::Counter, "probe_failures", "Probes that failed", |s| s.failures as f64),
+        (Reading::Counter, "probes_not_made", "Probes that this machine could not make", |s| s.not_made as f64),
+        (Reading::Gauge, "probes_in_flight", "Probes under way", |s| s.in_flight as f64),
+        (Reading::Gauge, "probe_lag_milliseconds", "By how much the last probe started too late", |s| s.lag_ms as f64),
+    ];
+    for (kind, name, help, read) in probes {
+        let prober: Weak<Prober> = Arc::downgrade(prober);
+        metrics = metrics.with_reading(kind, name, help, move || prober.upgrade().map_or(0.0, |prober| read(&prober.stats())));
+    }
+    type OfConnections = fn(&ConnectionStats) -> f64;
+    let connections: [(Reading, &'static str, &'static str, OfConnections); 4] = [
+        (Reading::Gauge, "dns_tcp_connections", "TCP connections open", |s| s.open as f64),
+        (Reading::Counter, "dns_tcp_accepted", "TCP connections accepted", |s| s.accepted as f64),
+        (Reading::Counter, "dns_tcp_refused", "TCP connections closed because their client had too many", |s| s.refused as f64),
+        (Reading::Counter, "dns_tcp_displaced", "Idle TCP connections closed to make room", |s| s.displaced as f64),
+    ];
+    for (kind, name, help, read) in connections {
+        let server: Weak<Server> = Arc::downgrade(server);
+        metrics = metrics.with_reading(kind, name, help, move || server.upgrade().map_or(0.0, |server| read(&server.connections())));
+    }
+    metrics
+}

@@ -1,0 +1,171 @@
+//! A whole server in this process: it starts whole or not at all, reloads all or nothing, and leaves nothing behind.
+
+use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
+use std::time::Duration;
+
+use hickory_proto::op::{Message, MessageType, OpCode, Query};
+use hickory_proto::rr::RecordType;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+
+const ZONE: &str =
+    "services = true\nns = [\"ns1.svc.example.\"]\n[records]\nns1 = { A = [\"192.0.2.53\"] }\nwww = { A = [\"192.0.2.1\"] }\n";
+
+/// A folder with a configuration on ports of the kernel's choice, and one zone.
+fn home(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    write(&folder, "signpost.toml", "version = 1\n[dns]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n[api]\nlisten = \"127.0.0.1:0\"\n");
+    write(&folder, "zones/svc.example.toml", ZONE);
+    files.iter().for_each(|(path, text)| write(&folder, path, text));
+    folder
+}
+
+fn write(folder: &TempDir, path: &str, text: &str) {
+    let path = folder.path().join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+fn read(folder: &TempDir) -> Settings {
+    settings(Some(&folder.path().join("signpost.toml"))).unwrap()
+}
+
+/// The addresses that a name is answered with.
+async fn ask(dns: SocketAddr, name: &str) -> Vec<IpAddr> {
+    let name = name.to_owned();
+    let asked = tokio::task::spawn_blocking(move || {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut message = Message::new(7, MessageType::Query, OpCode::Query);
+        message.add_query(Query::query(name.parse().unwrap(), RecordType::A));
+        socket.send_to(&message.to_vec().unwrap(), dns).unwrap();
+        let mut reply = [0; 1232];
+        let length = socket.recv(&mut reply).unwrap();
+        Message::from_vec(&reply[..length]).unwrap().answers.iter().filter_map(|r| r.data.ip_addr()).collect()
+    });
+    asked.await.unwrap()
+}
+
+async fn put(running: &Running, path: &str, body: serde_json::Value) -> u16 {
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    client.put(format!("http://{}{path}", running.api)).json(&body).send().await.unwrap().status().as_u16()
+}
+
+async fn get(running: &Running, path: &str) -> (u16, String) {
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let response = client.get(format!("http://{}{path}", running.api)).send().await.unwrap();
+    (response.status().as_u16(), response.text().await.unwrap())
+}
+
+fn ip(text: &str) -> Vec<IpAddr> {
+    vec![text.parse().unwrap()]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_registered_is_answered_and_survives_a_restart() {
+    let home = home(&[]);
+    let running = Running::start(read(&home)).await.unwrap();
+    assert_eq!(get(&running, "/readyz").await.0, 200, "ready when start returns");
+    let body = json!({ "addresses": ["192.0.2.10"], "region": "eu-west", "az": "a" });
+    assert_eq!(put(&running, "/v1/services/web/instances/eu1", body).await, 201);
+    assert_eq!(ask(running.dns[0], "web.svc.example.").await, ip("192.0.2.10"));
+    assert_eq!(ask(running.dns[0], "www.svc.example.").await, ip("192.0.2.1"));
+    let metrics = get(&running, "/metrics").await.1;
+    for metric in ["signpost_dns_queries_total{", "signpost_probes_total", "signpost_dns_tcp_connections", "signpost_revision 1"] {
+        assert!(metrics.contains(metric), "{metric} is not in\n{metrics}");
+    }
+    let (dns, api) = (running.dns[0], running.api);
+    running.stop().await;
+    UdpSocket::bind(dns).expect("UDP is free again");
+    TcpListener::bind(dns).expect("TCP is free again");
+    TcpListener::bind(api).expect("the API's port is free again");
+
+    // The store was closed: it opens again at once.
+    let running = Running::start(read(&home)).await.unwrap();
+    assert_eq!(ask(running.dns[0], "web.svc.example.").await, ip("192.0.2.10"));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_takes_everything_or_nothing() {
+    let home = home(&[]);
+    let mut running = Running::start(read(&home)).await.unwrap();
+    let dns = running.dns[0];
+
+    write(&home, "zones/svc.example.toml", &ZONE.replace("192.0.2.1\"", "192.0.2.2\""));
+    write(&home, "zones/other.example.toml", "[records]\nwww = { A = [\"not an address\"] }\n");
+    assert!(!running.reload("test").await, "one zone is broken");
+    assert_eq!(ask(dns, "www.svc.example.").await, ip("192.0.2.1"), "so the other was not taken either");
+    assert!(get(&running, "/metrics").await.1.contains("signpost_files_in_force 0"), "and whoever watches is told");
+
+    write(&home, "zones/other.example.toml", "[records]\nwww = { A = [\"192.0.2.3\"] }\n");
+    assert!(running.reload("test").await);
+    assert_eq!(ask(dns, "www.svc.example.").await, ip("192.0.2.2"));
+    assert!(get(&running, "/metrics").await.1.contains("signpost_files_in_force 1"));
+    assert_eq!(ask(dns, "www.other.example.").await, ip("192.0.2.3"));
+
+    let config = std::fs::read_to_string(home.path().join("signpost.toml")).unwrap();
+    let hash = "00".repeat(32);
+    let token = format!("{config}[[api.token]]\nname = \"a\"\nhash = \"sha256:{hash}\"\nrights = [\"read\"]\n");
+    write(&home, "signpost.toml", &token);
+    assert_eq!(get(&running, "/v1/services").await.0, 200);
+    assert!(running.reload("test").await);
+    assert_eq!(get(&running, "/v1/services").await.0, 401, "the API's tokens are new");
+    running.stop().await;
+
+    // A listener that others can reach keeps its tokens until it listens elsewhere; nothing else of such a reload is taken either.
+    write(&home, "signpost.toml", &token.replace("[api]\nlisten = \"127.0.0.1:0\"", "[api]\nlisten = \"0.0.0.0:0\""));
+    let mut running = Running::start(read(&home)).await.unwrap();
+    write(&home, "signpost.toml", &config);
+    write(&home, "zones/svc.example.toml", &ZONE.replace("192.0.2.1\"", "192.0.2.4\""));
+    assert!(!running.reload("test").await, "no tokens, and not on loopback before the next start");
+    assert_eq!(ask(running.dns[0], "www.svc.example.").await, ip("192.0.2.2"));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_start_leaves_nothing_running() {
+    let home = home(&[]);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut settings = read(&home);
+    settings.api.listen = taken.local_addr().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    settings.dns.listen = vec![free];
+    let error = Running::start(settings.clone()).await.err().expect("the API's port is taken");
+    assert!(matches!(error, ServeError::Api(api::ListenError::Bind { .. })), "{error}");
+    assert_eq!(error.exit_code(), 1);
+    TcpListener::bind(free).expect("DNS does not listen any more");
+    drop(taken);
+    let running = Running::start(settings).await.expect("the store is closed again");
+    let again = Running::start(read(&home)).await.err().expect("two servers cannot share a data directory");
+    assert!(matches!(again, ServeError::Store(_)), "{again}");
+    running.stop().await;
+}
+
+#[test]
+fn a_check_finds_what_a_start_would_refuse() {
+    let check = |files: &[(&str, &str)], expected: &[&str]| {
+        let home = home(files);
+        let verdict = check(Some(&home.path().join("signpost.toml")));
+        let text = verdict.text().replace(&format!("{}/", home.path().display()), "");
+        assert_eq!(text.lines().count(), expected.len(), "{text}");
+        text.lines().zip(expected).for_each(|(line, expected)| assert!(line.starts_with(expected), "{line}\nis not {expected}"));
+        assert_eq!(verdict.document()["fine"], verdict.errors.is_empty());
+    };
+    check(&[], &["fine: 1 zone, 0 services, 0 instances, 0 names with a policy, 0 regions"]);
+    let service = "ns = [\"ns.example.com.\"]\n[services.web.instances.a]\naddresses = [\"192.0.2.1\"]\nregion = \"eu\"\naz = \"a\"\n[names.api]\npolicy = \"failover\"\nbranches = [{ service = \"web\" }]\n";
+    check(
+        &[("zones/svc.example.toml", service), ("geo/regions.toml", "[regions.eu]\nazs = [\"a\"]\n"), ("zones/notes.txt", "")],
+        &["zones/notes.txt: warning: is not read", "fine: 1 zone, 1 service, 1 instance, 1 name with a policy, 1 region; 1 warning"],
+    );
+    check(
+        &[
+            ("zones/svc.example.toml", "services = true\nns = [\"ns.example.com.\"]\n[records]\nwww = { A = [\"x\"] }\n"),
+            ("geo/latency.toml", "[rtt_ms]\na = 1\n"),
+        ],
+        &["geo/latency.toml:2: ", "zones/svc.example.toml:4: ", "cannot be served: 2 errors"],
+    );
+    check(&[("signpost.toml", "version = 1\ndatadir = \"x\"\n")], &["signpost.toml:2: datadir: unknown key", "cannot be served: 1 error"]);
+}
