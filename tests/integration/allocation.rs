@@ -1,0 +1,168 @@
+//! The query path never allocates (DESIGN §8): every kind of answer, counted by the allocator itself.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use signpost::config;
+use signpost::control::Writer;
+use signpost::model::{Counters, Revision, Settings, Timestamp};
+use signpost::wire::{self, Outcome, Query, Transport, Worker};
+
+use crate::message::Question;
+
+thread_local! {
+    /// Allocations of this thread. Other tests run beside this one, so each thread counts for itself.
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The system's allocator, counting.
+pub struct Counting;
+
+// SAFETY: every call is passed on to `System` as it came; the counter is a thread-local cell without destructor, which needs no allocation.
+#[expect(unsafe_code, reason = "an allocator has no safe interface")]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise is the one that `System` asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+fn count() {
+    ALLOCATIONS.with(|allocations| allocations.set(allocations.get() + 1));
+}
+
+const ZONE: &str = r#"
+services = true
+ns = ["ns1.svc.example."]
+[records]
+ns1 = { A = ["192.0.2.53"], AAAA = ["2001:db8::53"] }
+alias = { CNAME = ["web.svc.example."] }
+"*.wild" = { MX = ["5 ns1.svc.example."] }
+child = { NS = ["ns.child.svc.example."] }
+"ns.child" = { A = ["192.0.2.70"] }
+[names.api]
+policy = "failover"
+branches = [
+  { service = "web", region = "boston" },
+  { policy = "weighted", branches = [{ service = "web", weight = 9 }, { service = "down", weight = 1 }] },
+]
+[names.geo]
+policy = "geolocation"
+branches = [{ service = "web", countries = ["US"] }, { records = { CNAME = ["web.svc.example."] }, default = true }]
+[services.web]
+tiers = 2
+alpn = ["h2"]
+default_port = "https"
+[services.down]
+policy = "multivalue"
+checks = [{ tcp = true }]
+[services.down.instances.d]
+addresses = ["192.0.2.90"]
+ports = { http = 80 }
+region = "boston"
+az = "az-1"
+"#;
+
+const NETWORKS: &str = r#"
+[[network]]
+cidr = "198.51.100.0/24"
+region = "boston"
+country = "US"
+"#;
+
+/// A world of one zone with a service of forty instances.
+fn world() -> Writer<usize> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut zone = ZONE.to_string();
+    for n in 0..40 {
+        let region = ["boston", "london"][n % 2];
+        zone += &format!(
+            "[services.web.instances.i{n}]\naddresses = [\"192.0.2.{n}\", \"2001:db8::{n}\"]\nports = {{ https = 443, http = 80 }}\n\
+             region = \"{region}\"\naz = \"az-1\"\ntags = [\"blue\"]\nmeta = {{ version = \"{n}\" }}\n"
+        );
+    }
+    for (name, text) in [("zones/svc.example.toml", zone.as_str()), ("geo/networks.toml", NETWORKS)] {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let settings = Settings { zones_dir: folder.path().join("zones"), geo_dir: folder.path().join("geo"), ..Settings::default() };
+    let world = config::world(&settings).unwrap_or_else(|findings| panic!("{findings:?}"));
+    Writer::begin((Revision(0), Vec::new()), world.zones, world.geo, &settings.dns, Timestamp(0)).unwrap()
+}
+
+#[test]
+fn no_answer_allocates() {
+    let writer = world();
+    let snapshot = writer.snapshot().clone();
+    let mut worker = Worker::new(7, Arc::new(Counters::default()));
+    let mut reply = vec![0; 65_535];
+    let questions = [
+        ("web.svc.example A ecs=198.51.100.0/24", 8),
+        ("web.svc.example AAAA ecs=198.51.100.0/24", 8),
+        ("web.svc.example SRV tcp", 32),
+        ("web.svc.example SRV noedns", 1),
+        ("web.svc.example HTTPS tcp", 8),
+        ("web.svc.example TXT tcp", 8),
+        ("web.svc.example ANY", 1),
+        ("_http._tcp.web.svc.example SRV tcp", 32),
+        ("_web._tcp.svc.example SRV tcp", 32),
+        ("blue.tag.london.region.web.svc.example A", 8),
+        ("i7.id.web.svc.example A", 1),
+        ("d.id.down.svc.example A", 1),
+        ("down.svc.example A", 1),
+        ("api.svc.example A", 8),
+        ("api.svc.example SRV tcp", 21),
+        ("geo.svc.example A ecs=198.51.100.0/24", 8),
+        ("geo.svc.example AAAA", 9),
+        ("alias.svc.example A", 9),
+        ("x.wild.svc.example MX", 1),
+        ("svc.example SOA", 1),
+        ("svc.example NS", 1),
+        ("child.svc.example A", 0),
+        ("web.svc.example MX", 0),
+        ("nosuch.svc.example A", 0),
+        ("elsewhere.test A", 0),
+        ("version.bind TXT class=CH", 0),
+        ("svc.example AXFR", 0),
+        ("svc.example A version=1", 0),
+        ("svc.example A opcode=5", 0),
+    ];
+    for (question, least) in questions {
+        let asked = Question::parse(question);
+        let bytes = asked.bytes();
+        let transport = if asked.tcp { Transport::Tcp } else { Transport::Udp };
+        let query = Query { bytes: &bytes, peer: SocketAddr::new(asked.from, 40_000), transport };
+        for _ in 0..20 {
+            let before = ALLOCATIONS.with(Cell::get);
+            let outcome = wire::answer(&snapshot, &mut worker, &query, &mut reply);
+            assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0, "allocations for {question}");
+            assert!(matches!(outcome, Outcome::Reply(_)), "{question}");
+            let answers = u16::from_be_bytes([reply[6], reply[7]]);
+            assert!(answers >= least, "{question} has {answers} answers: it is not the answer that was meant");
+        }
+    }
+    let before = ALLOCATIONS.with(Cell::get);
+    drop(std::hint::black_box(Box::new(7)));
+    assert_eq!(ALLOCATIONS.with(Cell::get) - before, 1, "the allocator counts");
+}

@@ -1,0 +1,103 @@
+//! The binary as people use it: its subcommands against a running server, its signals, and its exit codes.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::ask::Asker;
+use crate::process::Home;
+
+/// Runs `signpost` with these arguments, apart from whatever the environment says; returns exit code, standard output and error.
+fn signpost(home: &Home, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_signpost"));
+    command.args(arguments).current_dir(home.folder.path());
+    command.env_remove("SIGNPOST_CONFIG").env_remove("SIGNPOST_TOKEN").env("SIGNPOST_API", format!("http://{}", home.api));
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_service_is_registered_drained_explained_and_deregistered_from_the_command_line() {
+    let home = Home::new(&[]);
+    let (server, _) = home.start();
+    let mut asker = Asker::new(home.dns);
+    let mut check = |arguments: &[&str], code: i32, said: &[&str], addresses: &[&str]| {
+        let (exit, out, err) = signpost(&home, arguments);
+        assert_eq!(exit, code, "{arguments:?}\n{out}{err}");
+        said.iter().for_each(|said| assert!(out.contains(said) || err.contains(said), "{arguments:?} says not {said:?}:\n{out}{err}"));
+        let answered: Vec<String> = asker.addresses("web.svc.example.").iter().map(ToString::to_string).collect();
+        assert_eq!(answered, addresses, "after {arguments:?}");
+    };
+    check(&["healthcheck"], 0, &["ready"], &[]);
+    check(&["services"], 0, &["no services yet"], &[]);
+    let register = ["register", "web/eu1", "--address", "192.0.2.10", "--port", "http=8080", "--region", "eu-west", "--az", "a"];
+    check(&register, 0, &["registered web/eu1 at revision 1"], &["192.0.2.10"]);
+    check(&register, 0, &["replaced web/eu1 at revision 2"], &["192.0.2.10"]);
+    check(&["instances", "web"], 0, &["eu1  192.0.2.10  http=8080  eu-west/a     100  healthy", "1 of 1 available"], &["192.0.2.10"]);
+    check(&["instances", "web", "--output", "json"], 0, &["\"health\": \"healthy\""], &["192.0.2.10"]);
+    check(&["instances", "nope"], 1, &["error: there is no service nope"], &["192.0.2.10"]);
+    let explain = ["explain", "web.svc.example", "A", "--client", "203.0.113.9"];
+    check(&explain, 0, &["chosen", "100.0 %", "192.0.2.10"], &["192.0.2.10"]);
+    check(&[&explain[..], &["--with", "region/eu-west=drained"]].concat(), 0, &["no data of this type"], &["192.0.2.10"]);
+    check(&["drain", "region/eu-west", "--reason", "a test"], 0, &["drained region/eu-west", "signpost undrain region/eu-west"], &[]);
+    check(&["drains"], 0, &["region/eu-west", "3h59m", "local", "a test"], &[]);
+    check(&["status"], 0, &["ready", "svc.example.", "eu-west", "a test"], &[]);
+    check(&["drain", "region/nowhere", "--reason", "x"], 1, &["there is no region/nowhere"], &[]);
+    check(&["undrain", "region/eu-west"], 0, &["region/eu-west serves again"], &["192.0.2.10"]);
+    check(&["undrain", "region/eu-west"], 1, &["region/eu-west is not drained"], &["192.0.2.10"]);
+    check(&["deregister", "web/eu1"], 0, &["deregistered web/eu1"], &[]);
+    check(&["status", "--api", "http://127.0.0.1:1"], 1, &["no Signpost answers at http://127.0.0.1:1: is `signpost serve` running?"], &[]);
+
+    server.signal("TERM");
+    let status = server.wait();
+    assert!(status.success(), "{status}: {}", home.log());
+    assert_eq!(signpost(&home, &["healthcheck"]).0, 1);
+}
+
+#[test]
+fn files_are_read_again_when_they_change_and_a_broken_one_changes_nothing() {
+    let home = Home::new(&[]);
+    let (server, _) = home.start();
+    let mut asker = Asker::new(home.dns);
+    let zone = home.folder.path().join("zones/svc.example.toml");
+    let until = |what: &str, done: &mut dyn FnMut() -> bool| {
+        let begin = Instant::now();
+        while !done() {
+            assert!(begin.elapsed() < Duration::from_secs(20), "{what}: {}", home.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    let text = std::fs::read_to_string(&zone).unwrap();
+    std::fs::write(&zone, format!("{text}www = {{ A = [\"192.0.2.1\"] }}\n")).unwrap();
+    until("a changed zone file is served", &mut || asker.addresses("www.svc.example.").len() == 1);
+    std::fs::write(&zone, format!("{text}www = {{ A = [\"192.0.2.300\"] }}\n")).unwrap();
+    until("a broken zone file is named with its line", &mut || home.log().contains("zones/svc.example.toml:5: "));
+    server.signal("HUP");
+    until("SIGHUP reads again", &mut || home.log().contains("SIGHUP"));
+    assert_eq!(asker.addresses("www.svc.example.").len(), 1, "what was in force stays in force");
+    let (code, out, _) = signpost(&home, &["check", "--config", "signpost.toml"]);
+    assert!(code == 78 && out.contains("zones/svc.example.toml:5: "), "{code}: {out}");
+}
+
+#[test]
+fn exit_codes_tell_usage_from_configuration_from_refusal() {
+    let home =
+        Home::new(&[("broken.toml", "version = 1\ndatadir = \"x\"\n"), ("open.toml", "version = 1\n[api]\nlisten = \"0.0.0.0:0\"\n")]);
+    let check = |arguments: &[&str], code: i32, said: &str| {
+        let (exit, out, err) = signpost(&home, arguments);
+        assert_eq!(exit, code, "{arguments:?}\n{out}{err}");
+        assert!(out.contains(said) || err.contains(said), "{arguments:?} says not {said:?}:\n{out}{err}");
+    };
+    check(&["check"], 0, "fine: 1 zone");
+    check(&["check", "--output", "json"], 0, "\"fine\": true");
+    check(&["check", "--config", "broken.toml"], 78, "broken.toml:2: datadir: unknown key; did you mean `data_dir`?");
+    check(&["serve", "--config", "broken.toml"], 78, "broken.toml:2: datadir: unknown key; did you mean `data_dir`?");
+    check(&["serve", "--config", "open.toml"], 78, "insecure = true");
+    check(&["serve", "--config", "missing.toml"], 78, "missing.toml");
+    check(&["nonsense"], 2, "unrecognized subcommand");
+    check(&["services", "--token-file", "missing"], 2, "missing: ");
+    check(&["healthcheck"], 1, "is `signpost serve` running?");
+    check(&["token", "create", "ci", "--right", "read"], 0, "hash = \"sha256:");
+    check(&["man"], 0, ".TH signpost");
+    check(&["completions", "bash"], 0, "complete -F");
+}

@@ -1,0 +1,20 @@
+//! The one integration test binary: what is true of the whole.
+
+// Tests start processes, read files and measure time: they stand on no floor.
+#![allow(clippy::disallowed_methods)]
+
+mod allocation;
+mod ask;
+mod command;
+mod drill;
+mod durability;
+mod figures;
+mod floors;
+mod message;
+mod oracle;
+mod process;
+mod transcripts;
+
+/// Counts allocations, thread by thread, for the one test that looks; the others notice nothing.
+#[global_allocator]
+static ALLOCATOR: allocation::Counting = allocation::Counting;

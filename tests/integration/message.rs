@@ -1,0 +1,177 @@
+//! Queries written by hand and replies read by hickory, as the lines of a transcript.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use hickory_proto::op::Message;
+use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
+use hickory_proto::rr::{RData, Record, RecordType};
+use ipnet::IpNet;
+
+/// A question as a transcript asks it.
+#[derive(Debug, Clone)]
+pub struct Question {
+    pub name: String,
+    pub rtype: u16,
+    pub class: u16,
+    pub opcode: u8,
+    pub ecs: Option<IpNet>,
+    /// Payload size and version; `None`: no OPT.
+    pub edns: Option<(u16, u8)>,
+    pub from: IpAddr,
+    pub tcp: bool,
+    pub draws: Option<usize>,
+}
+
+impl Question {
+    /// Parses `NAME TYPE [key=value | flag]…`.
+    pub fn parse(line: &str) -> Question {
+        let mut words = line.split_whitespace();
+        let (name, rtype) = (words.next().expect("a name"), words.next().expect("a type"));
+        let rtype = match rtype.strip_prefix("TYPE") {
+            Some(number) => number.parse().expect("a number of a type"),
+            None if rtype == "IXFR" => 251,
+            None => u16::from(rtype.parse::<RecordType>().expect("a type")),
+        };
+        let mut question = Question {
+            name: name.into(),
+            rtype,
+            class: 1,
+            opcode: 0,
+            ecs: None,
+            edns: Some((1232, 0)),
+            from: [192, 0, 2, 200].into(),
+            tcp: false,
+            draws: None,
+        };
+        for word in words {
+            match word.split_once('=') {
+                None if word == "tcp" => question.tcp = true,
+                None if word == "noedns" => question.edns = None,
+                Some(("ecs", prefix)) => question.ecs = Some(prefix.parse().expect("a prefix")),
+                Some(("from", ip)) => question.from = ip.parse().expect("an address"),
+                Some(("size", size)) => question.edns = Some((size.parse().expect("a size"), 0)),
+                Some(("version", version)) => question.edns = Some((1232, version.parse().expect("a version"))),
+                Some(("opcode", opcode)) => question.opcode = opcode.parse().expect("an opcode"),
+                Some(("draws", draws)) => question.draws = Some(draws.parse().expect("a number")),
+                Some(("class", class)) => {
+                    question.class = match class {
+                        "CH" => 3,
+                        "HS" => 4,
+                        "ANY" => 255,
+                        _ => panic!("class {class}"),
+                    }
+                }
+                _ => panic!("{word} is no part of a question"),
+            }
+        }
+        question
+    }
+
+    /// The message (RFC 1035 §4, RFC 6891 §6.1, RFC 7871 §6).
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![0x12, 0x34, self.opcode << 3 | 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(self.edns.is_some())];
+        for label in self.name.split('.').filter(|label| !label.is_empty()) {
+            bytes.push(label.len() as u8);
+            bytes.extend_from_slice(label.as_bytes());
+        }
+        bytes.push(0);
+        bytes.extend_from_slice(&self.rtype.to_be_bytes());
+        bytes.extend_from_slice(&self.class.to_be_bytes());
+        if let Some((size, version)) = self.edns {
+            bytes.extend_from_slice(&[0, 0, 41]);
+            bytes.extend_from_slice(&size.to_be_bytes());
+            bytes.extend_from_slice(&[0, version, 0, 0]);
+            let mut option = Vec::new();
+            if let Some(ecs) = self.ecs {
+                let octets = match ecs.network() {
+                    IpAddr::V4(v4) => v4.octets().to_vec(),
+                    IpAddr::V6(v6) => v6.octets().to_vec(),
+                };
+                let used = usize::from(ecs.prefix_len()).div_ceil(8);
+                option.extend_from_slice(&[0, 8]);
+                option.extend_from_slice(&(4 + used as u16).to_be_bytes());
+                option.extend_from_slice(&[0, if ecs.network().is_ipv4() { 1 } else { 2 }, ecs.prefix_len(), 0]);
+                option.extend_from_slice(&octets[..used]);
+            }
+            bytes.extend_from_slice(&(option.len() as u16).to_be_bytes());
+            bytes.extend_from_slice(&option);
+        }
+        bytes
+    }
+}
+
+/// The lines of a reply: RCODE, flags and EDNS first, then the records of each section.
+pub fn render(reply: &[u8], question: &Question) -> Vec<String> {
+    let query = question.bytes();
+    let message = match Message::from_vec(reply) {
+        Ok(message) => message,
+        Err(error) => return vec![format!("unreadable: {error}")],
+    };
+    let mut head = format!("{:?}", message.metadata.response_code);
+    if let Some(edns) = &message.edns
+        && edns.rcode_high() > 0
+    {
+        head = format!("rcode {}", u16::from(edns.rcode_high()) << 4 | u16::from(reply[3] & 15));
+    }
+    for (name, set) in
+        [("aa", message.metadata.authoritative), ("tc", message.metadata.truncation), ("ra", message.metadata.recursion_available)]
+    {
+        if set {
+            let _ = write!(head, " {name}");
+        }
+    }
+    // Invariant 7: the question comes back byte for byte.
+    if message.queries.len() == 1 {
+        let end = query.len().min(reply.len());
+        let length = query[12..].iter().position(|b| *b == 0).map_or(0, |n| n + 5);
+        if end < 12 + length || query[12..12 + length] != reply[12..12 + length] {
+            head.push_str(" OTHER-QUESTION");
+        }
+    }
+    if let Some(edns) = &message.edns {
+        if let Some(EdnsOption::Subnet(subnet)) = edns.option(EdnsCode::Subnet) {
+            let same = question.ecs.is_some_and(|ecs| ecs.network() == subnet.addr() && ecs.prefix_len() == subnet.source_prefix());
+            let _ = write!(head, " scope={}{}", subnet.scope_prefix(), if same { "" } else { " OTHER-SUBNET" });
+        }
+        if let Some(EdnsOption::Unknown(_, data)) = edns.option(EdnsCode::Unknown(15)) {
+            let _ = write!(head, " ede={}", data.iter().take(2).fold(0u16, |n, b| n << 8 | u16::from(*b)));
+        }
+    } else if question.edns.is_some() {
+        head.push_str(" no-opt");
+    }
+    let mut lines = vec![head];
+    for (section, records) in [("answer", &message.answers), ("authority", &message.authorities), ("additional", &message.additionals)] {
+        let mut section: Vec<String> = records.iter().map(|record| format!("{section} {}", record_line(record))).collect();
+        // The order of addresses is drawn; that of everything else is told as it is.
+        for addresses in section.chunk_by_mut(|a, b| order_is_drawn(a) && order_is_drawn(b)) {
+            addresses.sort();
+        }
+        lines.append(&mut section);
+    }
+    lines
+}
+
+fn order_is_drawn(line: &str) -> bool {
+    matches!(line.split(' ').nth(3), Some("A" | "AAAA"))
+}
+
+fn record_line(record: &Record) -> String {
+    let data = match &record.data {
+        RData::TXT(txt) => txt.txt_data.iter().map(|t| format!("{:?}", String::from_utf8_lossy(t))).collect::<Vec<_>>().join(" "),
+        data => data.to_string(),
+    };
+    format!("{} {} {} {}", record.name, record.ttl, record.record_type(), data)
+}
+
+/// The data of a reply's answer section in one line, for counting distinct answers.
+pub fn summary(reply: &[u8]) -> String {
+    match Message::from_vec(reply) {
+        Err(error) => format!("unreadable: {error}"),
+        Ok(message) => {
+            let mut records: Vec<String> = message.answers.iter().map(|r| format!("{} {}", r.record_type(), r.data)).collect();
+            records.sort();
+            records.join(", ")
+        }
+    }
+}
