@@ -1,0 +1,14 @@
+//! Tests against other people's programs: dig, kdig and drill, unbound, dnsmasq and glibc, HAProxy.
+//!
+//! They start the real binary on loopback and need what `.ci/run` installs; a missing program is a failure, never a skip.
+//! Run them with `cargo test --features interop --test interop`.
+// Waiting for a real process takes a real clock, and its log is a file.
+#![allow(clippy::disallowed_methods)]
+
+mod clients;
+mod glibc;
+mod haproxy;
+mod harness;
+mod recursors;
+mod reply;
+mod world;

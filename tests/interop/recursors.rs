@@ -1,0 +1,150 @@
+//! Recursors and forwarders in front: unbound with everything that makes it strict, and dnsmasq.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::harness::{Peer, Signpost, at, run, wait_until};
+use crate::reply::Reply;
+use crate::world::{self, APEX, IN_BOSTON, IN_LONDON};
+
+/// The longest a change may take to reach a client of the recursor: the TTL of 2 s, and time for a busy machine.
+const SOON: Duration = Duration::from_secs(8);
+
+fn ask(server: SocketAddr, query: &str) -> Reply {
+    let mut args: Vec<String> = at(server).into();
+    args.extend(["+time=5".into(), "+tries=1".into()]);
+    args.extend(query.split_whitespace().map(String::from));
+    Reply::one(&run("dig", &args))
+}
+
+/// An unbound that asks `signpost` about the zone: with 0x20 (draft-vixie-dnsext-dns0x20) and strict QNAME minimisation (RFC 9156),
+/// which takes an NXDOMAIN on an empty non-terminal at its word.
+fn unbound(signpost: &Signpost, modules: &str, more: &str) -> Peer {
+    Peer::start("unbound", |folder, address| {
+        let config = format!(
+            "server:\n  interface: {at}@{port}\n  port: {port}\n  directory: \"{folder}\"\n  chroot: \"\"\n  username: \"\"\n  pidfile: \"\"\n  \
+             use-syslog: no\n  log-queries: no\n  verbosity: 2\n  num-threads: 1\n  access-control: 127.0.0.0/8 allow\n  do-ip6: no\n  \
+             do-not-query-localhost: no\n  module-config: \"{modules}\"\n  domain-insecure: \"{APEX}\"\n  \
+             use-caps-for-id: yes\n  qname-minimisation: yes\n  qname-minimisation-strict: yes\n  harden-below-nxdomain: yes\n  \
+             harden-referral-path: no\n  minimal-responses: no\n  local-zone: \"example.\" nodefault\n{more}\
+             stub-zone:\n  name: \"{APEX}\"\n  stub-addr: {ip}@{stub}\n  stub-first: no\n\
+             remote-control:\n  control-enable: no\n",
+            at = address.ip(),
+            port = address.port(),
+            folder = folder.display(),
+            ip = signpost.dns.ip(),
+            stub = signpost.dns.port(),
+        );
+        std::fs::write(folder.join("unbound.conf"), config).expect("a config file");
+        vec!["-d".into(), "-p".into(), "-c".into(), folder.join("unbound.conf").display().to_string()]
+    })
+}
+
+#[test]
+fn unbound_resolves_every_name_and_sees_changes_after_the_ttl() {
+    let signpost = world::start();
+    let unbound = unbound(&signpost, "iterator", "");
+    world::check_names(|name, rtype| ask(unbound.address, &format!("{name} {rtype}")));
+    // Once more, from its cache.
+    world::check_names(|name, rtype| ask(unbound.address, &format!("{name} {rtype}")));
+    let reply = ask(unbound.address, "svc.example NS");
+    assert_eq!(reply.data("NS"), ["ns1.svc.example.", "ns2.svc.example."], "{reply}");
+    let reply = ask(unbound.address, "store.svc.example HTTPS");
+    assert_eq!(reply.data("HTTPS").len(), 1, "{reply}");
+    let reply = ask(unbound.address, "big.svc.example TXT");
+    assert_eq!(reply.data("TXT").len(), 6, "{reply}");
+    // Had a reply not kept the question's case, unbound would have asked again, several times, and compared.
+    assert!(!unbound.log().contains("Capsforid"), "{}", unbound.log());
+
+    let becomes = |name: &str, data: &[&str]| {
+        let mut last = None;
+        let done = wait_until(SOON, || last.insert(ask(unbound.address, &format!("{name} A"))).data("A") == data);
+        assert!(done, "{name} became {last:?} instead of {data:?}");
+    };
+    signpost.delete("/v1/services/web/instances/b1");
+    becomes("web.svc.example", &["192.0.2.12"]);
+    let gone = wait_until(SOON, || ask(unbound.address, "b1.id.web.svc.example A").status == "NXDOMAIN");
+    assert!(gone, "b1's own name is still there");
+    signpost.put("/v1/drains/region/boston", r#"{"reason":"power works"}"#);
+    becomes("web.svc.example", &["192.0.2.21", "192.0.2.22"]);
+    becomes("api.svc.example", &["192.0.2.21", "192.0.2.22"]);
+    signpost.delete("/v1/drains/region/boston");
+    signpost.put(world::REGISTERED[0].0, world::REGISTERED[0].1);
+    becomes("web.svc.example", &["192.0.2.11", "192.0.2.12"]);
+    becomes("b1.id.web.svc.example", &["192.0.2.11"]);
+}
+
+#[test]
+fn unbound_with_subnetcache_gives_each_client_its_own_region() {
+    let signpost = world::start();
+    let built_with = run("unbound", &["-V"]);
+    assert!(built_with.contains("subnetcache"), "this unbound has no subnet support:\n{built_with}");
+    let unbound = unbound(
+        &signpost,
+        "subnetcache iterator",
+        "  send-client-subnet: 127.0.0.1\n  client-subnet-zone: \"svc.example.\"\n  client-subnet-always-forward: yes\n  \
+         max-client-subnet-ipv4: 24\n",
+    );
+    let (boston, london) = (&["192.0.2.11", "192.0.2.12"][..], &["192.0.2.21", "192.0.2.22"][..]);
+    // Both ways round and from the cache: neither client ever gets the other's answer.
+    for _ in 0..3 {
+        for name in ["web", "shop"] {
+            let check = |subnet: &str, data: &[&str]| {
+                let reply = ask(unbound.address, &format!("+subnet={subnet} {name}.svc.example A"));
+                assert_eq!(reply.data("A"), data, "{name} for {subnet}: {reply}");
+            };
+            check(IN_BOSTON, boston);
+            check(IN_LONDON, london);
+            check("203.0.113.200/32", london);
+            check("198.51.100.200/32", boston);
+        }
+    }
+    // An answer that is everyone's, and one that is nobody's.
+    for subnet in [IN_BOSTON, IN_LONDON] {
+        let reply = ask(unbound.address, &format!("+subnet={subnet} l1.id.web.svc.example A"));
+        assert_eq!(reply.data("A"), ["192.0.2.21"], "{reply}");
+        ask(unbound.address, &format!("+subnet={subnet} web.svc.example HTTPS")).assert_no_data(APEX);
+        ask(unbound.address, &format!("+subnet={subnet} nosuch.svc.example A")).assert_no_name(APEX);
+    }
+}
+
+#[test]
+fn dnsmasq_forwards_to_it() {
+    let signpost = world::start();
+    let dnsmasq = |more: &'static [&'static str]| {
+        Peer::start("dnsmasq", |folder, address| {
+            std::fs::write(folder.join("dnsmasq.conf"), "").expect("a config file");
+            let mut args = vec![
+                "--keep-in-foreground".into(),
+                "--no-resolv".into(),
+                "--no-hosts".into(),
+                "--bind-interfaces".into(),
+                "--pid-file=".into(),
+                "--log-facility=-".into(),
+                // Nobody to become: it is started by whoever runs the tests, on a port that anyone may have.
+                "--user=".into(),
+                "--group=".into(),
+                format!("--conf-file={}", folder.join("dnsmasq.conf").display()),
+                format!("--listen-address={}", address.ip()),
+                format!("--port={}", address.port()),
+                format!("--server=/svc.example/{}#{}", signpost.dns.ip(), signpost.dns.port()),
+            ];
+            args.extend(more.iter().map(|arg| arg.to_string()));
+            args
+        })
+    };
+    let plain = dnsmasq(&[]);
+    // First, while its cache is empty: what it answers from there it answers without additional records.
+    let reply = ask(plain.address, "WEB.svc.example SRV");
+    assert_eq!(reply.data("SRV").len(), 2, "{reply}");
+    assert_eq!(reply.additional.iter().filter(|r| r.rtype == "A").count(), 2, "{reply}");
+    world::check_names(|name, rtype| ask(plain.address, &format!("{name} {rtype}")));
+    world::check_names(|name, rtype| ask(plain.address, &format!("{name} {rtype}")));
+    let reply = ask(plain.address, "+bufsize=512 big.svc.example TXT");
+    assert_eq!(reply.data("TXT").len(), 6, "{reply}");
+
+    // A forwarder that says where its clients are (RFC 7871): it drops a reply that does not echo the subnet.
+    let in_london = dnsmasq(&["--add-subnet=203.0.113.9/24"]);
+    let reply = ask(in_london.address, "web.svc.example A");
+    assert_eq!(reply.data("A"), ["192.0.2.21", "192.0.2.22"], "{reply}");
+}
