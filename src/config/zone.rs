@@ -95,6 +95,21 @@ struct NameFields {
     branches: Vec<BranchFields>,
     all_down: Option<AllDown>,
     min_healthy: Option<u32>,
+    panic_threshold: Option<u8>,
+}
+
+impl NameFields {
+    /// The fields of the policy at the root.
+    fn root(&self) -> BranchFields {
+        BranchFields {
+            policy: Some(self.policy),
+            branches: self.branches.clone(),
+            all_down: self.all_down,
+            min_healthy: self.min_healthy,
+            panic_threshold: self.panic_threshold,
+            ..BranchFields::default()
+        }
+    }
 }
 
 struct Reading<'r> {
@@ -302,7 +317,7 @@ impl Reading<'_> {
         let Some(fields) = item.read::<NameFields>(&[], &mut self.notes.findings) else { return };
         let apex = self.draft.zone.apex.clone();
         let parse = |rtype: &str, text: &str| rdata::parse_record(rtype, text, &apex);
-        match Policy::from_fields(fields.policy, &fields.branches, fields.all_down, fields.min_healthy, Owner::Name, &parse) {
+        match Policy::from_fields(&fields.root(), Owner::Name, &parse) {
             Err(error) => self.notes.findings.push(item.finding(&error.field, error.expected)),
             Ok(policy) => {
                 self.branches(item, &fields.branches, "");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Assumption;
-use crate::model::{FieldError, Health, InstanceKey, Label, Service, Subject, Vitals};
+use crate::model::{FieldError, Health, InstanceKey, Label, Out, Service, Subject, Timestamp, Vitals};
 use crate::registry::{Refusal, Registry, ServiceEntry};
 use crate::snapshot::{InstanceView, ServiceView, Snapshot, Update, ZoneError};
 
@@ -14,9 +14,10 @@ pub(super) fn compile<'a>(
     registry: &'a Registry,
     services: impl Iterator<Item = &'a Label>,
     drained: bool,
+    now: Timestamp,
 ) -> Result<Snapshot, ZoneError> {
-    let (regions, azs) = registry.drained_places();
-    let mut updates: Vec<Update<'_>> = services.map(|name| Update::Service(name, view(registry, name))).collect();
+    let (regions, azs) = registry.drained_places(now);
+    let mut updates: Vec<Update<'_>> = services.map(|name| Update::Service(name, view(registry, name, now))).collect();
     if drained {
         updates.push(Update::Drained { regions: &regions, azs: &azs });
     }
@@ -24,23 +25,35 @@ pub(super) fn compile<'a>(
 }
 
 /// A service as the registry has it; `None`: it is gone.
-pub(super) fn view<'a>(registry: &'a Registry, name: &Label) -> Option<ServiceView<'a>> {
+pub(super) fn view<'a>(registry: &'a Registry, name: &Label, now: Timestamp) -> Option<ServiceView<'a>> {
     let entry = registry.services.get(name)?;
-    Some(view_of(name, entry, registry.drains.keys(), None))
+    let drains = registry.drains.iter().map(|(subject, entry)| (subject, entry.drain.out(now)));
+    Some(view_of(name, entry, drains, None, now))
 }
 
 /// Whether the settings of a service can be compiled, with the instances that are there.
-pub(super) fn try_service(snapshot: &Snapshot, registry: &Registry, name: &Label, service: &Service) -> Result<(), FieldError> {
-    let view = match view(registry, name) {
+pub(super) fn try_service(
+    snapshot: &Snapshot,
+    registry: &Registry,
+    name: &Label,
+    service: &Service,
+    now: Timestamp,
+) -> Result<(), FieldError> {
+    let view = match view(registry, name, now) {
         Some(view) => ServiceView { service, ..view },
-        None => ServiceView { service, instances: Vec::new(), drained: false },
+        None => ServiceView { service, instances: Vec::new(), out: Out::SERVING },
     };
     snapshot.update(&[Update::Service(name, Some(view))]).map(drop).map_err(|error| FieldError::new("branches", error.reason))
 }
 
 /// The snapshot as it would be.
-pub(super) fn assume(snapshot: &Snapshot, registry: &Registry, assumptions: &[Assumption]) -> Result<Arc<Snapshot>, Refusal> {
-    let mut drains: BTreeSet<&Subject> = registry.drains.keys().collect();
+pub(super) fn assume(
+    snapshot: &Snapshot,
+    registry: &Registry,
+    assumptions: &[Assumption],
+    now: Timestamp,
+) -> Result<Arc<Snapshot>, Refusal> {
+    let mut drains: BTreeMap<&Subject, Out> = registry.drains.iter().map(|(subject, entry)| (subject, entry.drain.out(now))).collect();
     let mut vitals: BTreeMap<&InstanceKey, Vitals> = BTreeMap::new();
     let mut services: BTreeSet<&Label> = BTreeSet::new();
     for assumption in assumptions {
@@ -56,7 +69,7 @@ pub(super) fn assume(snapshot: &Snapshot, registry: &Registry, assumptions: &[As
                 }
                 match assumption {
                     Assumption::Serving(_) => _ = drains.remove(subject),
-                    _ => _ = drains.insert(subject),
+                    _ => _ = drains.insert(subject, Out::DRAINED),
                 }
             }
             Assumption::Health(key, health) => {
@@ -66,18 +79,21 @@ pub(super) fn assume(snapshot: &Snapshot, registry: &Registry, assumptions: &[As
             }
         }
     }
-    let (mut regions, mut azs) = (BTreeSet::new(), BTreeSet::new());
-    for subject in &drains {
+    let (mut regions, mut azs) = (BTreeMap::new(), BTreeMap::new());
+    for (subject, out) in &drains {
         match subject {
-            Subject::Region(region) => _ = regions.insert(region.clone()),
-            Subject::Az(locality) => _ = azs.insert(locality.clone()),
+            Subject::Region(region) => _ = regions.insert(region.clone(), *out),
+            Subject::Az(locality) => _ = azs.insert(locality.clone(), *out),
             Subject::Service(_) | Subject::Instance(_) => {}
         }
     }
     let mut updates = vec![Update::Drained { regions: &regions, azs: &azs }];
     for name in services {
         let entry = registry.services.get(name);
-        updates.push(Update::Service(name, entry.map(|entry| view_of(name, entry, drains.iter().copied(), Some(&vitals)))));
+        updates.push(Update::Service(
+            name,
+            entry.map(|entry| view_of(name, entry, drains.iter().map(|(subject, out)| (*subject, *out)), Some(&vitals), now)),
+        ));
     }
     // Nothing that could be contradictory is updated; if it were all the same, the world stays as it is.
     snapshot.update(&updates).map(Arc::new).map_err(|error| FieldError::new("with", error.to_string()).into())
@@ -87,27 +103,27 @@ pub(super) fn assume(snapshot: &Snapshot, registry: &Registry, assumptions: &[As
 fn view_of<'a>(
     name: &Label,
     entry: &'a ServiceEntry,
-    drains: impl Iterator<Item = &'a Subject>,
+    drains: impl Iterator<Item = (&'a Subject, Out)>,
     vitals: Option<&'a BTreeMap<&InstanceKey, Vitals>>,
+    now: Timestamp,
 ) -> ServiceView<'a> {
-    let mut drained = false;
-    let mut out: BTreeSet<&Label> = BTreeSet::new();
-    for subject in drains {
+    let mut all = Out::SERVING;
+    let mut some: BTreeMap<&Label, Out> = BTreeMap::new();
+    for (subject, out) in drains {
         match subject {
-            Subject::Service(of) => drained |= of == name,
-            Subject::Instance(key) if key.service == *name => _ = out.insert(&key.id),
-            Subject::Instance(_) | Subject::Region(_) | Subject::Az(_) => {}
+            Subject::Service(of) if of == name => all = out,
+            Subject::Instance(key) if key.service == *name => _ = some.insert(&key.id, out),
+            Subject::Service(_) | Subject::Instance(_) | Subject::Region(_) | Subject::Az(_) => {}
         }
     }
     let instead: BTreeMap<&Label, &Vitals> =
         vitals.into_iter().flatten().filter(|(key, _)| key.service == *name).map(|(key, vitals)| (&key.id, vitals)).collect();
-    let instances = entry.instances.iter().map(|(id, instance)| InstanceView {
-        id,
-        instance: &instance.instance,
-        vitals: instead.get(id).copied().unwrap_or(&instance.vitals),
-        drained: out.contains(id),
+    let instances = entry.instances.iter().map(|(id, instance)| {
+        let vitals = instead.get(id).copied().unwrap_or(&instance.vitals);
+        let out = some.get(id).copied().unwrap_or_default();
+        InstanceView { id, instance: &instance.instance, vitals, out, warmth: vitals.warmth(now) }
     });
-    ServiceView { service: &entry.service, instances: instances.collect(), drained }
+    ServiceView { service: &entry.service, instances: instances.collect(), out: all }
 }
 
 /// Vitals that come to `health`.

@@ -257,7 +257,7 @@ impl Control {
 
     /// The current world with `assumptions` made: for explain.
     pub fn assume(&self, assumptions: &[Assumption]) -> Result<Arc<Snapshot>, Refusal> {
-        compile::assume(&self.shared.publisher.load_full(), &self.registry(), assumptions)
+        compile::assume(&self.shared.publisher.load_full(), &self.registry(), assumptions, (self.shared.clock)())
     }
 
     /// Every event from now on. A subscriber that is more than 1,024 events behind loses the oldest.

@@ -299,5 +299,5 @@ fn news(change: &Change, created: bool, expired: bool) -> Option<(&'static str, 
 
 /// The name of a service's policy.
 fn word(service: &Service) -> String {
-    format!("{:?}", service.policy.kind).to_lowercase()
+    service.policy.kind.to_string()
 }

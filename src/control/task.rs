@@ -82,7 +82,7 @@ pub(super) async fn run(
             task.load(&shared, &mut writer, now);
             task.take_off(&mut writer, &engine, now);
         }
-        make_known(&shared, writer.output());
+        make_known(&shared, writer.output(now));
         if task.stop_by.is_some_and(|by| task.flight.is_none() && writer.core.is_idle() || by <= Instant::now()) {
             break;
         }
@@ -127,7 +127,7 @@ impl Task {
     fn load(&mut self, shared: &Shared, writer: &mut Writer<Reply>, now: Timestamp) {
         for ((zones, geo, dns), reply) in std::mem::take(&mut self.loads) {
             let outcome = writer.load(zones, geo, &dns, now);
-            make_known(shared, writer.output());
+            make_known(shared, writer.output(now));
             // Whoever asked may have gone; what was loaded stands.
             _ = reply.send(outcome);
         }

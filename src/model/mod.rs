@@ -10,6 +10,7 @@ mod place;
 mod policy;
 mod service;
 mod settings;
+mod share;
 mod time;
 mod zone;
 
@@ -25,6 +26,7 @@ pub use policy::{
 };
 pub use service::{MAX_SERVICE_PORTS, Service, ServiceFields, Source, Subject};
 pub use settings::{ApiSettings, DnsSettings, LogFormat, LogSettings, ProbeSettings, Right, Settings, Token};
+pub use share::{Out, Share};
 pub use time::{Period, PeriodError, Timestamp};
 pub use zone::{Defined, RecordSet, SOA_TIMERS, Zone, ZoneTtl};
 

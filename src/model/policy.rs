@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::instance::FieldError;
-use super::{Code, Label};
+use super::{Code, Coordinates, Label};
 
 /// The presets, named as Route 53 names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
@@ -23,6 +24,14 @@ pub enum PolicyKind {
     Latency,
     /// The branch for the client's subdivision, else country, else continent, else the default one.
     Geolocation,
+    /// The branch whose place is nearest to the client, its distance stretched or shrunk by a bias (Route 53).
+    Geoproximity,
+    /// The branch with the longest prefix that holds the client, else the default one (Azure's subnet method).
+    Cidr,
+    /// The branch for the client's autonomous system, else the default one.
+    Asn,
+    /// One branch (or instance) for each client prefix, in proportion to the weights, the same one every time.
+    Sticky,
     /// Own az, own region, then the next regions by latency.
     #[default]
     Nearest,
@@ -37,12 +46,14 @@ pub enum AllDown {
     All,
     /// Treat what was healthy last as healthy; where nothing ever was, as `all`.
     LastGood,
+    /// Answer with the branches that are `resort = true`, which are not used otherwise.
+    Resort,
     /// Answer nothing: NODATA.
     Nodata,
 }
 
 /// A node of a policy tree: one rule over its branches.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Policy {
     /// The rule.
     pub kind: PolicyKind,
@@ -52,23 +63,35 @@ pub struct Policy {
     pub all_down: AllDown,
     /// How many branches (of a leaf: instances) must be healthy for the node to count as healthy; at least 1; default 1.
     pub min_healthy: u32,
+    /// In percent, 0–100: a level of instances of which less is healthy (by weight) is answered whole, healthy or not, once all levels
+    /// together are short (Envoy's panic threshold); 0, the default: never. Of the root's.
+    pub panic_threshold: u8,
 }
 
 /// One branch: where it leads and when it is taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Branch {
     /// Where it leads.
     pub goal: Goal,
-    /// Its share under `weighted`, 0–65535; default 100. Zero: never, unless all are zero.
+    /// Its share under `weighted` and `sticky`, 0–65535; default 100. Zero: never, unless all that are healthy are zero (Route 53).
     pub weight: u32,
-    /// Under `geolocation`: the clients it is for.
+    /// Under `geolocation`, `cidr` and `asn`: the clients it is for.
     pub clients: Clients,
+    /// Under `geoproximity`: −99 to 99. A positive bias shrinks its distance d to d·(1 − bias/100), a negative one stretches it to
+    /// d/(1 + bias/100).
+    pub bias: i8,
+    /// Under `geoproximity`: where it is, if not where its region is.
+    pub coordinates: Option<Coordinates>,
+    /// It is used only where nothing else can be answered.
+    pub resort: bool,
+    /// The largest share of the name's clients that it can serve, in percent, 1–100; 100 where none is stated. For `simulate`.
+    pub capacity: u8,
     /// The region by which `latency` ranks it; under every rule, a goal of instances is limited to it.
     pub region: Option<Label>,
 }
 
 /// Where a branch leads.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Goal {
     /// A policy below.
     Policy(Box<Policy>),
@@ -96,8 +119,8 @@ pub struct RecordData {
     pub rdata: Vec<Box<[u8]>>,
 }
 
-/// The clients that a geolocation branch is for; any of the lists may match.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// The clients that a branch is for; any of the lists may match.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Clients {
     /// AF, AN, AS, EU, NA, OC, SA.
     pub continents: Vec<Code>,
@@ -105,6 +128,10 @@ pub struct Clients {
     pub countries: Vec<Code>,
     /// ISO 3166-2, as (country, subdivision).
     pub subdivisions: Vec<(Code, Code)>,
+    /// Client prefixes.
+    pub cidrs: Vec<IpNet>,
+    /// Autonomous systems.
+    pub asns: Vec<u32>,
     /// Also every client that no other branch is for.
     pub default: bool,
 }
@@ -121,6 +148,12 @@ pub struct BranchFields {
     /// A service to lead to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<Label>,
+    /// Another name of this server's zones to lead to: its policy, its service, or its static records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// A name anywhere, which is answered as CNAME; always healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cname: Option<String>,
     /// A policy below, with `branches`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyKind>,
@@ -154,7 +187,29 @@ pub struct BranchFields {
     /// Subdivisions under `geolocation`, written `US-MA`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subdivisions: Vec<String>,
-    /// Whether it is the default branch under `geolocation`.
+    /// Client prefixes under `cidr`; the longest one that holds the client wins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub cidrs: Vec<IpNet>,
+    /// Autonomous systems under `asn`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asns: Vec<u32>,
+    /// Bias under `geoproximity`, −99 to 99.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bias: Option<i8>,
+    /// Degrees north under `geoproximity`, where it is not its region's place that counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latitude: Option<f64>,
+    /// Degrees east.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longitude: Option<f64>,
+    /// Used only where nothing else can be answered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resort: bool,
+    /// The largest share of the clients that it can serve, in percent, 1–100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<u8>,
+    /// Whether it is the default branch under `geolocation`, `cidr` and `asn`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub default: bool,
     /// What to answer when all is down.
@@ -163,6 +218,9 @@ pub struct BranchFields {
     /// Healthy children needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_healthy: Option<u32>,
+    /// Envoy's panic threshold in percent, 0–100; of a root policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub panic_threshold: Option<u8>,
 }
 
 /// Who writes the policy: what its leaves may lead to.
@@ -178,117 +236,261 @@ pub enum Owner {
 pub type RecordParser<'a> = &'a dyn Fn(&str, &str) -> Result<(u16, Box<[u8]>), String>;
 
 impl Policy {
-    /// Builds a policy from its fields: every leaf, criterion and limit checked.
-    pub fn from_fields(
-        kind: PolicyKind,
-        branches: &[BranchFields],
-        all_down: Option<AllDown>,
-        min_healthy: Option<u32>,
-        owner: Owner,
-        parse: RecordParser<'_>,
-    ) -> Result<Policy, FieldError> {
-        Policy::build(kind, branches, all_down, min_healthy, owner, parse, 1)
+    /// Builds a policy from its fields: every leaf, criterion and limit checked. `fields` are those of the root, of which what speaks
+    /// of a branch's place in a policy above is not looked at. [`BranchFields::name`] must have been resolved before.
+    pub fn from_fields(fields: &BranchFields, owner: Owner, parse: RecordParser<'_>) -> Result<Policy, FieldError> {
+        let mut policy = Policy::build(fields.policy.unwrap_or_default(), fields, owner, parse, 1)?;
+        let panic_threshold = fields.panic_threshold.unwrap_or(0);
+        if panic_threshold > 100 {
+            return Err(FieldError::new("panic_threshold", format!("0 to 100 percent, not {panic_threshold}")));
+        }
+        policy.panic_threshold = panic_threshold;
+        let has_resort = policy.branches.iter().any(|branch| branch.resort);
+        match fields.all_down {
+            None if has_resort => policy.all_down = AllDown::Resort,
+            Some(AllDown::Resort) if !has_resort => {
+                return Err(FieldError::new("all_down", "`resort` needs a branch with `resort = true`"));
+            }
+            Some(other) if other != AllDown::Resort && has_resort => {
+                return Err(FieldError::new("all_down", "a branch with `resort = true` is what is answered when all is down: `resort`"));
+            }
+            _ => {}
+        }
+        if has_resort && policy.branches.iter().all(|branch| branch.resort) {
+            return Err(FieldError::new("branches", "at least one branch that is not the last resort"));
+        }
+        Ok(policy)
     }
 
-    fn build(
-        kind: PolicyKind,
-        fields: &[BranchFields],
-        all_down: Option<AllDown>,
-        min_healthy: Option<u32>,
-        owner: Owner,
-        parse: RecordParser<'_>,
-        depth: usize,
-    ) -> Result<Policy, FieldError> {
+    fn build(kind: PolicyKind, fields: &BranchFields, owner: Owner, parse: RecordParser<'_>, depth: usize) -> Result<Policy, FieldError> {
+        let written = &fields.branches;
         if depth > MAX_DEPTH {
             return Err(FieldError::new("branches", format!("policies nest at most {MAX_DEPTH} deep")));
         }
-        if fields.len() > MAX_BRANCHES {
-            return Err(FieldError::new("branches", format!("at most {MAX_BRANCHES} branches, not {}", fields.len())));
+        if written.len() > MAX_BRANCHES {
+            return Err(FieldError::new("branches", format!("at most {MAX_BRANCHES} branches, not {}", written.len())));
         }
-        if fields.is_empty() && owner == Owner::Name {
+        if written.is_empty() && owner == Owner::Name {
             return Err(FieldError::new("branches", "a name's policy needs at least one branch"));
         }
-        if min_healthy == Some(0) {
+        if fields.min_healthy == Some(0) {
             return Err(FieldError::new("min_healthy", "at least 1"));
         }
-        if kind == PolicyKind::Geolocation && fields.is_empty() {
-            return Err(FieldError::new("branches", "geolocation needs branches that say which clients they are for"));
+        if fields.min_healthy.is_some_and(|needed| !written.is_empty() && needed as usize > written.len()) {
+            return Err(FieldError::new("min_healthy", format!("at most {}, for there are no more branches", written.len())));
         }
-        let mut branches = Vec::with_capacity(fields.len());
-        for (n, branch) in fields.iter().enumerate() {
+        if written.is_empty() && kind.needs_branches() {
+            return Err(FieldError::new("branches", format!("{kind} needs branches, for it chooses among them by what they say")));
+        }
+        let mut branches = Vec::with_capacity(written.len());
+        for (n, branch) in written.iter().enumerate() {
             let built = Branch::build(kind, branch, owner, parse, depth).map_err(|e| e.within(&format!("branches[{n}]")))?;
             branches.push(built);
         }
-        if kind == PolicyKind::Geolocation && branches.iter().filter(|b| b.clients.default).count() > 1 {
+        if branches.iter().filter(|b| b.clients.default).count() > 1 {
             return Err(FieldError::new("branches", "at most one branch can be the default"));
         }
-        Ok(Policy { kind, branches, all_down: all_down.unwrap_or_default(), min_healthy: min_healthy.unwrap_or(1) })
+        for (n, branch) in branches.iter().enumerate() {
+            let twice = |net: &&IpNet| branches[..n].iter().any(|other| other.clients.cidrs.contains(*net));
+            if let Some(net) = branch.clients.cidrs.iter().find(twice) {
+                return Err(FieldError::new(format!("branches[{n}].cidrs"), format!("{net} stands at an earlier branch too")));
+            }
+        }
+        let all_down = fields.all_down.unwrap_or_default();
+        Ok(Policy { kind, branches, all_down, min_healthy: fields.min_healthy.unwrap_or(1), panic_threshold: 0 })
+    }
+
+    /// Whether every client is told apart by the branches and none of them is for the rest: those get NODATA.
+    pub fn leaves_out_clients(&self) -> bool {
+        self.kind.tells_clients_apart() && !self.branches.iter().any(|branch| branch.clients.default)
+    }
+}
+
+impl PolicyKind {
+    /// Whether branches say which clients they are for.
+    pub fn tells_clients_apart(self) -> bool {
+        matches!(self, PolicyKind::Geolocation | PolicyKind::Cidr | PolicyKind::Asn)
+    }
+
+    fn needs_branches(self) -> bool {
+        self.tells_clients_apart() || self == PolicyKind::Geoproximity
+    }
+
+    /// The name by which users write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PolicyKind::Simple => "simple",
+            PolicyKind::Multivalue => "multivalue",
+            PolicyKind::Weighted => "weighted",
+            PolicyKind::Failover => "failover",
+            PolicyKind::Latency => "latency",
+            PolicyKind::Geolocation => "geolocation",
+            PolicyKind::Geoproximity => "geoproximity",
+            PolicyKind::Cidr => "cidr",
+            PolicyKind::Asn => "asn",
+            PolicyKind::Sticky => "sticky",
+            PolicyKind::Nearest => "nearest",
+        }
+    }
+}
+
+impl std::fmt::Display for PolicyKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
 impl Branch {
-    fn build(parent: PolicyKind, fields: &BranchFields, owner: Owner, parse: RecordParser<'_>, depth: usize) -> Result<Branch, FieldError> {
-        let clients = Clients::from_fields(fields)?;
-        match (parent == PolicyKind::Geolocation, clients == Clients::default()) {
-            (true, true) => {
-                return Err(FieldError::new(
-                    "countries",
-                    "say which clients it is for: `countries`, `continents`, `subdivisions` or `default = true`",
-                ));
-            }
-            (false, false) => return Err(FieldError::new("countries", "clients are told apart under `geolocation` only")),
-            _ => {}
+    /// A branch with nothing said of when it is taken.
+    pub fn to(goal: Goal) -> Branch {
+        Branch {
+            goal,
+            weight: super::instance::DEFAULT_WEIGHT,
+            clients: Clients::default(),
+            bias: 0,
+            coordinates: None,
+            resort: false,
+            capacity: 100,
+            region: None,
         }
-        if fields.weight.is_some() && parent != PolicyKind::Weighted {
-            return Err(FieldError::new("weight", "a branch has a weight under `weighted` only"));
+    }
+
+    fn build(parent: PolicyKind, fields: &BranchFields, owner: Owner, parse: RecordParser<'_>, depth: usize) -> Result<Branch, FieldError> {
+        let clients = Clients::from_fields(parent, fields)?;
+        if fields.weight.is_some() && !matches!(parent, PolicyKind::Weighted | PolicyKind::Sticky) {
+            return Err(FieldError::new("weight", "a branch has a weight under `weighted` and `sticky` only"));
         }
         let weight = fields.weight.unwrap_or(super::instance::DEFAULT_WEIGHT);
         if weight > super::instance::MAX_WEIGHT {
             return Err(FieldError::new("weight", format!("0 to {}, not {weight}", super::instance::MAX_WEIGHT)));
         }
-        if parent == PolicyKind::Latency && fields.region.is_none() {
+        if parent == PolicyKind::Latency && fields.region.is_none() && !fields.resort {
             return Err(FieldError::new("region", "`latency` ranks branches by their region: name it"));
         }
-        let goal = match (fields.policy, &fields.records, &fields.service) {
-            (Some(kind), None, None) => {
-                let policy = Policy::build(kind, &fields.branches, fields.all_down, fields.min_healthy, owner, parse, depth + 1)?;
-                if fields.az.is_some() || fields.tag.is_some() {
-                    return Err(FieldError::new("az", "instances are limited at the leaf, not at a policy"));
-                }
-                if owner == Owner::Service && fields.branches.is_empty() {
-                    return Err(FieldError::new("branches", "a policy below another needs branches"));
-                }
-                Goal::Policy(Box::new(policy))
+        let coordinates = proximity(parent, fields)?;
+        if fields.resort && depth > 1 {
+            return Err(FieldError::new("resort", "the last resort is a branch of the name's or service's own policy, not of one below"));
+        }
+        let capacity = fields.capacity.unwrap_or(100);
+        if !(1..=100).contains(&capacity) {
+            return Err(FieldError::new("capacity", format!("1 to 100 percent of the clients, not {capacity}")));
+        }
+        if fields.panic_threshold.is_some() {
+            return Err(FieldError::new("panic_threshold", "it is the root policy's, and the service's own"));
+        }
+        let goals =
+            [fields.policy.is_some(), fields.records.is_some(), fields.service.is_some(), fields.name.is_some(), fields.cname.is_some()];
+        if goals.into_iter().filter(|given| *given).count() > 1 {
+            return Err(FieldError::new("service", "a branch leads to exactly one of `service`, `name`, `cname`, `policy` and `records`"));
+        }
+        let goal = if let Some(kind) = fields.policy {
+            let policy = Policy::build(kind, fields, owner, parse, depth + 1)?;
+            if fields.az.is_some() || fields.tag.is_some() {
+                return Err(FieldError::new("az", "instances are limited at the leaf, not at a policy"));
             }
-            (None, Some(records), None) => Goal::Records(read_records(records, parse)?),
-            (None, None, service) if service.is_some() == (owner == Owner::Name) => Goal::Instances {
-                service: service.clone(),
+            if owner == Owner::Service && fields.branches.is_empty() {
+                return Err(FieldError::new("branches", "a policy below another needs branches"));
+            }
+            Goal::Policy(Box::new(policy))
+        } else if let Some(records) = &fields.records {
+            Goal::Records(read_records(records, parse)?)
+        } else if let Some(cname) = &fields.cname {
+            let (rtype, rdata) = parse("CNAME", cname).map_err(|e| FieldError::new("cname", e))?;
+            Goal::Records(vec![RecordData { rtype, rdata: vec![rdata] }])
+        } else if fields.name.is_some() {
+            return Err(FieldError::new("name", "only names under [names] lead to other names"));
+        } else if fields.service.is_some() == (owner == Owner::Name) {
+            Goal::Instances {
+                service: fields.service.clone(),
                 az: fields.az.clone(),
                 tag: fields.tag.clone(),
                 min_healthy: fields.min_healthy.unwrap_or(1),
-            },
-            (None, None, Some(_)) => {
-                return Err(FieldError::new(
-                    "service",
-                    "a service's own policy leads to its own instances; give names that join services a policy under [names]",
-                ));
             }
-            (None, None, None) => {
-                return Err(FieldError::new("service", "a branch leads to one of `service`, `policy` with `branches`, and `records`"));
-            }
-            _ => return Err(FieldError::new("service", "a branch leads to exactly one of `service`, `policy` and `records`")),
+        } else if fields.service.is_some() {
+            return Err(FieldError::new(
+                "service",
+                "a service's own policy leads to its own instances; give names that join services a policy under [names]",
+            ));
+        } else {
+            return Err(FieldError::new(
+                "service",
+                "a branch leads to one of `service`, `name`, `cname`, `policy` with `branches`, and `records`",
+            ));
         };
         let leaf = !matches!(goal, Goal::Policy(_));
         if leaf && (!fields.branches.is_empty() || fields.all_down.is_some()) {
             return Err(FieldError::new("branches", "`branches` and `all_down` go with `policy`"));
         }
-        Ok(Branch { goal, weight, clients, region: fields.region.clone() })
+        let bias = fields.bias.unwrap_or(0);
+        Ok(Branch { goal, weight, clients, bias, coordinates, resort: fields.resort, capacity, region: fields.region.clone() })
+    }
+}
+
+/// What `geoproximity` asks of a branch: its place, and a bias within bounds.
+fn proximity(parent: PolicyKind, fields: &BranchFields) -> Result<Option<Coordinates>, FieldError> {
+    let coordinates = match (fields.latitude, fields.longitude) {
+        (Some(latitude), Some(longitude)) => Some(Coordinates { latitude, longitude }),
+        (None, None) => None,
+        (Some(_), None) => return Err(FieldError::new("longitude", "`latitude` and `longitude` go together")),
+        (None, Some(_)) => return Err(FieldError::new("latitude", "`latitude` and `longitude` go together")),
+    };
+    if parent != PolicyKind::Geoproximity {
+        return match (coordinates, fields.bias) {
+            (None, None) => Ok(None),
+            (Some(_), _) => Err(FieldError::new("latitude", "a branch has coordinates under `geoproximity` only")),
+            (_, Some(_)) => Err(FieldError::new("bias", "a branch has a bias under `geoproximity` only")),
+        };
+    }
+    if coordinates.is_none() && fields.region.is_none() && !fields.resort {
+        return Err(FieldError::new(
+            "region",
+            "`geoproximity` ranks branches by their place: name a `region`, or `latitude` and `longitude`",
+        ));
+    }
+    if let Some(at) = coordinates
+        && !((-90.0..=90.0).contains(&at.latitude) && (-180.0..=180.0).contains(&at.longitude))
+    {
+        return Err(FieldError::new("latitude", "-90 to 90 degrees north, and -180 to 180 degrees east"));
+    }
+    match fields.bias {
+        Some(bias) if !(-99..=99).contains(&bias) => Err(FieldError::new("bias", format!("-99 to 99, not {bias}"))),
+        _ => Ok(coordinates),
     }
 }
 
 impl Clients {
-    fn from_fields(fields: &BranchFields) -> Result<Clients, FieldError> {
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        *self == Clients::default()
+    }
+
+    fn from_fields(parent: PolicyKind, fields: &BranchFields) -> Result<Clients, FieldError> {
         const CONTINENTS: [&str; 7] = ["AF", "AN", "AS", "EU", "NA", "OC", "SA"];
+        let given = [
+            ("continents", !fields.continents.is_empty(), PolicyKind::Geolocation),
+            ("countries", !fields.countries.is_empty(), PolicyKind::Geolocation),
+            ("subdivisions", !fields.subdivisions.is_empty(), PolicyKind::Geolocation),
+            ("cidrs", !fields.cidrs.is_empty(), PolicyKind::Cidr),
+            ("asns", !fields.asns.is_empty(), PolicyKind::Asn),
+        ];
+        if let Some((field, _, kind)) = given.iter().find(|(_, given, kind)| *given && *kind != parent) {
+            return Err(FieldError::new(*field, format!("clients are told apart by `{field}` under `{kind}` only")));
+        }
+        if fields.default && !parent.tells_clients_apart() {
+            return Err(FieldError::new("default", "there is a default branch under `geolocation`, `cidr` and `asn` only"));
+        }
+        let some = fields.default || given.iter().any(|(_, given, _)| *given);
+        if parent.tells_clients_apart() && some == fields.resort {
+            let field = given.iter().find(|(_, _, kind)| *kind == parent).map_or("default", |(field, ..)| field);
+            return Err(match (fields.resort, parent) {
+                (true, _) => FieldError::new(field, "the last resort is for every client"),
+                (false, PolicyKind::Geolocation) => FieldError::new(
+                    "countries",
+                    "say which clients it is for: `countries`, `continents`, `subdivisions` or `default = true`",
+                ),
+                (false, _) => FieldError::new(field, format!("say which clients it is for: `{field}` or `default = true`")),
+            });
+        }
         if let Some(code) = fields.continents.iter().find(|c| !CONTINENTS.contains(&c.as_str())) {
             return Err(FieldError::new("continents", format!("one of {}, not {code}", CONTINENTS.join(", "))));
         }
@@ -301,7 +503,17 @@ impl Clients {
             subdivisions
                 .push(parsed.ok_or_else(|| FieldError::new("subdivisions", format!("an ISO 3166-2 code such as US-MA, not {text}")))?);
         }
-        Ok(Clients { continents: fields.continents.clone(), countries: fields.countries.clone(), subdivisions, default: fields.default })
+        if let Some(net) = fields.cidrs.iter().find(|net| net.trunc() != **net) {
+            return Err(FieldError::new("cidrs", format!("{} as a prefix, not {net}, which has bits behind its length", net.trunc())));
+        }
+        Ok(Clients {
+            continents: fields.continents.clone(),
+            countries: fields.countries.clone(),
+            subdivisions,
+            cidrs: fields.cidrs.clone(),
+            asns: fields.asns.clone(),
+            default: fields.default,
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::instance::{FieldError, InstanceKey};
-use super::{AllDown, BranchFields, Check, Label, Owner, Policy, PolicyKind, Port};
+use super::{AllDown, BranchFields, Check, Label, Owner, Period, Policy, PolicyKind, Port};
 
 /// Settings of a service as written; the body of `PUT /v1/services/{s}` and the keys of `[services.NAME]`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
@@ -23,6 +23,16 @@ pub struct ServiceFields {
     /// Healthy instances (branches) needed for the service to count as healthy; default 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_healthy: Option<u32>,
+    /// In percent, 0–100: a level of which less is healthy, by weight, is answered whole once all levels together are short; default 0,
+    /// never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub panic_threshold: Option<u8>,
+    /// After a recovery an instance's weight grows from a tenth to the whole within this time, 0–15 min; default 60 s; `0s`: at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<Period>,
+    /// Whether instances that flap are held down, longer each time; default true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damping: Option<bool>,
     /// The named port behind the service's SRV and `_web._tcp` names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_port: Option<Label>,
@@ -51,6 +61,9 @@ pub struct ServiceFields {
 /// Most distinct (port name, protocol) pairs of all instances of a service: routing keeps a bit for each.
 pub const MAX_SERVICE_PORTS: usize = 60;
 
+/// The longest slow start.
+pub const LONGEST_SLOW_START: Period = Period::seconds(15 * 60);
+
 /// A service, checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Service {
@@ -69,8 +82,18 @@ impl Default for Service {
 impl Service {
     /// Checks the fields and builds the policy. `parse` reads static records of branches.
     pub fn from_fields(fields: ServiceFields, parse: super::RecordParser<'_>) -> Result<Service, FieldError> {
-        let kind = fields.policy.unwrap_or_default();
-        let policy = Policy::from_fields(kind, &fields.branches, fields.all_down, fields.min_healthy, Owner::Service, parse)?;
+        let root = BranchFields {
+            policy: fields.policy,
+            branches: fields.branches.clone(),
+            all_down: fields.all_down,
+            min_healthy: fields.min_healthy,
+            panic_threshold: fields.panic_threshold,
+            ..BranchFields::default()
+        };
+        let policy = Policy::from_fields(&root, Owner::Service, parse)?;
+        if fields.slow_start.is_some_and(|period| period > LONGEST_SLOW_START) {
+            return Err(FieldError::new("slow_start", format!("0s to {LONGEST_SLOW_START}")));
+        }
         for (field, value) in [("max_addresses", fields.max_addresses), ("max_srv", fields.max_srv)] {
             if value.is_some_and(|v| !(1..=64).contains(&v)) {
                 return Err(FieldError::new(field, "1 to 64"));

@@ -20,7 +20,7 @@ pub use plan::{Draft, Hold};
 pub use vitals::Turn;
 
 use crate::model::{
-    Drain, FieldError, Instance, InstanceKey, Label, Locality, Pushed, Region, Revision, Service, Source, Subject, Timestamp, Vitals,
+    Drain, FieldError, Instance, InstanceKey, Label, Locality, Out, Pushed, Region, Revision, Service, Source, Subject, Timestamp, Vitals,
 };
 
 /// What a caller demands of the resource before it is changed (RFC 9110 §13.1).
@@ -231,12 +231,13 @@ impl Registry {
     }
 
     /// The regions and the azs that are drained.
-    pub fn drained_places(&self) -> (BTreeSet<Label>, BTreeSet<Locality>) {
-        let mut places = (BTreeSet::new(), BTreeSet::new());
-        for subject in self.drains.keys() {
+    pub fn drained_places(&self, now: Timestamp) -> (BTreeMap<Label, Out>, BTreeMap<Locality, Out>) {
+        let mut places = (BTreeMap::new(), BTreeMap::new());
+        for (subject, entry) in &self.drains {
+            let out = entry.drain.out(now);
             match subject {
-                Subject::Region(region) => _ = places.0.insert(region.clone()),
-                Subject::Az(locality) => _ = places.1.insert(locality.clone()),
+                Subject::Region(region) => _ = places.0.insert(region.clone(), out),
+                Subject::Az(locality) => _ = places.1.insert(locality.clone(), out),
                 Subject::Service(_) | Subject::Instance(_) => {}
             }
         }

@@ -2,14 +2,18 @@
 
 use super::walk::{Ground, Walk};
 use super::{Filter, LocalityId, Origin, Places, Pool, Selection, ServiceId, Standing, Step, Trace, Tree};
-use crate::model::AllDown;
+use crate::model::{AllDown, Out, Share};
 
 /// The world that a decision sees.
 pub trait World {
     /// A service's instances; `None` where the slot is empty (the service is not registered yet).
     fn pool(&self, service: ServiceId) -> Option<&Pool>;
-    /// Whether the locality, or its region, is drained.
-    fn is_drained(&self, locality: LocalityId) -> bool;
+    /// How far the locality, or its region, is out of answers.
+    fn out(&self, locality: LocalityId) -> Out;
+    /// Whether the locality, or its region, is drained for everybody.
+    fn is_drained(&self, locality: LocalityId) -> bool {
+        self.out(locality).share == Share::ALL
+    }
     /// Regions and azs.
     fn places(&self) -> &Places;
 }
@@ -138,7 +142,7 @@ fn run<'w, W: World, T: Trace>(walk: &mut Walk<'w, '_, W, T>, ground: Ground<'w>
             return false;
         }
         AllDown::LastGood => &[LAST_GOOD, ALL],
-        AllDown::All => &[ALL],
+        AllDown::All | AllDown::Resort => &[ALL],
     };
     let few: &[Round] = if walk.short { &TOO_FEW } else { &[] };
     few.iter().chain(last).any(|round| attempt(walk, ground, round))

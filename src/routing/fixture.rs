@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::model::{BranchFields, Code, Geo, Label, Locality, Owner, Policy};
+use crate::model::{BranchFields, Code, Geo, Label, Locality, Out, Owner, Policy};
 
 pub(super) struct Fixture {
     pub places: Places,
@@ -15,8 +15,8 @@ impl World for Fixture {
     fn pool(&self, service: ServiceId) -> Option<&Pool> {
         self.pools.get(service.0 as usize)?.1.as_ref()
     }
-    fn is_drained(&self, locality: LocalityId) -> bool {
-        self.drained.contains(&locality)
+    fn out(&self, locality: LocalityId) -> Out {
+        if self.drained.contains(&locality) { Out::DRAINED } else { Out::SERVING }
     }
     fn places(&self) -> &Places {
         &self.places
@@ -31,8 +31,7 @@ pub(super) fn locality(text: &str) -> Locality {
 /// A policy from JSON with the keys of a zone file.
 pub(super) fn policy(json: &str, owner: Owner) -> Policy {
     let fields: BranchFields = serde_json::from_str(json).unwrap_or_else(|e| panic!("{json}: {e}"));
-    let kind = fields.policy.unwrap_or_default();
-    Policy::from_fields(kind, &fields.branches, fields.all_down, fields.min_healthy, owner, &|_, _| Ok((1, Box::new([])))).unwrap()
+    Policy::from_fields(&fields, owner, &|_, _| Ok((1, Box::new([])))).unwrap_or_else(|e| panic!("{json}: {e}"))
 }
 
 /// Instances from text: `eu/1:h` is a healthy one in az 1 of eu; `p` pending, `l` unhealthy but last good, `u` unhealthy,

@@ -29,17 +29,17 @@ impl Dice {
         if self.roll(3) == 0 { text(self.one(of)) } else { String::new() }
     }
 
-    fn rest(&mut self, all_down: bool) -> String {
-        let all_down =
-            if all_down { self.maybe(&["all", "last_good", "nodata"], |a| format!(r#","all_down":"{a}""#)) } else { String::new() };
-        all_down + &self.maybe(&["1", "2", "3"], |n| format!(r#","min_healthy":{n}"#))
+    /// `most`: how many can be healthy at all.
+    fn rest(&mut self, most: usize) -> String {
+        let all_down = self.maybe(&["all", "last_good", "nodata"], |a| format!(r#","all_down":"{a}""#));
+        all_down + &self.maybe(&["1", "2", "3"][..most.min(3)], |n| format!(r#","min_healthy":{n}"#))
     }
 
     /// A service's policy: a rule over its instances, or branches of them.
     fn service(&mut self) -> String {
         let kinds = ["nearest", "simple", "multivalue", "weighted", "failover", "latency"];
         if self.roll(3) > 0 {
-            return format!(r#"{{"policy":"{}"{}}}"#, self.one(&kinds), self.rest(true));
+            return format!(r#"{{"policy":"{}"{}}}"#, self.one(&kinds), self.rest(3));
         }
         self.fork(2, false)
     }
@@ -82,7 +82,7 @@ impl Dice {
                 format!("{{{goal}{region}{criterion}}}").replace("{,", "{")
             })
             .collect();
-        format!(r#"{{"policy":"{kind}","branches":[{}]{}}}"#, branches.join(","), self.rest(true))
+        format!(r#"{{"policy":"{kind}","branches":[{}]{}}}"#, branches.join(","), self.rest(branches.len()))
     }
 
     fn instances(&mut self) -> String {

@@ -248,7 +248,7 @@ mod tests {
 
     fn leaf(service: &str, region: Option<&str>, az: Option<&str>) -> Branch {
         let goal = Goal::Instances { service: Some(label(service)), az: az.map(label), tag: None, min_healthy: 1 };
-        Branch { goal, weight: 100, clients: Clients::default(), region: region.map(label) }
+        Branch { region: region.map(label), ..Branch::to(goal) }
     }
 
     fn policy(branches: Vec<Branch>) -> Policy {
@@ -256,12 +256,12 @@ mod tests {
     }
 
     fn below(policy: Policy) -> Branch {
-        Branch { goal: Goal::Policy(Box::new(policy)), weight: 100, clients: Clients::default(), region: None }
+        Branch::to(Goal::Policy(Box::new(policy)))
     }
 
     fn records(sets: usize) -> Branch {
         let sets = vec![RecordData { rtype: 1, rdata: vec![] }; sets];
-        Branch { goal: Goal::Records(sets), weight: 100, clients: Clients::default(), region: None }
+        Branch::to(Goal::Records(sets))
     }
 
     fn compile(policy: &Policy, places: &Places) -> Result<Tree, TreeError> {

@@ -141,7 +141,12 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
         let before = self.found;
         let origin = self.client.origin;
         match rule {
-            PolicyKind::Failover | PolicyKind::Simple => {
+            PolicyKind::Failover
+            | PolicyKind::Simple
+            | PolicyKind::Geoproximity
+            | PolicyKind::Cidr
+            | PolicyKind::Asn
+            | PolicyKind::Sticky => {
                 for n in 0..count {
                     self.visit(ground, first, n, |_| words::in_order(n));
                 }

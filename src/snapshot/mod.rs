@@ -8,7 +8,7 @@ mod publish;
 mod services;
 mod zones;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use directory::Directory;
@@ -16,7 +16,7 @@ pub use publish::Publisher;
 pub use services::{CompiledService, InstanceView, ServiceView};
 pub use zones::{AnswerTtl, CompiledZone, Delegation, Glue, LeafRecords, Lookup, NamePolicy, Owner, RrSet, ZoneError};
 
-use crate::model::{DnsSettings, Generation, Geo, Label, Locality, Policy, Settings, Zone};
+use crate::model::{DnsSettings, Generation, Geo, Label, Locality, Out, Policy, Settings, Zone};
 use crate::routing::{LocalityId, Origins, Places, Pool, ServiceId, World};
 
 /// The world as one query sees it.
@@ -36,14 +36,14 @@ pub struct Snapshot {
     directory: Directory,
     drains: Arc<Drains>,
     /// By locality number: whether it or its region is drained.
-    drained: Arc<[bool]>,
+    drained: Arc<[Out]>,
 }
 
 /// What is drained by region or az, by name.
 #[derive(Debug, Default)]
 struct Drains {
-    regions: BTreeSet<Label>,
-    azs: BTreeSet<Locality>,
+    regions: BTreeMap<Label, Out>,
+    azs: BTreeMap<Locality, Out>,
 }
 
 /// One change to a snapshot.
@@ -54,9 +54,9 @@ pub enum Update<'a> {
     /// Everything that is drained by region or az.
     Drained {
         /// Regions.
-        regions: &'a BTreeSet<Label>,
+        regions: &'a BTreeMap<Label, Out>,
         /// Azs.
-        azs: &'a BTreeSet<Locality>,
+        azs: &'a BTreeMap<Locality, Out>,
     },
     /// All zones.
     Zones(&'a [Zone]),
@@ -217,8 +217,8 @@ impl World for Snapshot {
     }
 
     #[inline]
-    fn is_drained(&self, locality: LocalityId) -> bool {
-        self.drained.get(usize::from(locality.0)).copied().unwrap_or(false)
+    fn out(&self, locality: LocalityId) -> Out {
+        self.drained.get(usize::from(locality.0)).copied().unwrap_or_default()
     }
 
     #[inline]
@@ -228,9 +228,10 @@ impl World for Snapshot {
 }
 
 impl Drains {
-    fn hold(&self, places: &Places, locality: LocalityId) -> bool {
+    fn hold(&self, places: &Places, locality: LocalityId) -> Out {
         let region = places.region_label(places.region_of(locality));
         let locality = Locality { region: region.clone(), az: places.az_label(locality).clone() };
-        self.regions.contains(region) || self.azs.contains(&locality)
+        let known = [self.regions.get(region), self.azs.get(&locality)];
+        known.into_iter().flatten().fold(Out::SERVING, |held, out| held.or(*out))
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::zones::LeafRecords;
-use crate::model::{Health, Instance, Label, MAX_SERVICE_PORTS, MAX_WEIGHT, Port, Protocol, Service, Vitals};
+use crate::model::{Health, Instance, Label, MAX_SERVICE_PORTS, MAX_WEIGHT, Out, Port, Protocol, Service, Share, Vitals};
 use crate::routing::{Member, Need, Places, Pool, Standing, Tree, TreeError};
 
 /// A service as the registry has it.
@@ -16,8 +16,8 @@ pub struct ServiceView<'a> {
     pub service: &'a Service,
     /// Its instances, in the order of their ids.
     pub instances: Vec<InstanceView<'a>>,
-    /// Whether the service is drained as a whole.
-    pub drained: bool,
+    /// How far the service is out of answers as a whole.
+    pub out: Out,
 }
 
 /// An instance as the registry has it.
@@ -29,8 +29,10 @@ pub struct InstanceView<'a> {
     pub instance: &'a Instance,
     /// Its health.
     pub vitals: &'a Vitals,
-    /// Whether it is drained by itself.
-    pub drained: bool,
+    /// How far it is out of answers by itself.
+    pub out: Out,
+    /// How warm it is after a recovery, in percent of its weight: 1–100 (slow start).
+    pub warmth: u8,
 }
 
 /// A service, compiled. Instances are known by their number: the place in the order of ids.
@@ -305,7 +307,7 @@ impl Parts {
 /// The operator's word first, then health; what is down is told apart by whether it was healthy when anything last was.
 fn standing(view: &ServiceView<'_>, instance: &InstanceView<'_>, last_good: Option<&BTreeSet<Label>>) -> Standing {
     match instance.vitals.health() {
-        _ if view.drained || instance.drained => Standing::Drained,
+        _ if view.out.or(instance.out).share == Share::ALL => Standing::Drained,
         Health::Healthy => Standing::Healthy,
         Health::Pending => Standing::Pending,
         Health::Unhealthy if last_good.is_some_and(|good| good.contains(instance.id)) => Standing::LastGood,

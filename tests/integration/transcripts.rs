@@ -199,7 +199,7 @@ impl Story {
         loop {
             let writer = self.writer.as_mut().unwrap();
             let departure = writer.depart(self.now);
-            let output = writer.output();
+            let output = writer.output(self.now);
             let folder = format!("{}/", self.folder.path().display());
             let refused = output.answers.into_iter().filter_map(|(_, answer)| answer.err());
             lines.extend(refused.map(|error| format!("refused: {error}").replace(&folder, "")));

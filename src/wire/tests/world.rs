@@ -1,6 +1,6 @@
 //! A small world: one zone with services, one without, two regions, and a client of each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use hickory_proto::rr::{Record, RecordType};
 use super::super::{Outcome, Query, Transport, Worker, answer};
 use crate::codec::code::rtype;
 use crate::model::{
-    BranchFields, Code, Coordinates, Counter, Counters, Geo, Health, Instance, Label, Locality, Name, Owner, Place, Policy, RecordSet,
+    BranchFields, Code, Coordinates, Counter, Counters, Geo, Health, Instance, Label, Locality, Name, Out, Owner, Place, Policy, RecordSet,
     Region, Service, ServiceFields, Vitals, Zone, ZoneTtl,
 };
 use crate::snapshot::{InstanceView, ServiceView, Snapshot, Update};
@@ -62,7 +62,7 @@ pub fn zone(apex: &str, services: bool, records: &[&str], policies: &[(&str, &st
     let policy = |json: &str| {
         let fields: BranchFields = serde_json::from_str(json).unwrap_or_else(|e| panic!("{json}: {e}"));
         let parse = |rtype: &str, text: &str| Ok(record(&format!("{rtype} {text}")));
-        Policy::from_fields(fields.policy.unwrap(), &fields.branches, fields.all_down, None, Owner::Name, &parse).unwrap()
+        Policy::from_fields(&fields, Owner::Name, &parse).unwrap()
     };
     Zone {
         file: "zones/test.toml".into(),
@@ -152,9 +152,15 @@ impl World {
                 service: &settings,
                 instances: instances
                     .iter()
-                    .map(|(id, (instance, vitals, drained))| InstanceView { id, instance, vitals, drained: *drained })
+                    .map(|(id, (instance, vitals, drained))| InstanceView {
+                        id,
+                        instance,
+                        vitals,
+                        out: if *drained { Out::DRAINED } else { Out::SERVING },
+                        warmth: 100,
+                    })
                     .collect(),
-                drained: false,
+                out: Out::SERVING,
             };
             self.snapshot = self.snapshot.update(&[Update::Service(service, Some(view))]).unwrap();
         }
@@ -162,9 +168,9 @@ impl World {
 
     /// Drains regions and azs, given as `boston` and `boston/az-1`.
     pub fn drain(mut self, places: &[&str]) -> World {
-        let regions: BTreeSet<Label> = places.iter().filter(|p| !p.contains('/')).map(|p| label(p)).collect();
-        let az = |(region, az): (&str, &str)| Locality { region: label(region), az: label(az) };
-        let azs: BTreeSet<Locality> = places.iter().filter_map(|p| p.split_once('/')).map(az).collect();
+        let regions = places.iter().filter(|p| !p.contains('/')).map(|p| (label(p), Out::DRAINED)).collect();
+        let az = |(region, az): (&str, &str)| (Locality { region: label(region), az: label(az) }, Out::DRAINED);
+        let azs = places.iter().filter_map(|p| p.split_once('/')).map(az).collect();
         self.snapshot = self.snapshot.update(&[Update::Drained { regions: &regions, azs: &azs }]).unwrap();
         self
     }
