@@ -230,8 +230,13 @@ impl Registry {
             return Err(FieldError::new("default_port", expected));
         }
         let mut names = Names::new();
+        let instances: Vec<_> = instances.inspect(|(_, instance)| add_ports(&mut names, service, instance)).collect();
+        let ports: BTreeSet<&Label> = names.iter().map(|(name, _)| name).chain(service.fields.ports.keys()).collect();
+        if let Some(default) = service.fields.default_port.as_ref().filter(|default| !ports.is_empty() && !ports.contains(default)) {
+            let expected = format!("one of the service's ports {}, not {default}", checks::list(ports.into_iter()));
+            return Err(FieldError::new("default_port", expected));
+        }
         for (id, instance) in instances {
-            add_ports(&mut names, service, instance);
             checks::validate(service, instance).map_err(|error| {
                 FieldError::new("checks", format!("instance {id} cannot be probed so: {}: {}", error.field, error.expected))
             })?;
