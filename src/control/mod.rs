@@ -51,6 +51,14 @@ pub enum ApplyError {
     /// The store did not say whether it was made durable: it may turn up yet.
     #[error("it is not known whether this was written: {0}; look before asking again")]
     Unknown(String),
+    /// A service with many instances is removed in several commits, and not all of them were made.
+    #[error("{removed} instances were removed, and then no more: {why}; look before asking again")]
+    Partly {
+        /// How many are gone.
+        removed: usize,
+        /// Why the rest is not.
+        why: String,
+    },
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,

@@ -15,17 +15,13 @@ use crate::store::Item;
 
 impl<T> Core<T> {
     /// Makes a change visible that is durable.
-    pub(super) fn carry_out(&mut self, now: Timestamp, planned: Planned<T>, revision: Revision) {
+    pub(super) fn carry_out(&mut self, registry: &mut Registry, now: Timestamp, planned: Planned<T>, revision: Revision) {
         let Planned { change, origin, author } = planned;
-        let shared = self.registry.clone();
-        let (before, done) = {
-            let mut registry = write(&shared);
-            let before = looks(&registry, &change);
-            (before, registry.carry_out(&change, now, revision))
-        };
-        let registry = read(&shared);
-        self.behind.carried_out(&change, &registry, revision);
-        let after = looks(&registry, &change);
+        let before = looks(registry, &change);
+        let done = registry.carry_out(&change, now, revision);
+        let registry = &*registry;
+        self.behind.carried_out(&change, registry, revision);
+        let after = looks(registry, &change);
         for (key, look) in &before {
             if look.probing.is_some() && !after.contains_key(key) {
                 self.effects.orders.push(ProbeOrder { key: key.clone(), probes: None });
@@ -36,7 +32,7 @@ impl<T> Core<T> {
             turned.extend(self.compare(&key, before.get(&key), look));
         }
         match &change {
-            Change::PutInstance { key, .. } => start_beats(&self.beats, &mut self.deadlines, key, &registry, Rhythm::OnTime, now),
+            Change::PutInstance { key, .. } => start_beats(&self.beats, &mut self.deadlines, key, registry, Rhythm::OnTime, now),
             Change::DeleteInstance { key, .. } => self.beats.stop(key),
             Change::DeleteService { name, instances, .. } => {
                 for (id, _) in instances {
@@ -50,17 +46,16 @@ impl<T> Core<T> {
             Change::Undrain { subject, .. } => self.drains_changed(subject),
             Change::PutService { .. } | Change::Push { .. } => {}
         }
-        drop(registry);
         self.effects.services.extend(change.service().cloned());
         let expired = matches!(origin, Some(Origin::Expiry(_)));
         if let Some((kind, subject, detail)) = news(&change, done.created, expired) {
-            self.tell(now, kind, subject, detail, &author);
+            self.tell_of(registry, now, kind, subject, detail, &author);
         }
         for (key, turn) in turned {
-            self.turned(now, &key, Some(turn), &author);
+            self.turned_in(registry, now, &key, Some(turn), &author);
         }
         if let Change::Push { key, .. } = &change {
-            self.turned(now, key, done.turn, &author);
+            self.turned_in(registry, now, key, done.turn, &author);
         }
         if let Some(Origin::Caller { reply, .. }) = origin {
             self.effects.answers.push((reply, Ok(Applied { revision, created: done.created })));
@@ -94,7 +89,6 @@ impl<T> Core<T> {
     /// Puts another registry in place of this one: at start, when files were loaded, or when the store was read anew. Callers have made
     /// sure that nothing is under way.
     pub(super) fn replace(&mut self, next: Registry, now: Timestamp) {
-        self.unsure = false;
         let shared = self.registry.clone();
         let mut registry = write(&shared);
         let mut turned = Vec::new();
@@ -123,7 +117,8 @@ impl<T> Core<T> {
                 let key = InstanceKey { service: name.clone(), id: id.clone() };
                 let before = known.map(|(service, known)| Look::at(service, known));
                 turned.extend(self.compare(&key, before.as_ref(), Look::at(entry, instance)));
-                if known.is_none_or(|(_, known)| known.instance != instance.instance) {
+                // Also where a file's word becomes a registration or the other way round: only the latter can expire.
+                if known.is_none_or(|(_, known)| known.instance != instance.instance || known.source != instance.source) {
                     let rhythm = match instance.vitals.beating {
                         Some(Health::Unhealthy) => Rhythm::Missed,
                         _ if instance.vitals.unconfirmed => Rhythm::Unsure,
@@ -156,9 +151,9 @@ impl<T> Core<T> {
         now: Timestamp,
     ) -> Result<(), StartError> {
         let Stored { registry, health, written } = records::read(revision, items)?;
-        let (mut next, _) = registry.loaded(zones, geo.regions.clone(), now).map_err(zone_error)?;
+        let (mut next, _) = registry.restored(zones, geo.regions.clone(), now).map_err(zone_error)?;
         let gone = recall(&mut next, health, now);
-        next.drains.retain(|_, entry| entry.drain.expires > now);
+        let ended: Vec<Subject> = next.drains.extract_if(.., |_, entry| entry.drain.expires <= now).map(|(subject, _)| subject).collect();
         let stored: Vec<(InstanceKey, Vitals)> = vitals(&next).map(|(key, vitals)| (key, vitals.clone())).collect();
         next.carry_on(&read(&self.registry), now);
         self.behind.reread(written);
@@ -168,12 +163,21 @@ impl<T> Core<T> {
             }
         }
         gone.into_iter().for_each(|key| self.behind.health(key));
+        ended.into_iter().for_each(|subject| self.behind.drain(subject));
         self.replace(next, now);
+        // Here alone: files that are loaded say nothing of what the store holds.
+        self.unsure = false;
         Ok(())
     }
 
     /// Something was learned of an instance's health.
     pub(super) fn turned(&mut self, now: Timestamp, key: &InstanceKey, turn: Option<Turn>, author: &str) {
+        let shared = self.registry.clone();
+        self.turned_in(&read(&shared), now, key, turn, author);
+    }
+
+    /// The same, where the registry is locked already.
+    fn turned_in(&mut self, registry: &Registry, now: Timestamp, key: &InstanceKey, turn: Option<Turn>, author: &str) {
         let Some(turn) = turn else { return };
         if turn.learned {
             self.behind.health(key.clone());
@@ -182,16 +186,22 @@ impl<T> Core<T> {
             self.effects.services.insert(key.service.clone());
         }
         if turn.before != turn.after {
-            let why = read(&self.registry).instance(key).map(|entry| entry.vitals.why.clone()).unwrap_or_default();
+            let why = registry.instance(key).map(|entry| entry.vitals.why.clone()).unwrap_or_default();
             let detail = if why.is_empty() { turn.after.to_string() } else { format!("{}: {why}", turn.after) };
-            self.tell(now, "health", format!("instance/{key}"), detail, author);
+            self.tell_of(registry, now, "health", format!("instance/{key}"), detail, author);
         }
     }
 
     /// Says that something happened.
     pub(super) fn tell(&mut self, now: Timestamp, kind: &'static str, subject: String, detail: String, author: &str) {
-        let revision = read(&self.registry).revision;
-        self.effects.events.push(Event { at: now, revision, kind, subject, detail, author: author.to_string() });
+        let shared = self.registry.clone();
+        self.tell_of(&read(&shared), now, kind, subject, detail, author);
+    }
+
+    /// The same, where the registry is locked already.
+    fn tell_of(&mut self, registry: &Registry, now: Timestamp, kind: &'static str, subject: String, detail: String, author: &str) {
+        let author = author.to_string();
+        self.effects.events.push(Event { at: now, revision: registry.revision, kind, subject, detail, author });
     }
 
     /// A drain of this is no longer as it was.
