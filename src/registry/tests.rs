@@ -189,6 +189,8 @@ fn places_ports_and_checks_are_refused_by_field() {
         service web => default_port: the service would have the ports http, https
         service web {"default_port": "http", "checks": [{"tcp": true, "port": "http"}]} => checks: instance b cannot be probed so
         service web {"default_port": "htttp"} => default_port: one of the service's ports http, https, not htttp
+        service world {"policy": "geolocation", "branches": [{"countries": ["US", "UK"]}]} => branches[0].countries: UK is no ISO 3166-1 code; GB is
+        service world {"policy": "geolocation", "branches": [{"subdivisions": ["UK-SCT"]}]} => branches[0].subdivisions: UK is no
         service late {"default_port": "grpc"} => created
         service api {"ports": {"a": 1, "b": 2}, "default_port": "c"} => default_port: one of the service's ports a, b, not c
         service api {"ports": {"a": 1, "b": 2}} => default_port: name the default one of the ports a, b
