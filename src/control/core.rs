@@ -303,6 +303,7 @@ impl<T> Core<T> {
         // Held until all of it stands: who sees a revision sees the whole of it, and may wait for the next.
         let shared = self.registry.clone();
         let mut registry = write(&shared);
+        let mut carried = Vec::new();
         if let Some(outcome) = landing.behind {
             self.unsure |= matches!(&outcome, Err(CommitError::Unknown | CommitError::Conflict { .. }));
             let (services, drains) = self.behind.land(outcome.as_ref().ok().copied(), now);
@@ -315,7 +316,7 @@ impl<T> Core<T> {
         match landing.commands.unwrap_or(Ok(registry.revision)) {
             Ok(revision) => {
                 self.removed = if flight.part { self.removed + flight.planned.len() } else { 0 };
-                flight.planned.into_iter().for_each(|planned| self.carry_out(&mut registry, now, planned, revision));
+                carried.extend(flight.planned.into_iter().map(|planned| self.carry_out(&mut registry, now, planned, revision)));
             }
             Err(error) => {
                 self.unsure |= matches!(&error, CommitError::Unknown | CommitError::Conflict { .. });
@@ -333,6 +334,7 @@ impl<T> Core<T> {
             }
         }
         drop(registry);
+        carried.into_iter().for_each(|carried| self.make_known(now, carried));
         for (reply, key) in std::mem::take(&mut self.waiting) {
             self.beat(now, reply, key);
         }

@@ -14,8 +14,9 @@ use crate::snapshot::ZoneError;
 use crate::store::Item;
 
 impl<T> Core<T> {
-    /// Makes a change visible that is durable.
-    pub(super) fn carry_out(&mut self, registry: &mut Registry, now: Timestamp, planned: Planned<T>, revision: Revision) {
+    /// Makes a change visible that is durable. What is to be told of it comes back: [`Core::make_known`] takes it once the registry is
+    /// not locked any more.
+    pub(super) fn carry_out(&mut self, registry: &mut Registry, now: Timestamp, planned: Planned<T>, revision: Revision) -> Carried<T> {
         let Planned { change, origin, author } = planned;
         let before = looks(registry, &change);
         let done = registry.carry_out(&change, now, revision);
@@ -46,19 +47,25 @@ impl<T> Core<T> {
             Change::Undrain { subject, .. } => self.drains_changed(subject),
             Change::PutService { .. } | Change::Push { .. } => {}
         }
+        if let Change::Push { key, .. } = &change {
+            turned.extend(done.turn.map(|turn| (key.clone(), turn)));
+        }
         self.effects.services.extend(change.service().cloned());
+        Carried { change, origin, author, turned, applied: Applied { revision, created: done.created } }
+    }
+
+    /// Tells of a change that was carried out.
+    pub(super) fn make_known(&mut self, now: Timestamp, carried: Carried<T>) {
+        let Carried { change, origin, author, turned, applied } = carried;
         let expired = matches!(origin, Some(Origin::Expiry(_)));
-        if let Some((kind, subject, detail)) = news(&change, done.created, expired) {
-            self.tell_of(registry, now, kind, subject, detail, &author);
+        if let Some((kind, subject, detail)) = news(&change, applied.created, expired) {
+            self.tell(now, kind, subject, detail, &author);
         }
         for (key, turn) in turned {
-            self.turned_in(registry, now, &key, Some(turn), &author);
-        }
-        if let Change::Push { key, .. } = &change {
-            self.turned_in(registry, now, key, done.turn, &author);
+            self.turned(now, &key, Some(turn), &author);
         }
         if let Some(Origin::Caller { reply, .. }) = origin {
-            self.effects.answers.push((reply, Ok(Applied { revision, created: done.created })));
+            self.effects.answers.push((reply, Ok(applied)));
         }
     }
 
@@ -172,12 +179,6 @@ impl<T> Core<T> {
 
     /// Something was learned of an instance's health.
     pub(super) fn turned(&mut self, now: Timestamp, key: &InstanceKey, turn: Option<Turn>, author: &str) {
-        let shared = self.registry.clone();
-        self.turned_in(&read(&shared), now, key, turn, author);
-    }
-
-    /// The same, where the registry is locked already.
-    fn turned_in(&mut self, registry: &Registry, now: Timestamp, key: &InstanceKey, turn: Option<Turn>, author: &str) {
         let Some(turn) = turn else { return };
         if turn.learned {
             self.behind.health(key.clone());
@@ -186,22 +187,16 @@ impl<T> Core<T> {
             self.effects.services.insert(key.service.clone());
         }
         if turn.before != turn.after {
-            let why = registry.instance(key).map(|entry| entry.vitals.why.clone()).unwrap_or_default();
+            let why = read(&self.registry).instance(key).map(|entry| entry.vitals.why.clone()).unwrap_or_default();
             let detail = if why.is_empty() { turn.after.to_string() } else { format!("{}: {why}", turn.after) };
-            self.tell_of(registry, now, "health", format!("instance/{key}"), detail, author);
+            self.tell(now, "health", format!("instance/{key}"), detail, author);
         }
     }
 
     /// Says that something happened.
     pub(super) fn tell(&mut self, now: Timestamp, kind: &'static str, subject: String, detail: String, author: &str) {
-        let shared = self.registry.clone();
-        self.tell_of(&read(&shared), now, kind, subject, detail, author);
-    }
-
-    /// The same, where the registry is locked already.
-    fn tell_of(&mut self, registry: &Registry, now: Timestamp, kind: &'static str, subject: String, detail: String, author: &str) {
-        let author = author.to_string();
-        self.effects.events.push(Event { at: now, revision: registry.revision, kind, subject, detail, author });
+        let revision = read(&self.registry).revision;
+        self.effects.events.push(Event { at: now, revision, kind, subject, detail, author: author.to_string() });
     }
 
     /// A drain of this is no longer as it was.
@@ -247,6 +242,15 @@ pub(super) fn instances(registry: &Registry) -> BTreeMap<InstanceKey, Option<Pro
 fn vitals(registry: &Registry) -> impl Iterator<Item = (InstanceKey, &Vitals)> {
     let instances = registry.services.iter().flat_map(|(name, entry)| entry.instances.iter().map(move |found| (name, found)));
     instances.map(|(name, (id, instance))| (InstanceKey { service: name.clone(), id: id.clone() }, &instance.vitals))
+}
+
+/// A change that was carried out, and what is to be told of it.
+pub(super) struct Carried<T> {
+    change: Change,
+    origin: Option<Origin<T>>,
+    author: String,
+    turned: Vec<(InstanceKey, Turn)>,
+    applied: Applied,
 }
 
 /// An instance as it is before and after something.
