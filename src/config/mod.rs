@@ -12,6 +12,7 @@
 // This shell reads files and the clock of the file system; the pure floors must not.
 #![allow(clippy::disallowed_methods)]
 
+mod atlas;
 mod checks;
 mod databases;
 mod document;
@@ -21,6 +22,7 @@ mod keys;
 mod lexer;
 mod master;
 mod rdata;
+mod references;
 mod services;
 mod settings;
 mod suggest;
