@@ -32,7 +32,7 @@ mod walk;
 
 pub use decide::{Choice, Client, Decision, MAX_TIERS, Start, World, decide};
 pub use mmdb::{DatabaseError, read_database};
-pub use origins::{Origin, Origins};
+pub use origins::{Origin, Origins, Stand};
 pub use pick::{Picked, Sampling, Selection, expected_shares, pick};
 pub use places::{AzName, LocalityId, Places, RegionId};
 pub use pool::{Filter, Member, Need, Pool, Standing};
