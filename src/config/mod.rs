@@ -21,6 +21,7 @@ mod geo;
 mod keys;
 mod lexer;
 mod master;
+mod policies;
 mod rdata;
 mod references;
 mod services;

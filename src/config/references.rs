@@ -51,7 +51,7 @@ pub(super) fn spot(written: &Written, path: &str) -> Spot {
     {
         let inner = path.len() - rest.len();
         let key = rest.trim_start_matches('.');
-        let came_along = ["branches", "records", "service", "min_healthy"].iter().any(|k| key.starts_with(k));
+        let came_along = ["policy", "branches", "records", "service", "min_healthy"].iter().any(|k| key.starts_with(k));
         if branch.name.is_some() && came_along && !written.outline.holds(path) {
             return written.outline.spot(&format!("{}.name", &path[..inner]));
         }

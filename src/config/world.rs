@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 
 use super::finding::{Finding, Notes};
 use super::zone::Draft;
-use super::{checks, geo, master, references, zone};
+use super::{checks, geo, master, policies, references, zone};
 use crate::model::{Geo, Name, RecordSet, Settings, Zone};
 
 /// A world without anything that stands in the way of serving it.
@@ -33,6 +33,7 @@ pub fn world(settings: &Settings) -> Result<Loaded, Vec<Finding>> {
     let mut drafts = zones(settings, &geo, &mut notes);
     references::resolve(&mut drafts, &geo, &mut notes);
     checks::check(&drafts, &mut notes);
+    policies::look(&drafts, &geo, &mut notes);
     if let Some(here) = &settings.here
         && let Err((field, reason)) = geo::known_place(&geo, &here.region, Some(&here.az))
     {
