@@ -10,7 +10,7 @@ use super::document::{Document, Item, Outline, Spot};
 use super::finding::Notes;
 use super::geo::known_place;
 use super::{rdata, services};
-use crate::model::{AllDown, BranchFields, Geo, Label, Name, Period, PolicyKind, RecordSet, Zone, ZoneTtl};
+use crate::model::{AllDown, BranchFields, Geo, Label, Name, Period, PolicyKind, RecordSet, Zone, ZoneTtl, within};
 
 pub(super) const NS: u16 = 2;
 pub(super) const CNAME: u16 = 5;
@@ -128,6 +128,7 @@ struct NameFields {
     branches: Vec<BranchFields>,
     all_down: Option<AllDown>,
     min_healthy: Option<u32>,
+    #[serde(default, deserialize_with = "within::<0, 100, _, _>")]
     panic_threshold: Option<u8>,
 }
 

@@ -227,7 +227,7 @@ pub struct BranchFields {
 }
 
 /// Reads a whole number from `LEAST` to `MOST`: what lies outside is refused where it stands, in words that name the bounds.
-pub(super) fn within<'de, const LEAST: i64, const MOST: i64, N, D>(deserializer: D) -> Result<Option<N>, D::Error>
+pub(crate) fn within<'de, const LEAST: i64, const MOST: i64, N, D>(deserializer: D) -> Result<Option<N>, D::Error>
 where
     N: TryFrom<i64>,
     D: Deserializer<'de>,

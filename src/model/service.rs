@@ -25,7 +25,7 @@ pub struct ServiceFields {
     pub min_healthy: Option<u32>,
     /// In percent, 0–100: a level of which less is healthy, by weight, is answered whole once all levels together are short; default 0,
     /// never.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "super::policy::within::<0, 100, _, _>")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "super::within::<0, 100, _, _>")]
     pub panic_threshold: Option<u8>,
     /// After a recovery an instance's weight grows from a tenth to the whole within this time, 0–15 min; default 60 s; `0s`: at once.
     #[serde(skip_serializing_if = "Option::is_none")]
