@@ -211,8 +211,8 @@ proptest! {
         let mut everybodys: Option<String> = None;
         let mut answers = Vec::new();
         for name in CLIENTS {
-            let origin = world.client(name);
-            let client = Client { origin: &origin, scope: 24 };
+            let client = world.client(name);
+            let origin = world.origins().find(client).0;
             let decision = decide(world, start, client, draw, tiers, &mut Silent);
             let found = standings(world, &decision, draw);
             let told = || scene.told(name);
@@ -224,7 +224,7 @@ proptest! {
             prop_assert!(!bad || found.iter().all(|(standing, _)| *standing != Standing::Healthy), "{}", told());
 
             // Invariant 2, and its reverse: rounds end where the definition says.
-            let alive = |worst, strict| scene.alive(&root, None, &[], &origin, worst, strict);
+            let alive = |worst, strict| scene.alive(&root, None, &[], origin, worst, strict);
             let served = decision.tiers[0].is_some();
             let in_time = alive(Standing::Pending, true);
             prop_assert_eq!(served && !decision.fail_open, in_time, "{}", told());
@@ -249,7 +249,7 @@ proptest! {
             if decision.scope == 0 {
                 everybodys.get_or_insert_with(|| text.clone());
             }
-            answers.push((name, text.replace("@24", "")));
+            answers.push((name, text.replace('@', "")));
         }
         if let Some(everybodys) = everybodys {
             for (name, answer) in &answers {
@@ -272,9 +272,10 @@ proptest! {
         }
         let own = policy(&scene.services[0].1, Owner::Service);
         for name in CLIENTS {
-            let origin = world.client(name);
-            let decision = decide(world, Start::Service(ServiceId(0), filter), Client { origin: &origin, scope: 24 }, draw, 0, &mut Silent);
-            let alive = scene.alive(&own, Some(0), &[filter], &origin, Standing::Pending, true);
+            let client = world.client(name);
+            let origin = world.origins().find(client).0;
+            let decision = decide(world, Start::Service(ServiceId(0), filter), client, draw, 0, &mut Silent);
+            let alive = scene.alive(&own, Some(0), &[filter], origin, Standing::Pending, true);
             let expected = alive && world.pool(ServiceId(0)).is_some();
             // Records below a service without a slot are not reached.
             prop_assert_eq!(decision.tiers[0].is_some() && !decision.fail_open, expected, "{:?}", scene.told(name));
