@@ -83,7 +83,9 @@ impl Look<'_> {
 
     /// What concerns the policy as a whole.
     fn root(&mut self, root: &BranchFields) {
-        if let Some((path, kind)) = left_out(root, "") {
+        let resort = root.branches.iter().position(|branch| branch.resort);
+        // Whom no branch is for is answered from the last resort, where there is one.
+        if let Some((path, kind)) = left_out(root, "").filter(|_| resort.is_none()) {
             let others = match kind {
                 PolicyKind::Cidr => "networks",
                 PolicyKind::Asn => "systems",
@@ -94,7 +96,7 @@ impl Look<'_> {
             );
             self.warn(&format!("{path}policy"), reason);
         }
-        if let Some(n) = root.branches.iter().position(|branch| branch.resort)
+        if let Some(n) = resort
             && is_always_healthy(root)
         {
             self.warn(&format!("branches[{n}].resort"), "is never taken: static records of another branch are always healthy");

@@ -405,6 +405,20 @@ fn the_example_and_the_defaults_load_without_a_word() {
 }
 
 #[test]
+fn the_example_of_policies_has_every_preset_and_loads_without_a_word() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/policies/signpost.toml");
+    let loaded = world(&settings(Some(&file), &Default::default()).unwrap()).unwrap();
+    assert_eq!(loaded.warnings, []);
+    let zone = &loaded.zones[0];
+    let kinds = zone.names.values().map(|policy| policy.kind.as_str());
+    let kinds: std::collections::BTreeSet<_> = kinds.chain(zone.defined.values().map(|d| d.service.policy.kind.as_str())).collect();
+    assert_eq!(
+        kinds.into_iter().collect::<Vec<_>>(),
+        ["asn", "cidr", "failover", "geolocation", "geoproximity", "latency", "multivalue", "nearest", "simple", "sticky", "weighted"]
+    );
+}
+
+#[test]
 fn without_any_file_there_is_a_zone_for_registered_services() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = Settings { zones_dir: dir.path().join("none"), geo_dir: dir.path().join("none"), ..Settings::default() };

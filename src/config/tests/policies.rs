@@ -264,6 +264,7 @@ fn what_deserves_a_second_look_is_said() {
     check(&known, &x("cidr", &[web("cidrs = [\"0.0.0.0/0\"]")]), &[&format!("5: names.x.policy: {nodata} networks {scope}")]);
     check(&known, &x("cidr", &[web("cidrs = [\"0.0.0.0/1\", \"::/0\"]"), web("cidrs = [\"128.0.0.0/1\"]")]), &[]);
     check(&known, &x("cidr", &[web("cidrs = [\"10.0.0.0/8\"]"), web("default = true")]), &[]);
+    check(&known, &x("asn", &[web("asns = [64500]"), web("resort = true")]), &[]);
     let below = |policy: &str, branch: String, more: &str| format!("{{ policy = \"{policy}\", branches = [{branch}]{more} }}");
     let strict = || below("asn", web("asns = [1]"), "");
     check(&known, &x("failover", &[strict(), strict()]), &[&format!("7: names.x.branches[0].policy: {nodata} systems {scope}")]);
