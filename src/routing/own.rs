@@ -42,9 +42,11 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
             return false;
         }
         let (stand, length) = self.stand();
+        // A level that is answered whole brings along what does not live, and which that is depends on where the client stands.
+        let panics = self.threshold(ground) > 0;
         let depends = match rule {
-            Some(PolicyKind::Nearest) => living.localities > 1,
-            Some(PolicyKind::Latency) => living.regions > 1,
+            Some(PolicyKind::Nearest) => living.localities > 1 || panics,
+            Some(PolicyKind::Latency) => living.regions > 1 || panics,
             _ => false,
         };
         if depends {
@@ -63,8 +65,8 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
             None => levels.clone().position(|level| self.is_living(ground, pool, &sieve, &level)),
         };
         let Some((first, level)) = first.and_then(|first| Some((first, levels.clone().nth(first)?))) else { return false };
-        let panic = self.panics(ground, pool, &sieve, &level, chosen);
-        self.panic |= panic && self.found == 0;
+        let panic = self.found == 0 && self.panics(ground, pool, &sieve, &level, chosen);
+        self.panic |= panic;
         let select = |walk: &Self, level: &Level, panic: bool| {
             let (most, sampling) = manner(rule, ground);
             let Level { region, locality, except, .. } = *level;
@@ -120,12 +122,17 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
     /// Whether the level is to be answered whole: all levels together are short, and of this one less is healthy than the threshold
     /// says (Envoy's panic threshold).
     fn panics(&self, ground: Ground<'w>, pool: &Pool, sieve: &Sieve, level: &Level, chosen: Option<Spill>) -> bool {
-        let threshold = u64::from(self.threshold.max(ground.tree.panic_threshold()));
+        let threshold = self.threshold(ground);
         if threshold == 0 || chosen.is_some_and(|chosen| !chosen.short) {
             return false;
         }
         let Load { living, all } = self.load(ground, pool, sieve, level.region, |locality| level.has(locality));
         is_short(Load { living, all }) && living * 100 < all * threshold
+    }
+
+    /// The panic threshold in percent: that of the service, or of the name that leads to it, whichever is higher.
+    fn threshold(&self, ground: Ground<'w>) -> u64 {
+        self.threshold.max(ground.tree.panic_threshold()).into()
     }
 
     fn living(&mut self, ground: Ground<'w>, pool: &Pool, sieve: &Sieve) -> Living {
@@ -135,7 +142,9 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
         let mut last = None;
         for group in pool.groups(ground.filter.region) {
             let count = sieve.count(pool, group, self.standing, gate);
-            if count > 0 && !self.is_out(gate, group.locality) {
+            // A level that is answered whole may hold localities where nothing lives.
+            let matters = count > 0 || self.threshold(ground) > 0;
+            if matters && !self.is_out(gate, group.locality) && count > 0 {
                 living.instances += count;
                 living.localities += 1;
                 living.regions += usize::from(last != Some(group.region));
