@@ -6,6 +6,9 @@
 //! SIGNPOST__… ───┘                      zones/<apex>.toml, .zone ──┘    or every Finding of every file
 //! ```
 //!
+//! Branches that lead to other names are replaced by what those are once all zones are read, so that nothing below this floor knows of
+//! them.
+//!
 //! Nothing here changes what is being served: a caller loads everything, and only a world without findings replaces the one in use
 //! (DESIGN §9 invariant 4). [`watch()`] tells when it is worth loading again.
 
