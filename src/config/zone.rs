@@ -367,6 +367,9 @@ impl Reading<'_> {
             if let Err((field, reason)) = branch_place(self.geo, branch) {
                 self.notes.findings.push(item.finding(&format!("{path}.{field}"), reason));
             }
+            if let Err(error) = branch.check_countries() {
+                self.notes.findings.push(item.finding(&format!("{path}.{}", error.field), error.expected));
+            }
             for (field, text) in [("name", &branch.name), ("cname", &branch.cname)] {
                 if let Some(text) = text {
                     self.undotted(item, &format!("{path}.{field}"), text);
