@@ -276,11 +276,11 @@ fn drains_are_steered_only_where_they_can_be() {
         drain region/eu {"ramp": "10m"} => created
         resume region/eu => the drain of region/eu is not paused
         pause region/eu => done
-        pause region/eu => region/eu has no drain on its way
+        pause region/eu => the drain of region/eu does not move
         undrain region/eu 25h => ramp: 1s to 1day, not 1day1h
         resume region/eu => done
         drain region/eu => done
-        pause region/eu => region/eu has no drain on its way
+        pause region/eu => the drain of region/eu does not move
         undrain region/eu 10m => done
         "#,
     );
