@@ -2,6 +2,7 @@
 
 mod check;
 mod counters;
+mod country;
 mod course;
 mod drain;
 mod health;
@@ -17,6 +18,7 @@ mod zone;
 
 pub use check::{Check, CheckFields, CheckKind, HttpCheck, TlsCheck};
 pub use counters::{Counter, Counters};
+pub use country::COUNTRIES;
 pub use course::{Course, Toward};
 pub use drain::{DEFAULT_DRAIN, Drain, DrainFields, LONGEST_DRAIN, LONGEST_RAMP, SHORTEST_RAMP, Stage, check_ramp};
 pub use health::{CheckState, Health, ProbeResult, Pushed, Status, Vitals};
