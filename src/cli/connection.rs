@@ -59,6 +59,11 @@ impl Connection {
         self.send(Method::PUT, path, &[], Some(body)).await
     }
 
+    /// Posts a document.
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Reply, Failure> {
+        self.send(Method::POST, path, &[], Some(body)).await
+    }
+
     /// Deletes.
     pub(super) async fn delete(&self, path: &str) -> Result<Reply, Failure> {
         self.send(Method::DELETE, path, &[], None).await

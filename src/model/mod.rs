@@ -3,6 +3,7 @@
 mod check;
 mod counters;
 mod country;
+mod course;
 mod drain;
 mod health;
 mod instance;
@@ -18,7 +19,8 @@ mod zone;
 pub use check::{Check, CheckFields, CheckKind, HttpCheck, TlsCheck};
 pub use counters::{Counter, Counters};
 pub use country::COUNTRIES;
-pub use drain::{DEFAULT_DRAIN, Drain, DrainFields, LONGEST_DRAIN};
+pub use course::{Course, Toward};
+pub use drain::{DEFAULT_DRAIN, Drain, DrainFields, LONGEST_DRAIN, LONGEST_RAMP, SHORTEST_RAMP, Stage, check_ramp};
 pub use health::{CheckState, Health, ProbeResult, Pushed, Status, Vitals};
 pub use instance::{DEFAULT_WEIGHT, FieldError, Instance, InstanceKey, MAX_WEIGHT, Port, Protocol};
 pub use name::{Label, LabelError, Name, NameError};
@@ -28,7 +30,7 @@ pub use policy::{
     AllDown, Branch, BranchFields, Clients, Goal, MAX_BRANCHES, MAX_DEPTH, MAX_LEAVES, Owner, Policy, PolicyKind, RecordData, RecordParser,
 };
 pub use service::{MAX_SERVICE_PORTS, Service, ServiceFields, Source, Subject};
-pub use settings::{ApiSettings, DnsSettings, LogFormat, LogSettings, ProbeSettings, Right, Settings, Token};
+pub use settings::{ApiSettings, DnsSettings, LogFormat, LogSettings, ProbeSettings, Right, SafetySettings, Settings, Token};
 pub use share::{Out, Share};
 pub use time::{Period, PeriodError, Timestamp};
 pub use zone::{Defined, RecordSet, SOA_TIMERS, Zone, ZoneTtl};
