@@ -11,12 +11,14 @@
 //! transcripts.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use super::behind::Behind;
 use super::heartbeats::Heartbeats;
+use super::orders::Orders;
 use super::{Applied, ApplyError, Event, Observation, ProbeOrder};
 use crate::model::{FieldError, InstanceKey, Label, Revision, Service, Subject, Timestamp};
 use crate::registry::{Change, Command, Draft, Hold, Registry, ServiceEntry};
@@ -97,6 +99,11 @@ pub type Trial<'a> = &'a dyn Fn(&Registry, &Label, &Service) -> Result<(), Field
 pub struct Core<T> {
     pub(super) registry: Arc<RwLock<Registry>>,
     pub(super) beats: Arc<Heartbeats>,
+    pub(super) orders: Arc<Orders>,
+    /// How often an instance was held down.
+    pub(super) flaps_suppressed: Arc<AtomicU64>,
+    /// When each service takes its next step in slow starts.
+    pub(super) steps: BTreeMap<Label, Timestamp>,
     /// In the order in which they came.
     pub(super) queue: VecDeque<Queued<T>>,
     /// Beats of instances that are being deregistered: they learn how that went.
@@ -148,6 +155,10 @@ pub(super) struct Planned<T> {
 pub(super) enum Due {
     Beat(InstanceKey),
     Drain(Subject),
+    /// The end of a hold.
+    Hold(InstanceKey),
+    /// A step in the slow starts of a service.
+    Step(Label),
 }
 
 impl<T> Core<T> {
@@ -156,6 +167,9 @@ impl<T> Core<T> {
         let mut core = Core {
             registry: Arc::default(),
             beats: Arc::default(),
+            orders: Arc::default(),
+            flaps_suppressed: Arc::default(),
+            steps: BTreeMap::new(),
             queue: VecDeque::new(),
             waiting: Vec::new(),
             flight: None,
@@ -175,9 +189,11 @@ impl<T> Core<T> {
                 self.queue.push_back(Queued { command, origin: Origin::Caller { reply, author } });
             }
             Input::Beat { reply, key } => self.beat(now, reply, key),
-            Input::Observation(observation) => {
-                let turn = self.write().observe(&observation.key, observation.health, &observation.why, now);
-                self.turned(now, &observation.key, turn, "");
+            Input::Observation(Observation { key, order, health, wavers, why }) => {
+                if self.orders.in_force(&key) == Some(order) {
+                    let turn = self.write().observe(&key, health, wavers, &why, now);
+                    self.turned(now, &key, turn, "");
+                }
             }
         }
     }
@@ -191,6 +207,8 @@ impl<T> Core<T> {
             match due {
                 Due::Beat(key) => self.look(now, at, key),
                 Due::Drain(subject) => self.expire(now, subject),
+                Due::Hold(key) => self.release(now, key),
+                Due::Step(service) => self.step(now, at, service),
             }
         }
     }

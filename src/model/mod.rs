@@ -8,6 +8,7 @@ mod instance;
 mod name;
 mod place;
 mod policy;
+mod recovery;
 mod service;
 mod settings;
 mod share;
@@ -17,13 +18,14 @@ mod zone;
 pub use check::{Check, CheckFields, CheckKind, HttpCheck, TlsCheck};
 pub use counters::{Counter, Counters};
 pub use drain::{DEFAULT_DRAIN, Drain, DrainFields, LONGEST_DRAIN};
-pub use health::{CheckState, Health, ProbeResult, Pushed, Status, Vitals};
+pub use health::{CheckState, Health, ProbeResult, Pushed, Status, Vitals, Wavers};
 pub use instance::{DEFAULT_WEIGHT, FieldError, Instance, InstanceKey, MAX_WEIGHT, Port, Protocol};
 pub use name::{Label, LabelError, Name, NameError};
 pub use place::{Code, Coordinates, Geo, Locality, Place, Region};
 pub use policy::{
     AllDown, Branch, BranchFields, Clients, Goal, MAX_BRANCHES, MAX_DEPTH, Owner, Policy, PolicyKind, RecordData, RecordParser,
 };
+pub use recovery::{Damping, FIRST_HOLD, LONGEST_HOLD, PENALTY_HALF_LIFE, Warming};
 pub use service::{MAX_SERVICE_PORTS, Service, ServiceFields, Source, Subject};
 pub use settings::{ApiSettings, DnsSettings, LogFormat, LogSettings, ProbeSettings, Right, Settings, Token};
 pub use share::{Out, Share};
