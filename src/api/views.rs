@@ -374,11 +374,12 @@ mod tests {
             let shown = shown(&registry, at(second));
             assert_eq!(shown, expected, "{second}");
         }
+        // The turn before was forgotten as one, but for what is left of its penalty.
         for (second, health) in [(93, Health::Unhealthy), (93, Health::Healthy), (93, Health::Unhealthy)] {
             registry.observe(&web, health, false, "late", at(second));
         }
-        let why = "flapping: 3 turns; held down until 1970-01-01T00:02:03.000Z; late";
-        let damping = json!({ "penalty": 2.0 + 0.350, "turns": 3, "held_until": "1970-01-01T00:02:03.000Z" });
+        let why = "flapping: 2 turns; held down until 1970-01-01T00:02:03.000Z; late";
+        let damping = json!({ "penalty": 2.349, "turns": 2, "held_until": "1970-01-01T00:02:03.000Z" });
         assert_eq!(shown(&registry, at(93)), json!({ "health": "unhealthy", "why": why, "wavering": false, "damping": damping }));
 
         /// The fields in question.

@@ -66,9 +66,9 @@ impl Damping {
         true
     }
 
-    /// Ends a hold whose time has come; returns whether it did.
+    /// Ends a hold whose time has come, or which no clock that goes forward could have begun; returns whether it did.
     pub fn release(&mut self, now: Timestamp) -> bool {
-        self.held_until.take_if(|until| *until <= now).is_some()
+        self.held_until.take_if(|until| *until <= now || *until > now.plus(LONGEST_HOLD)).is_some()
     }
 
     /// The penalty, in turns: 0–16.
@@ -130,9 +130,9 @@ impl Warming {
         (COLD as u128 + share) as u8
     }
 
-    /// Whether it is over.
+    /// Whether it is over, or no clock that goes forward could have begun it.
     pub fn is_over(&self, now: Timestamp) -> bool {
-        self.until <= now
+        self.until <= now || self.since > now
     }
 
     /// When answers follow next. Steps stand on a grid that all slow starts of one length share, so that a service whose instances
@@ -193,6 +193,9 @@ mod tests {
             damping.release(at(now));
             assert_eq!(damping.is_quiet(at(now)), quiet && now > 60, "{now}");
         }
+        let mut ahead = Damping::default();
+        [7_200; 3].into_iter().for_each(|now| _ = ahead.fell(at(now)));
+        assert!(ahead.release(at(0)), "the clock was set back while nobody ran");
         let text = serde_json::to_string(&damping).unwrap();
         assert_eq!(serde_json::from_str::<Damping>(&text).unwrap(), damping);
     }
@@ -204,7 +207,7 @@ mod tests {
             assert_eq!((warming.warmth(at(now)), warming.is_over(at(now))), (warmth, over), "{now}");
         }
         // A clock that was set back.
-        assert_eq!(warming.warmth(Timestamp(0)), 10);
+        assert_eq!((warming.warmth(Timestamp(0)), warming.is_over(Timestamp(0))), (10, true));
         assert_eq!(Warming::begin(at(0), Duration::ZERO), None);
     }
 

@@ -281,7 +281,7 @@ fn follow(script: &str) {
         let registry = read(&rig.core.registry);
         let vitals = &registry.instance(&key("web/a")).unwrap().vitals;
         let mut state = vitals.health().to_string();
-        let mut add = |applies: bool, text: &str| applies.then(|| state.push_str(text)).unwrap_or_default();
+        let mut add = |applies: bool, text: &str| state.push_str(if applies { text } else { "" });
         add(vitals.wavering(), "?");
         add(!vitals.is_steady() && !vitals.wavering(), " unsteady");
         add(vitals.unconfirmed, " unconfirmed");
