@@ -171,6 +171,10 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
         let needed = self.needed(part);
         match &part.way {
             Way::Fork { rule, first, count, view: Some(view) } if rule.tells_clients_apart() => {
+                // Where nothing lives, that is so for every client.
+                if !self.has_living_branches(ground, *first, *count, 1) {
+                    return false;
+                }
                 let order = self.look(view);
                 let reached = order.iter().any(|(n, _)| self.alive(ground.deeper(), first + u32::from(*n)));
                 reached && (needed == 1 || self.has_living_branches(ground, *first, *count, needed))
@@ -224,7 +228,12 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
                 }
             }
             (_, Some(view)) => {
-                let order = self.look(view);
+                let (order, length) = view.find(self.asker.client);
+                // Whom a branch is for matters where one lives; which is nearer, where two do.
+                let living = self.living_branches(ground, first, count).count_ones();
+                if living > u32::from(rule == PolicyKind::Geoproximity) {
+                    self.scope = self.scope.max(length);
+                }
                 if order.is_empty() && rule == PolicyKind::Geoproximity {
                     self.draw_branch(ground, at, first, count, |_| 1);
                 } else {
