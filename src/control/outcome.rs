@@ -146,6 +146,8 @@ impl<T> Core<T> {
                     let rhythm = match instance.vitals.beating {
                         Some(Health::Unhealthy) => Rhythm::Missed,
                         _ if instance.vitals.unconfirmed => Rhythm::Unsure,
+                        // A beat will be news: answers show that it was late.
+                        _ if instance.vitals.wavers.beating => Rhythm::Late,
                         _ => Rhythm::OnTime,
                     };
                     start_beats(&self.beats, &mut self.deadlines, &key, &next, rhythm, now);

@@ -143,7 +143,7 @@ async fn a_restart_writes_nothing_that_is_written_already() {
     let folder = tempfile::tempdir().unwrap();
     let control = start(Embedded::open(folder.path()).unwrap()).await;
     control.apply(command(r#"put web/a {"ports": {"http": 80}, "checks": [{"tcp": true}]}"#), "me").await.unwrap();
-    control.observe(Observation { key: key("web/a"), health: Health::Healthy, why: String::new() });
+    observe(&control, "web/a", Health::Healthy, "");
     let mut revisions = control.revisions();
     revisions.wait_for(|revision| revision.0 == 2).await.unwrap();
     control.stop().await;
