@@ -10,6 +10,7 @@ mod instance;
 mod name;
 mod place;
 mod policy;
+mod recovery;
 mod service;
 mod settings;
 mod share;
@@ -21,7 +22,7 @@ pub use counters::{Counter, Counters};
 pub use country::COUNTRIES;
 pub use course::{Course, Toward};
 pub use drain::{DEFAULT_DRAIN, Drain, DrainFields, LONGEST_DRAIN, LONGEST_RAMP, SHORTEST_RAMP, Stage, check_ramp};
-pub use health::{CheckState, Health, ProbeResult, Pushed, Status, Vitals};
+pub use health::{CheckState, Health, ProbeResult, Pushed, Status, Vitals, Wavers};
 pub use instance::{DEFAULT_WEIGHT, FieldError, Instance, InstanceKey, MAX_WEIGHT, Port, Protocol};
 pub use name::{Label, LabelError, Name, NameError};
 pub use place::{Code, Coordinates, Geo, Locality, Place, Region};
@@ -29,6 +30,7 @@ pub(crate) use policy::within;
 pub use policy::{
     AllDown, Branch, BranchFields, Clients, Goal, MAX_BRANCHES, MAX_DEPTH, MAX_LEAVES, Owner, Policy, PolicyKind, RecordData, RecordParser,
 };
+pub use recovery::{Damping, FIRST_HOLD, LONGEST_HOLD, PENALTY_HALF_LIFE, Warming};
 pub use service::{MAX_SERVICE_PORTS, Service, ServiceFields, Source, Subject};
 pub use settings::{ApiSettings, DnsSettings, LogFormat, LogSettings, ProbeSettings, Right, SafetySettings, Settings, Token};
 pub use share::{Out, Share};
