@@ -14,6 +14,7 @@ mod recovery;
 mod service;
 mod settings;
 mod share;
+mod sightings;
 mod time;
 mod zone;
 
@@ -34,6 +35,7 @@ pub use recovery::{Damping, FIRST_HOLD, LONGEST_HOLD, PENALTY_HALF_LIFE, Warming
 pub use service::{MAX_SERVICE_PORTS, Service, ServiceFields, Source, Subject};
 pub use settings::{ApiSettings, DnsSettings, LogFormat, LogSettings, ProbeSettings, Right, SafetySettings, Settings, Token};
 pub use share::{Out, Share};
+pub use sightings::{SAMPLED, Sightings};
 pub use time::{Period, PeriodError, Timestamp};
 pub use zone::{Defined, RecordSet, SOA_TIMERS, Zone, ZoneTtl};
 

@@ -156,6 +156,11 @@ impl Snapshot {
         self.directory.at(id)
     }
 
+    /// Every registered service.
+    pub fn all_services(&self) -> impl Iterator<Item = (ServiceId, &CompiledService)> {
+        self.directory.iter()
+    }
+
     /// Whether there is any service at all.
     pub fn has_services(&self) -> bool {
         self.directory.len() > 0
