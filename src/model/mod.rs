@@ -3,11 +3,14 @@
 mod check;
 mod counters;
 mod drain;
+mod drill;
 mod health;
 mod instance;
 mod name;
 mod place;
 mod policy;
+mod report;
+mod schedule;
 mod service;
 mod settings;
 mod share;
@@ -15,8 +18,9 @@ mod time;
 mod zone;
 
 pub use check::{Check, CheckFields, CheckKind, HttpCheck, TlsCheck};
-pub use counters::{Counter, Counters};
+pub use counters::{COUNTED_REGIONS, Counter, Counters};
 pub use drain::{DEFAULT_DRAIN, Drain, DrainFields, LONGEST_DRAIN};
+pub use drill::{Abort, DrillFields, DrillOrder, MetricCheck, MetricStep, Require};
 pub use health::{CheckState, Health, ProbeResult, Pushed, Status, Vitals};
 pub use instance::{DEFAULT_WEIGHT, FieldError, Instance, InstanceKey, MAX_WEIGHT, Port, Protocol};
 pub use name::{Label, LabelError, Name, NameError};
@@ -24,6 +28,11 @@ pub use place::{Code, Coordinates, Geo, Locality, Place, Region};
 pub use policy::{
     AllDown, Branch, BranchFields, Clients, Goal, MAX_BRANCHES, MAX_DEPTH, Owner, Policy, PolicyKind, RecordData, RecordParser,
 };
+pub use report::{
+    DefinedDrill, DrillAnswers, DrillList, DrillReport, DrillRun, DrillState, Forecast, ForecastLatency, ForecastMove, LastOld, Moment,
+    RegionShares, Watched,
+};
+pub use schedule::{Schedule, ScheduleError};
 pub use service::{MAX_SERVICE_PORTS, Service, ServiceFields, Source, Subject};
 pub use settings::{ApiSettings, DnsSettings, LogFormat, LogSettings, ProbeSettings, Right, Settings, Token};
 pub use share::{Out, Share};
