@@ -59,6 +59,7 @@ pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod control;
+pub mod drill;
 pub mod model;
 pub mod probe;
 pub mod registry;

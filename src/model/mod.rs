@@ -29,7 +29,7 @@ pub use policy::{
     AllDown, Branch, BranchFields, Clients, Goal, MAX_BRANCHES, MAX_DEPTH, Owner, Policy, PolicyKind, RecordData, RecordParser,
 };
 pub use report::{
-    DefinedDrill, DrillAnswers, DrillList, DrillReport, DrillRun, DrillState, Forecast, ForecastLatency, ForecastMove, LastOld, Moment,
+    DefinedDrill, DrillAnswers, DrillList, DrillRefusal, DrillReport, DrillRun, DrillState, Forecast, ForecastLatency, ForecastMove, LastOld, Moment,
     RegionShares, Watched,
 };
 pub use schedule::{Schedule, ScheduleError};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DrillFields, Label, Subject, Timestamp};
+use super::{DrillFields, FieldError, Label, Subject, Timestamp};
 
 /// How a drill stands, or how it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -226,6 +226,37 @@ pub struct DrillRun {
     /// When it was over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<Timestamp>,
+}
+
+/// Why a drill was not begun, or not stopped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DrillRefusal {
+    /// The configuration has no such drill.
+    #[error("there is no drill {0} in the configuration; it is defined as [drills.{0}]")]
+    UnknownDrill(Label),
+    /// No such run is known.
+    #[error("there is no run {0:?}")]
+    UnknownRun(String),
+    /// One at a time.
+    #[error("drill {0} is under way; one at a time")]
+    Busy(String),
+    /// The run is over.
+    #[error("drill {0} is over")]
+    Over(String),
+    /// A field cannot stand as it is.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+    /// It did not begin.
+    #[error("the drill did not begin: {why}")]
+    Refused {
+        /// The run, which has a report.
+        run: String,
+        /// Why.
+        why: String,
+    },
+    /// The server is stopping.
+    #[error("the server is stopping")]
+    Stopping,
 }
 
 impl DrillReport {
