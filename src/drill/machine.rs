@@ -32,8 +32,8 @@ pub(super) const BLIND: u32 = 3;
 pub enum Order {
     /// Take its subject out of answers.
     Drain(DrainFields),
-    /// Lead clients back, over that time.
-    Lift(Option<Period>),
+    /// Lead clients back, over that time; zero: all at once.
+    Lift(Period),
 }
 
 /// What became of an order.
@@ -367,7 +367,7 @@ impl Drill {
         self.stages.enter(DrillState::Restoring, &view.by_region);
         self.phase = Phase::Restoring { lift: Some(now) };
         let lift = self.lift();
-        self.report.tell(now, "lift", lift.map_or("at once".into(), |lift| format!("over {lift}")));
+        self.report.tell(now, "lift", if lift.0.is_zero() { "at once".into() } else { format!("over {lift}") });
         Some(Order::Lift(lift))
     }
 
@@ -382,10 +382,9 @@ impl Drill {
     }
 
     /// Over how long clients are led back.
-    fn lift(&self) -> Option<Period> {
+    fn lift(&self) -> Period {
         let planned = self.report.drill.lift();
-        let lift = if self.report.why.is_empty() { planned } else { planned.min(SHORT_LIFT) };
-        (lift.0 > Duration::ZERO).then_some(lift)
+        if self.report.why.is_empty() { planned } else { planned.min(SHORT_LIFT) }
     }
 
     fn restored(&mut self, now: Timestamp) {

@@ -117,7 +117,7 @@ impl Run {
         if !report.state.is_over() {
             let (lose, author, run) = (report.drill.lose.clone(), report.author.clone(), report.run.clone());
             report.tell(now, "aborted", WHY);
-            let answer = lift_own(context, &lose, &run, None, &author).await;
+            let answer = lift_own(context, &lose, &run, Period(Duration::ZERO), &author).await;
             conclude(report, (context.clock)(), WHY, answer);
         }
         self.drill.report().clone()
@@ -145,7 +145,7 @@ pub(super) fn conclude(report: &mut DrillReport, now: Timestamp, why: &str, lift
 }
 
 /// Lifts the drain of a run if it is still in force; `None`: it is not.
-pub(super) async fn lift_own(context: &DrillContext, lose: &Subject, run: &str, ramp: Option<Period>, author: &str) -> Option<Answer> {
+pub(super) async fn lift_own(context: &DrillContext, lose: &Subject, run: &str, ramp: Period, author: &str) -> Option<Answer> {
     let is_ours = context.control.registry().drains.get(lose).is_some_and(|entry| entry.drain.reason == reason(run));
     match is_ours {
         true => Some(lift(context, lose, ramp, author).await),
@@ -153,7 +153,7 @@ pub(super) async fn lift_own(context: &DrillContext, lose: &Subject, run: &str, 
     }
 }
 
-async fn lift(context: &DrillContext, lose: &Subject, ramp: Option<Period>, author: &str) -> Answer {
+async fn lift(context: &DrillContext, lose: &Subject, ramp: Period, author: &str) -> Answer {
     let command = undrain(lose.clone(), ramp);
     match context.control.apply(command, author).await {
         // Somebody was faster.
@@ -162,7 +162,7 @@ async fn lift(context: &DrillContext, lose: &Subject, ramp: Option<Period>, auth
     }
 }
 
-fn undrain(subject: Subject, _ramp: Option<Period>) -> Command {
+fn undrain(subject: Subject, _ramp: Period) -> Command {
     Command::Undrain { subject }
 }
 

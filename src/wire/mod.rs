@@ -10,6 +10,7 @@
 //! [`explain()`] goes the same way with open eyes: the same functions, watched.
 
 mod chaos;
+mod empty;
 mod explain;
 mod names;
 mod records;
@@ -118,8 +119,10 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
         (reply.is_truncated(), Counter::Truncated),
         (reply.by_client && subnet.is_some(), Counter::EcsUsed),
         (reply.fail_open, Counter::FailOpen),
+        (reply.empty, Counter::Empty),
     ];
     marks.into_iter().filter(|(set, _)| *set).for_each(|(_, mark)| worker.counters.count(mark));
+    reply.regions.numbers().for_each(|region| worker.counters.count_region(region));
     Outcome::Reply(reply.finish())
 }
 
