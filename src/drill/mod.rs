@@ -32,7 +32,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 
 pub use markdown::page;
 
@@ -73,12 +72,12 @@ pub struct Counts {
     pub by_region: BTreeMap<String, u64>,
 }
 
-/// The drills of a server. Dropping it ends the schedule; a drill under way is then left to the expiry of its drain: see [`Drills::stop`].
-#[derive(Debug)]
+/// The drills of a server. Cloning shares them. Dropping the last handle ends the schedule; a drill under way is then left to the expiry
+/// of its drain: see [`Drills::stop`].
+#[derive(Debug, Clone)]
 pub struct Drills {
     calls: mpsc::Sender<Call>,
     shared: Arc<Shared>,
-    task: JoinHandle<()>,
 }
 
 /// What handles and the task share.
@@ -98,8 +97,8 @@ pub fn start(defined: &BTreeMap<Label, DrillFields>, context: DrillContext) -> D
     plan.define(defined, (context.clock)());
     let shared = Arc::new(Shared { shelf: Mutex::new(shelf), plan: Mutex::new(plan) });
     let (calls, called) = mpsc::channel(CALLS);
-    let task = tokio::spawn(task::run(context, shared.clone(), called));
-    Drills { calls, shared, task }
+    tokio::spawn(task::run(context, shared.clone(), called));
+    Drills { calls, shared }
 }
 
 impl Drills {
@@ -135,14 +134,11 @@ impl Drills {
     }
 
     /// Ends the schedule. A drill under way is aborted, and its drain lifted at once.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         let (reply, stopped) = oneshot::channel();
         if self.calls.send(Call::Quit { reply }).await.is_ok() {
             // An error: the task has ended already.
             _ = stopped.await;
-        }
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "the drills did not stop cleanly");
         }
     }
 

@@ -1,9 +1,10 @@
 //! Settings: `signpost.toml` after parsing, defaults and environment.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::{Label, Locality};
+use super::{DrillFields, Label, Locality};
 
 /// Everything the server is told at start.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +27,8 @@ pub struct Settings {
     pub probe: ProbeSettings,
     /// What is written about what happens.
     pub log: LogSettings,
+    /// `[drills.NAME]`: drills, by name.
+    pub drills: BTreeMap<Label, DrillFields>,
 }
 
 /// `[dns]`
@@ -138,6 +141,7 @@ impl Default for Settings {
             geo_dir: "geo".into(),
             probe: ProbeSettings { enabled: true, concurrency: 2_000 },
             log: LogSettings { level: "info".into(), format: LogFormat::Text },
+            drills: BTreeMap::new(),
         }
     }
 }

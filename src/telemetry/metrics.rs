@@ -127,8 +127,8 @@ impl Metrics {
 #[derive(Debug)]
 struct Workers(Vec<WorkerCounters>);
 
-/// Counted beside an outcome, so not part of their sum.
-fn is_mark(counter: Counter) -> bool {
+/// Whether it is counted beside an outcome, and so no part of their sum.
+pub fn is_mark(counter: Counter) -> bool {
     matches!(counter, Counter::Truncated | Counter::EcsUsed | Counter::FailOpen | Counter::Empty)
 }
 
