@@ -164,6 +164,17 @@ pub(super) enum ClientOrder {
     /// List the drains in force
     #[command(after_help = "Example:\n  signpost drains")]
     Drains,
+    /// Rehearse a loss: list drills, begin one, read its report, end it early
+    ///
+    /// A drill is a drain that is measured, watched, and lifted again. Without a subcommand: the drills of the configuration, with their next
+    /// times, and the latest runs.
+    #[command(
+        after_help = "Examples:\n  signpost drills\n  signpost drills run evacuate-eu\n  signpost drills show 20261124T100000Z-evacuate-eu"
+    )]
+    Drills {
+        #[command(subcommand)]
+        order: Option<DrillsOrder>,
+    },
     /// Exit with 0 when the server is ready to answer, else with 1
     #[command(after_help = "Example:\n  HEALTHCHECK CMD [\"signpost\", \"healthcheck\"]")]
     Healthcheck,
@@ -210,6 +221,48 @@ pub(super) struct DrainArguments {
     /// When it ends by itself: 30m, 4h; at most 72h [default: 4h]
     #[arg(long, value_name = "PERIOD")]
     pub(super) expires: Option<Period>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DrillsOrder {
+    /// Begin a drill: one of the configuration, or one that is described here
+    ///
+    /// Returns once clients begin to move, or says why it did not begin.
+    #[command(
+        after_help = "Examples:\n  signpost drills run evacuate-eu\n  signpost drills run --lose region/eu-west --ramp 10m --hold 15m"
+    )]
+    Run(DrillArguments),
+    /// Show the report of a run as Markdown, also while it is under way
+    #[command(after_help = "Example:\n  signpost drills show 20261124T100000Z-evacuate-eu > report.md")]
+    Show {
+        /// The run, as `signpost drills` names it
+        run: String,
+    },
+    /// End the drill under way early: clients are led back from now on
+    #[command(after_help = "Example:\n  signpost drills stop 20261124T100000Z-evacuate-eu")]
+    Stop {
+        /// The run, as `signpost drills` names it
+        run: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DrillArguments {
+    /// A drill of the configuration: [drills.NAME]
+    #[arg(required_unless_present = "lose", conflicts_with_all = ["lose", "ramp", "hold", "lift"])]
+    pub(super) name: Option<Label>,
+    /// What to lose instead: region/NAME, az/REGION/AZ, service/NAME or instance/SERVICE/ID
+    #[arg(long, value_name = "KIND/NAME", value_parser = subject)]
+    pub(super) lose: Option<Subject>,
+    /// Over how long clients are moved away [default: at once]
+    #[arg(long, value_name = "PERIOD", requires = "lose")]
+    pub(super) ramp: Option<Period>,
+    /// How long it stays lost once everybody has moved [default: 5m]
+    #[arg(long, value_name = "PERIOD", requires = "lose")]
+    pub(super) hold: Option<Period>,
+    /// Over how long clients are led back [default: as long as the ramp]
+    #[arg(long, value_name = "PERIOD", requires = "lose")]
+    pub(super) lift: Option<Period>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -349,7 +402,7 @@ mod tests {
             open.extend(command.get_subcommands().cloned());
             seen += 1;
         }
-        assert_eq!(seen, 17, "signpost, its 15 subcommands, and token create");
+        assert_eq!(seen, 21, "signpost, its 16 subcommands, token create, and drills run, show and stop");
     }
 
     #[test]
@@ -386,6 +439,10 @@ mod tests {
             "signpost drain az/eu-west/a --reason drill --expires 30m",
             "signpost undrain instance/web/eu1",
             "signpost drains --output json",
+            "signpost drills",
+            "signpost drills run evacuate-eu",
+            "signpost drills run --lose region/eu-west --ramp 10m --hold 15m --lift 5m",
+            "signpost drills show 20261124T100000Z-evacuate-eu --output json",
             "signpost healthcheck",
             "signpost token create ci --right read,register --right operate --service web-",
             "signpost completions fish",
@@ -421,6 +478,10 @@ mod tests {
             ("signpost drain az/eu-west --reason x", "expected az/REGION/AZ, not \"az/eu-west\""),
             ("signpost drain region/eu-west", "--reason <TEXT>"),
             ("signpost undrain", "<KIND/NAME>"),
+            ("signpost drills run", "<NAME>"),
+            ("signpost drills run a --lose region/eu", "cannot be used with"),
+            ("signpost drills run a --hold 5m", "cannot be used with"),
+            ("signpost drills show", "<RUN>"),
             ("signpost token create ci", "--right <RIGHT>"),
             ("signpost token create ci --right root", "[possible values: read, register, operate, admin]"),
             ("signpost token create c\"i --right read", "expected 1 to 64 letters"),

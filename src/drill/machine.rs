@@ -193,9 +193,9 @@ impl Drill {
         self.phase = Phase::Asked;
         // The longest TTL may pass before anybody moves: answers live shorter first.
         let lives = self.report.drill.length().saturating_add(view.ttl.1).saturating_add(MARGIN);
-        self.expires = now.plus(lives);
         // In whole seconds, as people write them.
         let expires = Period(Duration::from_secs(lives.as_secs() + u64::from(lives.subsec_nanos() > 0)));
+        self.expires = now.plus(expires.0);
         Some(Order::Drain(drain_fields(&self.report, expires)))
     }
 
@@ -215,7 +215,8 @@ impl Drill {
         let weight = require.min_healthy_weight.map(|least| {
             self.watch("require.min_healthy_weight", format!("at least {least} %"), percent(view.healthy_weight));
             let found = percent(view.healthy_weight);
-            (view.healthy_weight < f64::from(least)).then(|| format!("{found} of the weight that stays is healthy, and {least} % are required"))
+            (view.healthy_weight < f64::from(least))
+                .then(|| format!("{found} of the weight that stays is healthy, and {least} % are required"))
         });
         if let Some(why) = [regions, weight].into_iter().flatten().flatten().next() {
             return Err(why);

@@ -154,7 +154,13 @@ mod tests {
         report.answers = DrillAnswers { all: 12_345, empty: 0, fail_open: 2 };
         report.last_old = Some(LastOld { answers: 900, last: 598.2, cached: 603.2 });
         let half = Some(0.5);
-        report.regions.push(RegionShares { region: "eu-west".into(), before: half, moving: Some(0.25), holding: Some(0.0), restoring: None });
+        report.regions.push(RegionShares {
+            region: "eu-west".into(),
+            before: half,
+            moving: Some(0.25),
+            holding: Some(0.0),
+            restoring: None,
+        });
         report.forecast = Some(Forecast {
             moves: vec![ForecastMove { from: "eu-west".into(), to: "us-east".into(), share: 0.334 }],
             before: Some(ForecastLatency { mean_ms: 12.0, p95_ms: Some(30.0) }),

@@ -142,11 +142,7 @@ impl Drills {
         }
     }
 
-    async fn call(
-        &self,
-        call: Call,
-        answer: oneshot::Receiver<Result<DrillRun, DrillRefusal>>,
-    ) -> Result<DrillRun, DrillRefusal> {
+    async fn call(&self, call: Call, answer: oneshot::Receiver<Result<DrillRun, DrillRefusal>>) -> Result<DrillRun, DrillRefusal> {
         self.calls.send(call).await.map_err(|_| DrillRefusal::Stopping)?;
         answer.await.unwrap_or(Err(DrillRefusal::Stopping))
     }

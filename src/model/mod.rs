@@ -29,8 +29,8 @@ pub use policy::{
     AllDown, Branch, BranchFields, Clients, Goal, MAX_BRANCHES, MAX_DEPTH, Owner, Policy, PolicyKind, RecordData, RecordParser,
 };
 pub use report::{
-    DefinedDrill, DrillAnswers, DrillList, DrillRefusal, DrillReport, DrillRun, DrillState, Forecast, ForecastLatency, ForecastMove, LastOld, Moment,
-    RegionShares, Watched,
+    DefinedDrill, DrillAnswers, DrillList, DrillRefusal, DrillReport, DrillRun, DrillState, Forecast, ForecastLatency, ForecastMove,
+    LastOld, Moment, RegionShares, Watched,
 };
 pub use schedule::{Schedule, ScheduleError};
 pub use service::{MAX_SERVICE_PORTS, Service, ServiceFields, Source, Subject};

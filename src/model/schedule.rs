@@ -152,7 +152,9 @@ mod tests {
             assert_eq!(text.parse::<Schedule>().unwrap().to_string(), text);
         }
         assert_eq!("thu,MON  09:30".parse::<Schedule>().unwrap().to_string(), "Mon,Thu 09:30");
-        for text in ["", "10:00", "Tue", "Tue 24:00", "Tue 10:60", "Tue 1:00", "Tues 10:00", "Mon,,Tue 10:00", "2026-13-01 10:00", "Tue +1:00"] {
+        for text in
+            ["", "10:00", "Tue", "Tue 24:00", "Tue 10:60", "Tue 1:00", "Tues 10:00", "Mon,,Tue 10:00", "2026-13-01 10:00", "Tue +1:00"]
+        {
             let error = text.parse::<Schedule>().unwrap_err().to_string();
             assert!(error.contains("Mon,Thu 09:30"), "{text}: {error}");
         }

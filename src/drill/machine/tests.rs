@@ -128,7 +128,11 @@ fn what_is_required_is_looked_at_before_anything_is_touched() {
     check(regions, &|s| s.view.healthy_regions = 1, "1 regions would stay healthy, and 2 are required");
     let weight = r#""require":{"min_healthy_weight":80}"#;
     check(weight, &|s| s.view.healthy_weight = 79.94, "79.9 % of the weight that stays is healthy, and 80 % are required");
-    check(r#""abort":{"min_healthy_weight":60}"#, &|s| s.view.healthy_weight = 59.0, "59.0 % of the weight that stays is healthy, below 60 %");
+    check(
+        r#""abort":{"min_healthy_weight":60}"#,
+        &|s| s.view.healthy_weight = 59.0,
+        "59.0 % of the weight that stays is healthy, below 60 %",
+    );
     let metric = r#""abort":{"metric":{"url":"http://a","max":0.5}}"#;
     let failed = MetricView { value: None, failures: 1, error: Some("refused".into()) };
     check(metric, &|s| s.view.metric = Some(failed.clone()), "the metric cannot be read: refused");
@@ -162,7 +166,13 @@ fn conditions_end_a_drill_with_a_short_lift() {
     let large = MetricView { value: Some(1.5), ..MetricView::default() };
     check(metric, 20, &|s| s.view.metric = Some(large.clone()), "the metric is 1.5, above 1", "20: lift over 10s");
     let blind = MetricView { value: Some(0.5), failures: 3, error: Some("timeout".into()) };
-    check(metric, 20, &|s| s.view.metric = Some(blind.clone()), "the metric could not be read 3 times in a row: timeout", "20: lift over 10s");
+    check(
+        metric,
+        20,
+        &|s| s.view.metric = Some(blind.clone()),
+        "the metric could not be read 3 times in a row: timeout",
+        "20: lift over 10s",
+    );
 }
 
 #[test]

@@ -34,8 +34,11 @@ fn answers_count_for_each_region_they_hold_once() {
 fn answers_that_drains_left_empty_are_counted_and_no_others() {
     let only = r#"{"policy":"failover","branches":[{"service":"web","region":"boston"}]}"#;
     let geo = r#"{"policy":"geolocation","branches":[{"service":"web","countries":["US"]}]}"#;
-    let mut world = World::new(&[zone("svc.example.", true, &[], &[("only", only), ("geo", geo)])])
-        .with(&["web/b 192.0.2.11 boston/az-1 http:80", "web/l 192.0.2.21 london/az-1 http:80", "one/b 192.0.2.12 boston/az-1 http:80"]);
+    let mut world = World::new(&[zone("svc.example.", true, &[], &[("only", only), ("geo", geo)])]).with(&[
+        "web/b 192.0.2.11 boston/az-1 http:80",
+        "web/l 192.0.2.21 london/az-1 http:80",
+        "one/b 192.0.2.12 boston/az-1 http:80",
+    ]);
     let questions = [
         // It has one elsewhere.
         ("web.svc.example A from=198.51.100.1", 0),
