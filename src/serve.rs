@@ -241,6 +241,7 @@ impl Running {
         let store = blocking(move || Embedded::open(&data)).await??;
         let engine = Engine::Embedded(store);
         let control = Control::start(engine, zones, geo, settings.dns.clone(), settings.here.clone(), clock.clone()).await?;
+        control.set_safety(settings.safety).await;
         match Running::listen(settings, control.clone(), clock, apexes).await {
             Ok(running) => {
                 let (dns, api, data) = (&running.dns, running.api, absolute(&running.settings.data_dir));
@@ -333,6 +334,7 @@ impl Running {
         // Before anything is taken: what is in force stays whole.
         self.http.check(&settings.api)?;
         self.control.load(zones, geo, settings.dns.clone()).await?;
+        self.control.set_safety(settings.safety).await;
         self.http.reload(&settings.api)?;
         Ok((settings, apexes))
     }

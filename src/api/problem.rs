@@ -152,6 +152,9 @@ impl From<Refusal> for Problem {
             Refusal::UnknownService(_) => unknown(urn!("unknown-service")),
             Refusal::NotDrained(_) => unknown(urn!("not-drained")),
             Refusal::UnknownSubject(_) => unknown(urn!("unknown-subject")),
+            Refusal::NotMoving(_) => Problem::new(StatusCode::CONFLICT, urn!("not-moving"), "There is nothing to pause", detail),
+            Refusal::NotPaused(_) => Problem::new(StatusCode::CONFLICT, urn!("not-paused"), "There is nothing to resume", detail),
+            Refusal::Unsafe { .. } => Problem::new(StatusCode::CONFLICT, urn!("unsafe"), "The drain would leave too little", detail),
             Refusal::DefinedInFile { .. } => Problem::new(StatusCode::CONFLICT, urn!("defined-in-file"), "A zone file defines it", detail),
             Refusal::NameTaken(..) => Problem::new(StatusCode::CONFLICT, urn!("name-taken"), "The name is taken", detail),
             Refusal::Field(error) => Problem::field(error),
@@ -216,10 +219,14 @@ mod tests {
     fn each_refusal_has_its_status_and_name() {
         let web = || Label::parse("web").unwrap();
         let key = InstanceKey { service: web(), id: Label::parse("eu1").unwrap() };
-        let table: [(ApplyError, u16, &str, Option<&str>); 11] = [
+        let subject = || Subject::Service(web());
+        let table: [(ApplyError, u16, &str, Option<&str>); 14] = [
             (Refusal::UnknownInstance(key).into(), 404, "unknown-instance", None),
             (Refusal::UnknownService(web()).into(), 404, "unknown-service", None),
             (Refusal::NotDrained(Subject::Service(web())).into(), 404, "not-drained", None),
+            (Refusal::NotMoving(subject()).into(), 409, "not-moving", None),
+            (Refusal::NotPaused(subject()).into(), 409, "not-paused", None),
+            (Refusal::Unsafe { subject: subject(), breaches: vec![] }.into(), 409, "unsafe", None),
             (Refusal::UnknownSubject(Subject::Region(web())).into(), 404, "unknown-subject", None),
             (Refusal::DefinedInFile { what: "service web".into(), file: "zones/a.toml".into() }.into(), 409, "defined-in-file", None),
             (Refusal::NameTaken(web(), "zones/a.toml".into()).into(), 409, "name-taken", None),

@@ -87,6 +87,10 @@ routes! {
         put Named(Operate) => drains::put_inner;
         delete Named(Operate) => drains::delete_inner;
     }
+    "/v1/drains/{kind}/{name}/pause" { post Named(Operate) => drains::pause; }
+    "/v1/drains/{kind}/{name}/resume" { post Named(Operate) => drains::resume; }
+    "/v1/drains/{kind}/{outer}/{name}/pause" { post Named(Operate) => drains::pause_inner; }
+    "/v1/drains/{kind}/{outer}/{name}/resume" { post Named(Operate) => drains::resume_inner; }
     "/v1/drills" {
         get Whole(Read) => drills::list;
         post Whole(Operate) => drills::begin;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::model::{Health, Instance, InstanceKey, Label, PolicyKind, Pushed, Revision, ServiceFields, Source, Subject, Timestamp};
+use crate::model::{
+    Health, Instance, InstanceKey, Label, Period, PolicyKind, Pushed, Revision, ServiceFields, Source, Stage, Subject, Timestamp, Toward,
+};
 use crate::registry::{DrainEntry, InstanceEntry, Registry, ServiceEntry};
 
 /// A write that was made: durable and in answers.
@@ -15,6 +17,12 @@ pub struct Written {
     /// When the drain ends by itself; only of drains.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
+    /// When everybody will have moved; only of drains that are on their way there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whole: Option<Timestamp>,
+    /// When nothing will be left of the drain; only of drains that are lifted little by little.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub over: Option<Timestamp>,
 }
 
 /// How many instances there are, by health and by the operator's word.
@@ -28,7 +36,7 @@ pub struct Tally {
     pub pending: usize,
     /// Unhealthy.
     pub unhealthy: usize,
-    /// Drained by themselves, or with their service, az or region; whatever their health.
+    /// With a drain in force of their own, their service, az or region, however far it has come; whatever their health.
     pub drained: usize,
     /// Healthy and not drained: what answers are made of.
     pub available: usize,
@@ -91,28 +99,53 @@ pub struct DrainDocument {
     pub author: String,
     /// Since when.
     pub started: Timestamp,
-    /// When it ends by itself.
+    /// When it ends by itself; one with a ramp is lifted from then on.
     pub expires: Timestamp,
+    /// How far it has come.
+    pub state: Stage,
+    /// The share of clients for whom its subject is out of answers, in percent, 0–100.
+    pub share: f64,
+    /// Within which time all clients move, out or back; absent: at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ramp: Option<Period>,
+    /// When everybody will have moved; only while it is on its way there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whole: Option<Timestamp>,
+    /// When nothing will be left of it; only while it is lifted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub over: Option<Timestamp>,
+    /// Why the safety rules were overruled; absent: they held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r#override: Option<String>,
     /// When it was written.
     pub revision: Revision,
 }
 
 impl DrainDocument {
-    /// Shows a drain.
-    pub fn new(subject: &Subject, entry: &DrainEntry) -> DrainDocument {
+    /// Shows a drain as it is at `now`.
+    pub fn new(subject: &Subject, entry: &DrainEntry, now: Timestamp) -> DrainDocument {
+        let DrainEntry { drain, revision } = entry;
+        let course = drain.course_at(now);
         DrainDocument {
             subject: subject.clone(),
-            reason: entry.drain.reason.clone(),
-            author: entry.drain.author.clone(),
-            started: entry.drain.started,
-            expires: entry.drain.expires,
-            revision: entry.revision,
+            reason: drain.reason.clone(),
+            author: drain.author.clone(),
+            started: drain.started,
+            expires: drain.expires,
+            state: drain.stage(now),
+            // Two digits are more than anybody reads.
+            share: (course.share(now).ratio() * 10_000.0).round() / 100.0,
+            ramp: Some(course.ramp).filter(|ramp| !ramp.0.is_zero()),
+            whole: drain.whole(now),
+            over: course.arrives().filter(|_| course.toward == Toward::In),
+            r#override: drain.overridden.clone(),
+            revision: *revision,
         }
     }
 
     /// The drain of exactly `subject`, where there is one.
-    pub fn of(registry: &Registry, subject: &Subject) -> Option<DrainDocument> {
-        registry.drains.get(subject).map(|entry| DrainDocument::new(subject, entry))
+    pub fn of(registry: &Registry, subject: &Subject, now: Timestamp) -> Option<DrainDocument> {
+        registry.drains.get(subject).map(|entry| DrainDocument::new(subject, entry, now))
     }
 }
 
@@ -165,8 +198,8 @@ pub struct Parts {
 }
 
 impl InstanceDocument {
-    /// Shows an instance.
-    pub fn new(registry: &Registry, key: InstanceKey, entry: &InstanceEntry) -> InstanceDocument {
+    /// Shows an instance as it is at `now`.
+    pub fn new(registry: &Registry, key: InstanceKey, entry: &InstanceEntry, now: Timestamp) -> InstanceDocument {
         let (source, file) = set_by(Some(&entry.source));
         let vitals = &entry.vitals;
         InstanceDocument {
@@ -179,7 +212,7 @@ impl InstanceDocument {
             since: (vitals.since != Timestamp::default()).then_some(vitals.since),
             unconfirmed: vitals.unconfirmed,
             parts: Parts { probed: vitals.probed, beating: vitals.beating, pushed: vitals.pushed.clone() },
-            drained_by: drain_over(registry, &key).map(|(subject, entry)| DrainDocument::new(&subject, entry)),
+            drained_by: drain_over(registry, &key).map(|(subject, entry)| DrainDocument::new(&subject, entry, now)),
             service: key.service,
             id: key.id,
         }
@@ -275,8 +308,14 @@ pub struct ServiceDocument {
 }
 
 impl ServiceDocument {
-    /// Shows a service with those of its instances that `wanted` holds for.
-    pub fn new(registry: &Registry, name: &Label, entry: &ServiceEntry, wanted: impl Fn(&InstanceEntry, bool) -> bool) -> ServiceDocument {
+    /// Shows a service as it is at `now`, with those of its instances that `wanted` holds for.
+    pub fn new(
+        registry: &Registry,
+        name: &Label,
+        entry: &ServiceEntry,
+        wanted: impl Fn(&InstanceEntry, bool) -> bool,
+        now: Timestamp,
+    ) -> ServiceDocument {
         let (source, file) = set_by(entry.source.as_ref());
         let key = |id: &Label| InstanceKey { service: name.clone(), id: id.clone() };
         ServiceDocument {
@@ -287,12 +326,12 @@ impl ServiceDocument {
             settings: entry.service.fields.clone(),
             source,
             file,
-            drain: DrainDocument::of(registry, &Subject::Service(name.clone())),
+            drain: DrainDocument::of(registry, &Subject::Service(name.clone()), now),
             instances: entry
                 .instances
                 .iter()
                 .filter(|(id, instance)| wanted(instance, drain_over(registry, &key(id)).is_some()))
-                .map(|(id, instance)| InstanceDocument::new(registry, key(id), instance))
+                .map(|(id, instance)| InstanceDocument::new(registry, key(id), instance, now))
                 .collect(),
         }
     }

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use reqwest::{Method, StatusCode, Url};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::arguments::{ClientOrder, ExplainArguments, InstancesArguments, Output, TokenArguments};
+use super::arguments::{ClientOrder, DrainArguments, ExplainArguments, InstancesArguments, Output, TokenArguments};
 use super::connection::{self, Connection, Reply};
 use super::failure::{Failure, Problem};
 use super::{Page, complain, documents, drills, explain, print, status, token, views};
@@ -79,16 +80,41 @@ async fn carry_out(order: ClientOrder, server: &Connection) -> Result<Page, Fail
             Ok(said(format!("deregistered {instance}"), reply))
         }
         ClientOrder::Drain(arguments) => {
-            let fields = DrainFields { reason: arguments.reason, expires: arguments.expires };
-            let reply = server.put(&format!("/v1/drains/{}", arguments.subject), &json!(fields)).await?;
+            let DrainArguments { subject, reason, ramp, expires, overrule } = arguments;
+            let fields = DrainFields { reason, ramp, expires, r#override: overrule };
+            let reply = server.put(&format!("/v1/drains/{subject}"), &json!(fields)).await?;
             let ends = fields.expires.unwrap_or(DEFAULT_DRAIN);
-            let mut page = said(format!("drained {}", arguments.subject), reply);
-            page.text.push_str(&format!("it ends by itself in {ends}; `signpost undrain {}` lifts it\n", arguments.subject));
+            let whole = instant(&reply, "whole");
+            let mut page = said(format!("{} {subject}", if whole.is_some() { "draining" } else { "drained" }), reply);
+            if let Some(whole) = whole {
+                let lines =
+                    format!("all clients have moved in {}; `signpost pause {subject}` holds it\n", views::length(whole.since(now())));
+                page.text.push_str(&lines);
+            }
+            page.text.push_str(&format!("it ends by itself in {ends}; `signpost undrain {subject}` lifts it\n"));
             Ok(page)
         }
-        ClientOrder::Undrain { subject } => {
-            let reply = server.delete(&format!("/v1/drains/{subject}")).await?;
-            Ok(said(format!("{subject} serves again"), reply))
+        ClientOrder::Undrain { subject, ramp } => {
+            let query = ramp.map(|ramp| format!("?ramp={ramp}")).unwrap_or_default();
+            let reply = server.delete(&format!("/v1/drains/{subject}{query}")).await?;
+            Ok(match instant(&reply, "over") {
+                None => said(format!("{subject} serves again"), reply),
+                Some(over) => {
+                    let mut page = said(format!("{subject} comes back"), reply);
+                    page.text.push_str(&format!("it serves all clients again in {}\n", views::length(over.since(now()))));
+                    page
+                }
+            })
+        }
+        ClientOrder::Pause { subject } => {
+            let reply = server.post(&format!("/v1/drains/{subject}/pause"), &json!({})).await?;
+            let mut page = said(format!("the drain of {subject} stands still"), reply);
+            page.text.push_str(&format!("`signpost resume {subject}` lets it go on; it expires all the same\n"));
+            Ok(page)
+        }
+        ClientOrder::Resume { subject } => {
+            let reply = server.post(&format!("/v1/drains/{subject}/resume"), &json!({})).await?;
+            Ok(said(format!("the drain of {subject} goes on"), reply))
         }
         ClientOrder::Drains => shown(server, views::drains(server.get("/v1/drains", &[]).await?.body, now())),
         ClientOrder::Drills { order } => drills::carry_out(order, server).await,
@@ -145,6 +171,11 @@ pub(super) fn shown(server: &Connection, page: Result<Page, serde_json::Error>) 
 fn said(line: String, reply: Reply) -> Page {
     let revision = reply.body.get("revision").and_then(Value::as_u64).map(|r| format!(" at revision {r}")).unwrap_or_default();
     Page { text: format!("{line}{revision}\n"), document: reply.body }
+}
+
+/// An instant that the server named in its reply.
+fn instant(reply: &Reply, name: &str) -> Option<Timestamp> {
+    reply.body.get(name).and_then(|instant| Timestamp::deserialize(instant).ok())
 }
 
 pub(super) fn now() -> Timestamp {
@@ -237,6 +268,25 @@ mod tests {
             "DELETE /v1/drains/region/eu-west",
             "region/eu-west serves again",
         );
+        check(
+            "signpost drain az/eu-west/a --reason drill --ramp 10m --override tested",
+            ("200 OK", r#"{"revision":9,"whole":"2026-11-20T12:00:00Z"}"#),
+            r#"PUT /v1/drains/az/eu-west/a {"override":"tested","ramp":"10m","reason":"drill"}"#,
+            "draining az/eu-west/a at revision 9\nall clients have moved in ",
+        );
+        check(
+            "signpost undrain region/eu-west --ramp 5m",
+            ("200 OK", r#"{"revision":9,"over":"2026-11-20T12:00:00Z"}"#),
+            "DELETE /v1/drains/region/eu-west?ramp=5m",
+            "region/eu-west comes back at revision 9\nit serves all clients again in ",
+        );
+        check(
+            "signpost pause service/web",
+            ("200 OK", "{}"),
+            "POST /v1/drains/service/web/pause {}",
+            "the drain of service/web stands still",
+        );
+        check("signpost resume service/web", ("200 OK", "{}"), "POST /v1/drains/service/web/resume {}", "the drain of service/web goes on");
         check("signpost drains", ("200 OK", r#"{"drains":[]}"#), "GET /v1/drains", "nothing is drained\n");
         check("signpost services", ("200 OK", r#"{"services":[]}"#), "GET /v1/services", "no services yet");
         check(

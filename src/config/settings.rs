@@ -254,7 +254,7 @@ fn value_of(key: &Key, text: &str) -> Result<Value, FieldError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{LogFormat, Right};
+    use crate::model::{LogFormat, Period, Right, SafetySettings};
 
     fn read(text: &str, env: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
         let dir = tempfile::tempdir().unwrap();
@@ -307,6 +307,11 @@ mod tests {
             &["signpost.toml:3: store.kind: the etcd store does not exist yet; \"embedded\""],
         );
         check("version = 1\n[here]\nregion = \"boston\"", &[], &["signpost.toml:3: here.region: goes with `az`"]);
+        check(
+            "version = 1\n[safety]\nmin_healthy_weight = 101\nwait = \"2d\"",
+            &[],
+            &["signpost.toml:3: safety.min_healthy_weight: a whole number from 0 to 100", "signpost.toml:4: safety.wait: 0ms to 86400s"],
+        );
         check("version = 1\n[log]\nlevel = \"inof\"", &[], &["signpost.toml:3: log.level: unknown level \"inof\"; did you mean `info`?"]);
         check(
             "version = 1\n[[api.token]]\nname = \"a\"\nhash = \"secret\"\nrights = [\"read\"]",
@@ -365,6 +370,11 @@ mod tests {
             dir = "places"
             [store]
             kind = "embedded"
+            [safety]
+            min_regions = 2
+            min_healthy_weight = 50
+            one_region_at_a_time = false
+            wait = "10m"
             [probe]
             enabled = false
             concurrency = 7
@@ -383,6 +393,8 @@ mod tests {
         assert_eq!((from_file.dns.tcp_connections, from_file.dns.tcp_per_client, from_file.dns.tcp_idle_ms), (10, 2, 500));
         assert_eq!((from_file.dns.version.as_deref(), from_file.dns.identity.as_deref()), (Some("signpost"), Some("a1")));
         assert_eq!(from_file.here.as_ref().unwrap().to_string(), "boston/az-1");
+        let safety = SafetySettings { min_regions: 2, min_healthy_weight: 50, one_region_at_a_time: false, wait: Period::seconds(600) };
+        assert_eq!(from_file.safety, safety);
         assert_eq!((from_file.probe.enabled, from_file.probe.concurrency), (false, 7));
         assert_eq!((from_file.log.level.as_str(), from_file.log.format), ("info,signpost::probe=debug", LogFormat::Json));
         let token = &from_file.api.tokens[0];

@@ -1,4 +1,4 @@
-//! What is persisted behind, because it was visible at once: the last health of instances, and the end of drains.
+//! What is persisted behind, because it was visible at once: the last health of instances, the end of drains, and when regions came back.
 //!
 //! Every write is compare-and-put, so it is also known here when each of these keys was last written.
 
@@ -13,7 +13,7 @@ use crate::store::{Condition, Key, MAX_OPERATIONS, Operation};
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Behind {
-    /// When each health and each drain in the store was written.
+    /// When each health, drain and return of a region in the store was written.
     written: HashMap<Key, Revision>,
     /// What the store does not hold as it is.
     stale: BTreeSet<Record>,
@@ -31,6 +31,7 @@ pub(super) struct Behind {
 enum Record {
     Health(InstanceKey),
     Drain(Subject),
+    Lifted(Label),
 }
 
 impl Behind {
@@ -59,6 +60,11 @@ impl Behind {
     /// A drain has ended that the store may still have.
     pub fn drain(&mut self, subject: Subject) {
         self.stale.insert(Record::Drain(subject));
+    }
+
+    /// A region has come back that was drained.
+    pub fn lifted(&mut self, region: Label) {
+        self.stale.insert(Record::Lifted(region));
     }
 
     /// Whether the store holds everything.
@@ -101,7 +107,7 @@ impl Behind {
                 }
                 operations
             }
-            Change::Drain { subject, drain, .. } => {
+            Change::Drain { subject, drain, .. } | Change::Steer { subject, drain, .. } => {
                 let key = records::drain_key(subject);
                 let before = self.written.get(&key).copied();
                 vec![put(key, records::value(drain), before)]
@@ -136,7 +142,9 @@ impl Behind {
                     self.forget(&InstanceKey { service: name.clone(), id: id.clone() });
                 }
             }
-            Change::Drain { subject, .. } => _ = self.written.insert(records::drain_key(subject), revision),
+            Change::Drain { subject, .. } | Change::Steer { subject, .. } => {
+                self.written.insert(records::drain_key(subject), revision);
+            }
             Change::Undrain { subject, .. } => {
                 let stored_at = records::drain_key(subject);
                 self.erased.remove(&stored_at);
@@ -173,6 +181,7 @@ impl Behind {
             let key = match &record {
                 Record::Health(key) => records::health_key(key),
                 Record::Drain(subject) => records::drain_key(subject),
+                Record::Lifted(region) => records::lifted_key(region),
             };
             if touched.contains(&key) {
                 left.insert(record);
@@ -195,6 +204,10 @@ impl Behind {
             },
             Record::Drain(subject) if registry.drains.contains_key(subject) => None,
             Record::Drain(_) => erase,
+            Record::Lifted(region) => match registry.lifted.get(region) {
+                Some(ended) => Some(Operation::Put { key, value: records::value(ended), condition: condition(before) }),
+                None => erase,
+            },
         }
     }
 
@@ -216,6 +229,7 @@ impl Behind {
             match record {
                 Record::Health(key) => _ = services.insert(key.service),
                 Record::Drain(subject) => drains.push(subject),
+                Record::Lifted(_) => {}
             }
         }
         (services, drains)

@@ -11,14 +11,15 @@
 //! transcripts.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use super::behind::Behind;
 use super::heartbeats::Heartbeats;
+use super::lapse::Round;
 use super::{Applied, ApplyError, Event, Observation, ProbeOrder};
-use crate::model::{FieldError, InstanceKey, Label, Revision, Service, Subject, Timestamp};
+use crate::model::{FieldError, InstanceKey, Label, Revision, SafetySettings, Service, Subject, Timestamp};
 use crate::registry::{Change, Command, Draft, Hold, Registry, ServiceEntry};
 use crate::store::{CommitError, Key, MAX_OPERATIONS, Operation};
 
@@ -48,6 +49,8 @@ pub enum Input<T> {
     },
     /// A verdict of the prober.
     Observation(Observation),
+    /// What drains must leave from now on.
+    Safety(SafetySettings),
 }
 
 /// What goes to the store: two commits, each of which may be empty. They touch different keys, so either may fail alone.
@@ -55,7 +58,7 @@ pub enum Input<T> {
 pub struct Departure {
     /// Commands, whose callers wait.
     pub commands: Vec<Operation>,
-    /// What was visible before: health, and drains that expired.
+    /// What was visible before: health, and drains that ended by themselves.
     pub behind: Vec<Operation>,
 }
 
@@ -105,6 +108,8 @@ pub struct Core<T> {
     pub(super) behind: Behind,
     /// When what is to be looked at; entries may be void by then.
     pub(super) deadlines: BinaryHeap<Reverse<(Timestamp, Due)>>,
+    /// When each drain is to be looked at.
+    pub(super) rounds: BTreeMap<Subject, Round>,
     pub(super) effects: Effects<T>,
     /// Whether a commit failed in such a way that the store may hold something else than is known here.
     pub(super) unsure: bool,
@@ -161,6 +166,7 @@ impl<T> Core<T> {
             flight: None,
             behind: Behind::new(written),
             deadlines: BinaryHeap::new(),
+            rounds: BTreeMap::new(),
             effects: Effects::default(),
             unsure: false,
         };
@@ -179,6 +185,7 @@ impl<T> Core<T> {
                 let turn = self.write().observe(&observation.key, observation.health, &observation.why, now);
                 self.turned(now, &observation.key, turn, "");
             }
+            Input::Safety(safety) => self.write().safety = safety,
         }
     }
 
@@ -190,7 +197,7 @@ impl<T> Core<T> {
         {
             match due {
                 Due::Beat(key) => self.look(now, at, key),
-                Due::Drain(subject) => self.expire(now, subject),
+                Due::Drain(subject) => self.look_at_drain(now, at, subject),
             }
         }
     }
@@ -232,7 +239,7 @@ impl<T> Core<T> {
             {
                 continue;
             }
-            let planned = registry.plan(&mut draft, &command).and_then(|change| match &change {
+            let planned = registry.plan(&mut draft, &command, now).and_then(|change| match &change {
                 Change::PutService { name, service, .. } => match trial(&registry, name, service) {
                     Ok(()) => Ok(change),
                     Err(error) => {

@@ -1,13 +1,20 @@
-//! What happens by itself as time goes by: heartbeats that come or stay away, and drains that end. None of it waits for the store.
+//! What happens by itself as time goes by: heartbeats that come or stay away, and drains that move and end. None of it waits for the store.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::Applied;
-use super::core::{Core, Due, Origin, Queued, read, write};
+use super::core::{Core, Due, Origin, Queued, read};
 use super::heartbeats::{Heartbeats, Lapse, Rhythm};
-use crate::model::{FieldError, InstanceKey, Source, Subject, Timestamp};
+use crate::model::{Drain, FieldError, InstanceKey, Source, Subject, Timestamp, Toward};
 use crate::registry::{Command, Precondition, Refusal, Registry};
+
+/// When a drain was looked at last, and when it is next: other deadlines of its subject are void.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Round {
+    pub last: Timestamp,
+    pub next: Timestamp,
+}
 
 impl<T> Core<T> {
     /// Takes a heartbeat that changes what is known.
@@ -46,21 +53,45 @@ impl<T> Core<T> {
         }
     }
 
-    /// A drain's end has come: it ends now, whatever the store says; it is erased behind.
-    pub(super) fn expire(&mut self, now: Timestamp, subject: Subject) {
-        let expired = {
-            let registry = self.registry.clone();
-            let mut registry = write(&registry);
-            match registry.drains.get(&subject) {
-                Some(entry) if entry.drain.expires <= now => registry.drains.remove(&subject),
-                _ => None,
-            }
+    /// A drain has moved, or its end has come. All that waits for nobody: it ends now, whatever the store says, and is erased behind.
+    pub(super) fn look_at_drain(&mut self, now: Timestamp, at: Timestamp, subject: Subject) {
+        let Some(round) = self.rounds.get(&subject).copied().filter(|round| round.next == at) else { return };
+        let registry = self.registry.clone();
+        let found = read(&registry).drains.get(&subject).map(|entry| entry.drain.clone());
+        let Some(drain) = found else {
+            self.rounds.remove(&subject);
+            return;
         };
-        if let Some(entry) = expired {
-            self.behind.drain(subject.clone());
-            self.drains_changed(&subject);
-            self.tell(now, "drain_expired", subject.to_string(), entry.drain.reason, "");
+        let over = drain.is_over(now);
+        if over {
+            self.end_drain(now, &subject, drain.over());
+        } else {
+            self.watch(now, &subject, &drain);
         }
+        self.drains_changed(&subject);
+        let expires = drain.course.toward == Toward::Out && round.last < drain.expires && drain.expires <= now;
+        if expires {
+            let until = if over { String::new() } else { format!("; back in answers by {}", drain.over()) };
+            self.tell(now, "drain_expired", subject.to_string(), format!("{}{until}", drain.reason), "");
+        }
+        if over && !expires {
+            self.tell(now, "undrained", subject.to_string(), String::new(), "");
+        }
+    }
+
+    /// Takes a drain away that ended at `ended`.
+    pub(super) fn end_drain(&mut self, now: Timestamp, subject: &Subject, ended: Timestamp) {
+        let region = self.write().end_drain(subject, ended.min(now));
+        region.into_iter().for_each(|region| self.behind.lifted(region));
+        self.rounds.remove(subject);
+        self.behind.drain(subject.clone());
+    }
+
+    /// Looks at a drain from now on.
+    pub(super) fn watch(&mut self, now: Timestamp, subject: &Subject, drain: &Drain) {
+        let next = drain.next(now).unwrap_or(now);
+        self.rounds.insert(subject.clone(), Round { last: now, next });
+        self.deadlines.push(Reverse((next, Due::Drain(subject.clone()))));
     }
 
     pub(super) fn plan_look(&mut self, at: Option<Timestamp>, key: &InstanceKey) {

@@ -25,7 +25,7 @@ pub use writer::{Output, Writer};
 
 use self::heartbeats::{Heartbeats, Renewal};
 use self::task::Call;
-use crate::model::{Check, DnsSettings, Geo, Health, InstanceKey, Locality, Revision, Subject, Timestamp, Zone};
+use crate::model::{Check, DnsSettings, Geo, Health, InstanceKey, Locality, Revision, SafetySettings, Subject, Timestamp, Zone};
 use crate::registry::{Command, Refusal, Registry};
 use crate::snapshot::{Publisher, Snapshot, ZoneError};
 use crate::store::{Engine, Store, Unavailable};
@@ -84,7 +84,7 @@ pub struct Event {
     /// The revision it belongs to.
     #[schema(value_type = u64)]
     pub revision: Revision,
-    /// `registered`, `replaced`, `deregistered`, `expired`, `service_changed`, `service_removed`, `drained`, `undrained`, `drain_expired`, `health`, `reloaded`,
+    /// `registered`, `replaced`, `deregistered`, `expired`, `service_changed`, `service_removed`, `drained`, `paused`, `resumed`, `lifting`, `undrained`, `drain_expired`, `health`, `reloaded`,
     /// `drill_refused`, `drill_began`, `drill_aborted`, `drill_ended`, `drill_skipped`.
     pub kind: &'static str,
     /// What it is about: `instance/web/eu1`, `region/eu-west`, `service/web`, `drill/RUN`, or `config`.
@@ -238,6 +238,12 @@ impl Control {
         let stopping = || ZoneError { file: String::new(), name: "config".into(), reason: ApplyError::Stopping.to_string() };
         self.calls.send(Call::Load(Box::new((zones, geo, dns)), reply)).await.map_err(|_| stopping())?;
         answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Sets what drains must leave, for every command that comes after this.
+    pub async fn set_safety(&self, safety: SafetySettings) {
+        // An error: the server is stopping.
+        _ = self.calls.send(Call::Input(Input::Safety(safety))).await;
     }
 
     /// What is registered, for looking: everything in it is durable and published, or about to be within the same moment. Keep the

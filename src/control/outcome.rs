@@ -1,15 +1,14 @@
 //! What a landing comes to: state, orders for the prober, events and answers.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::core::{Core, Due, Origin, Planned, RETRY, keys, read, write};
+use super::core::{Core, Origin, Planned, RETRY, keys, read, write};
 use super::heartbeats::Rhythm;
 use super::lapse::start_beats;
 use super::records::{self, Stored};
 use super::{Applied, ApplyError, Event, ProbeOrder, Probes, StartError};
-use crate::model::{Geo, Health, InstanceKey, Label, Revision, Service, Subject, Timestamp, Vitals, Zone};
-use crate::registry::{Change, InstanceEntry, LoadError, Probing, Registry, ServiceEntry, Turn, probing};
+use crate::model::{Drain, Geo, Health, InstanceKey, Label, Revision, Service, Subject, Timestamp, Vitals, Zone};
+use crate::registry::{Change, InstanceEntry, LoadError, Probing, Registry, ServiceEntry, Steering, Turn, probing};
 use crate::snapshot::ZoneError;
 use crate::store::Item;
 
@@ -43,17 +42,22 @@ impl<T> Core<T> {
                     self.beats.stop(&InstanceKey { service: name.clone(), id: id.clone() });
                 }
             }
-            Change::Drain { subject, drain, .. } => {
-                self.deadlines.push(Reverse((drain.expires, Due::Drain(subject.clone()))));
+            Change::Drain { subject, drain, .. } | Change::Steer { subject, drain, .. } => {
+                self.watch(now, subject, drain);
                 self.drains_changed(subject);
             }
-            Change::Undrain { subject, .. } => self.drains_changed(subject),
+            Change::Undrain { subject, .. } => {
+                self.rounds.remove(subject);
+                let back = registry.lifted.iter().filter(|(_, ended)| **ended == now);
+                back.for_each(|(region, _)| self.behind.lifted(region.clone()));
+                self.drains_changed(subject);
+            }
             Change::PutService { .. } | Change::Push { .. } => {}
         }
         drop(registry);
         self.effects.services.extend(change.service().cloned());
         let expired = matches!(origin, Some(Origin::Expiry(_)));
-        if let Some((kind, subject, detail)) = news(&change, done.created, expired) {
+        if let Some((kind, subject, detail)) = news(&change, done.created, expired, now) {
             self.tell(now, kind, subject, detail, &author);
         }
         for (key, turn) in turned {
@@ -134,11 +138,12 @@ impl<T> Core<T> {
             }
         }
         for subject in registry.drains.keys().filter(|subject| !next.drains.contains_key(subject)) {
+            self.rounds.remove(subject);
             self.drains_changed(subject);
         }
         for (subject, entry) in &next.drains {
             self.drains_changed(subject);
-            self.deadlines.push(Reverse((entry.drain.expires, Due::Drain(subject.clone()))));
+            self.watch(now, subject, &entry.drain);
         }
         *registry = next;
         drop(registry);
@@ -158,7 +163,11 @@ impl<T> Core<T> {
         let Stored { registry, health, written } = records::read(revision, items)?;
         let (mut next, _) = registry.loaded(zones, geo.regions.clone(), now).map_err(zone_error)?;
         let gone = recall(&mut next, health, now);
-        next.drains.retain(|_, entry| entry.drain.expires > now);
+        let ended: Vec<Subject> = next.drains.extract_if(.., |_, entry| entry.drain.is_over(now)).map(|(subject, _)| subject).collect();
+        {
+            let known = read(&self.registry);
+            (next.safety, next.lifted) = (known.safety, known.lifted.clone());
+        }
         let stored: Vec<(InstanceKey, Vitals)> = vitals(&next).map(|(key, vitals)| (key, vitals.clone())).collect();
         next.carry_on(&read(&self.registry), now);
         self.behind.reread(written);
@@ -168,6 +177,7 @@ impl<T> Core<T> {
             }
         }
         gone.into_iter().for_each(|key| self.behind.health(key));
+        ended.into_iter().for_each(|subject| self.behind.drain(subject));
         self.replace(next, now);
         Ok(())
     }
@@ -262,7 +272,7 @@ fn looks(registry: &Registry, change: &Change) -> BTreeMap<InstanceKey, Look> {
     match change {
         Change::PutInstance { key, .. } | Change::DeleteInstance { key, .. } => one(&key.id).into_iter().collect(),
         Change::PutService { .. } | Change::DeleteService { .. } => entry.instances.keys().filter_map(one).collect(),
-        Change::Push { .. } | Change::Drain { .. } | Change::Undrain { .. } => BTreeMap::new(),
+        Change::Push { .. } | Change::Drain { .. } | Change::Undrain { .. } | Change::Steer { .. } => BTreeMap::new(),
     }
 }
 
@@ -273,7 +283,7 @@ pub(super) fn order(key: InstanceKey, probing: Option<Probing>, last: Option<Hea
 }
 
 /// The event that a change is: its kind, subject and detail.
-fn news(change: &Change, created: bool, expired: bool) -> Option<(&'static str, String, String)> {
+fn news(change: &Change, created: bool, expired: bool, now: Timestamp) -> Option<(&'static str, String, String)> {
     Some(match change {
         Change::PutInstance { key, instance, .. } => {
             let addresses: Vec<String> = instance.addresses.iter().map(ToString::to_string).collect();
@@ -291,10 +301,28 @@ fn news(change: &Change, created: bool, expired: bool) -> Option<(&'static str, 
         Change::DeleteService { name, instances, .. } => {
             ("service_removed", format!("service/{name}"), format!("with {} instances", instances.len()))
         }
-        Change::Drain { subject, drain, .. } => ("drained", subject.to_string(), format!("until {}: {}", drain.expires, drain.reason)),
+        Change::Drain { subject, drain, .. } => ("drained", subject.to_string(), about(drain)),
+        Change::Steer { subject, drain, steering, .. } => match steering {
+            Steering::Lift => ("lifting", subject.to_string(), format!("until {}", drain.over())),
+            Steering::Pause => ("paused", subject.to_string(), format!("at {:.1} %", shown(drain, now))),
+            Steering::Resume => ("resumed", subject.to_string(), format!("at {:.1} %", shown(drain, now))),
+        },
         Change::Undrain { subject, .. } => ("undrained", subject.to_string(), String::new()),
         Change::Push { .. } => return None,
     })
+}
+
+/// Until when a drain is in force, how it comes into force, and why.
+fn about(drain: &Drain) -> String {
+    let ramp =
+        if drain.course.ramp.0.is_zero() { String::new() } else { format!(", from {} on within {}", drain.course.from, drain.course.ramp) };
+    let overruled = drain.overridden.as_ref().map(|why| format!("; safety rules overruled: {why}")).unwrap_or_default();
+    format!("until {}{ramp}: {}{overruled}", drain.expires, drain.reason)
+}
+
+/// The share that is out of answers, in percent.
+fn shown(drain: &Drain, now: Timestamp) -> f64 {
+    drain.out(now).share.ratio() * 100.0
 }
 
 /// The name of a service's policy.

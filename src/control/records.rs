@@ -5,6 +5,7 @@
 //! instances/SERVICE/ID       as registered
 //! health/SERVICE/ID          the last known health, of files' instances too; written behind, but for pushed statuses
 //! drains/KIND/NAME           drains in force
+//! lifted/REGION              when a region's drain last ended; written behind
 //! ```
 
 use std::collections::BTreeMap;
@@ -36,6 +37,11 @@ pub(super) fn health_key(key: &InstanceKey) -> Key {
 /// The key of a drain.
 pub(super) fn drain_key(subject: &Subject) -> Key {
     format!("drains/{subject}").into()
+}
+
+/// The key of a region's return.
+pub(super) fn lifted_key(region: &Label) -> Key {
+    format!("lifted/{region}").into()
 }
 
 /// An instance, a drain or an instance's health as JSON.
@@ -111,7 +117,7 @@ pub(super) struct Stored {
     pub registry: Registry,
     /// The last health of instances.
     pub health: Vec<(InstanceKey, Vitals)>,
-    /// When each drain and health was written.
+    /// When each drain, health and return of a region was written.
     pub written: std::collections::HashMap<Key, Revision>,
 }
 
@@ -154,7 +160,11 @@ fn read_item(item: &Item, stored: &mut Stored) -> Result<(), String> {
             stored.registry.drains.insert(subject, DrainEntry { drain, revision: item.revision });
             stored.written.insert(item.key.clone(), item.revision);
         }
-        _ => return Err("its key is none of services/…, instances/…, health/… and drains/…".into()),
+        Some(("lifted", region)) => {
+            stored.registry.lifted.insert(label(region)?, read_value(&item.value)?);
+            stored.written.insert(item.key.clone(), item.revision);
+        }
+        _ => return Err("its key is none of services/…, instances/…, health/…, drains/… and lifted/…".into()),
     }
     Ok(())
 }

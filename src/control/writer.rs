@@ -50,13 +50,14 @@ impl<T> Writer<T> {
         let Stored { registry, health, written } = records::read(revision, items)?;
         let (mut registry, warnings) = registry.loaded(&zones, geo.regions.clone(), now).map_err(zone_error)?;
         warn(&warnings);
-        let ended: Vec<_> = registry.drains.extract_if(.., |_, entry| entry.drain.expires <= now).map(|(subject, _)| subject).collect();
+        let over = registry.drains.iter().filter(|(_, entry)| entry.drain.is_over(now));
+        let ended: Vec<_> = over.map(|(subject, entry)| (subject.clone(), entry.drain.over())).collect();
         let gone = recall(&mut registry, health, now);
         let updates = [Update::Geo(&geo), Update::Dns(dns), Update::Zones(&zones)];
         let snapshot = Snapshot::empty().update(&updates)?;
         let snapshot = Arc::new(compile::compile(&snapshot, &registry, registry.services.keys(), true, now)?);
         let mut core = Core::new(registry, written, now);
-        ended.into_iter().for_each(|subject| core.behind.drain(subject));
+        ended.into_iter().for_each(|(subject, ended)| core.end_drain(now, &subject, ended));
         gone.into_iter().for_each(|key| core.behind.health(key));
         // Nobody has seen anything yet: the snapshot is whole, and the prober asks for all its orders.
         core.effects();

@@ -412,7 +412,7 @@ impl Drill {
 
 /// The drain that a drill asks for. Its reason names the run: by it a drill knows its own drain again, also after a restart.
 pub(super) fn drain_fields(report: &DrillReport, expires: Period) -> DrainFields {
-    DrainFields { reason: reason(&report.run), expires: Some(expires) }
+    DrainFields { reason: reason(&report.run), ramp: report.drill.ramp, expires: Some(expires), ..DrainFields::default() }
 }
 
 /// The reason of a run's drain.

@@ -154,16 +154,12 @@ pub(super) async fn lift_own(context: &DrillContext, lose: &Subject, run: &str, 
 }
 
 async fn lift(context: &DrillContext, lose: &Subject, ramp: Period, author: &str) -> Answer {
-    let command = undrain(lose.clone(), ramp);
+    let command = Command::Undrain { subject: lose.clone(), ramp: Some(ramp) };
     match context.control.apply(command, author).await {
         // Somebody was faster.
         Err(ApplyError::Refused(Refusal::NotDrained(_))) => Answer::Done,
         applied => answer(applied),
     }
-}
-
-fn undrain(subject: Subject, _ramp: Period) -> Command {
-    Command::Undrain { subject }
 }
 
 fn answer<T>(applied: Result<T, ApplyError>) -> Answer {

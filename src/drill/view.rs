@@ -124,7 +124,7 @@ mod tests {
         check(&registry, "az/us/a", 2, 100.0);
         check(&registry, "instance/web/ap", 2, 100.0);
         check(&registry, "service/web", 0, 0.0);
-        let drain = Drain::start(DrainFields { reason: "x".into(), expires: None }, "ann", Timestamp(0)).unwrap();
+        let drain = Drain::start(DrainFields { reason: "x".into(), ..DrainFields::default() }, "ann", Timestamp(0)).unwrap();
         let subject = Subject::parse("region/us").unwrap();
         registry.apply(&Command::Drain { subject: subject.clone(), drain }, Timestamp(0), Revision(9)).unwrap();
         check(&registry, "region/eu", 1, 40.0);

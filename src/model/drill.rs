@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FieldError, LONGEST_DRAIN, Label, Period, Schedule, Subject};
+use super::{FieldError, LONGEST_DRAIN, Label, Period, Schedule, Subject, check_ramp};
 
 /// A drill: `[drills.NAME]` of signpost.toml, and the body of `POST /v1/drills`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -16,13 +16,13 @@ pub struct DrillFields {
     /// When it begins by itself; only by hand without it. Of drills in the configuration alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
-    /// Over how long clients are moved away; at once without it.
+    /// Over how long clients are moved away, 1 s to 24 h; at once without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ramp: Option<Period>,
     /// How long it stays out of answers once nobody is led there; default 5 minutes.
     #[serde(default = "default_hold")]
     pub hold: Period,
-    /// Over how long clients are led back; as long as `ramp` without it.
+    /// Over how long clients are led back, 1 s to 24 h, or 0 for at once; as long as `ramp` without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lift: Option<Period>,
     /// What must hold, or it does not begin.
@@ -82,8 +82,6 @@ pub enum MetricStep {
     Index(usize),
 }
 
-/// The longest ramp and the longest lift.
-const LONGEST_RAMP: Period = Period::seconds(24 * 3600);
 /// Longest URL and path of a metric, in octets.
 const LONGEST_TEXT: usize = 2000;
 
@@ -121,11 +119,10 @@ impl DrillFields {
 
     /// Checks everything that can be said without looking at what is registered.
     pub fn validate(&self) -> Result<(), FieldError> {
-        for (field, period) in [("ramp", self.ramp), ("lift", self.lift)] {
-            if let Some(period) = period.filter(|period| *period > LONGEST_RAMP) {
-                return Err(FieldError::new(field, format!("at most {LONGEST_RAMP}, not {period}")));
-            }
-        }
+        self.ramp.map_or(Ok(()), check_ramp)?;
+        // A lift of no time at all is at once.
+        let lift = self.lift.filter(|lift| !lift.0.is_zero());
+        lift.map_or(Ok(()), check_ramp).map_err(|error| FieldError::new("lift", error.expected))?;
         // The drain of a drill outlives its plan a little, and no drain lives longer than LONGEST_DRAIN.
         let longest = LONGEST_DRAIN.0.saturating_sub(Duration::from_secs(3600));
         if self.length() > longest {
@@ -228,7 +225,7 @@ mod tests {
         check(r#","wait":"1s""#, "unknown field `wait`");
         check(r#","ramp":"soon""#, "no length of time");
         check(r#","schedule":"noon""#, "no schedule");
-        check(r#","ramp":"25h""#, "ramp: at most 1day, not 1day1h");
+        check(r#","ramp":"25h""#, "ramp: 1s to 1day, not 1day1h");
         check(r#","hold":"72h""#, "hold: ramp, hold and lift together");
         check(r#","require":{"min_healthy_weight":101}"#, "require.min_healthy_weight: a percentage");
         check(r#","abort":{"metric":{"url":"file:///x","max":1}}"#, "abort.metric.url: a URL");

@@ -2,6 +2,7 @@
 
 mod check;
 mod counters;
+mod course;
 mod drain;
 mod drill;
 mod health;
@@ -19,7 +20,8 @@ mod zone;
 
 pub use check::{Check, CheckFields, CheckKind, HttpCheck, TlsCheck};
 pub use counters::{COUNTED_REGIONS, Counter, Counters};
-pub use drain::{DEFAULT_DRAIN, Drain, DrainFields, LONGEST_DRAIN};
+pub use course::{Course, Toward};
+pub use drain::{DEFAULT_DRAIN, Drain, DrainFields, LONGEST_DRAIN, LONGEST_RAMP, SHORTEST_RAMP, Stage, check_ramp};
 pub use drill::{Abort, DrillFields, DrillOrder, MetricCheck, MetricStep, Require};
 pub use health::{CheckState, Health, ProbeResult, Pushed, Status, Vitals};
 pub use instance::{DEFAULT_WEIGHT, FieldError, Instance, InstanceKey, MAX_WEIGHT, Port, Protocol};
@@ -34,7 +36,7 @@ pub use report::{
 };
 pub use schedule::{Schedule, ScheduleError};
 pub use service::{MAX_SERVICE_PORTS, Service, ServiceFields, Source, Subject};
-pub use settings::{ApiSettings, DnsSettings, LogFormat, LogSettings, ProbeSettings, Right, Settings, Token};
+pub use settings::{ApiSettings, DnsSettings, LogFormat, LogSettings, ProbeSettings, Right, SafetySettings, Settings, Token};
 pub use share::{Out, Share};
 pub use time::{Period, PeriodError, Timestamp};
 pub use zone::{Defined, RecordSet, SOA_TIMERS, Zone, ZoneTtl};

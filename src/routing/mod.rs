@@ -16,9 +16,11 @@ mod continents;
 mod decide;
 #[cfg(test)]
 mod fixture;
+mod hash;
 mod levels;
 mod mmdb;
 mod origins;
+mod own;
 mod pick;
 mod places;
 mod pool;
@@ -26,15 +28,19 @@ mod prefixes;
 #[cfg(test)]
 mod properties;
 mod ranking;
+mod spill;
 mod trace;
 mod tree;
+mod views;
 mod walk;
 
-pub use decide::{Choice, Client, Decision, MAX_TIERS, Start, World, decide};
+pub use decide::{Choice, Decision, MAX_TIERS, Start, World, decide};
+pub use hash::seed_of;
 pub use mmdb::{DatabaseError, read_database};
-pub use origins::{Origin, Origins};
+pub use origins::{Origin, Origins, Stand};
 pub use pick::{Picked, Sampling, Selection, expected_shares, pick};
 pub use places::{AzName, LocalityId, Places, RegionId};
-pub use pool::{Filter, Member, Need, Pool, Standing};
+pub use pool::{Filter, Gate, Member, Need, Pool, Standing};
 pub use trace::{Silent, Step, Steps, Trace};
-pub use tree::{ServiceId, Tree, TreeError};
+pub use tree::{Against, ServiceId, Tree, TreeError};
+pub use views::Views;

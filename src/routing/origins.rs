@@ -12,7 +12,7 @@ use foldhash::fast::FixedState;
 use ipnet::IpNet;
 
 use super::continents::continent_of;
-use super::prefixes::{Address, Covering, Table};
+use super::prefixes::Prefixes;
 use super::ranking::{Basis, Point, Rankings};
 use super::{LocalityId, Places, RegionId};
 use crate::model::{Code, Coordinates, Geo, Place};
@@ -38,18 +38,38 @@ pub struct Origin {
     pub ranking: Arc<[(RegionId, f32)]>,
 }
 
+/// What `nearest` and `latency` go by: less than an [`Origin`], so that more neighbouring prefixes are alike and an answer holds for more
+/// clients.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Stand {
+    /// The region the operator put the client in.
+    pub region: Option<RegionId>,
+    /// The az the operator put it in; one of `region`.
+    pub locality: Option<LocalityId>,
+    /// Regions from the nearest to the farthest with the milliseconds expected; regions that cannot be ranked are left out.
+    pub ranking: Arc<[(RegionId, f32)]>,
+}
+
 /// The table.
 #[derive(Debug)]
 pub struct Origins {
     origins: Box<[Origin]>,
-    v4: Table<u32>,
-    v6: Table<u128>,
+    /// By the numbers of `origins`.
+    prefixes: Prefixes,
+    stands: Box<[Stand]>,
+    /// By the numbers of `stands`: longer prefixes, for what differs elsewhere is equal here.
+    stand_prefixes: Prefixes,
 }
 
 impl Default for Origins {
     /// Nothing is known of anybody.
     fn default() -> Origins {
-        Origins { origins: Box::new([Origin::default()]), v4: Table::default(), v6: Table::default() }
+        Origins {
+            origins: Box::new([Origin::default()]),
+            prefixes: Prefixes::default(),
+            stands: Box::new([Stand::default()]),
+            stand_prefixes: Prefixes::default(),
+        }
     }
 }
 
@@ -64,17 +84,10 @@ impl Origins {
             return Origins::default();
         }
         let mut census = Census::new(places, geo);
-        let v4 = census.sweep(|net| match net {
-            IpNet::V4(net) => Some((u32::from(net.network()), net.prefix_len())),
-            IpNet::V6(_) => None,
-        });
-        let v6 = census.sweep(|net| match net {
-            IpNet::V6(net) if net.network().to_ipv4_mapped().is_none() || net.prefix_len() < MAPPED.1 => {
-                Some((u128::from(net.network()), net.prefix_len()))
-            }
-            _ => None,
-        });
-        Origins { origins: census.finish(), v4, v6 }
+        let prefixes = census.sweep();
+        let Census { origins, stands, stand_of, .. } = census;
+        let stand_prefixes = prefixes.renumbered(|number| stand_of[number as usize]);
+        Origins { origins: origins.into(), prefixes, stands: stands.into(), stand_prefixes }
     }
 
     /// What is known of a client, and the prefix length for which it holds (the scope of an answer that depends on it).
@@ -82,27 +95,38 @@ impl Origins {
     /// An IPv4-mapped address (RFC 4291 §2.5.5.2) is looked up as IPv4; its length still counts from the start of the IPv6 address.
     #[inline]
     pub fn find(&self, client: IpAddr) -> (&Origin, u8) {
-        let (number, length) = match client {
-            IpAddr::V4(v4) => self.v4.find(u32::from(v4)),
-            IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-                Some(v4) => {
-                    let (number, length) = self.v4.find(u32::from(v4));
-                    (number, MAPPED.1 + length)
-                }
-                None => self.v6.find(u128::from(v6)),
-            },
-        };
+        let (number, length) = self.prefixes.find(client);
         (&self.origins[number as usize], length)
+    }
+
+    /// Where a client stands among the regions, and the prefix length for which it holds: at most that of [`Origins::find`].
+    #[inline]
+    pub fn stand(&self, client: IpAddr) -> (&Stand, u8) {
+        let (number, length) = self.stand_prefixes.find(client);
+        (&self.stands[number as usize], length)
+    }
+
+    /// Every prefix with what is known of its clients: those of IPv4 first, each family in the order of addresses. Together they are every
+    /// address that can be asked for.
+    pub fn leaves(&self) -> impl Iterator<Item = (IpNet, &Origin)> {
+        self.prefixes.iter().map(|(net, number)| (net, &self.origins[number as usize]))
+    }
+
+    /// Different origins, by the numbers that [`Origins::prefixes`] has.
+    pub(super) fn all(&self) -> &[Origin] {
+        &self.origins
+    }
+
+    /// The table behind [`Origins::find`], for tables that are made from it.
+    pub(super) fn prefixes(&self) -> &Prefixes {
+        &self.prefixes
     }
 
     /// How many prefixes the table holds, and how many different origins.
     pub fn size(&self) -> (usize, usize) {
-        (self.v4.len() + self.v6.len(), self.origins.len())
+        (self.prefixes.len(), self.origins.len())
     }
 }
-
-/// ::ffff:0:0/96, whose addresses are looked up as IPv4: a prefix of the IPv6 table never holds it together with others.
-const MAPPED: (u128, u8) = (0xffff_0000_0000, 96);
 
 /// What is said of a prefix, or follows from what is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -162,17 +186,19 @@ struct Sources {
     database: Facts,
     network: Option<u32>,
     pin: Option<u32>,
-    /// Not to be joined with its neighbours.
-    apart: bool,
 }
 
-/// Gives numbers to origins.
+/// Gives numbers to origins and stands.
 struct Census<'a> {
     geo: &'a Geo,
     networks: Vec<Facts>,
     rankings: Rankings<'a>,
     numbers: HashMap<(Facts, u32), u32, FixedState>,
     origins: Vec<Origin>,
+    stand_numbers: HashMap<(Option<RegionId>, Option<LocalityId>, u32), u32, FixedState>,
+    stands: Vec<Stand>,
+    /// The stand of each origin.
+    stand_of: Vec<u32>,
 }
 
 impl<'a> Census<'a> {
@@ -182,64 +208,55 @@ impl<'a> Census<'a> {
             networks: geo.networks.iter().map(|(_, place)| Facts::of_network(place, places)).collect(),
             rankings: Rankings::new(places, geo),
             numbers: HashMap::default(),
-            // Number 0 is that of the IPv4-mapped prefix, which nobody asks for.
-            origins: vec![Origin::default()],
+            origins: Vec::new(),
+            stand_numbers: HashMap::default(),
+            stands: Vec::new(),
+            stand_of: Vec::new(),
         }
     }
 
-    /// All prefixes of one family, swept into a table.
-    fn sweep<A: Address>(&mut self, family: impl Fn(&IpNet) -> Option<(A, u8)>) -> Table<A> {
+    /// All prefixes, swept into a table.
+    fn sweep(&mut self) -> Prefixes {
         let geo = self.geo;
-        let mut covering: Covering<A> = Covering::default();
-        for (n, (net, _)) in geo.database.iter().enumerate() {
-            covering.add(family(net), n);
-        }
-        for (n, (net, _)) in geo.networks.iter().enumerate() {
-            covering.add(family(net), geo.database.len() + n);
-        }
-        let first_pin = geo.database.len() + geo.networks.len();
-        for (n, (net, _)) in geo.pins.iter().enumerate() {
-            covering.add(family(net), first_pin + n);
-        }
-        let apart = first_pin + geo.pins.len();
-        if A::BITS == 128 {
-            covering.add(Some((A::from_wide(MAPPED.0), MAPPED.1)), apart);
-        }
+        let (first_network, first_pin) = (geo.database.len(), geo.database.len() + geo.networks.len());
+        let placed = geo.database.iter().chain(&geo.networks).map(|(net, _)| *net);
+        let nets = placed.chain(geo.pins.iter().map(|(net, _)| *net)).enumerate().map(|(n, net)| (net, n));
         let cover = |outer: &Sources, n: usize| match n {
-            n if n < geo.database.len() => Sources { database: Facts::of_database(&geo.database[n].1).over(outer.database), ..*outer },
-            n if n < first_pin => Sources { network: Some((n - geo.database.len()) as u32), ..*outer },
-            n if n < apart => Sources { pin: Some((n - first_pin) as u32), ..*outer },
-            _ => Sources { apart: true, ..Sources::default() },
+            n if n < first_network => Sources { database: Facts::of_database(&geo.database[n].1).over(outer.database), ..*outer },
+            n if n < first_pin => Sources { network: Some((n - first_network) as u32), ..*outer },
+            _ => Sources { pin: Some((n - first_pin) as u32), ..*outer },
         };
-        covering.sweep(Sources::default(), cover, |sources| self.number(sources))
+        Prefixes::sweep(nets, Sources::default(), cover, |sources| self.number(sources))
     }
 
     fn number(&mut self, sources: &Sources) -> u32 {
-        if sources.apart {
-            return 0;
-        }
         let facts = match sources.network {
             Some(n) => self.networks[n as usize].over(sources.database),
             None => sources.database,
         };
         let ranking = self.rankings.number(Basis { region: facts.region, point: facts.point, pin: sources.pin });
-        *self.numbers.entry((facts, ranking)).or_insert_with(|| {
-            self.origins.push(Origin {
-                region: facts.region,
-                locality: facts.locality,
-                continent: facts.continent,
-                country: facts.country,
-                subdivision: facts.subdivision,
-                coordinates: facts.point.map(Coordinates::from),
-                asn: facts.asn,
-                ranking: self.rankings.get(ranking),
-            });
-            self.origins.len() as u32 - 1
-        })
-    }
-
-    fn finish(self) -> Box<[Origin]> {
-        self.origins.into()
+        if let Some(known) = self.numbers.get(&(facts, ranking)) {
+            return *known;
+        }
+        let number = self.origins.len() as u32;
+        let origin = Origin {
+            region: facts.region,
+            locality: facts.locality,
+            continent: facts.continent,
+            country: facts.country,
+            subdivision: facts.subdivision,
+            coordinates: facts.point.map(Coordinates::from),
+            asn: facts.asn,
+            ranking: self.rankings.get(ranking),
+        };
+        let stand = *self.stand_numbers.entry((facts.region, facts.locality, ranking)).or_insert_with(|| {
+            self.stands.push(Stand { region: origin.region, locality: origin.locality, ranking: origin.ranking.clone() });
+            self.stands.len() as u32 - 1
+        });
+        self.stand_of.push(stand);
+        self.origins.push(origin);
+        self.numbers.insert((facts, ranking), number);
+        number
     }
 }
 
@@ -425,6 +442,9 @@ mod tests {
                     }
                 };
                 prop_assert_eq!(origins.find(other), (origin, length), "{} and {} share /{}", client, other, length);
+                let (stand, wide) = origins.stand(client);
+                prop_assert!((stand.region, stand.locality, &stand.ranking) == (origin.region, origin.locality, &origin.ranking));
+                prop_assert!(wide <= length);
                 if client.to_canonical() != client {
                     continue;
                 }

@@ -1,4 +1,8 @@
-//! Prefixes of one address family: overlapping ones go in, a table of disjoint ones comes out.
+//! Prefixes: overlapping ones go in, a table of disjoint ones comes out, for one address family ([`Table`]) or both ([`Prefixes`]).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
 
 /// An address as a number.
 pub(super) trait Address: Copy + Ord + Default {
@@ -71,6 +75,59 @@ impl<A: Address> Table<A> {
         self.starts.len()
     }
 
+    /// First address, length and number of each prefix, in the order of addresses.
+    pub fn leaves(&self) -> impl Iterator<Item = (A, u8, u32)> {
+        self.starts.iter().zip(&self.leaves).map(|(start, (number, length))| (*start, *length, *number))
+    }
+
+    /// The table of consecutive pieces: the first address of each, in order, and its number. The first piece begins at 0 and each ends
+    /// where the next one begins. Neighbours of equal number are joined, and what results is cut into the fewest prefixes.
+    pub fn merged(pieces: impl Iterator<Item = (A, u32)>) -> Table<A> {
+        let mut merged = Pieces { leaves: Vec::with_capacity(pieces.size_hint().0), run: None };
+        let mut before: Option<(A, u32)> = None;
+        for (start, number) in pieces {
+            if let Some((first, number)) = before {
+                merged.add(first, A::from_wide(start.wide().saturating_sub(1)), number);
+            }
+            before = Some((start, number));
+        }
+        if let Some((first, number)) = before {
+            merged.add(first, A::MAX, number);
+        }
+        merged.cut();
+        Table::new(merged.leaves)
+    }
+
+    /// The same addresses under other numbers; what is equal then is joined.
+    fn renumbered(&self, mut number: impl FnMut(A, u8, u32) -> u32) -> Table<A> {
+        Table::merged(self.leaves().map(|(start, length, old)| (start, number(start, length, old))))
+    }
+
+    /// Both tables as one: each address has the number that `join` makes of its two.
+    fn joined(&self, other: &Table<A>, mut join: impl FnMut(u32, u32) -> u32) -> Table<A> {
+        let (mut a, mut b) = (0, 0);
+        let mut done = false;
+        let pieces = std::iter::from_fn(|| {
+            if done {
+                return None;
+            }
+            // Both prefixes hold the later of their starts.
+            let start = self.starts[a].max(other.starts[b]);
+            let number = join(self.leaves[a].0, other.leaves[b].0);
+            match (self.starts.get(a + 1), other.starts.get(b + 1)) {
+                (None, None) => done = true,
+                (Some(_), None) => a += 1,
+                (None, Some(_)) => b += 1,
+                (Some(x), Some(y)) => {
+                    a += usize::from(x <= y);
+                    b += usize::from(y <= x);
+                }
+            }
+            Some((start, number))
+        });
+        Table::merged(pieces)
+    }
+
     fn new(leaves: Vec<(A, u8, u32)>) -> Table<A> {
         let mut below = Vec::new();
         if leaves.len() >= INDEXED {
@@ -113,11 +170,14 @@ struct Open<A, S> {
 }
 
 impl<A: Address> Covering<A> {
-    /// Adds a prefix, unless it is `None` of this family.
-    pub fn add(&mut self, prefix: Option<(A, u8)>, source: usize) {
-        if let Some((start, length)) = prefix {
-            self.prefixes.push((start, length, source as u32));
-        }
+    /// Adds a prefix.
+    pub fn add(&mut self, (start, length): (A, u8), source: usize) {
+        self.prefixes.push((start, length, source as u32));
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.prefixes.is_empty()
     }
 
     /// Goes over all addresses once. `cover` makes the state within a prefix from that around it; of equal prefixes the later source lies
@@ -210,6 +270,101 @@ impl<A: Address> Pieces<A> {
     }
 }
 
+/// Disjoint prefixes of both families that together are everything, each with a number.
+///
+/// An IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2) is looked up as IPv4; the length found still counts from the start of the IPv6 address.
+/// Prefixes for IPv6 never hold the mapped ones together with others, unless everything has one number.
+#[derive(Debug, Default)]
+pub(super) struct Prefixes {
+    v4: Table<u32>,
+    v6: Table<u128>,
+}
+
+/// ::ffff:0:0/96, whose addresses are looked up as IPv4.
+const MAPPED: (u128, u8) = (0xffff_0000_0000, 96);
+
+/// The number of [`MAPPED`] in the table for IPv6, where nobody asks for it.
+const APART: u32 = u32::MAX;
+
+impl Prefixes {
+    /// Goes over all addresses once, as [`Covering::sweep`] does. `nets` come with the numbers of their sources; networks of IPv4-mapped
+    /// addresses alone are left out.
+    pub fn sweep<S>(
+        nets: impl Iterator<Item = (IpNet, usize)>,
+        around: S,
+        cover: impl Fn(&S, usize) -> S,
+        mut number: impl FnMut(&S) -> u32,
+    ) -> Prefixes
+    where
+        S: Clone,
+    {
+        let (mut v4, mut v6) = (Covering::default(), Covering::default());
+        for (net, source) in nets {
+            match net {
+                IpNet::V4(net) => v4.add((u32::from(net.network()), net.prefix_len()), source),
+                IpNet::V6(net) if net.network().to_ipv4_mapped().is_none() || net.prefix_len() < MAPPED.1 => {
+                    v6.add((u128::from(net.network()), net.prefix_len()), source);
+                }
+                IpNet::V6(_) => {}
+            }
+        }
+        if v4.is_empty() && v6.is_empty() {
+            let only = number(&around);
+            return Prefixes { v4: Table::merged([(0, only)].into_iter()), v6: Table::merged([(0, only)].into_iter()) };
+        }
+        v6.add(MAPPED, APART as usize);
+        let v4 = v4.sweep(around.clone(), &cover, &mut number);
+        let cover = |outer: &Option<S>, source: usize| match outer {
+            Some(outer) if source != APART as usize => Some(cover(outer, source)),
+            _ => None,
+        };
+        let v6 = v6.sweep(Some(around), cover, |state| state.as_ref().map_or(APART, &mut number));
+        Prefixes { v4, v6 }
+    }
+
+    /// The number of the prefix that holds `client`, and its length.
+    #[inline]
+    pub fn find(&self, client: IpAddr) -> (u32, u8) {
+        match client {
+            IpAddr::V4(v4) => self.v4.find(u32::from(v4)),
+            IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+                Some(v4) => {
+                    let (number, length) = self.v4.find(u32::from(v4));
+                    (number, MAPPED.1 + length)
+                }
+                None => self.v6.find(u128::from(v6)),
+            },
+        }
+    }
+
+    /// The same addresses under other numbers; neighbours of equal number are one prefix then.
+    pub fn renumbered(&self, mut number: impl FnMut(u32) -> u32) -> Prefixes {
+        let v4 = self.v4.renumbered(|_, _, old| number(old));
+        let v6 = self.v6.renumbered(|_, _, old| if old == APART { APART } else { number(old) });
+        Prefixes { v4, v6 }
+    }
+
+    /// Both as one: each address has the number that `join` makes of its two; neighbours of equal number are one prefix.
+    pub fn joined(&self, other: &Prefixes, mut join: impl FnMut(u32, u32) -> u32) -> Prefixes {
+        let v4 = self.v4.joined(&other.v4, &mut join);
+        let v6 = self.v6.joined(&other.v6, |a, b| if a == APART || b == APART { APART } else { join(a, b) });
+        Prefixes { v4, v6 }
+    }
+
+    /// All prefixes with their numbers, those of IPv4 first, each family in the order of addresses. Together they are every address that
+    /// can be asked for.
+    pub fn iter(&self) -> impl Iterator<Item = (IpNet, u32)> {
+        let v4 = self.v4.leaves().map(|(start, length, number)| (IpNet::new_assert(Ipv4Addr::from(start).into(), length), number));
+        let v6 = self.v6.leaves().filter(|(_, _, number)| *number != APART);
+        v4.chain(v6.map(|(start, length, number)| (IpNet::new_assert(Ipv6Addr::from(start).into(), length), number)))
+    }
+
+    /// How many prefixes there are.
+    pub fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+}
+
 /// The last address of a prefix.
 fn last<A: Address>(start: A, length: u8) -> u128 {
     let host = u32::from(A::BITS - length.min(A::BITS));
@@ -227,7 +382,7 @@ mod tests {
         let mut sources = Vec::new();
         for block in [0u32, 1, 7, 0x7fff, 0x8000, 0xfffe, 0xffff] {
             for n in (0..1024).step_by(2) {
-                covering.add(Some((block << 16 | n << 6, 26)), sources.len());
+                covering.add((block << 16 | n << 6, 26), sources.len());
                 sources.push(block << 16 | n << 6);
             }
         }
@@ -242,5 +397,36 @@ mod tests {
         assert_eq!(table.find(u32::MAX), (0, 26));
         let count: u64 = table.leaves.iter().map(|(_, length)| 1u64 << (32 - length)).sum();
         assert_eq!(count, 1 << 32, "disjoint, and everything");
+    }
+
+    #[test]
+    fn joined_tables_know_both_numbers_and_join_what_is_equal() {
+        let nets = |texts: &[&str]| texts.iter().map(|text| text.parse::<IpNet>().unwrap()).collect::<Vec<_>>();
+        let table = |texts: &[&str]| {
+            let nets = nets(texts);
+            Prefixes::sweep(nets.into_iter().enumerate().map(|(n, net)| (net, n)), 0, |_, source| source as u32 + 1, |number| *number)
+        };
+        let a = table(&["10.0.0.0/8", "10.1.0.0/16", "2001:db8::/32"]);
+        let b = table(&["10.1.128.0/17", "0.0.0.0/1", "2001:db8:1::/48"]);
+        let both = a.joined(&b, |a, b| 10 * a + b);
+        let coarse = both.renumbered(|number| u32::from(number > 0));
+        for (client, expected, merged) in [
+            ("10.1.200.1", (21, 17), (1, 1)),
+            ("10.1.1.1", (22, 17), (1, 1)),
+            ("10.2.1.1", (12, 15), (1, 1)),
+            ("11.0.0.0", (2, 8), (1, 1)),
+            ("192.0.2.1", (0, 1), (0, 1)),
+            ("2001:db8:1::1", (33, 48), (1, 32)),
+            ("2001:db8:2::1", (30, 47), (1, 32)),
+            ("2001:db9::1", (0, 32), (0, 32)),
+            ("::ffff:10.1.200.1", (21, 113), (1, 97)),
+            ("::fffe:10.1.200.1", (0, 96), (0, 96)),
+        ] {
+            let client = client.parse().unwrap();
+            assert_eq!((both.find(client), coarse.find(client)), (expected, merged), "{client}");
+        }
+        let listed: Vec<(String, u32)> = coarse.iter().map(|(net, number)| (net.to_string(), number)).take(3).collect();
+        assert_eq!(listed, [("0.0.0.0/1".into(), 1), ("128.0.0.0/1".into(), 0), ("::/81".into(), 0)]);
+        assert_eq!(table(&[]).find("2001:db8::1".parse().unwrap()), (0, 0));
     }
 }

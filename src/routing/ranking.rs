@@ -17,7 +17,7 @@ const MS_PER_KM: f64 = 0.02;
 const EARTH_RADIUS_KM: f64 = 6371.0;
 
 /// The great circle between two points in kilometres (haversine).
-fn distance_km(from: Coordinates, to: Coordinates) -> f64 {
+pub(super) fn distance_km(from: Coordinates, to: Coordinates) -> f64 {
     let (a, b) = (from.latitude.to_radians(), to.latitude.to_radians());
     let half = |angle: f64| (angle / 2.0).sin().powi(2);
     let chord = half(b - a) + a.cos() * b.cos() * half((to.longitude - from.longitude).to_radians());

@@ -2,7 +2,7 @@
 
 use super::walk::Asked;
 use crate::model::Out;
-use crate::routing::{Client, LocalityId, Places, Pool, ServiceId, Silent, Start, World, decide};
+use crate::routing::{LocalityId, Origins, Places, Pool, ServiceId, Silent, Start, World, decide};
 use crate::snapshot::Snapshot;
 
 /// The world as if no region and no az were drained.
@@ -20,6 +20,10 @@ impl World for Undrained<'_> {
     fn places(&self) -> &Places {
         &self.0.places
     }
+
+    fn origins(&self) -> &Origins {
+        &self.0.origins
+    }
 }
 
 /// Whether a decision that came to nothing would have come to something without drains. Asked only where there is nothing to answer.
@@ -31,7 +35,5 @@ pub(super) fn by_drains(asked: &Asked<'_>, start: Start<'_>) -> bool {
     if is_of_place || asked.snapshot.is_whole() {
         return false;
     }
-    let (origin, scope) = asked.snapshot.origins.find(asked.client);
-    let world = Undrained(asked.snapshot);
-    decide(&world, start, Client { origin, scope }, asked.draw, 0, &mut Silent).tiers[0].is_some()
+    decide(&Undrained(asked.snapshot), start, asked.client, asked.draw, 0, &mut Silent).tiers[0].is_some()
 }

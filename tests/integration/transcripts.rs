@@ -104,12 +104,29 @@ impl Story {
             }
             "deregister" => self.command(Command::DeleteInstance { key: key(rest), precondition: Precondition::None }),
             "drain" => {
-                let (subject, expires) = rest.split_once(' ').unwrap_or((rest, "4h"));
-                let fields = DrainFields { reason: "a story".into(), expires: Some(expires.parse().unwrap()) };
-                let drain = Drain::start(fields, "somebody", self.now).unwrap();
-                self.command(Command::Drain { subject: Subject::parse(subject).unwrap(), drain })
+                let mut words = rest.split(' ');
+                let subject = Subject::parse(words.next().unwrap()).unwrap();
+                let mut fields = DrainFields { reason: "a story".into(), ..DrainFields::default() };
+                for word in words {
+                    match word.split_once('=') {
+                        Some(("ramp", period)) => fields.ramp = Some(period.parse().unwrap()),
+                        None if word == "override" => fields.r#override = Some("a story".into()),
+                        None => fields.expires = Some(word.parse().unwrap()),
+                        Some(_) => panic!("{word} is no part of a drain"),
+                    }
+                }
+                match Drain::start(fields, "somebody", self.now) {
+                    Ok(drain) => self.command(Command::Drain { subject, drain }),
+                    Err(error) => vec![format!("refused: {}: {}", error.field, error.expected)],
+                }
             }
-            "undrain" => self.command(Command::Undrain { subject: Subject::parse(rest).unwrap() }),
+            "undrain" => {
+                let (subject, ramp) = rest.split_once(' ').map_or((rest, None), |(subject, ramp)| (subject, Some(ramp)));
+                let ramp = ramp.map(|ramp| ramp.strip_prefix("ramp=").unwrap().parse().unwrap());
+                self.command(Command::Undrain { subject: Subject::parse(subject).unwrap(), ramp })
+            }
+            "pause" => self.command(Command::Pause { subject: Subject::parse(rest).unwrap() }),
+            "resume" => self.command(Command::Resume { subject: Subject::parse(rest).unwrap() }),
             "push" => {
                 let (instance, status) = rest.split_once(' ').unwrap();
                 let pushed: Pushed = serde_json::from_value(json!({ "status": status })).unwrap();
