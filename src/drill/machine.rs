@@ -24,6 +24,8 @@ const MARGIN: Duration = Duration::from_secs(120);
 const SHORT_LIFT: Period = Period::seconds(10);
 /// How long after a lift that failed it is asked for again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long a drain that may or may not have been written is waited for.
+const UNSURE: Duration = Duration::from_secs(10);
 /// Readings of a metric that fail in a row before a drill is aborted: what is blind is stopped.
 pub(super) const BLIND: u32 = 3;
 
@@ -61,6 +63,8 @@ pub struct Drill {
     old: (u64, Option<Timestamp>),
     /// When the drain was known to be in force.
     announced: Timestamp,
+    /// Until when it may turn up yet.
+    unsure: Option<Timestamp>,
     /// Whether TTLs dropped to their minimum then; and what minimum and maximum were.
     short: bool,
     ttl: (Duration, Duration),
@@ -107,6 +111,7 @@ impl Drill {
             quarters: 0,
             old: (0, None),
             announced: Timestamp::default(),
+            unsure: None,
             short: false,
             ttl: (Duration::ZERO, Duration::ZERO),
             abort: None,
@@ -162,8 +167,10 @@ impl Drill {
             }
             Answer::Refused(why) => self.end(now, DrillState::Refused, why),
             Answer::Unknown(why) => {
+                self.report.state = DrillState::Moving;
                 self.report.tell(now, "announced", format!("not known whether it was written: {why}"));
                 self.phase = Phase::Moving;
+                self.unsure = Some(now.plus(UNSURE));
                 self.stop(format!("it is not known whether the drain was written: {why}"));
             }
         }
@@ -311,6 +318,8 @@ impl Drill {
             match (restoring, &view.drain) {
                 (true, None) => self.restored(now),
                 (_, Some(other)) => self.lost(now, format!("its drain was replaced: {}", other.reason)),
+                // What turns up yet is lifted; what does not was never there.
+                (false, None) if self.unsure.is_some_and(|until| now < until) => {}
                 (false, None) if self.abort.is_some() => self.restored(now),
                 (false, None) if now >= self.expires => self.lost(now, "its drain ended by itself before it was lifted".into()),
                 (false, None) => self.lost(now, "its drain was lifted by somebody else".into()),

@@ -81,7 +81,7 @@ impl Run {
             empty: counts.empty,
             fail_open: counts.fail_open,
             old: match &report.drill.lose {
-                Subject::Region(region) => Some(counts.by_region.get(region.as_str()).copied().unwrap_or_default()),
+                Subject::Region(region) => counts.by_region.get(region.as_str()).copied(),
                 _ => None,
             },
             by_region: counts.by_region,

@@ -57,11 +57,11 @@ impl Shelf {
         self.reports.insert(report.run.clone(), Arc::new(report.clone()));
     }
 
-    /// What brings a report to disk, and takes away those that are too many: for a thread that may wait.
+    /// What brings a report to disk, and takes away those that are too many: for a thread that may wait. It is taken in after that, so
+    /// that whoever sees it finds its files.
     pub fn write(&mut self, report: &DrillReport) -> impl FnOnce() -> io::Result<()> + Send + 'static {
-        self.keep(report);
         let mut gone = Vec::new();
-        while self.reports.len() > KEPT {
+        while self.reports.len() + usize::from(!self.has(&report.run)) > KEPT {
             // The one under way is the newest.
             gone.extend(self.reports.pop_first().map(|(run, _)| run));
         }
@@ -127,6 +127,7 @@ mod tests {
         let mut shelf = Shelf::open(path.clone());
         for n in 0..KEPT as u64 + 3 {
             shelf.write(&report(n * 1000))().unwrap();
+            shelf.keep(&report(n * 1000));
         }
         fs::write(path.join("other.json"), "{}").unwrap();
         let again = Shelf::open(path.clone());

@@ -158,14 +158,14 @@ impl Task {
         let Some(run) = &mut self.current else { return };
         let is_news = run.turn(&self.context).await;
         let report = run.drill.report().clone();
+        if report.state.is_over() {
+            self.current = None;
+            self.samples.clear();
+            self.tell(&report);
+        }
         match is_news {
             true => self.write(&report).await,
             false => self.shared.shelf().keep(&report),
-        }
-        if report.state.is_over() {
-            self.tell(&report);
-            self.current = None;
-            self.samples.clear();
         }
     }
 
@@ -222,6 +222,7 @@ impl Task {
         if let Err(error) = written {
             tracing::error!(run = report.run, %error, "the report of a drill could not be written");
         }
+        self.shared.shelf().keep(report);
     }
 
     /// Notes the counters, so that a drill knows the minute before it.

@@ -146,6 +146,10 @@ impl MetricCheck {
     fn validate(&self) -> Result<(), FieldError> {
         let rest = self.url.strip_prefix("http://").or_else(|| self.url.strip_prefix("https://"));
         let host = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
+        if host.is_some_and(|host| host.contains('@')) {
+            // Reports show it to everyone who may read.
+            return Err(FieldError::new("url", "a URL without user and password"));
+        }
         if host.is_none_or(str::is_empty) || self.url.len() > LONGEST_TEXT || self.url.contains(|c: char| c.is_control() || c == ' ') {
             return Err(FieldError::new("url", format!("a URL such as http://127.0.0.1:9090/api/v1/query?query=…, not {:?}", self.url)));
         }
@@ -229,6 +233,7 @@ mod tests {
         check(r#","hold":"72h""#, "hold: ramp, hold and lift together");
         check(r#","require":{"min_healthy_weight":101}"#, "require.min_healthy_weight: a percentage");
         check(r#","abort":{"metric":{"url":"file:///x","max":1}}"#, "abort.metric.url: a URL");
+        check(r#","abort":{"metric":{"url":"http://a:b@c/x","max":1}}"#, "abort.metric.url: a URL without user and password");
         check(r#","abort":{"metric":{"url":"http:///x","max":1}}"#, "abort.metric.url: a URL");
         check(r#","abort":{"metric":{"url":"http://a","path":"a..b","max":1}}"#, "abort.metric.path: keys and indices");
         check(r#","abort":{"metric":{"url":"http://a"}}"#, "missing field `max`");

@@ -35,7 +35,7 @@ pub(super) fn start(settings: &Settings, control: &Control, server: &Server, clo
     drill::start(&settings.drills, context)
 }
 
-/// Who would move where. Nobody knows yet.
+/// The seam for simulation: who would move where. Without one, reports have no forecast.
 fn forecast() -> Arc<dyn Fn(&Subject) -> Outlook + Send + Sync> {
     Arc::new(|_| Box::new(|| None))
 }

@@ -203,7 +203,12 @@ fn a_refused_drain_is_a_refused_drill() {
     // Whether this one was written nobody knows: it is lifted where it turns up, and the drill ends where it does not.
     let mut stage = Stage::new(r#""hold":"5s""#);
     stage.step_with(Answer::Unknown("the store said nothing".into()));
-    stage.until(5).check(DrillState::Aborted, "it is not known whether the drain was written", &["0: drain for 2m35s"]);
+    stage.until(15).check(DrillState::Aborted, "it is not known whether the drain was written", &["0: drain for 2m35s"]);
+    let mut stage = Stage::new(r#""hold":"5s""#);
+    stage.step_with(Answer::Unknown("the store said nothing".into()));
+    stage.until(3).check(DrillState::Moving, "", &["0: drain for 2m35s"]);
+    stage.view.drain = Some(Standing { ours: true, reason: String::new(), out: Out::DRAINED });
+    stage.until(15).check(DrillState::Aborted, "it is not known", &["0: drain for 2m35s", "3: lift over 0s"]);
 }
 
 #[test]
