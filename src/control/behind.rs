@@ -1,4 +1,6 @@
-//! What is persisted behind, because it was visible at once: the last health of instances, the end of drains, and when regions came back.
+//! What is persisted behind, because it was visible at once: the last health of instances, the end of drains, when regions came back,
+//! and that files were loaded. The last has no use but its revision: who waits for a change of a service must hear of what files say
+//! of it, and revisions are the store's alone.
 //!
 //! Every write is compare-and-put, so it is also known here when each of these keys was last written.
 
@@ -23,6 +25,8 @@ pub(super) struct Behind {
     pushed: HashMap<Key, (Option<Health>, Option<Health>)>,
     /// Keys of health that is erased with its instance.
     erased: BTreeSet<Key>,
+    /// Services of which files say something else since [`Record::Files`] was written.
+    files: BTreeSet<Label>,
     /// After a failure: not before.
     retry: Option<Timestamp>,
 }
@@ -32,6 +36,7 @@ enum Record {
     Health(InstanceKey),
     Drain(Subject),
     Lifted(Label),
+    Files,
 }
 
 impl Behind {
@@ -65,6 +70,14 @@ impl Behind {
     /// A region has come back that was drained.
     pub fn lifted(&mut self, region: Label) {
         self.stale.insert(Record::Lifted(region));
+    }
+
+    /// Files that were loaded say something else of these services.
+    pub fn files(&mut self, services: BTreeSet<Label>) {
+        if !services.is_empty() {
+            self.files.extend(services);
+            self.stale.insert(Record::Files);
+        }
     }
 
     /// Whether the store holds everything.
@@ -182,6 +195,7 @@ impl Behind {
                 Record::Health(key) => records::health_key(key),
                 Record::Drain(subject) => records::drain_key(subject),
                 Record::Lifted(region) => records::lifted_key(region),
+                Record::Files => records::files_key(),
             };
             if touched.contains(&key) {
                 left.insert(record);
@@ -208,10 +222,12 @@ impl Behind {
                 Some(ended) => Some(Operation::Put { key, value: records::value(ended), condition: condition(before) }),
                 None => erase,
             },
+            Record::Files => Some(Operation::Put { key, value: records::files_value(&self.files), condition: condition(before) }),
         }
     }
 
-    /// Takes what the store said: the revision, or `None` for a failure. Returns the services whose health it was, and the drains.
+    /// Takes what the store said: the revision, or `None` for a failure. Returns the services whose health it was or of which files
+    /// say something else, and the drains.
     pub fn land(&mut self, revision: Option<Revision>, now: Timestamp) -> (BTreeSet<Label>, Vec<Subject>) {
         let flight = std::mem::take(&mut self.flight);
         let Some(revision) = revision else {
@@ -230,6 +246,7 @@ impl Behind {
                 Record::Health(key) => _ = services.insert(key.service),
                 Record::Drain(subject) => drains.push(subject),
                 Record::Lifted(_) => {}
+                Record::Files => services.append(&mut self.files),
             }
         }
         (services, drains)

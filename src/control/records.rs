@@ -6,9 +6,10 @@
 //! health/SERVICE/ID          the last known health, of files' instances too; written behind, but for pushed statuses
 //! drains/KIND/NAME           drains in force
 //! lifted/REGION              when a region's drain last ended; written behind
+//! files/loaded               which services were no longer the same when files were last loaded; its revision is what counts
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -42,6 +43,16 @@ pub(super) fn drain_key(subject: &Subject) -> Key {
 /// The key of a region's return.
 pub(super) fn lifted_key(region: &Label) -> Key {
     format!("lifted/{region}").into()
+}
+
+/// The key of what is noted of loaded files.
+pub(super) fn files_key() -> Key {
+    "files/loaded".into()
+}
+
+/// The services of which files say something else, as JSON: for people who look.
+pub(super) fn files_value(services: &BTreeSet<Label>) -> Value {
+    value(&BTreeMap::from([("services", services)]))
 }
 
 /// An instance, a drain or an instance's health as JSON.
@@ -117,7 +128,7 @@ pub(super) struct Stored {
     pub registry: Registry,
     /// The last health of instances.
     pub health: Vec<(InstanceKey, Vitals)>,
-    /// When each drain, health and return of a region was written.
+    /// When each record that is written behind was written: drains, health, returns of regions and files.
     pub written: std::collections::HashMap<Key, Revision>,
 }
 
@@ -164,7 +175,8 @@ fn read_item(item: &Item, stored: &mut Stored) -> Result<(), String> {
             stored.registry.lifted.insert(label(region)?, read_value(&item.value)?);
             stored.written.insert(item.key.clone(), item.revision);
         }
-        _ => return Err("its key is none of services/…, instances/…, health/…, drains/… and lifted/…".into()),
+        Some(("files", _)) => _ = stored.written.insert(item.key.clone(), item.revision),
+        _ => return Err("its key is none of services/…, instances/…, health/…, drains/…, lifted/… and files/…".into()),
     }
     Ok(())
 }

@@ -48,6 +48,8 @@ outcomes! {
     EcsUsed => "ecs_used",
     /// Nothing was healthy and everything not drained was answered. Counted beside the outcome.
     FailOpen => "fail_open",
+    /// So little was healthy that a level answered whole (`panic_threshold`); counted beside its outcome.
+    Panic => "panic",
     /// The name had nothing to answer for this client, and would have had if no region and no az were drained. Counted beside the outcome.
     Empty => "empty",
 }

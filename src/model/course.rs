@@ -93,8 +93,8 @@ impl Course {
         self.paused.is_none().then(|| self.from.plus(way.time(self.ramp.0)))
     }
 
-    /// When it next is so far on that answers are to be made anew: a 256th of the ramp later, but not more often than every 100 ms and
-    /// not less often than every 5 s. `None`: it rests.
+    /// When it is next so far on that answers are to be made anew: a 256th of the ramp later, but not more often than every 100 ms and
+    /// not less often than every 5 s; also when its announcement ends and when it arrives. `None`: it rests.
     pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
         let arrives = self.arrives().filter(|arrives| *arrives > now)?;
         let step = (self.ramp.0 / 256).clamp(Duration::from_millis(100), Duration::from_secs(5));

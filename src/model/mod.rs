@@ -2,6 +2,7 @@
 
 mod check;
 mod counters;
+mod country;
 mod course;
 mod drain;
 mod drill;
@@ -20,6 +21,7 @@ mod zone;
 
 pub use check::{Check, CheckFields, CheckKind, HttpCheck, TlsCheck};
 pub use counters::{COUNTED_REGIONS, Counter, Counters};
+pub use country::COUNTRIES;
 pub use course::{Course, Toward};
 pub use drain::{DEFAULT_DRAIN, Drain, DrainFields, LONGEST_DRAIN, LONGEST_RAMP, SHORTEST_RAMP, Stage, check_ramp};
 pub use drill::{Abort, DrillFields, DrillOrder, MetricCheck, MetricStep, Require};
@@ -27,8 +29,9 @@ pub use health::{CheckState, Health, ProbeResult, Pushed, Status, Vitals};
 pub use instance::{DEFAULT_WEIGHT, FieldError, Instance, InstanceKey, MAX_WEIGHT, Port, Protocol};
 pub use name::{Label, LabelError, Name, NameError};
 pub use place::{Code, Coordinates, Geo, Locality, Place, Region};
+pub(crate) use policy::within;
 pub use policy::{
-    AllDown, Branch, BranchFields, Clients, Goal, MAX_BRANCHES, MAX_DEPTH, Owner, Policy, PolicyKind, RecordData, RecordParser,
+    AllDown, Branch, BranchFields, Clients, Goal, MAX_BRANCHES, MAX_DEPTH, MAX_LEAVES, Owner, Policy, PolicyKind, RecordData, RecordParser,
 };
 pub use report::{
     DefinedDrill, DrillAnswers, DrillList, DrillRefusal, DrillReport, DrillRun, DrillState, Forecast, ForecastLatency, ForecastMove,

@@ -119,7 +119,7 @@ pub enum Refusal {
     #[error("{0} is not drained")]
     NotDrained(Subject),
     /// What would be paused does not move.
-    #[error("{0} has no drain on its way: there is nothing to pause")]
+    #[error("the drain of {0} does not move: there is nothing to pause")]
     NotMoving(Subject),
     /// What would go on is not paused.
     #[error("the drain of {0} is not paused")]

@@ -115,7 +115,19 @@ fn geo() -> Geo {
 impl Fixture {
     /// Services as (name, policy, instances); instances `-`: not registered.
     pub fn new(services: &[(&str, &str, &str)]) -> Fixture {
-        let geo = geo();
+        Fixture::of(geo(), services)
+    }
+
+    /// The same, but all of 10/8 are clients in `eu/1`.
+    pub fn crowd(services: &[(&str, &str, &str)]) -> Fixture {
+        let mut geo = geo();
+        let label = |text: &str| Some(Label::parse(text).unwrap());
+        geo.networks = vec![("10.0.0.0/8".parse().unwrap(), Place { region: label("eu"), az: label("1"), ..Place::default() })];
+        geo.pins.clear();
+        Fixture::of(geo, services)
+    }
+
+    fn of(geo: Geo, services: &[(&str, &str, &str)]) -> Fixture {
         let places = Places::new(&geo, []);
         let origins = Origins::build(&places, &geo);
         let pools = services.iter().map(|(name, json, text)| {

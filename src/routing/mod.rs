@@ -18,6 +18,8 @@ mod decide;
 mod fixture;
 mod hash;
 mod levels;
+#[cfg(test)]
+mod matrix;
 mod mmdb;
 mod origins;
 mod own;

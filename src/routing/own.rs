@@ -52,7 +52,7 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
         if depends {
             self.scope = self.scope.max(length);
         }
-        if rule == Some(PolicyKind::Sticky) && living.instances > 1 {
+        if rule == Some(PolicyKind::Sticky) && (living.instances > 1 || panics) {
             self.note_hash();
         }
         let levels = Levels::new(rule, pool, stand);
@@ -208,5 +208,79 @@ fn manner(rule: Option<PolicyKind>, ground: Ground<'_>) -> (usize, Sampling) {
         Some(PolicyKind::Multivalue) => (MULTIVALUE_MOST, Sampling::ByWeight),
         Some(PolicyKind::Sticky) => (1, Sampling::Sticky(ground.hash)),
         _ => (usize::MAX, Sampling::ByWeight),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Fixture, locality};
+    use super::super::{Filter, Need, Silent, Start, decide, pick};
+    use super::*;
+    use crate::model::{Out, Share};
+
+    /// How 100,000 client prefixes of 10/8, all in `eu/1`, are spread over the instances, in percent.
+    fn spread(world: &Fixture) -> Vec<f64> {
+        let mut found = vec![0u32; world.pool(ServiceId(0)).unwrap().len()];
+        let count = 100_000;
+        for n in 0..count {
+            // Every prefix of the /8 once, in steps that scatter.
+            let client = std::net::Ipv4Addr::from(10 << 24 | (n * 40_503 % 65_536) << 8 | n >> 16 << 7).into();
+            let decision = decide(world, Start::Service(ServiceId(0), Filter::default()), client, 0, 0, &mut Silent);
+            let Some(Choice::Instances(selection)) = decision.tiers[0] else { continue };
+            pick(world, &selection, Need::ANY, 1, u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15), |picked| {
+                found[picked.member as usize] += 1;
+            });
+        }
+        found.iter().map(|n| 100.0 * f64::from(*n) / f64::from(count)).collect()
+    }
+
+    fn check(world: &Fixture, expected: &[f64]) {
+        let found = spread(world);
+        let near = found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1.0);
+        assert!(near && found.len() == expected.len(), "{found:.2?}, not {expected:?}");
+    }
+
+    #[test]
+    fn clients_are_spread_as_computed_within_one_percent() {
+        let world = |policy: &str, instances: &str| Fixture::crowd(&[("web", &format!(r#"{{"policy":"{policy}"}}"#), instances)]);
+        check(&world("nearest", "eu/1:h eu/2:h us/1:h"), &[100.0, 0.0, 0.0]);
+        check(&world("nearest", "eu/1:h eu/1:u eu/2:h us/1:h"), &[70.0, 0.0, 30.0, 0.0]);
+        check(&world("nearest", "eu/1:h eu/1:u eu/1:u eu/2:h eu/2:u eu/2:u us/1:h"), &[46.7, 0.0, 0.0, 46.7, 0.0, 0.0, 6.6]);
+        check(&world("nearest", "eu/1:h*10 eu/1:u*90 eu/2:u us/1:h"), &[14.0, 0.0, 0.0, 86.0]);
+        check(&world("nearest", "eu/1:h*10 eu/1:u*90 eu/2:h*20 eu/2:u*80"), &[100.0 / 3.0, 0.0, 200.0 / 3.0, 0.0]);
+        // An instance that waits for its first result is no loss; one that recovers carries a part of its weight.
+        check(&world("nearest", "eu/1:h eu/1:p eu/2:h"), &[100.0, 0.0, 0.0]);
+        check(&world("nearest", "eu/1:h%20 eu/2:h"), &[28.0, 72.0]);
+        check(&world("sticky", "eu/1:h*60 eu/2:h*30 us/1:h*10"), &[60.0, 30.0, 10.0]);
+        check(&world("sticky", "eu/1:h*60%50 eu/2:h*30 us/1:h*40"), &[30.0, 30.0, 40.0]);
+        check(&world("simple", "eu/1:h^30 eu/2:h"), &[70.0, 30.0]);
+        let mut ramp = world("failover", "eu/1:h us/1:h");
+        ramp.outs.insert(ramp.places.locality(&locality("eu/1")).unwrap(), Out { share: Share::of(0.25), moving: true });
+        check(&ramp, &[75.0, 25.0]);
+        // Ramp and spill are drawn apart: of the 75 % that stay, 70 % are carried.
+        let mut both = world("nearest", "eu/1:h eu/1:u eu/2:h");
+        both.outs.insert(both.places.locality(&locality("eu/1")).unwrap(), Out { share: Share::of(0.25), moving: true });
+        check(&both, &[52.5, 0.0, 47.5]);
+    }
+
+    #[test]
+    fn a_ramp_moves_each_client_once() {
+        let mut world = Fixture::crowd(&[("web", r#"{"policy":"nearest"}"#, "eu/1:h eu/2:h us/1:h")]);
+        let az = world.places.locality(&locality("eu/1")).unwrap();
+        let mut before = vec![0; 2000];
+        for percent in 0..=20 {
+            world.outs.insert(az, Out { share: Share::of(f64::from(percent) / 20.0), moving: true });
+            for (n, before) in before.iter_mut().enumerate() {
+                let client = std::net::Ipv4Addr::from(10 << 24 | (n as u32) << 8).into();
+                let decision = decide(&world, Start::Service(ServiceId(0), Filter::default()), client, 0, 0, &mut Silent);
+                let Some(Choice::Instances(selection)) = decision.tiers[0] else { panic!("{decision:?}") };
+                let mut now = 0;
+                pick(&world, &selection, Need::ANY, 1, 0, |picked| now = picked.member);
+                assert!(now >= *before && now < 2, "client {n} went from {before} to {now} at {percent}");
+                assert_eq!((decision.scope, decision.steady_ms), if matches!(percent, 0 | 20) { (8, 0) } else { (24, 0) });
+                *before = now;
+            }
+        }
+        assert!(before.iter().all(|now| *now == 1));
     }
 }

@@ -295,7 +295,7 @@ fn share_prefix(a: IpAddr, b: IpAddr, length: u8) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn decisions_keep_the_invariants(seed: u64, draw: u64, tiers in 0usize..4) {

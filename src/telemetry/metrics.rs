@@ -129,7 +129,7 @@ struct Workers(Vec<WorkerCounters>);
 
 /// Whether it is counted beside an outcome, and so no part of their sum.
 pub fn is_mark(counter: Counter) -> bool {
-    matches!(counter, Counter::Truncated | Counter::EcsUsed | Counter::FailOpen | Counter::Empty)
+    matches!(counter, Counter::Truncated | Counter::EcsUsed | Counter::FailOpen | Counter::Panic | Counter::Empty)
 }
 
 impl Collector for Workers {

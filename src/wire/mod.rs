@@ -14,6 +14,7 @@ mod empty;
 mod explain;
 mod names;
 mod records;
+mod regions;
 mod reply;
 mod services;
 mod walk;
@@ -119,6 +120,7 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
         (reply.is_truncated(), Counter::Truncated),
         (reply.by_client && subnet.is_some(), Counter::EcsUsed),
         (reply.fail_open, Counter::FailOpen),
+        (reply.panic, Counter::Panic),
         (reply.empty, Counter::Empty),
     ];
     marks.into_iter().filter(|(set, _)| *set).for_each(|(_, mark)| worker.counters.count(mark));

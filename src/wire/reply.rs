@@ -1,10 +1,10 @@
 //! A reply under way: header, sections, the limit, and the OPT that is kept room for.
 
 use super::Transport;
+use super::regions::RegionSet;
 use crate::codec::code::{CLASS_IN, option, rcode, rtype};
 use crate::codec::{EDNS_FIXED, Edns, Full, HEADER, Header, NameBuf, Pointer, Request, Rest, Spelling, Writer};
-use crate::model::{COUNTED_REGIONS, Counter, DnsSettings};
-use crate::routing::RegionId;
+use crate::model::{Counter, DnsSettings};
 
 /// Least UDP payload that everyone takes (RFC 1035 §2.3.4).
 const LEAST_PAYLOAD: u16 = 512;
@@ -38,36 +38,12 @@ pub(super) struct Reply<'r, 'm> {
     pub by_client: bool,
     /// Nothing was healthy.
     pub fail_open: bool,
+    /// So little was healthy that all were answered.
+    pub panic: bool,
     /// There is nothing to answer, and would be if no region and no az were drained.
     pub empty: bool,
     /// The regions of the instances in the answer.
     pub regions: RegionSet,
-}
-
-/// The regions that have counters of their own; those numbered higher are one.
-#[derive(Debug, Default)]
-pub(super) struct RegionSet([u64; COUNTED_REGIONS / 64]);
-
-impl RegionSet {
-    /// Takes a region in.
-    #[inline]
-    pub fn add(&mut self, region: RegionId) {
-        let number = usize::from(region.0).min(COUNTED_REGIONS - 1);
-        self.0[number / 64] |= 1 << (number % 64);
-    }
-
-    /// The numbers in it.
-    #[inline]
-    pub fn numbers(&self) -> impl Iterator<Item = u16> {
-        self.0.iter().enumerate().flat_map(|(word, bits)| {
-            let mut bits = *bits;
-            std::iter::from_fn(move || {
-                let lowest = (bits != 0).then(|| bits.trailing_zeros());
-                bits &= bits.wrapping_sub(1);
-                lowest.map(|bit| (word * 64) as u16 + bit as u16)
-            })
-        })
-    }
 }
 
 impl<'r, 'm> Reply<'r, 'm> {
@@ -111,6 +87,7 @@ impl<'r, 'm> Reply<'r, 'm> {
             outcome: Counter::Answered,
             by_client: false,
             fail_open: false,
+            panic: false,
             empty: false,
             regions: RegionSet::default(),
         })

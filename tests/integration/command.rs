@@ -50,8 +50,13 @@ fn a_service_is_registered_drained_explained_and_deregistered_from_the_command_l
     check(&["pause", "region/eu-west"], 1, &["there is nothing to pause"], &["192.0.2.10"]);
     check(&["resume", "region/eu-west"], 0, &["the drain of region/eu-west goes on"], &["192.0.2.10"]);
     check(&overruled, 0, &["drained region/eu-west", "signpost undrain region/eu-west"], &[]);
-    check(&["undrain", "region/eu-west", "--ramp", "1h"], 0, &["region/eu-west comes back", "it serves all clients again in"], &[]);
-    check(&drain, 1, &["--override"], &[]);
+    check(
+        &["undrain", "region/eu-west", "--ramp", "1h"],
+        0,
+        &["region/eu-west comes back", "it serves all clients again in"],
+        &["192.0.2.10"],
+    );
+    check(&drain, 1, &["--override"], &["192.0.2.10"]);
     check(&overruled, 0, &["drained region/eu-west"], &[]);
     check(&["drains"], 0, &["region/eu-west", "3h59m", "local", "a test"], &[]);
     check(&["status"], 0, &["ready", "svc.example.", "eu-west", "a test"], &[]);
