@@ -174,7 +174,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
                 let (order, length) = view.find(self.asker.client);
                 let reached = order.iter().any(|(n, _)| self.alive(ground.deeper(), first + u32::from(*n)));
                 // Where nothing lives at all, that is so for every client.
-                if reached || self.has_living_branches(ground, *first, *count, 1) {
+                if reached || self.serves_others(ground, *first, *count) {
                     self.scope = self.scope.max(length);
                 }
                 reached && (needed == 1 || self.has_living_branches(ground, *first, *count, needed))
@@ -237,7 +237,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
                 // Which branch is nearer matters where two live; whom one is for, where any does.
                 let depends = match rule {
                     PolicyKind::Geoproximity => self.living_branches(ground, first, count).count_ones() > 1,
-                    _ => self.found > before || self.has_living_branches(ground, first, count, 1),
+                    _ => self.found > before || self.serves_others(ground, first, count),
                 };
                 if depends {
                     self.scope = self.scope.max(length);
@@ -463,6 +463,14 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
         }
         self.short |= found > 0;
         false
+    }
+
+    /// Whether any branch lives, for whichever clients. This client is answered the same, so it holds as long as if nobody had looked.
+    fn serves_others(&mut self, ground: Ground<'w>, first: u32, count: u32) -> bool {
+        let (steady_ms, short, gated) = (self.steady_ms, self.short, self.gated);
+        let lives = self.has_living_branches(ground, first, count, 1);
+        (self.steady_ms, self.short, self.gated) = (steady_ms, short, gated);
+        lives
     }
 
     /// One bit for each branch. `ground` is that of the branches.
