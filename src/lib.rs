@@ -24,8 +24,8 @@
 //! **A registration**: [`api`] hands a [`registry::Command`] to [`control::Control::apply`]. It is checked by the registry, made durable by the
 //! [`store`], compiled into the next snapshot, published, and only then acknowledged.
 //!
-//! **A health result**: [`probe`] runs a check and counts ([`model::CheckState`]). Only when the verdict turns does it call
-//! [`control::Control::observe`], which publishes at once and persists behind.
+//! **A health result**: [`probe`] runs a check and counts ([`model::CheckState`]). Only when the verdict turns, wavers or is steady
+//! again does it call [`control::Control::observe`], which publishes at once and persists behind.
 //!
 //! # Without a socket
 //!

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::model::{
-    Health, Instance, InstanceKey, Label, Period, PolicyKind, Pushed, Revision, ServiceFields, Source, Stage, Subject, Timestamp, Toward,
+    Damping, Health, Instance, InstanceKey, Label, Period, PolicyKind, Pushed, Revision, ServiceFields, Source, Stage, Subject, Timestamp,
+    Toward,
 };
 use crate::registry::{DrainEntry, InstanceEntry, Registry, ServiceEntry};
 
@@ -176,6 +177,15 @@ pub struct InstanceDocument {
     pub since: Option<Timestamp>,
     /// The health is from before a restart and not yet confirmed.
     pub unconfirmed: bool,
+    /// Its last results speak against its health, or a heartbeat is late: it may turn soon, and is answered with the least TTL.
+    pub wavering: bool,
+    /// How warm it is after a recovery, in percent of its weight; absent where it bears all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 10, maximum = 99)]
+    pub warmth: Option<u8>,
+    /// How it flaps; absent where it has not turned Unhealthy of late.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damping: Option<DampingDocument>,
     /// What each source says of its health.
     pub parts: Parts,
     /// The drain that keeps it out of answers: its own, its service's, its az's or its region's.
@@ -197,6 +207,26 @@ pub struct Parts {
     pub pushed: Option<Pushed>,
 }
 
+/// How often an instance turned from healthy to unhealthy of late.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct DampingDocument {
+    /// One for each turn, halved every 60 s; a turn that brings it above 2 holds the instance down. 0–16.
+    pub penalty: f64,
+    /// Turns since it was last quiet.
+    pub turns: u32,
+    /// Until when it is held down, whatever its checks and heartbeats say; absent: it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_until: Option<Timestamp>,
+}
+
+impl DampingDocument {
+    /// Shows what there is to tell.
+    fn new(damping: &Damping, now: Timestamp) -> Option<DampingDocument> {
+        let shown = DampingDocument { penalty: damping.penalty(now), turns: damping.turns(), held_until: damping.held_until() };
+        (!damping.is_quiet(now)).then_some(shown)
+    }
+}
+
 impl InstanceDocument {
     /// Shows an instance as it is at `now`.
     pub fn new(registry: &Registry, key: InstanceKey, entry: &InstanceEntry, now: Timestamp) -> InstanceDocument {
@@ -208,9 +238,12 @@ impl InstanceDocument {
             instance: entry.instance.clone(),
             revision: entry.revision,
             health: vitals.health(),
-            why: vitals.why.clone(),
+            why: vitals.reason(),
             since: (vitals.since != Timestamp::default()).then_some(vitals.since),
             unconfirmed: vitals.unconfirmed,
+            wavering: vitals.wavering(),
+            warmth: Some(vitals.warmth(now)).filter(|warmth| *warmth < 100),
+            damping: DampingDocument::new(&vitals.damping, now),
             parts: Parts { probed: vitals.probed, beating: vitals.beating, pushed: vitals.pushed.clone() },
             drained_by: drain_over(registry, &key).map(|(subject, entry)| DrainDocument::new(&subject, entry, now)),
             service: key.service,
@@ -333,6 +366,61 @@ impl ServiceDocument {
                 .filter(|(id, instance)| wanted(instance, drain_over(registry, &key(id)).is_some()))
                 .map(|(id, instance)| InstanceDocument::new(registry, key(id), instance, now))
                 .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::registry::tests::{command, key};
+
+    #[test]
+    fn an_instance_tells_how_steady_and_how_warm_it_is_and_whether_it_is_held_down() {
+        let mut registry = Registry::default();
+        let at = |seconds: u64| Timestamp(seconds * 1_000);
+        for (n, id) in ["a", "b"].into_iter().enumerate() {
+            let put = format!(r#"put web/{id} {{"ports": {{"http": 80}}, "checks": [{{"tcp": true}}]}}"#);
+            registry.apply(&command(&put), at(0), Revision(n as u64 + 1)).unwrap();
+            registry.observe(&key(&format!("web/{id}")), Health::Healthy, false, "", at(0));
+        }
+        let web = key("web/a");
+        // `h`, `h?`, `u` and how it is shown at that second.
+        for (second, sees, expected) in [
+            (0, "h", json!({ "health": "healthy", "why": "", "wavering": false })),
+            (1, "h?", json!({ "health": "healthy", "why": "late", "wavering": true })),
+            (2, "u", json!({ "health": "unhealthy", "why": "late", "wavering": false, "damping": { "penalty": 1.0, "turns": 1 } })),
+            (
+                32,
+                "h",
+                json!({ "health": "healthy", "why": "", "wavering": false, "warmth": 10, "damping": { "penalty": 0.707, "turns": 1 } }),
+            ),
+            (72, "h", json!({ "health": "healthy", "why": "", "wavering": false, "warmth": 70 })),
+            (92, "h", json!({ "health": "healthy", "why": "", "wavering": false })),
+        ] {
+            let (health, why) = if sees == "h" { (Health::Healthy, "") } else { (Health::Healthy, "late") };
+            let health = if sees == "u" { Health::Unhealthy } else { health };
+            registry.observe(&web, health, sees == "h?", why, at(second));
+            let shown = shown(&registry, at(second));
+            assert_eq!(shown, expected, "{second}");
+        }
+        // The turn before was forgotten as one, but for what is left of its penalty.
+        for (second, health) in [(93, Health::Unhealthy), (93, Health::Healthy), (93, Health::Unhealthy)] {
+            registry.observe(&web, health, false, "late", at(second));
+        }
+        let why = "flapping: 2 turns; held down until 1970-01-01T00:02:03.000Z; late";
+        let damping = json!({ "penalty": 2.349, "turns": 2, "held_until": "1970-01-01T00:02:03.000Z" });
+        assert_eq!(shown(&registry, at(93)), json!({ "health": "unhealthy", "why": why, "wavering": false, "damping": damping }));
+
+        /// The fields in question.
+        fn shown(registry: &Registry, now: Timestamp) -> Value {
+            let key = key("web/a");
+            let document = InstanceDocument::new(registry, key.clone(), registry.instance(&key).unwrap(), now);
+            let mut shown = serde_json::to_value(&document).unwrap();
+            shown.as_object_mut().unwrap().retain(|name, _| ["health", "why", "wavering", "warmth", "damping"].contains(&name.as_str()));
+            shown
         }
     }
 }

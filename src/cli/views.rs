@@ -103,6 +103,10 @@ struct InstanceLine {
     #[serde(default)]
     unconfirmed: bool,
     #[serde(default)]
+    wavering: bool,
+    #[serde(default)]
+    warmth: Option<u8>,
+    #[serde(default)]
     drained_by: Option<DrainLine>,
 }
 
@@ -157,12 +161,18 @@ pub(super) fn instances(document: Value, now: Timestamp) -> Result<Page, serde_j
 }
 
 impl InstanceLine {
-    /// `unhealthy 12s: http /healthz: connection refused`
+    /// `unhealthy 12s: http /healthz: connection refused`, `healthy 20s, 40% warm`
     fn health(&self, now: Timestamp) -> String {
         let mut text = self.health.clone();
         if let Some(since) = self.since {
             text.push(' ');
             text.push_str(&length(now.since(since)));
+        }
+        if let Some(warmth) = self.warmth {
+            text.push_str(&format!(", {warmth}% warm"));
+        }
+        if self.wavering {
+            text.push_str(", wavering");
         }
         if self.unconfirmed {
             text.push_str(" (from before the restart)");
@@ -317,6 +327,8 @@ mod tests {
               "weight": 5, "health": "unhealthy", "why": "http /healthz: connection refused", "since": "2026-11-20T11:59:48Z" },
             { "service": "web", "id": "us1", "addresses": ["192.0.2.20"], "region": "us-east", "az": "1b", "weight": 100,
               "health": "pending", "why": "", "drained_by": drain },
+            { "service": "web", "id": "us2", "addresses": ["192.0.2.21"], "region": "us-east", "az": "1b", "weight": 100,
+              "health": "healthy", "why": "tcp: timeout", "since": "2026-11-20T11:59:40Z", "warmth": 40, "wavering": true },
         ]});
         check(
             instances(document.clone(), noon()),
@@ -325,7 +337,8 @@ mod tests {
                 "eu1                 192.0.2.10,2001:db8::10  dns=53/udp,http=8080  eu-west/eu-west-1a     100                         healthy 3h20m (from before the restart)",
                 "eu2-with-a-long-id  192.0.2.11               http=80               eu-west/eu-west-1b       5                         unhealthy 12s: http /healthz: connection refused",
                 "us1                 192.0.2.20               http=80               us-east/1b             100  az/us-east/1b (power)  pending",
-                "1 of 3 available, policy nearest",
+                "us2                 192.0.2.21               http=80               us-east/1b             100                         healthy 20s, 40% warm, wavering: tcp: timeout",
+                "2 of 4 available, policy nearest",
             ],
         );
         let page = instances(document.clone(), noon()).unwrap();

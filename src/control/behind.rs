@@ -8,8 +8,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::core::RETRY;
 use super::records;
-use crate::model::{Health, InstanceKey, Label, Revision, Subject, Timestamp};
-use crate::registry::{Change, Registry};
+use crate::model::{InstanceKey, Label, Revision, Subject, Timestamp, Vitals};
+use crate::registry::{Change, Registry, Turn};
 use crate::store::{Condition, Key, MAX_OPERATIONS, Operation};
 
 /// See the module.
@@ -21,8 +21,8 @@ pub(super) struct Behind {
     stale: BTreeSet<Record>,
     /// What is under way to the store.
     flight: Vec<(Record, Operation)>,
-    /// The probed and beating health that went to the store with a pushed status.
-    pushed: HashMap<Key, (Option<Health>, Option<Health>)>,
+    /// What went to the store with a pushed status.
+    pushed: HashMap<Key, Vitals>,
     /// Keys of health that is erased with its instance.
     erased: BTreeSet<Key>,
     /// Services of which files say something else since [`Record::Files`] was written.
@@ -130,9 +130,10 @@ impl Behind {
                 let mut vitals = registry.instance(key).map(|entry| entry.vitals.clone()).unwrap_or_default();
                 vitals.pushed = Some(pushed.clone());
                 let key = records::health_key(key);
-                self.pushed.insert(key.clone(), (vitals.probed, vitals.beating));
                 let before = self.written.get(&key).copied();
-                vec![put(key, records::value(&vitals), before)]
+                let operation = put(key.clone(), records::value(&vitals), before);
+                self.pushed.insert(key, vitals);
+                vec![operation]
             }
         }
     }
@@ -144,8 +145,10 @@ impl Behind {
                 let stored_at = records::health_key(key);
                 let sent = self.pushed.remove(&stored_at);
                 self.written.insert(stored_at, revision);
-                let now = registry.instance(key).map(|entry| (entry.vitals.probed, entry.vitals.beating));
-                if sent != now {
+                // What it came to, such as a slow start, and what else was learned meanwhile.
+                if let (Some(sent), Some(entry)) = (sent, registry.instance(key))
+                    && Turn::between(&sent, &entry.vitals).learned
+                {
                     self.health(key.clone());
                 }
             }

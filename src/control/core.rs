@@ -12,12 +12,14 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use super::behind::Behind;
 use super::heartbeats::Heartbeats;
 use super::lapse::Round;
+use super::orders::Orders;
 use super::{Applied, ApplyError, Event, Observation, ProbeOrder};
 use crate::model::{FieldError, InstanceKey, Label, Revision, SafetySettings, Service, Subject, Timestamp};
 use crate::registry::{Change, Command, Draft, Hold, Registry, ServiceEntry};
@@ -100,6 +102,11 @@ pub type Trial<'a> = &'a dyn Fn(&Registry, &Label, &Service) -> Result<(), Field
 pub struct Core<T> {
     pub(super) registry: Arc<RwLock<Registry>>,
     pub(super) beats: Arc<Heartbeats>,
+    pub(super) orders: Arc<Orders>,
+    /// How often an instance was held down.
+    pub(super) flaps_suppressed: Arc<AtomicU64>,
+    /// When each service takes its next step in slow starts.
+    pub(super) steps: BTreeMap<Label, Timestamp>,
     /// In the order in which they came.
     pub(super) queue: VecDeque<Queued<T>>,
     /// Beats of instances that are being deregistered: they learn how that went.
@@ -155,6 +162,10 @@ pub(super) struct Planned<T> {
 pub(super) enum Due {
     Beat(InstanceKey),
     Drain(Subject),
+    /// The end of a hold.
+    Hold(InstanceKey),
+    /// A step in the slow starts of a service.
+    Step(Label),
 }
 
 impl<T> Core<T> {
@@ -163,6 +174,9 @@ impl<T> Core<T> {
         let mut core = Core {
             registry: Arc::default(),
             beats: Arc::default(),
+            orders: Arc::default(),
+            flaps_suppressed: Arc::default(),
+            steps: BTreeMap::new(),
             queue: VecDeque::new(),
             waiting: Vec::new(),
             flight: None,
@@ -186,9 +200,11 @@ impl<T> Core<T> {
                 self.queue.push_back(Queued { command, origin: Origin::Caller { reply, author } });
             }
             Input::Beat { reply, key } => self.beat(now, reply, key),
-            Input::Observation(observation) => {
-                let turn = self.write().observe(&observation.key, observation.health, &observation.why, now);
-                self.turned(now, &observation.key, turn, "");
+            Input::Observation(Observation { key, order, health, wavers, why }) => {
+                if self.orders.in_force(&key) == Some(order) {
+                    let turn = self.write().observe(&key, health, wavers, &why, now);
+                    self.turned(now, &key, turn, "");
+                }
             }
             Input::Safety(safety) => self.write().safety = safety,
         }
@@ -203,6 +219,8 @@ impl<T> Core<T> {
             match due {
                 Due::Beat(key) => self.look(now, at, key),
                 Due::Drain(subject) => self.look_at_drain(now, at, subject),
+                Due::Hold(key) => self.release(now, key),
+                Due::Step(service) => self.step(now, at, service),
             }
         }
     }

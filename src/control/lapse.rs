@@ -1,4 +1,5 @@
-//! What happens by itself as time goes by: heartbeats that come or stay away, and drains that move and end. None of it waits for the store.
+//! What happens by itself as time goes by: heartbeats that come or stay away, holds that end, slow starts that go on, and drains that move
+//! and end. None of it waits for the store.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -6,7 +7,7 @@ use std::collections::BinaryHeap;
 use super::Applied;
 use super::core::{Core, Due, Origin, Queued, read};
 use super::heartbeats::{Heartbeats, Lapse, Rhythm};
-use crate::model::{Drain, FieldError, InstanceKey, Source, Subject, Timestamp, Toward};
+use crate::model::{Drain, FieldError, InstanceKey, Label, Source, Subject, Timestamp, Toward};
 use crate::registry::{Command, Precondition, Refusal, Registry};
 
 /// When a drain was looked at last, and when it is next: other deadlines of its subject are void.
@@ -42,6 +43,10 @@ impl<T> Core<T> {
         self.plan_look(next, &key);
         match lapse {
             Lapse::None => {}
+            Lapse::Late => {
+                let turn = self.write().waver(&key, now);
+                self.turned(now, &key, turn, "");
+            }
             Lapse::Missed => {
                 let turn = self.write().beat(&key, false, now);
                 self.turned(now, &key, turn, "");
@@ -92,6 +97,45 @@ impl<T> Core<T> {
         let next = drain.next(now).unwrap_or(now);
         self.rounds.insert(subject.clone(), Round { last: now, next });
         self.deadlines.push(Reverse((next, Due::Drain(subject.clone()))));
+    }
+
+    /// The end of a hold has come, unless it has been lifted or another one has begun: health is what the parts say.
+    pub(super) fn release(&mut self, now: Timestamp, key: InstanceKey) {
+        let turn = self.write().release(&key, now);
+        self.turned(now, &key, turn, "");
+    }
+
+    /// A step in the slow starts of a service has come.
+    pub(super) fn step(&mut self, now: Timestamp, at: Timestamp, service: Label) {
+        // Another one was planned before it.
+        if self.steps.get(&service) != Some(&at) {
+            return;
+        }
+        self.steps.remove(&service);
+        let (any, next) = self.write().step(&service, now);
+        if any {
+            self.effects.services.insert(service.clone());
+        }
+        next.into_iter().for_each(|next| self.plan_step(next, &service));
+    }
+
+    /// Plans what an instance's hold and slow start need.
+    pub(super) fn plan_recovery(&mut self, now: Timestamp, key: &InstanceKey) {
+        let Some((held, warming)) = read(&self.registry).instance(key).map(|e| (e.vitals.damping.held_until(), e.vitals.warming)) else {
+            return;
+        };
+        self.deadlines.extend(held.map(|until| Reverse((until, Due::Hold(key.clone())))));
+        if let Some(warming) = warming {
+            self.plan_step(warming.next_step(now), &key.service);
+        }
+    }
+
+    /// Plans a step, unless one no later is planned already.
+    fn plan_step(&mut self, at: Timestamp, service: &Label) {
+        if self.steps.get(service).is_none_or(|planned| *planned > at) {
+            self.steps.insert(service.clone(), at);
+            self.deadlines.push(Reverse((at, Due::Step(service.clone()))));
+        }
     }
 
     pub(super) fn plan_look(&mut self, at: Option<Timestamp>, key: &InstanceKey) {

@@ -11,11 +11,13 @@ mod compile;
 mod core;
 mod heartbeats;
 mod lapse;
+mod orders;
 mod outcome;
 mod records;
 mod task;
 mod writer;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -24,6 +26,7 @@ pub use self::core::{Departure, Input, Landing};
 pub use writer::{Output, Writer};
 
 use self::heartbeats::{Heartbeats, Renewal};
+use self::orders::Orders;
 use self::task::Call;
 use crate::model::{Check, DnsSettings, Geo, Health, InstanceKey, Locality, Revision, SafetySettings, Subject, Timestamp, Zone};
 use crate::registry::{Command, Refusal, Registry};
@@ -115,6 +118,8 @@ pub struct ProbeOrder {
 /// The probes of one instance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Probes {
+    /// The number of the order; verdicts under it carry it back.
+    pub order: u64,
     /// Where they go: the instance's first registered address.
     pub address: std::net::IpAddr,
     /// Each check and its port number.
@@ -128,8 +133,12 @@ pub struct Probes {
 pub struct Observation {
     /// Which instance.
     pub key: InstanceKey,
+    /// The number of the order that its probes are made by; under another one than the last, it is too late and does not count.
+    pub order: u64,
     /// The worst of its checks.
     pub health: Health,
+    /// Whether the last results speak against it, and more of them would turn it.
+    pub wavers: bool,
     /// Why.
     pub why: String,
 }
@@ -163,6 +172,8 @@ struct Shared {
     publisher: Arc<Publisher>,
     registry: Arc<RwLock<Registry>>,
     beats: Arc<Heartbeats>,
+    numbers: Arc<Orders>,
+    flaps_suppressed: Arc<AtomicU64>,
     events: broadcast::Sender<Event>,
     revisions: watch::Sender<Revision>,
     /// To the prober, if there is one.
@@ -197,6 +208,8 @@ impl Control {
             publisher: Arc::new(Publisher::new(Snapshot::clone(writer.snapshot()))),
             registry: writer.registry().clone(),
             beats: writer.core.beats.clone(),
+            numbers: writer.core.orders.clone(),
+            flaps_suppressed: writer.core.flaps_suppressed.clone(),
             events: broadcast::channel(EVENTS).0,
             revisions: watch::channel(revision).0,
             orders: Mutex::new(None),
@@ -234,7 +247,7 @@ impl Control {
         }
     }
 
-    /// Takes a verdict of the prober; never waits.
+    /// Takes a verdict of the prober; never waits. One under an order that is no longer in force is dropped.
     pub fn observe(&self, observation: Observation) {
         // An error: the server is stopping.
         _ = self.observations.send(observation);
@@ -301,18 +314,19 @@ impl Control {
         self.shared.revisions.subscribe()
     }
 
+    /// How often an instance that flaps was held down, since the start.
+    pub fn flaps_suppressed(&self) -> u64 {
+        self.shared.flaps_suppressed.load(Ordering::Relaxed)
+    }
+
     /// The prober's orders: everything that is to be probed now, then every change. One prober at a time.
     pub fn probe_orders(&self) -> mpsc::UnboundedReceiver<ProbeOrder> {
         let (sender, receiver) = mpsc::unbounded_channel();
         // Locked before looking: a change that is made meanwhile is ordered afterwards, twice at worst.
         let mut orders = self.shared.orders.lock().unwrap_or_else(PoisonError::into_inner);
-        let registry = self.registry();
-        for (key, probing) in outcome::instances(&registry) {
-            if probing.is_some() {
-                let last = registry.instance(&key).and_then(|entry| entry.vitals.probed);
-                // The receiver is right here.
-                _ = sender.send(outcome::order(key, probing, last));
-            }
+        for order in outcome::standing_orders(&self.registry(), &self.shared.numbers) {
+            // The receiver is right here.
+            _ = sender.send(order);
         }
         *orders = Some(sender);
         receiver

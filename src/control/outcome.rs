@@ -1,10 +1,12 @@
 //! What a landing comes to: state, orders for the prober, events and answers.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use super::core::{Core, Origin, Planned, RETRY, keys, read, write};
 use super::heartbeats::Rhythm;
 use super::lapse::start_beats;
+use super::orders::Orders;
 use super::records::{self, Stored};
 use super::{Applied, ApplyError, Event, ProbeOrder, Probes, StartError};
 use crate::model::{Course, Drain, Geo, Health, InstanceKey, Label, Revision, Service, Subject, Timestamp, Vitals, Zone};
@@ -24,7 +26,7 @@ impl<T> Core<T> {
         let after = looks(registry, &change);
         for (key, look) in &before {
             if look.probing.is_some() && !after.contains_key(key) {
-                self.effects.orders.push(ProbeOrder { key: key.clone(), probes: None });
+                self.order(key.clone(), None, None);
             }
         }
         let mut turned = Vec::new();
@@ -76,7 +78,7 @@ impl<T> Core<T> {
     /// Orders and persists what is new of an instance. Returns its turn, if it has one.
     fn compare(&mut self, key: &InstanceKey, before: Option<&Look>, after: Look) -> Option<(InstanceKey, Turn)> {
         if before.and_then(|before| before.probing.as_ref()) != after.probing.as_ref() {
-            self.effects.orders.push(order(key.clone(), after.probing, after.vitals.probed));
+            self.order(key.clone(), after.probing, after.vitals.probed);
         }
         let Some(before) = before else {
             self.behind.fresh(key);
@@ -84,6 +86,18 @@ impl<T> Core<T> {
         };
         let turn = Turn::between(&before.vitals, &after.vitals);
         (turn.learned || turn.before != turn.after).then(|| (key.clone(), turn))
+    }
+
+    /// Orders what is to be probed of an instance from now on; `None`: nothing any more.
+    fn order(&mut self, key: InstanceKey, probing: Option<Probing>, last: Option<Health>) {
+        let order = match probing {
+            Some(probing) => probes(self.orders.renew(&key), key, probing, last),
+            None => {
+                self.orders.end(&key);
+                ProbeOrder { key, probes: None }
+            }
+        };
+        self.effects.orders.push(order);
     }
 
     /// A change was not made durable, as far as is known: nothing has changed here, and who wanted it learns why.
@@ -102,7 +116,7 @@ impl<T> Core<T> {
     pub(super) fn replace(&mut self, next: Registry, now: Timestamp) {
         let shared = self.registry.clone();
         let mut registry = write(&shared);
-        let mut turned = Vec::new();
+        let (mut turned, mut recovering) = (Vec::new(), Vec::new());
         for (name, entry) in &registry.services {
             let left = next.services.get(name);
             if left.is_none() {
@@ -113,7 +127,7 @@ impl<T> Core<T> {
                 self.beats.stop(&key);
                 self.behind.health(key.clone());
                 if probing(&entry.service, &instance.instance).is_some() {
-                    self.effects.orders.push(ProbeOrder { key, probes: None });
+                    self.order(key, None, None);
                 }
             }
         }
@@ -127,12 +141,17 @@ impl<T> Core<T> {
                 let known = known.and_then(|known| Some((known, known.instances.get(id)?)));
                 let key = InstanceKey { service: name.clone(), id: id.clone() };
                 let before = known.map(|(service, known)| Look::at(service, known));
+                if instance.vitals.damping.held_until().is_some() || instance.vitals.warming.is_some() {
+                    recovering.push(key.clone());
+                }
                 turned.extend(self.compare(&key, before.as_ref(), Look::at(entry, instance)));
                 // Also where a file's word becomes a registration or the other way round: only the latter can expire.
                 if known.is_none_or(|(_, known)| known.instance != instance.instance || known.source != instance.source) {
                     let rhythm = match instance.vitals.beating {
                         Some(Health::Unhealthy) => Rhythm::Missed,
                         _ if instance.vitals.unconfirmed => Rhythm::Unsure,
+                        // A beat will be news: answers show that it was late.
+                        _ if instance.vitals.wavers.beating => Rhythm::Late,
                         _ => Rhythm::OnTime,
                     };
                     start_beats(&self.beats, &mut self.deadlines, &key, &next, rhythm, now);
@@ -152,6 +171,7 @@ impl<T> Core<T> {
         for (key, turn) in turned {
             self.turned(now, &key, Some(turn), "");
         }
+        recovering.iter().for_each(|key| self.plan_recovery(now, key));
     }
 
     /// Takes what the store holds when a commit's fate was not known: what is there counts. What is known of health goes on.
@@ -204,8 +224,14 @@ impl<T> Core<T> {
         if turn.shows() {
             self.effects.services.insert(key.service.clone());
         }
+        if turn.held {
+            self.flaps_suppressed.fetch_add(1, Ordering::Relaxed);
+        }
+        if turn.held || turn.before != turn.after {
+            self.plan_recovery(now, key);
+        }
         if turn.before != turn.after {
-            let why = read(&self.registry).instance(key).map(|entry| entry.vitals.why.clone()).unwrap_or_default();
+            let why = read(&self.registry).instance(key).map(|entry| entry.vitals.reason()).unwrap_or_default();
             let detail = if why.is_empty() { turn.after.to_string() } else { format!("{}: {why}", turn.after) };
             self.tell(now, "health", format!("instance/{key}"), detail, author);
         }
@@ -232,11 +258,11 @@ pub(super) fn recall(registry: &mut Registry, health: Vec<(InstanceKey, Vitals)>
     let mut gone = Vec::new();
     // What nothing is known of is as unconfirmed as the rest.
     for key in keys(registry) {
-        registry.recall(&key, Vitals { since: now, ..Vitals::default() });
+        registry.recall(&key, Vitals { since: now, ..Vitals::default() }, now);
     }
     for (key, vitals) in health {
         match registry.instance(&key) {
-            Some(_) => registry.recall(&key, vitals),
+            Some(_) => registry.recall(&key, vitals, now),
             None => gone.push(key),
         }
     }
@@ -247,11 +273,15 @@ pub(super) fn zone_error(error: LoadError) -> ZoneError {
     ZoneError { file: error.file, name: error.name, reason: error.reason }
 }
 
-/// Every instance, and what is probed of it.
-pub(super) fn instances(registry: &Registry) -> BTreeMap<InstanceKey, Option<Probing>> {
-    let of = |(name, entry): (&Label, &ServiceEntry)| -> Vec<_> {
-        let key = |id: &Label| InstanceKey { service: name.clone(), id: id.clone() };
-        entry.instances.iter().map(|(id, instance)| (key(id), probing(&entry.service, &instance.instance))).collect()
+/// What a prober that begins now is to probe. An instance that is about to be ordered is left out: its order comes.
+pub(super) fn standing_orders(registry: &Registry, orders: &Orders) -> Vec<ProbeOrder> {
+    let of = |(name, entry): (&Label, &ServiceEntry)| -> Vec<ProbeOrder> {
+        let order = |(id, instance): (&Label, &InstanceEntry)| {
+            let key = InstanceKey { service: name.clone(), id: id.clone() };
+            let probing = probing(&entry.service, &instance.instance)?;
+            Some(probes(orders.in_force(&key)?, key, probing, instance.vitals.probed))
+        };
+        entry.instances.iter().filter_map(order).collect()
     };
     registry.services.iter().flat_map(of).collect()
 }
@@ -298,10 +328,10 @@ fn looks(registry: &Registry, change: &Change) -> BTreeMap<InstanceKey, Look> {
     }
 }
 
-/// What the prober is told of an instance.
-pub(super) fn order(key: InstanceKey, probing: Option<Probing>, last: Option<Health>) -> ProbeOrder {
+/// What the prober is told of an instance. `last`: its verdict so far.
+fn probes(order: u64, key: InstanceKey, probing: Probing, last: Option<Health>) -> ProbeOrder {
     let last = last.filter(|health| *health != Health::Pending);
-    ProbeOrder { key, probes: probing.map(|probing| Probes { address: probing.address, checks: probing.checks, last }) }
+    ProbeOrder { key, probes: Some(Probes { order, address: probing.address, checks: probing.checks, last }) }
 }
 
 /// The event that a change is: its kind, subject and detail.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 
 use super::core::{Core, Departure, Effects, Input, Landing, read};
-use super::outcome::{recall, zone_error};
+use super::outcome::{recall, standing_orders, zone_error};
 use super::records::{self, Stored};
 use super::{Applied, ApplyError, Event, ProbeOrder, StartError, compile};
 use crate::model::{DnsSettings, Geo, Label, Revision, Service, Source, Timestamp, Zone};
@@ -155,6 +155,11 @@ impl<T> Writer<T> {
         }
         let snapshot = changed.then(|| self.snapshot.clone());
         Output { snapshot, orders, events, answers }
+    }
+
+    /// The orders of a prober that begins now.
+    pub fn probe_orders(&self) -> Vec<ProbeOrder> {
+        standing_orders(&read(&self.core.registry), &self.core.orders)
     }
 
     /// The snapshot as it now is.

@@ -11,6 +11,7 @@ mod instance;
 mod name;
 mod place;
 mod policy;
+mod recovery;
 mod report;
 mod schedule;
 mod service;
@@ -25,7 +26,7 @@ pub use country::COUNTRIES;
 pub use course::{Course, Toward};
 pub use drain::{DEFAULT_DRAIN, Drain, DrainFields, LONGEST_DRAIN, LONGEST_RAMP, SHORTEST_RAMP, Stage, check_ramp};
 pub use drill::{Abort, DrillFields, DrillOrder, MetricCheck, MetricStep, Require};
-pub use health::{CheckState, Health, ProbeResult, Pushed, Status, Vitals};
+pub use health::{CheckState, Health, ProbeResult, Pushed, Status, Vitals, Wavers};
 pub use instance::{DEFAULT_WEIGHT, FieldError, Instance, InstanceKey, MAX_WEIGHT, Port, Protocol};
 pub use name::{Label, LabelError, Name, NameError};
 pub use place::{Code, Coordinates, Geo, Locality, Place, Region};
@@ -33,6 +34,7 @@ pub(crate) use policy::within;
 pub use policy::{
     AllDown, Branch, BranchFields, Clients, Goal, MAX_BRANCHES, MAX_DEPTH, MAX_LEAVES, Owner, Policy, PolicyKind, RecordData, RecordParser,
 };
+pub use recovery::{Damping, FIRST_HOLD, LONGEST_HOLD, PENALTY_HALF_LIFE, Warming};
 pub use report::{
     DefinedDrill, DrillAnswers, DrillList, DrillRefusal, DrillReport, DrillRun, DrillState, Forecast, ForecastLatency, ForecastMove,
     LastOld, Moment, RegionShares, Watched,

@@ -125,8 +125,10 @@ impl Registry {
         let mut done = Done { created: false, turn: None };
         match change {
             Change::PutInstance { key, instance, .. } => {
+                let before = self.instance(key).map(|entry| entry.vitals.health());
                 let service = self.services.entry(key.service.clone()).or_insert_with(ServiceEntry::implicit);
                 done.created = service.put(&key.id, instance.clone(), Source::Api, now, revision);
+                before.into_iter().for_each(|before| self.warm_up(key, before, now));
             }
             Change::DeleteInstance { key, .. } => self.remove_instance(key, revision),
             Change::PutService { name, service, exists, .. } => {
@@ -134,7 +136,11 @@ impl Registry {
                 let entry = self.services.entry(name.clone()).or_insert_with(ServiceEntry::implicit);
                 entry.source = Some(Source::Api);
                 entry.revision = revision;
+                let before: Vec<_> = entry.instances.iter().map(|(id, entry)| (id.clone(), entry.vitals.health())).collect();
                 entry.set(service.clone(), now);
+                for (id, before) in before {
+                    self.warm_up(&InstanceKey { service: name.clone(), id }, before, now);
+                }
             }
             Change::DeleteService { name, .. } => _ = self.services.remove(name),
             Change::Drain { subject, drain, before } => {

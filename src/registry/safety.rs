@@ -276,7 +276,7 @@ mod tests {
             let text = format!(r#"put {name} {{"region": "{region}", "az": "{az}", "weight": {weight}, {checked}}}"#);
             registry.apply(&command_at(&text, Timestamp(0)), Timestamp(0), Revision(1)).unwrap();
             let health = if named.starts_with('!') { Health::Unhealthy } else { Health::Healthy };
-            registry.observe(&key(name), health, "", Timestamp(0));
+            registry.observe(&key(name), health, false, "", Timestamp(0));
         }
         registry
     }
@@ -343,7 +343,7 @@ mod tests {
         let apply = |registry: &mut Registry, text: &str, at| registry.apply(&command_at(text, Timestamp(at)), Timestamp(at), Revision(3));
         apply(&mut registry, r#"safely region/eu {"ramp": "100s"}"#, 0).unwrap();
         apply(&mut registry, "undrain region/eu", 130_000).unwrap();
-        registry.observe(&key("web/b"), Health::Unhealthy, "refused", Timestamp(140_000));
+        registry.observe(&key("web/b"), Health::Unhealthy, false, "refused", Timestamp(140_000));
         assert!(matches!(apply(&mut registry, "safely region/eu", 150_000), Err(Refusal::Unsafe { .. })));
         assert_eq!(registry.regions_up(Timestamp(150_000)), (1, 2), "us, which is dead and answered as nothing else is");
         assert_eq!(registry.regions_up(Timestamp(300_000)), (1, 2), "eu");

@@ -437,15 +437,15 @@ fn health_is_the_worst_part_and_says_why() {
         format!("{} since {} {}{}", vitals.health(), vitals.since.0, vitals.why, if vitals.unconfirmed { " ?" } else { "" })
     };
     assert_eq!(state(&registry), "pending since 0 ");
-    registry.observe(&web, Health::Healthy, "", Timestamp(1));
+    registry.observe(&web, Health::Healthy, false, "", Timestamp(1));
     assert_eq!(state(&registry), "healthy since 1 ");
     registry.beat(&web, false, Timestamp(2));
     assert_eq!(state(&registry), "unhealthy since 2 no heartbeat for 30s");
-    registry.observe(&web, Health::Unhealthy, "connection refused", Timestamp(3));
+    registry.observe(&web, Health::Unhealthy, false, "connection refused", Timestamp(3));
     assert_eq!(state(&registry), "unhealthy since 2 connection refused");
     registry.beat(&web, true, Timestamp(4));
     assert_eq!(state(&registry), "unhealthy since 2 connection refused");
-    let turn = registry.observe(&web, Health::Healthy, "", Timestamp(5)).unwrap();
+    let turn = registry.observe(&web, Health::Healthy, false, "", Timestamp(5)).unwrap();
     assert_eq!((turn.before, turn.after, turn.shows()), (Health::Unhealthy, Health::Healthy, true));
     assert_eq!(state(&registry), "healthy since 5 ");
     registry.apply(&command("push web/a disk full"), Timestamp(6), Revision(2)).unwrap();
@@ -455,14 +455,14 @@ fn health_is_the_worst_part_and_says_why() {
     assert_eq!(state(&registry), "unhealthy since 6 critical: disk full");
     registry.apply(&command(&format!("put web/a {}", checked.replace("80", "81"))), Timestamp(8), Revision(4)).unwrap();
     assert_eq!(state(&registry), "unhealthy since 6 critical: disk full ?");
-    assert!(registry.observe(&web, Health::Healthy, "", Timestamp(9)).unwrap().confirmed);
+    assert!(registry.observe(&web, Health::Healthy, false, "", Timestamp(9)).unwrap().resteadied);
     let moved = checked.replace("{\"ports", "{\"addresses\": [\"192.0.2.2\"], \"ports");
     registry.apply(&command(&format!("put web/a {moved}")), Timestamp(10), Revision(5)).unwrap();
     assert_eq!(registry.instance(&web).unwrap().vitals.probed, Some(Health::Pending));
-    assert_eq!(registry.observe(&key("web/x"), Health::Healthy, "", Timestamp(1)), None);
+    assert_eq!(registry.observe(&key("web/x"), Health::Healthy, false, "", Timestamp(1)), None);
     // Checks of the service hold for instances without any of their own, and go with them.
     registry.apply(&command("put api/a {\"ports\": {\"http\": 80}}"), Timestamp(11), Revision(6)).unwrap();
-    assert_eq!(registry.observe(&key("api/a"), Health::Unhealthy, "late", Timestamp(12)), None);
+    assert_eq!(registry.observe(&key("api/a"), Health::Unhealthy, false, "late", Timestamp(12)), None);
     registry.apply(&command(r#"service api {"checks": [{"tcp": true}]}"#), Timestamp(13), Revision(7)).unwrap();
     assert_eq!(registry.instance(&key("api/a")).unwrap().vitals.health(), Health::Pending);
     registry.apply(&command("service api"), Timestamp(14), Revision(8)).unwrap();
@@ -475,8 +475,8 @@ fn what_was_known_before_a_restart_waits_to_be_confirmed() {
     registry.apply(&command(r#"put web/a {"heartbeat": "5s"}"#), Timestamp(9), Revision(1)).unwrap();
     registry.apply(&command("put web/b"), Timestamp(9), Revision(2)).unwrap();
     let known = Vitals { beating: Some(Health::Unhealthy), probed: Some(Health::Unhealthy), why: "w".into(), ..Vitals::default() };
-    registry.recall(&key("web/a"), known.clone());
-    registry.recall(&key("web/b"), known);
+    registry.recall(&key("web/a"), known.clone(), Timestamp(9));
+    registry.recall(&key("web/b"), known, Timestamp(9));
     let vitals = |registry: &Registry, name| registry.instance(&key(name)).unwrap().vitals.clone();
     assert_eq!((vitals(&registry, "web/a").health(), vitals(&registry, "web/a").unconfirmed), (Health::Unhealthy, true));
     assert_eq!((vitals(&registry, "web/b").health(), vitals(&registry, "web/b").unconfirmed), (Health::Healthy, false));

@@ -85,6 +85,9 @@ impl Metrics {
 
     /// Adds services, instances, drains, revision and generation.
     pub fn with_control(mut self, control: Control) -> Metrics {
+        let suppressing = control.clone();
+        let help = "Times that an instance was held down because it flaps";
+        self = self.with_reading(Reading::Counter, "flaps_suppressed", help, move || suppressing.flaps_suppressed() as f64);
         let read = move || {
             let generation = control.publisher().load().generation;
             Facts::read(&control.registry(), generation, MOST_INSTANCES)
@@ -227,7 +230,7 @@ impl Collector for Elsewhere {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Generation, Health, Instance, Label, Revision, Service, Source, Vitals};
+    use crate::model::{Generation, Health, Instance, Label, Revision, Service, Source, Timestamp, Vitals, Warming};
     use crate::registry::{InstanceEntry, Registry, ServiceEntry};
 
     fn label(text: &str) -> Label {
@@ -235,10 +238,19 @@ mod tests {
     }
 
     fn registry(instances: &[(&str, &str, Option<Health>)]) -> Registry {
-        let entry = |region: &str, probed| {
+        let entry = |region: &str, probed: Option<Health>| {
             let json = format!(r#"{{"addresses":["192.0.2.1"],"region":"{region}","az":"a"}}"#);
             let instance: Instance = serde_json::from_str(&json).unwrap();
-            let vitals = Vitals { probed, ..Vitals::default() };
+            // What is unhealthy flaps; what is healthy warms up, and wavers.
+            let mut vitals = Vitals { probed, ..Vitals::default() };
+            match probed {
+                Some(Health::Unhealthy) => (0..3).for_each(|_| _ = vitals.damping.fell(Timestamp(0))),
+                Some(Health::Healthy) => {
+                    vitals.warming = Warming::begin(Timestamp(0), Duration::from_secs(60));
+                    vitals.wavers.probed = true;
+                }
+                _ => {}
+            }
             InstanceEntry { instance: Arc::new(instance), source: Source::Api, revision: Revision(1), vitals }
         };
         let instances: BTreeMap<_, _> = instances.iter().map(|(id, region, probed)| (label(id), entry(region, *probed))).collect();
@@ -273,6 +285,10 @@ mod tests {
             "signpost_drains{kind=\"az\"} 0",
             "signpost_instances{region=\"eu\",health=\"healthy\"} 1",
             "signpost_instances{region=\"us\",health=\"healthy\"} 0",
+            "signpost_instances_held_down{region=\"eu\"} 1",
+            "signpost_instances_held_down{region=\"us\"} 0",
+            "signpost_instances_warming{region=\"eu\"} 1",
+            "signpost_instances_wavering{region=\"eu\"} 1",
             "signpost_instance_health{service=\"web\",instance=\"a\",region=\"eu\",az=\"a\"} 1.0",
             "signpost_instance_health{service=\"web\",instance=\"b\",region=\"eu\",az=\"a\"} 0.0",
             "signpost_instance_health{service=\"web\",instance=\"c\",region=\"us\",az=\"a\"} 0.5",

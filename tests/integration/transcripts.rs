@@ -15,7 +15,7 @@ use signpost::model::{
     CheckState, Counter, Counters, Drain, DrainFields, Instance, InstanceKey, Label, Period, ProbeResult, Pushed, Revision, Service,
     ServiceFields, Settings, Subject, Timestamp,
 };
-use signpost::registry::{Command, Precondition, probing};
+use signpost::registry::{Command, Precondition};
 use signpost::wire::{self, Outcome, Query, Transport, Worker};
 
 use crate::message::{Question, render, summary};
@@ -25,6 +25,13 @@ use crate::message::{Question, render, summary};
 enum Declared {
     InTheZoneFile,
     OverTheApi,
+}
+
+/// An instance's check, as the prober would have it.
+struct Checked {
+    /// The number of the order.
+    order: u64,
+    state: CheckState,
 }
 
 /// The world of a story.
@@ -39,7 +46,7 @@ struct Story {
     writer: Option<Writer<usize>>,
     now: Timestamp,
     revision: u64,
-    checks: HashMap<InstanceKey, CheckState>,
+    checks: HashMap<InstanceKey, Checked>,
     counters: Arc<Counters>,
     counted: HashMap<Counter, u64>,
     worker: Worker,
@@ -187,16 +194,8 @@ impl Story {
             }
         }
         // What the prober asks for when it starts.
-        let registry = self.writer.as_ref().unwrap().registry().clone();
-        let registry = registry.read().unwrap();
-        for (name, service) in &registry.services {
-            for (id, entry) in &service.instances {
-                if let Some(probing) = probing(&service.service, &entry.instance) {
-                    let key = InstanceKey { service: name.clone(), id: id.clone() };
-                    self.checks.insert(key, CheckState::new(&probing.checks[0].0, None));
-                }
-            }
-        }
+        let orders = self.writer.as_ref().unwrap().probe_orders();
+        self.order(orders);
         lines
     }
 
@@ -235,7 +234,10 @@ impl Story {
     fn order(&mut self, orders: Vec<ProbeOrder>) {
         for order in orders {
             match order.probes {
-                Some(probes) => _ = self.checks.insert(order.key, CheckState::new(&probes.checks[0].0, probes.last)),
+                Some(probes) => {
+                    let state = CheckState::new(&probes.checks[0].0, probes.last);
+                    self.checks.insert(order.key, Checked { order: probes.order, state });
+                }
                 None => _ = self.checks.remove(&order.key),
             }
         }
@@ -252,10 +254,11 @@ impl Story {
         let times = words.next().map_or(1, |n| n.parse().unwrap());
         let mut lines = Vec::new();
         for _ in 0..times {
-            let state = self.checks.get_mut(&key).unwrap_or_else(|| panic!("{key} has no check"));
-            if state.observe(&result) {
-                let observation = Observation { key: key.clone(), health: state.health, why: state.why.clone() };
-                lines.extend(self.input(Input::Observation(observation)));
+            let Checked { order, state } = self.checks.get_mut(&key).unwrap_or_else(|| panic!("{key} has no check"));
+            let wavered = state.wavers();
+            if state.observe(&result) || state.wavers() != wavered {
+                let (order, health, wavers, why) = (*order, state.health, state.wavers(), state.why.clone());
+                lines.extend(self.input(Input::Observation(Observation { key: key.clone(), order, health, wavers, why })));
             }
         }
         lines
