@@ -89,7 +89,9 @@ mod tests {
         assert_eq!(check("2001:db8:0:100::", "2001:db8::", false), 56);
         assert_eq!(check("::ffff:192.0.2.1", "192.0.2.9", true), 120);
         assert_eq!(check("::1:c000:200", "192.0.2.1", false), 56);
-        for (client, net) in [("192.0.2.77", "192.0.2.0/24"), ("2001:db8:1:2ff::1", "2001:db8:1:200::/56"), ("::ffff:10.1.2.3", "10.1.2.0/24")] {
+        for (client, net) in
+            [("192.0.2.77", "192.0.2.0/24"), ("2001:db8:1:2ff::1", "2001:db8:1:200::/56"), ("::ffff:10.1.2.3", "10.1.2.0/24")]
+        {
             assert_eq!(ClientPrefix::of(client.parse().unwrap()).net().to_string(), net);
         }
     }
