@@ -56,6 +56,7 @@ impl Desk {
             clock,
             records: |rtype, _| Err(format!("{rtype} is not known here")),
             drills: Arc::new(Rehearsal::default()),
+            clients: Arc::new(Vec::new),
             ready: is_ready,
             refused: watch::channel(None).1,
             metrics: Arc::new(|| "# EOF\n".into()),
