@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use tower::ServiceExt;
 
 mod drills;
+mod simulate;
 
 use self::drills::Rehearsal;
 use super::*;

@@ -15,6 +15,7 @@ mod message;
 mod oracle;
 mod policies;
 mod process;
+mod simulate;
 mod transcripts;
 
 /// Counts allocations, thread by thread, for the one test that looks; the others notice nothing.
