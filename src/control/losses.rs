@@ -56,9 +56,10 @@ impl Losses {
         &self.before
     }
 
-    /// So many of the clients that all regions together take as many decisions as one simulation may.
+    /// So few of the clients that all regions together take a quarter of the decisions that one simulation may: this runs at every start and
+    /// reload.
     pub fn thinned(&self, population: Population, names: &[DecidedName]) -> Population {
-        population.at_most(MOST_DECISIONS / (names.len() * self.regions.len()).max(1))
+        population.at_most(MOST_DECISIONS / 4 / (names.len() * self.regions.len()).max(1))
     }
 }
 

@@ -81,9 +81,8 @@ fn a_drain_does_what_was_simulated_to_every_client() {
 
     // Nobody is anywhere in part, and what was compared was not the same for all: some spilled before, some moved, most stayed.
     assert!(predicted.values().flatten().all(|places| places.len() == 1), "{predicted:?}");
-    let count = |matches: &dyn Fn(&str, &BTreeSet<String>, &BTreeSet<String>) -> bool| {
-        predicted.iter().filter(|(client, [from, to])| matches(client, from, to)).count()
-    };
+    type Matches<'m> = &'m dyn Fn(&str, &BTreeSet<String>, &BTreeSet<String>) -> bool;
+    let count = |matches: Matches<'_>| predicted.iter().filter(|(client, [from, to])| matches(client, from, to)).count();
     let near = |client: &str, region: &str| client.starts_with(&format!("10.{}.", REGIONS.iter().position(|r| *r == region).unwrap()));
     let is = |places: &BTreeSet<String>, region: &str| places.contains(&format!("region/{region}"));
     let spilled = count(&|client, from, _| near(client, "us") && !is(from, "us"));
