@@ -36,7 +36,7 @@ mod tree;
 mod views;
 mod walk;
 
-pub use decide::{Choice, Decision, MAX_TIERS, Start, World, decide};
+pub use decide::{Choice, Decision, MAX_TIERS, Start, World, decide, even_draws};
 pub use hash::{ClientPrefix, seed_of};
 pub use mmdb::{DatabaseError, read_database};
 pub use origins::{Origin, Origins, Stand};
