@@ -7,8 +7,10 @@ use crate::model::{Out, Share};
 /// Instances 0 and 1 are in eu, 2 in us, 3 in ap.
 const WEB: &str = "eu/1:h eu/2:h us/1:h ap/1:h";
 
-/// What fails: instances by standing, and azs drained for a share of the clients in percent.
-const FAILURES: [(&str, &str, &[(&str, u8)]); 8] = [
+/// What fails: its title, instances by standing, and azs drained for a share of the clients in percent.
+type Failure = (&'static str, &'static str, &'static [(&'static str, u8)]);
+
+const FAILURES: [Failure; 8] = [
     ("nothing", WEB, &[]),
     ("eu/1 is down", "eu/1:u eu/2:h us/1:h ap/1:h", &[]),
     ("eu is down", "eu/1:u eu/2:u us/1:h ap/1:h", &[]),

@@ -68,7 +68,7 @@ pub(super) fn spill<L>(
     for (n, level) in levels.enumerate() {
         let given = capacity(load(&level)).min(left);
         // `given` of those that are left: the last level that carries anything takes all that come.
-        if given > 0 && (mix(client, seed(&level)) >> 32) * left >> 32 < given {
+        if given > 0 && ((mix(client, seed(&level)) >> 32) * left) >> 32 < given {
             return Some(Spill { level: n, hashed: carrying > 1, short: sum < WHOLE });
         }
         left -= given;
