@@ -17,6 +17,7 @@ mod decide;
 #[cfg(test)]
 mod fixture;
 mod levels;
+mod measured;
 mod mmdb;
 mod origins;
 mod pick;
@@ -26,15 +27,20 @@ mod prefixes;
 #[cfg(test)]
 mod properties;
 mod ranking;
+mod sites;
+mod stands;
 mod trace;
 mod tree;
 mod walk;
 
 pub use decide::{Choice, Client, Decision, MAX_TIERS, Start, World, decide};
+pub use measured::{FRESH, Fresh, MOST_MS, MOST_PREFIXES, MOST_REGIONS, Measured, Measurements, Survey, Surveyed, measured_prefix};
 pub use mmdb::{DatabaseError, read_database};
-pub use origins::{Origin, Origins, Stand};
+pub use origins::{Origin, Origins};
 pub use pick::{Picked, Sampling, Selection, expected_shares, pick};
 pub use places::{AzName, LocalityId, Places, RegionId};
 pub use pool::{Filter, Member, Need, Pool, Standing};
+pub use ranking::LatencySource;
+pub use stands::{Orders, Stand};
 pub use trace::{Silent, Step, Steps, Trace};
 pub use tree::{ServiceId, Tree, TreeError};
