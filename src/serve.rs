@@ -20,13 +20,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::api::{self, Api, ApiContext};
+use crate::api::{self, Api, ApiContext, RefusedFiles};
 use crate::config::{self, ConfigError, Finding, Loaded};
 use crate::control::{self, Clock, Control};
 use crate::model::{Name, Settings, Timestamp, Zone};
@@ -40,6 +39,12 @@ pub use check::{Verdict, check};
 
 /// The version of Signpost.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Lines of a refusal that its event tells; the log and the status have more.
+const FINDINGS_TOLD: usize = 5;
+
+/// Why the files, as last read, are not in force; `None`: they are.
+type Refused = watch::Receiver<Option<Arc<RefusedFiles>>>;
 
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
@@ -214,8 +219,9 @@ pub struct Running {
     settings: Settings,
     /// What needs a start to change is compared with this.
     started_with: Settings,
-    /// Whether the files, as last read, are in force; for metrics.
-    in_force: Arc<AtomicBool>,
+    /// Why the files, as last read, are not in force; for the API and metrics.
+    refused: watch::Sender<Option<Arc<RefusedFiles>>>,
+    clock: Clock,
     apexes: BTreeSet<Name>,
 }
 
@@ -257,16 +263,17 @@ impl Running {
         let prober = probe::start(control.clone(), &settings.probe);
         let prober = Arc::new(prober.map_err(|error| ServeError::System { what: "the prober cannot start", error })?);
         let dns = server.addresses().to_vec();
-        let in_force = Arc::new(AtomicBool::new(true));
-        let metrics = Arc::new(metrics::metrics(&control, &server, &prober, &in_force));
+        let (refused, is_refused) = watch::channel(None);
+        let metrics = Arc::new(metrics::metrics(&control, &server, &prober, &is_refused));
         let counted = metrics.clone();
         let (ready, is_ready) = watch::channel(false);
         let context = ApiContext {
             control: control.clone(),
             started: clock(),
-            clock,
+            clock: clock.clone(),
             records: |rtype, text| config::parse_record(rtype, text, &Name::root()),
             ready: is_ready,
+            refused: is_refused,
             metrics: Arc::new(move || metrics.text()),
             answered: Arc::new(move |a| counted.count_request(a.method, a.route, a.status, a.took)),
             here: settings.here.clone(),
@@ -277,15 +284,14 @@ impl Running {
         // The first snapshot is published and every listener runs.
         ready.send_replace(true);
         let (api, started_with) = (http.address(), settings.clone());
-        Ok(Running { dns, api, control, server, prober, http, ready, settings, started_with, in_force, apexes })
+        Ok(Running { dns, api, control, server, prober, http, ready, settings, started_with, refused, clock, apexes })
     }
 
     /// Reads the configuration, zones and geo data again, and takes them if nothing is wrong with any of them; else everything stays as it
-    /// was, and the log says why. Returns whether they were taken.
+    /// was, and log, status and events say why. Returns whether they were taken.
     pub async fn reload(&mut self, reason: &str) -> bool {
         tracing::info!("{reason}: reading configuration, zones and geo data again");
         let read = self.read_again().await;
-        self.in_force.store(read.is_ok(), Ordering::Relaxed);
         match read {
             Ok((settings, apexes)) => {
                 for gone in self.apexes.difference(&apexes) {
@@ -295,16 +301,26 @@ impl Running {
                 for key in restart_needed(&self.started_with, &settings) {
                     tracing::warn!("{key} is not as it was at the start: it takes effect at the next one");
                 }
+                self.refused.send_replace(None);
                 tracing::info!("the new configuration, zones and geo data are in force");
                 self.settings = settings;
                 true
             }
             Err(error) => {
                 // One line for each finding, with its file and line.
-                for line in error.to_string().lines() {
-                    tracing::error!("{}", line.trim_start());
+                let findings: Vec<String> = error.to_string().lines().map(|line| line.trim_start().to_string()).collect();
+                for line in &findings {
+                    tracing::error!("{line}");
                 }
                 tracing::error!("nothing was changed: what was in force stays in force");
+                let more = match findings.len().saturating_sub(FINDINGS_TOLD) {
+                    0 => String::new(),
+                    more => format!("; and {more} more"),
+                };
+                let told: Vec<&str> = findings.iter().take(FINDINGS_TOLD).map(String::as_str).collect();
+                let why = format!("{}{more}", told.join("; "));
+                self.refused.send_replace(Some(Arc::new(RefusedFiles { at: (self.clock)(), findings })));
+                self.control.refused_files(&why);
                 false
             }
         }

@@ -83,6 +83,14 @@ impl Access {
         }
     }
 
+    /// Whether whoever was let in before would be let in as the same now: a token that was revoked or changed is not.
+    pub fn holds(&self, caller: &Caller) -> bool {
+        match caller {
+            Caller::Local => self.tokens.is_empty(),
+            Caller::Token(token) => self.tokens.contains(token),
+        }
+    }
+
     /// Finds out who asks. Every token is compared, in constant time, so that neither time nor order tells anything of a secret.
     pub fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         if self.tokens.is_empty() {

@@ -26,7 +26,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 ///
 /// The first event is `connected` with the revision at which the stream starts. Then each change is an event named by its `kind`, with its
 /// revision as id and an `Event` as data. `lagged` says that the reader was too slow and how many events it missed: read the state again.
-/// Events of before the connection are not repeated, whatever `Last-Event-ID` says.
+/// Events of before the connection are not repeated, whatever `Last-Event-ID` says. The stream ends when its token is revoked or changed.
 #[utoipa::path(
     get, path = "/v1/events", tag = "events",
     responses((status = 200, description = "The stream", body = Event, content_type = "text/event-stream")),
@@ -36,7 +36,14 @@ pub async fn stream(State(api): State<Arc<Shared>>, Extension(caller): Extension
     let events = BroadcastStream::new(api.control.events());
     let revision = api.control.registry().revision;
     let mut stopping = api.stopping.clone();
-    let stop = Box::pin(async move { super::stopped(&mut stopping).await });
+    let (shared, mut reloads, bearer) = (api.clone(), api.reloads.clone(), caller.clone());
+    let revoked = async move { while shared.access.load().holds(&bearer) && reloads.changed().await.is_ok() {} };
+    let stop = Box::pin(async move {
+        tokio::select! {
+            () = super::stopped(&mut stopping) => {}
+            () = revoked => {}
+        }
+    });
     let told = narrate(events, revision, caller).take_until(stop).map(move |event| {
         // The place is given up when the stream ends.
         let _ = &place;

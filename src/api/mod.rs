@@ -64,6 +64,8 @@ pub struct ApiContext {
     pub records: RecordReader,
     /// Becomes true once zones and state are loaded.
     pub ready: watch::Receiver<bool>,
+    /// Why the files as last read are not in force; `None`: they are.
+    pub refused: watch::Receiver<Option<Arc<RefusedFiles>>>,
     /// The metrics, in OpenMetrics text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// Is told of every request that was answered.
@@ -76,6 +78,15 @@ pub struct ApiContext {
     pub dns: Vec<SocketAddr>,
     /// Its version.
     pub version: &'static str,
+}
+
+/// Files that were read while the server ran, and not taken: what was read before them is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedFiles {
+    /// When they were read.
+    pub at: Timestamp,
+    /// What is wrong with them, each with file and line.
+    pub findings: Vec<String>,
 }
 
 /// A request that was answered.
@@ -124,6 +135,8 @@ pub struct Api {
     address: SocketAddr,
     insecure: bool,
     access: Arc<ArcSwap<Access>>,
+    /// Tells those who listen for long that the rules are others.
+    reloaded: watch::Sender<()>,
     writes: Arc<Semaphore>,
     stop: watch::Sender<bool>,
     serving: tokio::task::JoinHandle<()>,
@@ -147,11 +160,12 @@ pub async fn start(settings: &ApiSettings, context: ApiContext) -> Result<Api, L
     let (address, listener) = bound.await.map_err(|error| ListenError::Bind { address: settings.listen, error })?;
     let (stop, stopping) = watch::channel(false);
     let access = Arc::new(ArcSwap::from_pointee(Access::new(&settings.tokens, settings.insecure)));
-    let shared = Arc::new(Shared::new(context, access.clone(), audit, stopping.clone(), address));
+    let (reloaded, reloads) = watch::channel(());
+    let shared = Arc::new(Shared::new(context, (access.clone(), reloads), audit, stopping.clone(), address));
     let writes = shared.writes.clone();
     let serving = tokio::spawn(listen::serve(listener, router(shared), stopping));
     tracing::info!(%address, tokens = settings.tokens.len(), audit = %settings.audit.display(), "the API listens");
-    Ok(Api { address, insecure: settings.insecure, access, writes, stop, serving })
+    Ok(Api { address, insecure: settings.insecure, access, reloaded, writes, stop, serving })
 }
 
 /// Refuses to serve strangers unprotected (DESIGN §10).
@@ -174,10 +188,11 @@ impl Api {
         protected(self.address, settings)
     }
 
-    /// Takes new tokens from reloaded settings, from the next request on. The address and the audit log stay as they are.
+    /// Takes new tokens from reloaded settings, from the next request on; event streams of tokens that are no more end. The address and the audit log stay as they are.
     pub fn reload(&self, settings: &ApiSettings) -> Result<(), ListenError> {
         self.check(settings)?;
         self.access.store(Arc::new(Access::new(&settings.tokens, settings.insecure)));
+        self.reloaded.send_replace(());
         if self.insecure != settings.insecure {
             tracing::info!(insecure = settings.insecure, "the API's guard against other sites' pages changed");
         }
@@ -201,6 +216,8 @@ impl Api {
 struct Shared {
     context: ApiContext,
     access: Arc<ArcSwap<Access>>,
+    /// Changes whenever `access` does.
+    reloads: watch::Receiver<()>,
     audit: Audit,
     /// One permit for each write under way.
     writes: Arc<Semaphore>,
@@ -213,13 +230,13 @@ struct Shared {
 impl Shared {
     fn new(
         context: ApiContext,
-        access: Arc<ArcSwap<Access>>,
+        (access, reloads): (Arc<ArcSwap<Access>>, watch::Receiver<()>),
         audit: Audit,
         stopping: watch::Receiver<bool>,
         address: SocketAddr,
     ) -> Shared {
         let writes = Arc::new(Semaphore::new(MAX_WRITES as usize));
-        Shared { context, access, audit, writes, waiting: Arc::new(Semaphore::new(MAX_WAITING)), stopping, address }
+        Shared { context, access, reloads, audit, writes, waiting: Arc::new(Semaphore::new(MAX_WAITING)), stopping, address }
     }
 
     /// A place among those that wait for changes.

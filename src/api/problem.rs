@@ -167,7 +167,9 @@ impl From<ApplyError> for Problem {
     fn from(error: ApplyError) -> Problem {
         match error {
             ApplyError::Refused(refusal) => refusal.into(),
-            ApplyError::Store(_) | ApplyError::Unknown(_) => Problem::unavailable(Unavailable::Store, error.to_string()),
+            ApplyError::Store(_) | ApplyError::Unknown(_) | ApplyError::Partly { .. } => {
+                Problem::unavailable(Unavailable::Store, error.to_string())
+            }
             ApplyError::Stopping => Problem::unavailable(Unavailable::Stopping, error.to_string()),
         }
     }
@@ -199,7 +201,7 @@ mod tests {
     fn each_refusal_has_its_status_and_name() {
         let web = || Label::parse("web").unwrap();
         let key = InstanceKey { service: web(), id: Label::parse("eu1").unwrap() };
-        let table: [(ApplyError, u16, &str, Option<&str>); 11] = [
+        let table: [(ApplyError, u16, &str, Option<&str>); 12] = [
             (Refusal::UnknownInstance(key).into(), 404, "unknown-instance", None),
             (Refusal::UnknownService(web()).into(), 404, "unknown-service", None),
             (Refusal::NotDrained(Subject::Service(web())).into(), 404, "not-drained", None),
@@ -210,6 +212,7 @@ mod tests {
             (Refusal::Precondition(Some(Revision(7))).into(), 412, "precondition", None),
             (ApplyError::Store("disk full".into()), 503, "store", None),
             (ApplyError::Unknown("disk full".into()), 503, "store", None),
+            (ApplyError::Partly { removed: 62, why: "disk full".into() }, 503, "store", None),
             (ApplyError::Stopping, 503, "stopping", None),
         ];
         for (error, status, name, field) in table {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::problem::{Problem, Unavailable};
 use super::views::{self, Tally};
-use super::{Shared, reply};
+use super::{RefusedFiles, Shared, reply};
 use crate::model::{Generation, InstanceKey, Label, Name, Revision, Timestamp};
 
 /// The server's state.
@@ -34,6 +34,8 @@ pub struct StatusDocument {
     /// The az it stands in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub az: Option<Label>,
+    /// Whether its files are in force.
+    pub files: FilesDocument,
     /// Apexes of the zones it answers for.
     pub zones: Vec<String>,
     /// How many services there are.
@@ -44,6 +46,32 @@ pub struct StatusDocument {
     pub drains: usize,
     /// Where it listens.
     pub listen: Listen,
+}
+
+/// Configuration, zones and geo data, as last read.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct FilesDocument {
+    /// Whether they are served. If not, what was read before them is.
+    pub in_force: bool,
+    /// When they were read and refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Timestamp>,
+    /// What is wrong with them, each with file and line; at most 20.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<String>,
+}
+
+/// Most findings that a status names; the log has them all.
+const MOST_FINDINGS: usize = 20;
+
+impl FilesDocument {
+    fn new(refused: Option<&RefusedFiles>) -> FilesDocument {
+        FilesDocument {
+            in_force: refused.is_none(),
+            refused: refused.map(|refused| refused.at),
+            findings: refused.into_iter().flat_map(|refused| &refused.findings).take(MOST_FINDINGS).cloned().collect(),
+        }
+    }
 }
 
 /// The addresses it listens on.
@@ -81,6 +109,7 @@ pub async fn get(State(api): State<Arc<Shared>>) -> Result<Response, Problem> {
         revision,
         region: api.here.as_ref().map(|here| here.region.clone()),
         az: api.here.as_ref().map(|here| here.az.clone()),
+        files: FilesDocument::new(api.refused.borrow().as_deref()),
         zones: snapshot.zones().map(|zone| Name::from_wire(zone.apex()).to_string()).collect(),
         services,
         instances,

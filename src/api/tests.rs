@@ -18,6 +18,7 @@ struct Desk {
     folder: tempfile::TempDir,
     stop: watch::Sender<bool>,
     ready: watch::Sender<bool>,
+    reloaded: watch::Sender<()>,
 }
 
 /// A world with the zone `svc.example`, in which services are shown, kept in memory.
@@ -45,12 +46,14 @@ impl Desk {
         let folder = tempfile::tempdir().unwrap();
         let (stop, stopping) = watch::channel(false);
         let (ready, is_ready) = watch::channel(false);
+        let (reloaded, reloads) = watch::channel(());
         let clock: Clock = Arc::new(|| Timestamp(1_700_000_000_000));
         let context = ApiContext {
             control: control(clock.clone()).await,
             clock,
             records: |rtype, _| Err(format!("{rtype} is not known here")),
             ready: is_ready,
+            refused: watch::channel(None).1,
             metrics: Arc::new(|| "# EOF\n".into()),
             answered: Arc::new(|_| {}),
             here: None,
@@ -60,8 +63,8 @@ impl Desk {
         };
         let access = Arc::new(ArcSwap::from_pointee(Access::new(tokens, false)));
         let audit = Audit::open(&folder.path().join("audit.jsonl")).unwrap();
-        let shared = Arc::new(Shared::new(context, access, audit, stopping, "127.0.0.1:8053".parse().unwrap()));
-        Desk { router: router(shared.clone()), shared, folder, stop, ready }
+        let shared = Arc::new(Shared::new(context, (access, reloads), audit, stopping, "127.0.0.1:8053".parse().unwrap()));
+        Desk { router: router(shared.clone()), shared, folder, stop, ready, reloaded }
     }
 
     /// Sends `METHOD PATH`, with headers and a body.
@@ -478,6 +481,29 @@ async fn events_tell_of_every_change_the_caller_may_see() {
     assert!(body.frame().await.is_none(), "a server that stops ends its streams");
     drop(body);
     assert_eq!(desk.shared.waiting.available_permits(), MAX_WAITING);
+}
+
+#[tokio::test]
+async fn an_event_stream_ends_with_its_token() {
+    let (root, reader) = (token("root", &[Right::Admin], &[]), token("reader", &[Right::Read], &[]));
+    let desk = Desk::new(&[root.clone(), reader.clone()]).await;
+    let mut streams = Vec::new();
+    for secret in ["Bearer root", "Bearer reader"] {
+        let mut body = desk.send("GET /v1/events", &[("authorization", secret)], "").await.into_body();
+        assert!(next_event(&mut body).await.contains("event: connected"));
+        streams.push(body);
+    }
+    let reload = |tokens: &[Token]| {
+        desk.shared.access.store(Arc::new(Access::new(tokens, false)));
+        desk.reloaded.send_replace(());
+    };
+    let narrower = Token { services: vec!["web".into()], ..reader };
+    reload(&[token("other", &[Right::Read], &[]), root.clone(), narrower]);
+    assert!(streams[1].frame().await.is_none(), "it may see less now");
+    desk.ask("PUT /v1/services/db/instances/a", &[("authorization", "Bearer root")], INSTANCE).await;
+    assert!(next_event(&mut streams[0]).await.contains("event: registered"), "nothing has changed for this one");
+    reload(&[]);
+    assert!(streams[0].frame().await.is_none());
 }
 
 #[tokio::test]

@@ -22,10 +22,21 @@ struct Server {
     region: Option<String>,
     #[serde(default)]
     az: Option<String>,
+    #[serde(default)]
+    files: Option<Files>,
     zones: Vec<String>,
     services: u64,
     instances: Tally,
     listen: Listen,
+}
+
+#[derive(Debug, Deserialize)]
+struct Files {
+    in_force: bool,
+    #[serde(default)]
+    refused: Option<Timestamp>,
+    #[serde(default)]
+    findings: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -64,7 +75,7 @@ struct Az {
 /// `status`: the server's document is the page's; regions and drains stand beside it where the token may see them.
 pub(super) fn status(server: Value, regions: Option<&Value>, drains: Option<&Value>, now: Timestamp) -> Result<Page, serde_json::Error> {
     let mut text = String::new();
-    about(&mut text, &read(&server)?);
+    about(&mut text, &read(&server)?, now);
     if let Some(regions) = regions {
         let list: RegionList = read(regions)?;
         if !list.regions.is_empty() {
@@ -82,7 +93,7 @@ pub(super) fn status(server: Value, regions: Option<&Value>, drains: Option<&Val
     Ok(page(server, text))
 }
 
-fn about(text: &mut String, server: &Server) {
+fn about(text: &mut String, server: &Server, now: Timestamp) {
     push(text, &format!("Signpost {}", plain(&server.version)), HEADING);
     match server.ready {
         true => push(text, " ready", GOOD),
@@ -108,6 +119,15 @@ fn about(text: &mut String, server: &Server) {
     }
     line("services", format!("{}, with {} of {} instances available", server.services, server.instances.available, server.instances.total));
     line("revision", format!("{}, snapshot {}", server.revision, server.generation));
+    if let Some(files) = server.files.as_ref().filter(|files| !files.in_force) {
+        push(text, &format!("  {:<10}", "files"), FAINT);
+        let ago = files.refused.map(|at| format!(" {} ago", length(now.since(at)))).unwrap_or_default();
+        push(text, &format!("refused when they were read{ago}: what was read before is served"), BAD);
+        text.push('\n');
+        for finding in &files.findings {
+            text.push_str(&format!("            {}\n", plain(finding)));
+        }
+    }
 }
 
 fn region_table(list: &RegionList) -> Table {
@@ -180,6 +200,12 @@ region/boston  1m   3h59m    local  drill
 ";
         assert_eq!(text, expected, "\n{text}");
         assert_eq!(page.document, server);
+        let mut server = server;
+        server["files"] =
+            json!({ "in_force": false, "refused": "2026-11-20T11:55:00Z", "findings": ["zones/a.toml:2: records.www.A[0]: x"] });
+        let text = anstream::adapter::strip_str(&status(server, None, None, noon).unwrap().text).to_string();
+        let expected = "  files     refused when they were read 5m ago: what was read before is served\n            zones/a.toml:2: records.www.A[0]: x\n";
+        assert!(text.ends_with(expected), "{text}");
         assert!(status(json!({ "ready": true }), None, None, noon).is_err());
     }
 }

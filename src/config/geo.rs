@@ -173,13 +173,16 @@ fn place(item: &Item<'_>, fields: NetworkFields, geo: &Geo, notes: &mut Notes) -
     if let Some(code) = place.continent.filter(|c| !matches!(c.as_str(), "AF" | "AN" | "AS" | "EU" | "NA" | "OC" | "SA")) {
         notes.findings.push(item.finding("continent", format!("one of AF, AN, AS, EU, NA, OC, SA, not {code}")));
     }
-    if let Some(code) = place.country.filter(|c| c.as_str().len() != 2) {
-        notes.findings.push(item.finding("country", format!("an ISO 3166-1 code of two letters, not {code}")));
+    if let Some(Err(reason)) = place.country.map(Code::country) {
+        notes.findings.push(item.finding("country", reason));
     }
     if let Some(text) = &fields.subdivision {
         let parts = text.split_once('-').and_then(|(country, part)| Some((Code::parse(country).ok()?, Code::parse(part).ok()?)));
         match parts {
             Some((country, part)) if place.country.is_none_or(|c| c == country) => {
+                if let (None, Err(reason)) = (place.country, country.country()) {
+                    notes.findings.push(item.finding("subdivision", reason));
+                }
                 (place.country, place.subdivision) = (Some(country), Some(part));
             }
             Some((country, _)) => {
@@ -358,6 +361,14 @@ mod tests {
                 "networks.toml:9: network[2]: says nothing about the network: add region (and az), country, continent, asn, or latitude and longitude",
                 "networks.toml:10: network[2].cidr: 10.0.0.0/8 stands twice",
                 "networks.toml:13: network[3].asn: a whole number from 0 to 4294967295 is expected, not the text \"AS1\"",
+            ],
+        );
+        check(
+            "networks.toml",
+            "[[network]]\ncidr = \"10.0.0.0/8\"\ncountry = \"UK\"\n[[network]]\ncidr = \"10.1.0.0/16\"\nsubdivision = \"UK-ENG\"\n",
+            &[
+                "networks.toml:3: network[0].country: UK is no ISO 3166-1 code; GB is the code of the United Kingdom",
+                "networks.toml:6: network[1].subdivision: UK is no ISO 3166-1 code; GB is the code of the United Kingdom",
             ],
         );
         check(

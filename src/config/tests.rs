@@ -177,6 +177,10 @@ fn names_with_policies() {
         ],
     );
     refused(
+        "[names.a]\npolicy = \"geolocation\"\nbranches = [{ service = \"web\", countries = [\"GB\", \"UK\"] }]\n[services.web]\n",
+        &["5: names.a.branches[0].countries: UK is no ISO 3166-1 code; GB is the code of the United Kingdom"],
+    );
+    refused(
         "[names.a]\npolicy = \"failover\"\n[names.b]\npolicy = \"geolocation\"\nbranches = [{ service = \"web\" }]\n[names.c]\nbranches = []\n\
          [names.d]\npolicy = \"failover\"\nbranches = [{ records = { A = [\"x\"] } }, { servce = \"web\" }]\n[services.web]\n",
         &[

@@ -339,6 +339,9 @@ impl Reading<'_> {
             if let Err((field, reason)) = branch_place(self.geo, branch) {
                 self.notes.findings.push(item.finding(&format!("{path}.{field}"), reason));
             }
+            if let Err(error) = branch.check_countries() {
+                self.notes.findings.push(item.finding(&format!("{path}.{}", error.field), error.expected));
+            }
             if let Some(records) = &branch.records
                 && let Some(alias) = records.keys().find(|t| t.eq_ignore_ascii_case("CNAME"))
                 && (records.len() > 1 || records[alias].len() > 1)

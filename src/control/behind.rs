@@ -1,4 +1,6 @@
-//! What is persisted behind, because it was visible at once: the last health of instances, and the end of drains.
+//! What is persisted behind, because it was visible at once: the last health of instances, the end of drains, and that files were
+//! loaded. The last has no use but its revision: who waits for a change of a service must hear of what files say of it, and
+//! revisions are the store's alone.
 //!
 //! Every write is compare-and-put, so it is also known here when each of these keys was last written.
 
@@ -23,6 +25,8 @@ pub(super) struct Behind {
     pushed: HashMap<Key, (Option<Health>, Option<Health>)>,
     /// Keys of health that is erased with its instance.
     erased: BTreeSet<Key>,
+    /// Services of which files say something else since [`Record::Files`] was written.
+    files: BTreeSet<Label>,
     /// After a failure: not before.
     retry: Option<Timestamp>,
 }
@@ -31,6 +35,7 @@ pub(super) struct Behind {
 enum Record {
     Health(InstanceKey),
     Drain(Subject),
+    Files,
 }
 
 impl Behind {
@@ -59,6 +64,14 @@ impl Behind {
     /// A drain has ended that the store may still have.
     pub fn drain(&mut self, subject: Subject) {
         self.stale.insert(Record::Drain(subject));
+    }
+
+    /// Files that were loaded say something else of these services.
+    pub fn files(&mut self, services: BTreeSet<Label>) {
+        if !services.is_empty() {
+            self.files.extend(services);
+            self.stale.insert(Record::Files);
+        }
     }
 
     /// Whether the store holds everything.
@@ -173,6 +186,7 @@ impl Behind {
             let key = match &record {
                 Record::Health(key) => records::health_key(key),
                 Record::Drain(subject) => records::drain_key(subject),
+                Record::Files => records::files_key(),
             };
             if touched.contains(&key) {
                 left.insert(record);
@@ -195,10 +209,12 @@ impl Behind {
             },
             Record::Drain(subject) if registry.drains.contains_key(subject) => None,
             Record::Drain(_) => erase,
+            Record::Files => Some(Operation::Put { key, value: records::files_value(&self.files), condition: condition(before) }),
         }
     }
 
-    /// Takes what the store said: the revision, or `None` for a failure. Returns the services whose health it was, and the drains.
+    /// Takes what the store said: the revision, or `None` for a failure. Returns the services whose health it was or of which files
+    /// say something else, and the drains.
     pub fn land(&mut self, revision: Option<Revision>, now: Timestamp) -> (BTreeSet<Label>, Vec<Subject>) {
         let flight = std::mem::take(&mut self.flight);
         let Some(revision) = revision else {
@@ -216,6 +232,7 @@ impl Behind {
             match record {
                 Record::Health(key) => _ = services.insert(key.service),
                 Record::Drain(subject) => drains.push(subject),
+                Record::Files => services.append(&mut self.files),
             }
         }
         (services, drains)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Assumption;
-use crate::model::{FieldError, Health, InstanceKey, Label, Out, Service, Subject, Timestamp, Vitals};
+use crate::model::{FieldError, Health, InstanceKey, Label, Out, Service, ServiceFields, Subject, Timestamp, Vitals};
 use crate::registry::{Refusal, Registry, ServiceEntry};
 use crate::snapshot::{InstanceView, ServiceView, Snapshot, Update, ZoneError};
 
@@ -22,6 +22,37 @@ pub(super) fn compile<'a>(
         updates.push(Update::Drained { regions: &regions, azs: &azs });
     }
     snapshot.update(&updates)
+}
+
+/// `snapshot` with one service as the registry now has it. A policy that cannot be compiled, because it speaks of places that are
+/// declared no more, is left for the default one, and `astray` notes it: its instances had better be answered than not at all.
+pub(super) fn compile_anyway(
+    snapshot: &Snapshot,
+    registry: &Registry,
+    name: &Label,
+    astray: &mut BTreeSet<Label>,
+    now: Timestamp,
+) -> Result<Snapshot, ZoneError> {
+    let error = match compile(snapshot, registry, std::iter::once(name), false, now) {
+        Ok(next) => {
+            astray.remove(name);
+            return Ok(next);
+        }
+        Err(error) => error,
+    };
+    let Some(view) = view(registry, name, now) else { return Err(error) };
+    let plain = plain(view.service);
+    let next = snapshot.update(&[Update::Service(name, Some(ServiceView { service: &plain, ..view }))])?;
+    if astray.insert(name.clone()) {
+        tracing::error!(service = %name, reason = error.reason, "its policy cannot be compiled; it is answered by the default policy");
+    }
+    Ok(next)
+}
+
+/// The settings of a service without its policy.
+pub(super) fn plain(service: &Service) -> Service {
+    let fields = ServiceFields { policy: None, branches: Vec::new(), ..service.fields.clone() };
+    Service { fields, ..Service::default() }
 }
 
 /// A service as the registry has it; `None`: it is gone.

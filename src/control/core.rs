@@ -108,6 +108,8 @@ pub struct Core<T> {
     pub(super) effects: Effects<T>,
     /// Whether a commit failed in such a way that the store may hold something else than is known here.
     pub(super) unsure: bool,
+    /// Instances that the first command in the queue, which is carried out in parts, has removed so far.
+    pub(super) removed: usize,
 }
 
 #[derive(Debug)]
@@ -159,12 +161,15 @@ impl<T> Core<T> {
             queue: VecDeque::new(),
             waiting: Vec::new(),
             flight: None,
-            behind: Behind::new(written),
+            behind: Behind::default(),
             deadlines: BinaryHeap::new(),
             effects: Effects::default(),
             unsure: false,
+            removed: 0,
         };
         core.replace(registry, now);
+        // Only now: what was just read from the store is there, and need not be written again.
+        core.behind = Behind::new(written);
         core
     }
 
@@ -248,7 +253,11 @@ impl<T> Core<T> {
                 Err(Hold::Refused(refusal)) => {
                     // An instance that is to expire may have been deregistered by its owner.
                     if let Origin::Caller { reply, .. } = origin {
-                        self.effects.answers.push((reply, Err(refusal.into())));
+                        let refused = match std::mem::take(&mut self.removed) {
+                            0 => refusal.into(),
+                            removed => ApplyError::Partly { removed, why: refusal.to_string() },
+                        };
+                        self.effects.answers.push((reply, Err(refused)));
                     }
                     continue;
                 }
@@ -291,31 +300,41 @@ impl<T> Core<T> {
     /// Takes what the store said of the departure that is under way.
     pub fn land(&mut self, now: Timestamp, landing: Landing) {
         let Some(flight) = self.flight.take() else { return };
+        // Held until all of it stands: who sees a revision sees the whole of it, and may wait for the next.
+        let shared = self.registry.clone();
+        let mut registry = write(&shared);
+        let mut carried = Vec::new();
         if let Some(outcome) = landing.behind {
             self.unsure |= matches!(&outcome, Err(CommitError::Unknown | CommitError::Conflict { .. }));
             let (services, drains) = self.behind.land(outcome.as_ref().ok().copied(), now);
             if let Ok(revision) = outcome {
                 // What was visible before is now part of a revision: readers who wait for one see it.
-                let mut registry = write(&self.registry);
                 services.iter().for_each(|service| registry.touch(service, revision));
                 drains.iter().for_each(|subject| registry.touch_within(subject, revision));
             }
         }
-        match landing.commands.unwrap_or_else(|| Ok(read(&self.registry).revision)) {
-            Ok(revision) => flight.planned.into_iter().for_each(|planned| self.carry_out(now, planned, revision)),
+        match landing.commands.unwrap_or(Ok(registry.revision)) {
+            Ok(revision) => {
+                self.removed = if flight.part { self.removed + flight.planned.len() } else { 0 };
+                carried.extend(flight.planned.into_iter().map(|planned| self.carry_out(&mut registry, now, planned, revision)));
+            }
             Err(error) => {
                 self.unsure |= matches!(&error, CommitError::Unknown | CommitError::Conflict { .. });
                 self.behind.abandon();
                 let part = if flight.part { self.queue.pop_front().map(|queued| queued.origin) } else { None };
-                let failure: fn(String) -> ApplyError = match &error {
-                    CommitError::Unknown => ApplyError::Unknown,
-                    _ => ApplyError::Store,
+                let why = error.to_string();
+                let failure = match (&error, std::mem::take(&mut self.removed)) {
+                    (CommitError::Unknown, _) => ApplyError::Unknown(why),
+                    (_, 0) => ApplyError::Store(why),
+                    (_, removed) => ApplyError::Partly { removed, why },
                 };
                 for origin in flight.planned.into_iter().filter_map(|planned| planned.origin).chain(part) {
-                    self.fail(now, origin, failure(error.to_string()));
+                    self.fail(now, origin, failure.clone());
                 }
             }
         }
+        drop(registry);
+        carried.into_iter().for_each(|carried| self.make_known(now, carried));
         for (reply, key) in std::mem::take(&mut self.waiting) {
             self.beat(now, reply, key);
         }
@@ -324,7 +343,11 @@ impl<T> Core<T> {
     /// Answers everyone in line that the store does not work.
     pub(super) fn refuse(&mut self, now: Timestamp, why: &str) {
         for queued in std::mem::take(&mut self.queue) {
-            self.fail(now, queued.origin, ApplyError::Store(why.to_string()));
+            let failure = match std::mem::take(&mut self.removed) {
+                0 => ApplyError::Store(why.to_string()),
+                removed => ApplyError::Partly { removed, why: why.to_string() },
+            };
+            self.fail(now, queued.origin, failure);
         }
     }
 

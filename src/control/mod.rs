@@ -51,6 +51,14 @@ pub enum ApplyError {
     /// The store did not say whether it was made durable: it may turn up yet.
     #[error("it is not known whether this was written: {0}; look before asking again")]
     Unknown(String),
+    /// A service with many instances is removed in several commits, and not all of them were made.
+    #[error("{removed} instances were removed, and then no more: {why}; look before asking again")]
+    Partly {
+        /// How many are gone.
+        removed: usize,
+        /// Why the rest is not.
+        why: String,
+    },
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
@@ -84,7 +92,7 @@ pub struct Event {
     /// The revision it belongs to.
     #[schema(value_type = u64)]
     pub revision: Revision,
-    /// `registered`, `replaced`, `deregistered`, `expired`, `service_changed`, `service_removed`, `drained`, `undrained`, `drain_expired`, `health`, `reloaded`.
+    /// `registered`, `replaced`, `deregistered`, `expired`, `service_changed`, `service_removed`, `drained`, `undrained`, `drain_expired`, `health`, `reloaded`, `reload_refused`.
     pub kind: &'static str,
     /// What it is about: `instance/web/eu1`, `region/eu-west`, `service/web`, or `config`.
     pub subject: String,
@@ -237,6 +245,14 @@ impl Control {
         let stopping = || ZoneError { file: String::new(), name: "config".into(), reason: ApplyError::Stopping.to_string() };
         self.calls.send(Call::Load(Box::new((zones, geo, dns)), reply)).await.map_err(|_| stopping())?;
         answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Tells everyone who listens that files were read and not taken.
+    pub fn refused_files(&self, why: &str) {
+        let (at, revision) = ((self.shared.clock)(), self.registry().revision);
+        let (subject, detail) = ("config".to_string(), why.to_string());
+        // An error: nobody listens.
+        _ = self.shared.events.send(Event { at, revision, kind: "reload_refused", subject, detail, author: String::new() });
     }
 
     /// What is registered, for looking: everything in it is durable and published, or about to be within the same moment. Keep the

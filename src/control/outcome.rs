@@ -14,18 +14,15 @@ use crate::snapshot::ZoneError;
 use crate::store::Item;
 
 impl<T> Core<T> {
-    /// Makes a change visible that is durable.
-    pub(super) fn carry_out(&mut self, now: Timestamp, planned: Planned<T>, revision: Revision) {
+    /// Makes a change visible that is durable. What is to be told of it comes back: [`Core::make_known`] takes it once the registry is
+    /// not locked any more.
+    pub(super) fn carry_out(&mut self, registry: &mut Registry, now: Timestamp, planned: Planned<T>, revision: Revision) -> Carried<T> {
         let Planned { change, origin, author } = planned;
-        let shared = self.registry.clone();
-        let (before, done) = {
-            let mut registry = write(&shared);
-            let before = looks(&registry, &change);
-            (before, registry.carry_out(&change, now, revision))
-        };
-        let registry = read(&shared);
-        self.behind.carried_out(&change, &registry, revision);
-        let after = looks(&registry, &change);
+        let before = looks(registry, &change);
+        let done = registry.carry_out(&change, now, revision);
+        let registry = &*registry;
+        self.behind.carried_out(&change, registry, revision);
+        let after = looks(registry, &change);
         for (key, look) in &before {
             if look.probing.is_some() && !after.contains_key(key) {
                 self.effects.orders.push(ProbeOrder { key: key.clone(), probes: None });
@@ -36,7 +33,7 @@ impl<T> Core<T> {
             turned.extend(self.compare(&key, before.get(&key), look));
         }
         match &change {
-            Change::PutInstance { key, .. } => start_beats(&self.beats, &mut self.deadlines, key, &registry, Rhythm::OnTime, now),
+            Change::PutInstance { key, .. } => start_beats(&self.beats, &mut self.deadlines, key, registry, Rhythm::OnTime, now),
             Change::DeleteInstance { key, .. } => self.beats.stop(key),
             Change::DeleteService { name, instances, .. } => {
                 for (id, _) in instances {
@@ -50,20 +47,25 @@ impl<T> Core<T> {
             Change::Undrain { subject, .. } => self.drains_changed(subject),
             Change::PutService { .. } | Change::Push { .. } => {}
         }
-        drop(registry);
+        if let Change::Push { key, .. } = &change {
+            turned.extend(done.turn.map(|turn| (key.clone(), turn)));
+        }
         self.effects.services.extend(change.service().cloned());
+        Carried { change, origin, author, turned, applied: Applied { revision, created: done.created } }
+    }
+
+    /// Tells of a change that was carried out.
+    pub(super) fn make_known(&mut self, now: Timestamp, carried: Carried<T>) {
+        let Carried { change, origin, author, turned, applied } = carried;
         let expired = matches!(origin, Some(Origin::Expiry(_)));
-        if let Some((kind, subject, detail)) = news(&change, done.created, expired) {
+        if let Some((kind, subject, detail)) = news(&change, applied.created, expired) {
             self.tell(now, kind, subject, detail, &author);
         }
         for (key, turn) in turned {
             self.turned(now, &key, Some(turn), &author);
         }
-        if let Change::Push { key, .. } = &change {
-            self.turned(now, key, done.turn, &author);
-        }
         if let Some(Origin::Caller { reply, .. }) = origin {
-            self.effects.answers.push((reply, Ok(Applied { revision, created: done.created })));
+            self.effects.answers.push((reply, Ok(applied)));
         }
     }
 
@@ -94,7 +96,6 @@ impl<T> Core<T> {
     /// Puts another registry in place of this one: at start, when files were loaded, or when the store was read anew. Callers have made
     /// sure that nothing is under way.
     pub(super) fn replace(&mut self, next: Registry, now: Timestamp) {
-        self.unsure = false;
         let shared = self.registry.clone();
         let mut registry = write(&shared);
         let mut turned = Vec::new();
@@ -123,7 +124,8 @@ impl<T> Core<T> {
                 let key = InstanceKey { service: name.clone(), id: id.clone() };
                 let before = known.map(|(service, known)| Look::at(service, known));
                 turned.extend(self.compare(&key, before.as_ref(), Look::at(entry, instance)));
-                if known.is_none_or(|(_, known)| known.instance != instance.instance) {
+                // Also where a file's word becomes a registration or the other way round: only the latter can expire.
+                if known.is_none_or(|(_, known)| known.instance != instance.instance || known.source != instance.source) {
                     let rhythm = match instance.vitals.beating {
                         Some(Health::Unhealthy) => Rhythm::Missed,
                         _ if instance.vitals.unconfirmed => Rhythm::Unsure,
@@ -156,9 +158,9 @@ impl<T> Core<T> {
         now: Timestamp,
     ) -> Result<(), StartError> {
         let Stored { registry, health, written } = records::read(revision, items)?;
-        let (mut next, _) = registry.loaded(zones, geo.regions.clone(), now).map_err(zone_error)?;
+        let (mut next, _) = registry.restored(zones, geo.regions.clone(), now).map_err(zone_error)?;
         let gone = recall(&mut next, health, now);
-        next.drains.retain(|_, entry| entry.drain.expires > now);
+        let ended: Vec<Subject> = next.drains.extract_if(.., |_, entry| entry.drain.expires <= now).map(|(subject, _)| subject).collect();
         let stored: Vec<(InstanceKey, Vitals)> = vitals(&next).map(|(key, vitals)| (key, vitals.clone())).collect();
         next.carry_on(&read(&self.registry), now);
         self.behind.reread(written);
@@ -168,7 +170,10 @@ impl<T> Core<T> {
             }
         }
         gone.into_iter().for_each(|key| self.behind.health(key));
+        ended.into_iter().for_each(|subject| self.behind.drain(subject));
         self.replace(next, now);
+        // Here alone: files that are loaded say nothing of what the store holds.
+        self.unsure = false;
         Ok(())
     }
 
@@ -237,6 +242,15 @@ pub(super) fn instances(registry: &Registry) -> BTreeMap<InstanceKey, Option<Pro
 fn vitals(registry: &Registry) -> impl Iterator<Item = (InstanceKey, &Vitals)> {
     let instances = registry.services.iter().flat_map(|(name, entry)| entry.instances.iter().map(move |found| (name, found)));
     instances.map(|(name, (id, instance))| (InstanceKey { service: name.clone(), id: id.clone() }, &instance.vitals))
+}
+
+/// A change that was carried out, and what is to be told of it.
+pub(super) struct Carried<T> {
+    change: Change,
+    origin: Option<Origin<T>>,
+    author: String,
+    turned: Vec<(InstanceKey, Turn)>,
+    applied: Applied,
 }
 
 /// An instance as it is before and after something.

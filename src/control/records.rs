@@ -5,9 +5,10 @@
 //! instances/SERVICE/ID       as registered
 //! health/SERVICE/ID          the last known health, of files' instances too; written behind, but for pushed statuses
 //! drains/KIND/NAME           drains in force
+//! files/loaded               which services were no longer the same when files were last loaded; its revision is what counts
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -36,6 +37,16 @@ pub(super) fn health_key(key: &InstanceKey) -> Key {
 /// The key of a drain.
 pub(super) fn drain_key(subject: &Subject) -> Key {
     format!("drains/{subject}").into()
+}
+
+/// The key of what is noted of loaded files.
+pub(super) fn files_key() -> Key {
+    "files/loaded".into()
+}
+
+/// The services of which files say something else, as JSON: for people who look.
+pub(super) fn files_value(services: &BTreeSet<Label>) -> Value {
+    value(&BTreeMap::from([("services", services)]))
 }
 
 /// An instance, a drain or an instance's health as JSON.
@@ -111,7 +122,7 @@ pub(super) struct Stored {
     pub registry: Registry,
     /// The last health of instances.
     pub health: Vec<(InstanceKey, Vitals)>,
-    /// When each drain and health was written.
+    /// When each record that is written behind was written: drains, health and files.
     pub written: std::collections::HashMap<Key, Revision>,
 }
 
@@ -154,7 +165,8 @@ fn read_item(item: &Item, stored: &mut Stored) -> Result<(), String> {
             stored.registry.drains.insert(subject, DrainEntry { drain, revision: item.revision });
             stored.written.insert(item.key.clone(), item.revision);
         }
-        _ => return Err("its key is none of services/…, instances/…, health/… and drains/…".into()),
+        Some(("files", _)) => _ = stored.written.insert(item.key.clone(), item.revision),
+        _ => return Err("its key is none of services/…, instances/…, health/…, drains/… and files/…".into()),
     }
     Ok(())
 }

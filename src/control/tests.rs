@@ -133,6 +133,69 @@ async fn a_restart_keeps_everything_and_serves_health_unconfirmed() {
 }
 
 #[tokio::test]
+async fn a_restart_writes_nothing_that_is_written_already() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = start(Embedded::open(folder.path()).unwrap()).await;
+    control.apply(command(r#"put web/a {"ports": {"http": 80}, "checks": [{"tcp": true}]}"#), "me").await.unwrap();
+    control.observe(Observation { key: key("web/a"), health: Health::Healthy, why: String::new() });
+    let mut revisions = control.revisions();
+    revisions.wait_for(|revision| revision.0 == 2).await.unwrap();
+    control.stop().await;
+    // Stopping brings everything to the store that is not there.
+    start(Embedded::open(folder.path()).unwrap()).await.stop().await;
+    let (_, revision, _) = Embedded::open(folder.path()).unwrap().read(&"".into(), true).await.unwrap();
+    assert_eq!(revision, Revision(2));
+}
+
+#[tokio::test]
+async fn what_is_registered_never_keeps_a_server_from_starting() {
+    let store = Embedded::in_memory().unwrap();
+    let control = start(store.clone()).await;
+    for text in ["put web/a", "put shop/b", r#"service shop {"policy": "failover", "branches": [{"az": "9"}, {"az": "1"}]}"#] {
+        control.apply(command(text), "me").await.unwrap();
+    }
+    control.stop().await;
+    // Files that came since: a record has the name of one service, and the places that the policy of another speaks of are no more.
+    let geo = Geo { regions: declared(&[("eu", &["1"])]), ..Geo::default() };
+    let zones = vec![zone("new.toml", r#"{"records": ["web"]}"#)];
+    let dns = Settings::default().dns;
+    let engine = Engine::Embedded(store);
+    let control = Control::start(engine, zones.clone(), geo.clone(), dns.clone(), None, clock().0).await.unwrap();
+    assert!(answers(&control, "shop", "b"), "by the default policy");
+    let refused = control.apply(command("put web/b"), "me").await.unwrap_err();
+    assert!(matches!(refused, ApplyError::Refused(Refusal::NameTaken(..))), "{refused}");
+    // What is in force already does not stand in the way of other changes; another conflict does.
+    control.load(zones, geo.clone(), dns.clone()).await.unwrap();
+    let error = control.load(vec![zone("new.toml", r#"{"records": ["web", "shop"]}"#)], geo.clone(), dns.clone()).await.unwrap_err();
+    assert!(error.reason.starts_with("a service named shop is registered"), "{error}");
+    control.apply(command("drop web"), "me").await.unwrap();
+    control.apply(command("service shop"), "me").await.unwrap();
+    assert!(answers(&control, "shop", "b"));
+}
+
+#[tokio::test]
+async fn who_waits_for_a_change_hears_of_files() {
+    let control = start(Embedded::in_memory().unwrap()).await;
+    control.apply(command("put web/a"), "me").await.unwrap();
+    control.apply(command("put other/a"), "me").await.unwrap();
+    let (known, mut revisions) = (control.registry().revision, control.revisions());
+    for (file, web) in [(r#"{"services": {"web": {"instances": {"f": {}}}}}"#, 2), ("{}", 1)] {
+        revisions.mark_unchanged();
+        let before = control.registry().services["web"].changed;
+        control.load(vec![zone("svc.toml", file)], Geo::default(), Settings::default().dns).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(10), revisions.changed()).await.unwrap().unwrap();
+        let registry = control.registry();
+        assert_eq!(registry.services["web"].instances.len(), web);
+        assert!(registry.services["web"].changed > before);
+        assert!(registry.services["other"].changed <= known, "it is as it was");
+    }
+    // What changes nothing wakes nobody.
+    control.load(vec![zone("svc.toml", "{}")], Geo::default(), Settings::default().dns).await.unwrap();
+    control.apply(command("put other/b"), "me").await.unwrap();
+    assert_eq!(control.registry().revision, Revision(known.0 + 3));
+}
+
+#[tokio::test]
 async fn verdicts_and_beats_reach_answers_without_the_store() {
     let (store, broken) = breakable();
     let (clock, now) = clock();

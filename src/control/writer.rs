@@ -1,16 +1,16 @@
 //! The single writer, without IO: the mind of [`Core`], and the snapshot that follows it. The server drives it with a clock, a store
 //! and channels; transcripts drive it with virtual time and none of these.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 
 use super::core::{Core, Departure, Effects, Input, Landing, read};
 use super::outcome::{recall, zone_error};
 use super::records::{self, Stored};
 use super::{Applied, ApplyError, Event, ProbeOrder, StartError, compile};
-use crate::model::{DnsSettings, Geo, Label, Revision, Timestamp, Zone};
+use crate::model::{DnsSettings, Geo, Label, Revision, Service, Source, Timestamp, Zone};
 use crate::registry::{Registry, Warning};
-use crate::snapshot::{Snapshot, Update, ZoneError};
+use crate::snapshot::{ServiceView, Snapshot, Update, ZoneError};
 use crate::store::Item;
 
 /// See the module.
@@ -22,6 +22,8 @@ pub struct Writer<T> {
     geo: Geo,
     /// Whether the snapshot was loaded and not yet given out.
     loaded: bool,
+    /// Registered services whose policies cannot be compiled: they are answered by the default one.
+    astray: BTreeSet<Label>,
 }
 
 /// What is to be made known, in this order.
@@ -39,7 +41,7 @@ pub struct Output<T> {
 
 impl<T> Writer<T> {
     /// Begins with what the store holds, beside what files say. Health from before is served until it is confirmed, heartbeats get
-    /// their full time, and drains that ended meanwhile are dropped.
+    /// their full time, and drains that ended meanwhile are dropped. What is registered never keeps a server from starting.
     pub fn begin(
         (revision, items): (Revision, Vec<Item>),
         zones: Vec<Zone>,
@@ -48,19 +50,20 @@ impl<T> Writer<T> {
         now: Timestamp,
     ) -> Result<Writer<T>, StartError> {
         let Stored { registry, health, written } = records::read(revision, items)?;
-        let (mut registry, warnings) = registry.loaded(&zones, geo.regions.clone(), now).map_err(zone_error)?;
+        let (mut registry, warnings) = registry.restored(&zones, geo.regions.clone(), now).map_err(zone_error)?;
         warn(&warnings);
         let ended: Vec<_> = registry.drains.extract_if(.., |_, entry| entry.drain.expires <= now).map(|(subject, _)| subject).collect();
         let gone = recall(&mut registry, health, now);
         let updates = [Update::Geo(&geo), Update::Dns(dns), Update::Zones(&zones)];
         let snapshot = Snapshot::empty().update(&updates)?;
-        let snapshot = Arc::new(compile::compile(&snapshot, &registry, registry.services.keys(), true, now)?);
+        let mut astray = BTreeSet::new();
+        let snapshot = Arc::new(begin(&snapshot, &registry, &mut astray, now)?);
         let mut core = Core::new(registry, written, now);
         ended.into_iter().for_each(|subject| core.behind.drain(subject));
         gone.into_iter().for_each(|key| core.behind.health(key));
         // Nobody has seen anything yet: the snapshot is whole, and the prober asks for all its orders.
         core.effects();
-        Ok(Writer { core, snapshot, zones, geo, loaded: false })
+        Ok(Writer { core, snapshot, zones, geo, loaded: false, astray })
     }
 
     /// Takes one input.
@@ -91,22 +94,43 @@ impl<T> Writer<T> {
 
     /// Replaces zones, geo data and answer settings, all or nothing. Nothing may be under way.
     pub fn load(&mut self, zones: Vec<Zone>, geo: Geo, dns: &DnsSettings, now: Timestamp) -> Result<(), ZoneError> {
-        let next = {
+        let (next, differ) = {
             let registry = read(&self.core.registry);
             let (next, warnings) = registry.loaded(&zones, geo.regions.clone(), now).map_err(zone_error)?;
-            let mut updates = vec![Update::Dns(dns), Update::Zones(&zones)];
             let same_places = geo == self.geo;
-            if !same_places {
-                updates.insert(0, Update::Geo(&geo));
-            }
-            let changed = |name: &&Label| !same_places || registry.services.get(*name) != next.services.get(*name);
-            let gone = registry.services.keys().filter(|name| !next.services.contains_key(*name));
-            updates.extend(gone.map(|name| Update::Service(name, None)));
-            updates.extend(next.services.keys().filter(changed).map(|name| Update::Service(name, compile::view(&next, name, now))));
-            self.snapshot = Arc::new(self.snapshot.update(&updates)?);
+            let names: BTreeSet<&Label> = registry.services.keys().chain(next.services.keys()).collect();
+            let differ: BTreeSet<Label> =
+                names.into_iter().filter(|name| registry.services.get(*name) != next.services.get(*name)).cloned().collect();
+            let plain: BTreeMap<&Label, Service> =
+                self.astray.iter().filter_map(|name| Some((name, compile::plain(&next.services.get(name)?.service)))).collect();
+            let update = |plain: &BTreeMap<&Label, Service>| {
+                let mut updates = vec![Update::Dns(dns), Update::Zones(&zones)];
+                if !same_places {
+                    updates.insert(0, Update::Geo(&geo));
+                }
+                updates.extend(differ.iter().filter(|name| !next.services.contains_key(*name)).map(|name| Update::Service(name, None)));
+                let changed = |name: &&Label| !same_places || differ.contains(*name) || self.astray.contains(*name);
+                updates.extend(next.services.keys().filter(changed).map(|name| {
+                    let view = compile::view(&next, name, now);
+                    let service = plain.get(name);
+                    Update::Service(name, view.map(|view| ServiceView { service: service.unwrap_or(view.service), ..view }))
+                }));
+                self.snapshot.update(&updates)
+            };
+            let snapshot = match update(&BTreeMap::new()) {
+                // It was so before: no reason to refuse whatever else the files say.
+                Err(_) if !plain.is_empty() => update(&plain)?,
+                outcome => {
+                    let snapshot = outcome?;
+                    self.astray.clear();
+                    snapshot
+                }
+            };
+            self.snapshot = Arc::new(snapshot);
             warn(&warnings);
-            next
+            (next, differ)
         };
+        self.core.behind.files(differ);
         self.core.replace(next, now);
         let detail = format!("{} zones, {} services", zones.len(), read(&self.core.registry).services.len());
         self.core.tell(now, "reloaded", "config".into(), detail, "");
@@ -125,7 +149,7 @@ impl<T> Writer<T> {
         let mut changed = std::mem::take(&mut self.loaded);
         if drained || !services.is_empty() {
             let registry = read(&self.core.registry);
-            self.snapshot = Arc::new(follow(&self.snapshot, &registry, &services, drained, now));
+            self.snapshot = Arc::new(follow(&self.snapshot, &registry, &services, drained, &mut self.astray, now));
             changed = true;
         }
         let snapshot = changed.then(|| self.snapshot.clone());
@@ -143,20 +167,46 @@ impl<T> Writer<T> {
     }
 }
 
-/// The snapshot with what changed. Settings were tried before they were taken, so every service compiles; should one not, it stays as
-/// it is, and no other suffers.
-fn follow(snapshot: &Snapshot, registry: &Registry, services: &BTreeSet<Label>, drained: bool, now: Timestamp) -> Snapshot {
-    let error = match compile::compile(snapshot, registry, services.iter(), drained, now) {
-        Ok(next) => return next,
-        Err(error) => error,
-    };
-    tracing::error!(%error, "a change does not compile; answers leave it out");
+/// The first snapshot, with everything that is registered.
+fn begin(snapshot: &Snapshot, registry: &Registry, astray: &mut BTreeSet<Label>, now: Timestamp) -> Result<Snapshot, ZoneError> {
+    if let Ok(snapshot) = compile::compile(snapshot, registry, registry.services.keys(), true, now) {
+        return Ok(snapshot);
+    }
+    let mut next = compile::compile(snapshot, registry, std::iter::empty(), true, now)?;
+    for (name, entry) in &registry.services {
+        next = match &entry.source {
+            // A file that cannot be served is for whoever wrote it.
+            Some(Source::File(file)) => compile::compile(&next, registry, std::iter::once(name), false, now)
+                .map_err(|error| ZoneError { file: file.clone(), ..error })?,
+            _ => compile::compile_anyway(&next, registry, name, astray, now)?,
+        };
+    }
+    Ok(next)
+}
+
+/// The snapshot with what changed. Settings were tried before they were taken, so every service compiles, but for those that have gone
+/// astray; should another not, it stays as it is, and none beside it suffers.
+fn follow(
+    snapshot: &Snapshot,
+    registry: &Registry,
+    services: &BTreeSet<Label>,
+    drained: bool,
+    astray: &mut BTreeSet<Label>,
+    now: Timestamp,
+) -> Snapshot {
+    if let Ok(next) = compile::compile(snapshot, registry, services.iter(), drained, now) {
+        astray.retain(|name| !services.contains(name));
+        return next;
+    }
     let mut next = snapshot.clone();
-    let parts = services.iter().map(|name| (Some(name), false)).chain(drained.then_some((None, true)));
-    for (name, drained) in parts {
-        if let Ok(with) = compile::compile(&next, registry, name.into_iter(), drained, now) {
-            next = with;
+    for name in services {
+        match compile::compile_anyway(&next, registry, name, astray, now) {
+            Ok(with) => next = with,
+            Err(error) => tracing::error!(%error, "a change does not compile; answers leave it out"),
         }
+    }
+    if drained && let Ok(with) = compile::compile(&next, registry, std::iter::empty(), true, now) {
+        next = with;
     }
     next
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod counters;
+mod country;
 mod drain;
 mod health;
 mod instance;
@@ -16,6 +17,7 @@ mod zone;
 
 pub use check::{Check, CheckFields, CheckKind, HttpCheck, TlsCheck};
 pub use counters::{Counter, Counters};
+pub use country::COUNTRIES;
 pub use drain::{DEFAULT_DRAIN, Drain, DrainFields, LONGEST_DRAIN};
 pub use health::{CheckState, Health, ProbeResult, Pushed, Status, Vitals};
 pub use instance::{DEFAULT_WEIGHT, FieldError, Instance, InstanceKey, MAX_WEIGHT, Port, Protocol};

@@ -458,6 +458,16 @@ fn proximity(parent: PolicyKind, fields: &BranchFields) -> Result<Option<Coordin
     }
 }
 
+impl BranchFields {
+    /// Refuses countries that there are not. Apart from [`Policy::from_fields`], for what is stored must be read whatever countries come
+    /// and go.
+    pub fn check_countries(&self) -> Result<(), FieldError> {
+        let known = |field: &str, code: &str| Code::parse(code).and_then(Code::country).map(drop).map_err(|e| FieldError::new(field, e));
+        self.countries.iter().try_for_each(|code| known("countries", code.as_str()))?;
+        self.subdivisions.iter().try_for_each(|text| known("subdivisions", text.split('-').next().unwrap_or_default()))
+    }
+}
+
 impl Clients {
     /// Whether nothing is said.
     pub fn is_empty(&self) -> bool {

@@ -31,14 +31,54 @@ pub struct Warning {
 
 impl Registry {
     /// Takes the services of zone files in place of those of the files before, all or nothing. What was registered stays.
+    ///
+    /// # Errors
+    /// Files that contradict each other, and a record that would take the name of a registered service out of answers.
     pub fn load(&mut self, zones: &[Zone], now: Timestamp) -> Result<Vec<Warning>, LoadError> {
         let (next, warnings) = self.loaded(zones, self.regions.clone(), now)?;
         *self = next;
         Ok(warnings)
     }
 
-    /// What this registry becomes with these zone files and regions.
+    /// What this registry becomes with these zone files and regions. Errors as of [`Registry::load`].
     pub fn loaded(
+        &self,
+        zones: &[Zone],
+        regions: Option<BTreeMap<Label, Region>>,
+        now: Timestamp,
+    ) -> Result<(Registry, Vec<Warning>), LoadError> {
+        let (next, warnings) = self.beside(zones, regions, now)?;
+        // What is so already is no reason to refuse whatever else the files say.
+        if let Some((name, file)) = next.hidden().find(|(name, _)| !self.taken.contains_key(*name)) {
+            return Err(LoadError {
+                reason: format!("a service named {name} is registered; deregister it or rename the record"),
+                file: file.to_string(),
+                name: name.to_string(),
+            });
+        }
+        Ok((next, warnings))
+    }
+
+    /// What this registry, as it was read from the store, becomes beside these zone files and regions: what is registered never
+    /// keeps a server from starting. A record or policy on the name of a registered service goes before it in answers.
+    ///
+    /// # Errors
+    /// Files that contradict each other.
+    pub fn restored(
+        &self,
+        zones: &[Zone],
+        regions: Option<BTreeMap<Label, Region>>,
+        now: Timestamp,
+    ) -> Result<(Registry, Vec<Warning>), LoadError> {
+        self.beside(zones, regions, now)
+    }
+
+    /// Registered services whose names records or policies of files have, and the files.
+    fn hidden(&self) -> impl Iterator<Item = (&Label, &str)> {
+        self.services.keys().filter_map(|name| Some((name, self.taken.get(name)?.as_str())))
+    }
+
+    fn beside(
         &self,
         zones: &[Zone],
         regions: Option<BTreeMap<Label, Region>>,
@@ -59,14 +99,9 @@ impl Registry {
                 next.take_defined(zone, name, defined, &mut warnings);
             }
         }
-        for name in next.services.keys() {
-            if let Err(Refusal::NameTaken(name, file)) = next.check_service_name(name) {
-                return Err(LoadError {
-                    reason: format!("a service named {name} is registered; deregister it or rename the record"),
-                    file,
-                    name: name.to_string(),
-                });
-            }
+        for (name, file) in next.hidden() {
+            let found = "a service of this name is registered too; what the file says is answered".to_string();
+            warnings.push(Warning { file: file.to_string(), subject: format!("service/{name}"), found });
         }
         for (name, file) in files {
             next.check_joined(name, file, &mut warnings);
@@ -126,6 +161,7 @@ impl Registry {
         }
         for (key, entry) in &from.beneath.instances {
             let service = self.services.entry(key.service.clone()).or_insert_with(ServiceEntry::implicit);
+            service.changed = from.services.get(&key.service).map_or(service.changed, |before| before.changed);
             service.instances.insert(key.id.clone(), entry.clone());
         }
     }

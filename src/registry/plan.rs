@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::{Change, Command, Precondition, Refusal, Registry, ServiceEntry, checks};
 use crate::model::{
-    BranchFields, Drain, FieldError, Instance, InstanceKey, Label, MAX_SERVICE_PORTS, Protocol, Pushed, Revision, Service, Source, Subject,
+    BranchFields, Drain, FieldError, Instance, InstanceKey, Label, MAX_SERVICE_PORTS, Protocol, Pushed, Region, Revision, Service, Source,
+    Subject,
 };
 
 /// What a batch holds so far: changes that are planned and not yet carried out.
@@ -219,19 +220,21 @@ impl Registry {
         service: &Service,
         instances: impl Iterator<Item = (&'a Label, &'a Instance)>,
     ) -> Result<(), FieldError> {
-        if let Some(declared) = &self.regions {
-            for (n, branch) in service.fields.branches.iter().enumerate() {
-                check_branch(branch, &|region| declared.contains_key(region), &|| checks::list(declared.keys()))
-                    .map_err(|error| error.within(&format!("branches[{n}]")))?;
-            }
+        for (n, branch) in service.fields.branches.iter().enumerate() {
+            check_branch(branch, self.regions.as_ref()).map_err(|error| error.within(&format!("branches[{n}]")))?;
         }
         if service.fields.default_port.is_none() && service.fields.ports.len() > 1 {
             let expected = format!("name the default one of the ports {}", checks::list(service.fields.ports.keys()));
             return Err(FieldError::new("default_port", expected));
         }
         let mut names = Names::new();
+        let instances: Vec<_> = instances.inspect(|(_, instance)| add_ports(&mut names, service, instance)).collect();
+        let ports: BTreeSet<&Label> = names.iter().map(|(name, _)| name).chain(service.fields.ports.keys()).collect();
+        if let Some(default) = service.fields.default_port.as_ref().filter(|default| !ports.is_empty() && !ports.contains(default)) {
+            let expected = format!("one of the service's ports {}, not {default}", checks::list(ports.into_iter()));
+            return Err(FieldError::new("default_port", expected));
+        }
         for (id, instance) in instances {
-            add_ports(&mut names, service, instance);
             checks::validate(service, instance).map_err(|error| {
                 FieldError::new("checks", format!("instance {id} cannot be probed so: {}: {}", error.field, error.expected))
             })?;
@@ -321,13 +324,17 @@ pub(super) fn check_ports(name: &Label, service: &Service, names: &BTreeSet<(Lab
     Ok(())
 }
 
-/// Refuses regions in a branch that are not declared.
-fn check_branch(branch: &BranchFields, declared: &dyn Fn(&Label) -> bool, known: &dyn Fn() -> String) -> Result<(), FieldError> {
-    if let Some(region) = branch.region.as_ref().filter(|region| !declared(region)) {
-        return Err(FieldError::new("region", format!("one of {}, as geo/regions.toml declares, not {region}", known())));
+/// Refuses countries that there are not, and regions that are not declared.
+fn check_branch(branch: &BranchFields, declared: Option<&BTreeMap<Label, Region>>) -> Result<(), FieldError> {
+    branch.check_countries()?;
+    if let (Some(region), Some(declared)) = (&branch.region, declared)
+        && !declared.contains_key(region)
+    {
+        let known = checks::list(declared.keys());
+        return Err(FieldError::new("region", format!("one of {known}, as geo/regions.toml declares, not {region}")));
     }
     for (n, below) in branch.branches.iter().enumerate() {
-        check_branch(below, declared, known).map_err(|error| error.within(&format!("branches[{n}]")))?;
+        check_branch(below, declared).map_err(|error| error.within(&format!("branches[{n}]")))?;
     }
     Ok(())
 }

@@ -188,6 +188,11 @@ fn places_ports_and_checks_are_refused_by_field() {
         put web/b {"ports": {"https": 443}} => created
         service web => default_port: the service would have the ports http, https
         service web {"default_port": "http", "checks": [{"tcp": true, "port": "http"}]} => checks: instance b cannot be probed so
+        service web {"default_port": "htttp"} => default_port: one of the service's ports http, https, not htttp
+        service world {"policy": "geolocation", "branches": [{"countries": ["US", "UK"]}]} => branches[0].countries: UK is no ISO 3166-1 code; GB is
+        service world {"policy": "geolocation", "branches": [{"subdivisions": ["UK-SCT"]}]} => branches[0].subdivisions: UK is no
+        service late {"default_port": "grpc"} => created
+        service api {"ports": {"a": 1, "b": 2}, "default_port": "c"} => default_port: one of the service's ports a, b, not c
         service api {"ports": {"a": 1, "b": 2}} => default_port: name the default one of the ports a, b
         service api {"ports": {"a": 1, "b": 2}, "default_port": "b", "checks": [{"tcp": true}]} => created
         put api/a => created
@@ -299,8 +304,19 @@ fn files_go_before_registrations_which_come_back() {
         "#,
     );
     registry.load(&[], Timestamp(0)).unwrap();
+    assert!(registry.services["web"].changed >= Revision(6), "who waits for it hears of what it missed");
     registry.services.get_mut("web").unwrap().changed = registered.services["web"].changed;
     assert_eq!(registry.services, registered.services);
+}
+
+#[test]
+fn who_waits_for_a_service_hears_of_what_came_before_a_file_let_go_of_it() {
+    let mut registry = Registry::default();
+    check(&mut registry, "put x/a => created\nput web/a => created");
+    registry.load(&[zone("z.toml", r#"{"services": {"web": {"instances": {"a": {}}}}}"#)], Timestamp(0)).unwrap();
+    registry.touch(&label("web"), Revision(9));
+    registry.load(&[], Timestamp(0)).unwrap();
+    assert_eq!(registry.services["web"].changed, Revision(9));
 }
 
 #[test]

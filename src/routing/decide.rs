@@ -1,7 +1,9 @@
 //! The decision: from a name's policy and a client to the instances or records that answer.
 
-use super::walk::{Ground, Walk};
-use super::{Filter, LocalityId, Origin, Places, Pool, Selection, ServiceId, Standing, Step, Trace, Tree};
+use std::net::IpAddr;
+
+use super::walk::{Asker, Ground, Walk};
+use super::{Filter, LocalityId, Origins, Places, Pool, Selection, ServiceId, Standing, Step, Trace, Tree};
 use crate::model::{AllDown, Out, Share};
 
 /// The world that a decision sees.
@@ -16,6 +18,8 @@ pub trait World {
     }
     /// Regions and azs.
     fn places(&self) -> &Places;
+    /// Where clients are.
+    fn origins(&self) -> &Origins;
 }
 
 /// Where a decision starts.
@@ -25,15 +29,6 @@ pub enum Start<'w> {
     Service(ServiceId, Filter<'w>),
     /// A name's policy.
     Tree(&'w Tree),
-}
-
-/// Who asks.
-#[derive(Debug, Clone, Copy)]
-pub struct Client<'w> {
-    /// What is known of its place.
-    pub origin: &'w Origin,
-    /// The prefix length for which that holds.
-    pub scope: u8,
 }
 
 /// Most levels of one decision: the chosen one and `tiers` more.
@@ -65,6 +60,8 @@ pub struct Decision<'w> {
     pub scope: u8,
     /// Nothing was healthy; the answer is what `all_down` says.
     pub fail_open: bool,
+    /// Too little of the chosen level was healthy, so that all of it answers (`panic_threshold`).
+    pub panic: bool,
     /// Milliseconds in which the standing of what was looked at cannot change.
     pub steady_ms: u32,
 }
@@ -74,26 +71,53 @@ struct Round {
     standing: Standing,
     /// Whether `min_healthy` holds.
     strict: bool,
+    /// Whether what is out of answers for a part of the clients is so for this one, if it is among them.
+    gated: bool,
+    /// Whether the last resort is tried, and nothing else.
+    resort: bool,
     /// What the trace says of it.
     why: &'static str,
 }
 
+impl Round {
+    const fn new(standing: Standing, why: &'static str) -> Round {
+        Round { standing, strict: true, gated: true, resort: false, why }
+    }
+
+    const fn lax(self) -> Round {
+        Round { strict: false, gated: false, ..self }
+    }
+}
+
 /// Healthy instances; where nothing can be answered with them, also those that wait for their first result.
 const ROUNDS: [Round; 2] = [
-    Round { standing: Standing::Healthy, strict: true, why: "healthy instances" },
-    Round { standing: Standing::Pending, strict: true, why: "nothing healthy: also instances without a result yet" },
+    Round::new(Standing::Healthy, "healthy instances"),
+    Round::new(Standing::Pending, "nothing healthy: also instances without a result yet"),
+];
+
+/// What is on its way out of answers still serves others: better that than nothing.
+const UNGATED: [Round; 2] = [
+    Round { gated: false, ..Round::new(Standing::Healthy, "nothing else: also what this client was moved away from") },
+    Round { gated: false, ..Round::new(Standing::Pending, "nothing else: also without a result, where this client was moved away from") },
+];
+
+/// What stands aside until all is down, well or with too little of it.
+const RESORT: [Round; 2] = [
+    Round { resort: true, ..Round::new(Standing::Healthy, "all down: the last resort") },
+    Round { resort: true, ..Round::new(Standing::Pending, "all down: the last resort, also without a result yet").lax() },
 ];
 
 /// Where something was healthy, but less of it than `min_healthy` asks: better that than what is unhealthy (DESIGN §9, invariant 1).
 const TOO_FEW: [Round; 2] = [
-    Round { standing: Standing::Healthy, strict: false, why: "all down: the healthy ones, although fewer than min_healthy" },
-    Round { standing: Standing::Pending, strict: false, why: "all down: also those without a result, although fewer than min_healthy" },
+    Round::new(Standing::Healthy, "all down: the healthy ones, although fewer than min_healthy").lax(),
+    Round::new(Standing::Pending, "all down: also those without a result, although fewer than min_healthy").lax(),
 ];
 
-const LAST_GOOD: Round = Round { standing: Standing::LastGood, strict: false, why: "all down: what was healthy last counts as healthy" };
-const ALL: Round = Round { standing: Standing::Unhealthy, strict: false, why: "all down: what is not drained counts as healthy" };
+const LAST_GOOD: Round = Round::new(Standing::LastGood, "all down: what was healthy last counts as healthy").lax();
+const ALL: Round = Round::new(Standing::Unhealthy, "all down: what is not drained counts as healthy").lax();
 
-/// Decides. `draw` is the query's random number; `tiers` how many further levels are wanted (at most [`MAX_TIERS`] − 1).
+/// Decides for a client: the ECS prefix or the resolver's address. `draw` is the query's random number; `tiers` how many further levels
+/// are wanted (at most [`MAX_TIERS`] − 1).
 ///
 /// The tree is run with healthy instances; where nothing can be answered, with pending ones too, and then as the root's `all_down`
 /// says. Inner policies signal failure up: their own `all_down`, and that of services below a name's policy, play no part. What is
@@ -101,39 +125,28 @@ const ALL: Round = Round { standing: Standing::Unhealthy, strict: false, why: "a
 pub fn decide<'w, W: World, T: Trace>(
     world: &'w W,
     start: Start<'w>,
-    client: Client<'w>,
+    client: IpAddr,
     draw: u64,
     tiers: usize,
     trace: &mut T,
 ) -> Decision<'w> {
-    let mut walk = Walk {
-        world,
-        client,
-        draw,
-        trace,
-        tiers: [None; MAX_TIERS],
-        found: 0,
-        wanted: (tiers + 1).min(MAX_TIERS),
-        standing: Standing::Healthy,
-        strict: true,
-        short: false,
-        depends: false,
-        steady_ms: u32::MAX,
-    };
+    let asker = Asker::new(client);
     let ground = match start {
-        Start::Tree(tree) => Some(Ground { tree, service: None, filter: Filter::default(), depth: 0 }),
-        Start::Service(service, filter) => {
-            world.pool(service).map(|pool| Ground { tree: pool.tree(), service: Some((service, pool)), filter, depth: 0 })
-        }
+        Start::Tree(tree) => Some(Ground::of(tree, None, Filter::default(), &asker)),
+        Start::Service(service, filter) => world.pool(service).map(|pool| Ground::of(pool.tree(), Some((service, pool)), filter, &asker)),
     };
+    let mut walk = Walk::new(world, asker, draw, tiers, trace);
+    walk.threshold = ground.map_or(0, |ground| ground.tree.panic_threshold());
     let fail_open = ground.is_some_and(|ground| run(&mut walk, ground));
-    let scope = if walk.depends { client.scope } else { 0 };
-    Decision { tiers: walk.tiers, scope, fail_open, steady_ms: walk.steady_ms }
+    Decision { tiers: walk.tiers, scope: walk.scope, fail_open, panic: walk.panic, steady_ms: walk.steady_ms }
 }
 
 /// Goes through the rounds until something answers; whether that was after all was down.
 fn run<'w, W: World, T: Trace>(walk: &mut Walk<'w, '_, W, T>, ground: Ground<'w>) -> bool {
     if ROUNDS.iter().any(|round| attempt(walk, ground, round)) {
+        return false;
+    }
+    if walk.gated && UNGATED.iter().any(|round| attempt(walk, ground, round)) {
         return false;
     }
     let last: &[Round] = match ground.tree.all_down() {
@@ -144,6 +157,10 @@ fn run<'w, W: World, T: Trace>(walk: &mut Walk<'w, '_, W, T>, ground: Ground<'w>
         AllDown::LastGood => &[LAST_GOOD, ALL],
         AllDown::All | AllDown::Resort => &[ALL],
     };
+    let resort: &[Round] = if ground.tree.all_down() == AllDown::Resort { &RESORT } else { &[] };
+    if resort.iter().any(|round| attempt(walk, ground, round)) {
+        return true;
+    }
     let few: &[Round] = if walk.short { &TOO_FEW } else { &[] };
     few.iter().chain(last).any(|round| attempt(walk, ground, round))
 }
@@ -151,6 +168,8 @@ fn run<'w, W: World, T: Trace>(walk: &mut Walk<'w, '_, W, T>, ground: Ground<'w>
 fn attempt<'w, W: World, T: Trace>(walk: &mut Walk<'w, '_, W, T>, ground: Ground<'w>, round: &Round) -> bool {
     walk.standing = round.standing;
     walk.strict = round.strict;
+    walk.honours = round.gated;
+    walk.resort = round.resort;
     walk.trace.step(|| Step::new(0, "round".into(), "runs", round.why.into()));
     walk.take(ground, 0)
 }
@@ -186,14 +205,14 @@ mod tests {
 
     #[test]
     fn nearest_goes_outward_to_the_first_level_with_a_healthy_instance() {
-        service(NEAREST, "eu/1:h eu/2:h us/1:h", "", "eu/2", "web[1]@24");
-        service(NEAREST, "eu/1:h eu/2:u us/1:h", "", "eu/2", "web[0]@24");
-        service(NEAREST, "eu/1:u eu/2:u us/1:h ap/1:h", "", "eu/2", "web[2]@24");
-        service(NEAREST, "eu/1:h eu/2:h us/1:h", "", "eu", "web[0,1]@24");
-        service(NEAREST, "eu/1:h us/1:h ap/1:h", "", "~us", "web[1]@24");
+        service(NEAREST, "eu/1:h eu/2:h us/1:h", "", "eu/2", "web[1]@");
+        service(NEAREST, "eu/1:h eu/2:u us/1:h", "", "eu/2", "web[0]@");
+        service(NEAREST, "eu/1:u eu/2:u us/1:h ap/1:h", "", "eu/2", "web[2]@");
+        service(NEAREST, "eu/1:h eu/2:h us/1:h", "", "eu", "web[0,1]@");
+        service(NEAREST, "eu/1:h us/1:h ap/1:h", "", "~us", "web[1]@");
         service(NEAREST, "eu/1:h eu/2:h us/1:h", "eu/1 eu/2", "eu", "web[2]");
-        service(NEAREST, "eu/1:h eu/2:h us/1:h us/2:h", "eu/1 eu/2", "eu/1", "web[2,3]@24");
-        service(NEAREST, "eu/1:h eu/2:h us/1:h", "", "?", "web[0,1,2]@24");
+        service(NEAREST, "eu/1:h eu/2:h us/1:h us/2:h", "eu/1 eu/2", "eu/1", "web[2,3]@");
+        service(NEAREST, "eu/1:h eu/2:h us/1:h", "", "?", "web[0,1,2]@");
         service(NEAREST, "eu/1:h eu/1:h", "", "us", "web[0,1]");
         service(NEAREST, "eu/1:h eu/1:u eu/2:u", "", "us", "web[0]");
         service(NEAREST, "", "", "eu", "-");
@@ -201,14 +220,14 @@ mod tests {
 
     #[test]
     fn all_down_is_the_last_round_and_never_answers_what_is_drained() {
-        service(NEAREST, "eu/1:u us/1:u", "", "us", "!web[1]@24");
+        service(NEAREST, "eu/1:u us/1:u", "", "us", "!web[1]@");
         service(NEAREST, "eu/1:u us/1:p", "", "eu", "web[1]");
         service(NEAREST, "eu/1:d us/1:u", "", "eu", "!web[1]");
         service(NEAREST, "eu/1:h us/1:u", "eu/1", "eu", "!web[1]");
         service(NEAREST, "eu/1:h us/1:u", "eu/1 us/1", "eu", "-");
         let last_good = r#"{"policy":"nearest","all_down":"last_good"}"#;
         service(last_good, "eu/1:u us/1:l", "", "eu", "!web[1]");
-        service(last_good, "eu/1:u us/1:u", "", "eu", "!web[0]@24");
+        service(last_good, "eu/1:u us/1:u", "", "eu", "!web[0]@");
         let nodata = r#"{"policy":"nearest","all_down":"nodata"}"#;
         service(nodata, "eu/1:u us/1:l", "", "eu", "-");
         service(nodata, "eu/1:u us/1:p", "", "eu", "web[1]");
@@ -217,18 +236,18 @@ mod tests {
     #[test]
     fn min_healthy_is_counted_and_what_is_healthy_goes_before_what_is_not() {
         let two = r#"{"policy":"nearest","min_healthy":2}"#;
-        service(two, "eu/1:h us/1:h us/1:u", "", "eu", "web[0]@24");
+        service(two, "eu/1:h us/1:h us/1:u", "", "eu", "web[0]@");
         service(two, "eu/1:h us/1:u us/1:u", "", "us", "!web[0]");
-        service(two, "eu/1:h us/1:p us/1:u", "", "us", "web[1]@24");
+        service(two, "eu/1:h us/1:p us/1:u", "", "us", "web[1]@");
         service(two, "us/1:p us/1:u", "", "us", "!web[0]");
         let web = |state: &'static str| [("web", NEAREST, state), ("far", NEAREST, "ap/1:h")];
         let policy = r#"{"policy":"failover","branches":[{"service":"web","min_healthy":2},{"service":"far"}]}"#;
-        name(&web("eu/1:h us/1:h"), policy, 0, &[("eu", "web[0]@24")]);
+        name(&web("eu/1:h us/1:h"), policy, 0, &[("eu", "web[0]@")]);
         name(&web("eu/1:h us/1:u"), policy, 0, &[("eu", "far[0]")]);
         let policy = r#"{"policy":"failover","branches":[
             {"policy":"latency","min_healthy":2,"branches":[{"service":"web","region":"eu"},{"service":"web","region":"us"}]},
             {"service":"far"}]}"#;
-        name(&web("eu/1:h us/1:h"), policy, 0, &[("us", "web[1]@24")]);
+        name(&web("eu/1:h us/1:h"), policy, 0, &[("us", "web[1]@")]);
         name(&web("eu/1:h us/1:u"), policy, 0, &[("us", "far[0]")]);
     }
 
@@ -238,8 +257,8 @@ mod tests {
         // By the names of regions: their numbers depend on who came first (here eu, us, ap), and may differ after a restart.
         service(r#"{"policy":"failover"}"#, "us/1:h eu/1:u ap/1:h", "", "eu", "web[2]");
         service(r#"{"policy":"failover"}"#, "us/1:h eu/1:h ap/1:u", "", "eu", "web[1]");
-        service(r#"{"policy":"latency"}"#, "ap/1:h us/1:h eu/1:u", "", "ap", "web[0]@24");
-        service(r#"{"policy":"latency"}"#, "ap/1:h us/1:h eu/1:h", "", "?", "web[0]@24");
+        service(r#"{"policy":"latency"}"#, "ap/1:h us/1:h eu/1:u", "", "ap", "web[0]@");
+        service(r#"{"policy":"latency"}"#, "ap/1:h us/1:h eu/1:h", "", "?", "web[0]@");
         service(r#"{"policy":"latency"}"#, "us/1:h us/2:h", "", "ap", "web[0,1]");
         let ten = "eu/1:h ".repeat(10);
         let world = Fixture::new(&[("web", r#"{"policy":"multivalue"}"#, &ten), ("one", r#"{"policy":"weighted"}"#, &ten)]);
@@ -256,14 +275,14 @@ mod tests {
         let check = |filter: Filter<'static>, client: &str, expected: &str| {
             assert_eq!(world.answer(Start::Service(ServiceId(0), filter), client, 0, 0), expected);
         };
-        check(eu, "us", "web[0,1]@24");
+        check(eu, "us", "web[0,1]@");
         check(eu.with_tag(b"blue"), "us", "web[0]");
-        check(Filter::default().with_tag(b"blue"), "us", "web[2]@24");
+        check(Filter::default().with_tag(b"blue"), "us", "web[2]@");
         check(Filter::default().with_tag(b"red"), "us", "-");
         check(eu.in_region(world.region("us")), "us", "-");
-        check(Filter::default().in_az(world.places.az_name(b"2").unwrap()), "us/1", "web[3]@24");
+        check(Filter::default().in_az(world.places.az_name(b"2").unwrap()), "us/1", "web[3]@");
         let tree = world.tree(r#"{"policy":"failover","branches":[{"service":"web","region":"us","tag":"blue"},{"service":"web"}]}"#);
-        assert_eq!(world.answer(Start::Tree(&tree), "eu", 0, 1), "web[2] > web[0,1]@24");
+        assert_eq!(world.answer(Start::Tree(&tree), "eu", 0, 1), "web[2] > web[0,1]@");
     }
 
     #[test]
@@ -289,10 +308,10 @@ mod tests {
     fn latency_takes_the_nearest_healthy_branch() {
         let policy = r#"{"policy":"latency","branches":[{"service":"a","region":"eu"},{"service":"b","region":"us"},{"service":"c","region":"ap"}]}"#;
         let world = |a, b| [("a", NEAREST, a), ("b", NEAREST, b), ("c", NEAREST, "ap/1:h")];
-        name(&world("eu/1:h", "us/1:h"), policy, 0, &[("eu", "a[0]@24"), ("~us", "b[0]@24"), ("ap/1", "c[0]@24"), ("?", "a[0]@24")]);
-        name(&world("eu/1:u", "us/1:h"), policy, 0, &[("eu", "b[0]@24")]);
+        name(&world("eu/1:h", "us/1:h"), policy, 0, &[("eu", "a[0]@"), ("~us", "b[0]@"), ("ap/1", "c[0]@"), ("?", "a[0]@")]);
+        name(&world("eu/1:u", "us/1:h"), policy, 0, &[("eu", "b[0]@")]);
         name(&world("eu/1:u", "us/1:u"), policy, 0, &[("eu", "c[0]")]);
-        name(&world("eu/1:h", "us/1:h"), policy, 2, &[("us", "b[0] > a[0] > c[0]@24")]);
+        name(&world("eu/1:h", "us/1:h"), policy, 2, &[("us", "b[0] > a[0] > c[0]@")]);
         // The goal of instances is limited to the region: b has none in ap.
         let narrowed = r#"{"policy":"latency","branches":[{"service":"b","region":"ap"},{"service":"c","region":"ap"}]}"#;
         name(&world("eu/1:h", "us/1:h"), narrowed, 0, &[("us", "c[0]")]);
@@ -305,25 +324,25 @@ mod tests {
             {"service":"all","default":true}]}"#;
         let world = |ma, us, eu, all| [("ma", NEAREST, ma), ("us", NEAREST, us), ("eu", NEAREST, eu), ("all", NEAREST, all)];
         let (up, down) = ("us/1:h", "us/1:u");
-        let cases = &[("US-MA", "ma[0]@24"), ("US-NY", "us[0]@24"), ("FR", "eu[0]@24"), ("CA", "all[0]@24"), ("?", "all[0]@24")];
+        let cases = &[("US-MA", "ma[0]@"), ("US-NY", "us[0]@"), ("FR", "eu[0]@"), ("CA", "all[0]@"), ("?", "all[0]@")];
         name(&world(up, up, up, up), policy, 0, cases);
-        name(&world(down, up, down, up), policy, 0, &[("US-MA", "us[0]@24"), ("FR", "all[0]@24")]);
-        name(&world(up, up, up, up), policy, 3, &[("US-MA", "ma[0] > us[0] > all[0]@24")]);
-        name(&world(down, down, up, down), policy, 0, &[("US-MA", "!ma[0]@24")]);
+        name(&world(down, up, down, up), policy, 0, &[("US-MA", "us[0]@"), ("FR", "all[0]@")]);
+        name(&world(up, up, up, up), policy, 3, &[("US-MA", "ma[0] > us[0] > all[0]@")]);
+        name(&world(down, down, up, down), policy, 0, &[("US-MA", "!ma[0]@")]);
         let strict = r#"{"policy":"geolocation","branches":[{"service":"eu","continents":["EU"]},{"service":"us","countries":["US"]}]}"#;
-        name(&world(up, up, up, up), strict, 0, &[("FR", "eu[0]@24"), ("CA", "-@24"), ("?", "-@24")]);
-        name(&world(up, up, down, up), strict, 0, &[("FR", "!eu[0]@24")]);
+        name(&world(up, up, up, up), strict, 0, &[("FR", "eu[0]@"), ("CA", "-@"), ("?", "-@")]);
+        name(&world(up, up, down, up), strict, 0, &[("FR", "!eu[0]@")]);
         name(&world(up, up, up, up), r#"{"policy":"geolocation","branches":[{"service":"all","default":true}]}"#, 0, &[("FR", "all[0]")]);
         // No match below is no answer below: the policy above goes on.
         let nested = r#"{"policy":"failover","branches":[{"policy":"geolocation","branches":[{"service":"eu","continents":["EU"]}]},{"service":"all"}]}"#;
-        name(&world(up, up, up, up), nested, 0, &[("FR", "eu[0]@24"), ("US", "all[0]@24")]);
+        name(&world(up, up, up, up), nested, 0, &[("FR", "eu[0]@"), ("US", "all[0]@")]);
     }
 
     #[test]
     fn nearest_over_branches_prefers_the_own_region() {
         let policy = r#"{"policy":"nearest","branches":[{"service":"a","region":"eu"},{"service":"b","region":"us"},{"service":"c"}]}"#;
         let world = [("a", NEAREST, "eu/1:h"), ("b", NEAREST, "us/1:h"), ("c", NEAREST, "ap/1:h")];
-        name(&world, policy, 2, &[("us", "b[0] > a[0] > c[0]@24"), ("~eu", "a[0] > b[0] > c[0]@24")]);
+        name(&world, policy, 2, &[("us", "b[0] > a[0] > c[0]@"), ("~eu", "a[0] > b[0] > c[0]@")]);
     }
 
     #[test]
@@ -331,12 +350,8 @@ mod tests {
         let instances = "eu/1:h eu/2:h us/1:h ap/1:u ap/2:h";
         let world = Fixture::new(&[("web", NEAREST, instances)]);
         let start = Start::Service(ServiceId(0), Filter::default());
-        assert_eq!(world.answer(start, "eu/1", 0, 3), "web[0] > web[1] > web[2] > web[4]@24");
-        assert_eq!(world.answer(start, "eu", 0, 9), "web[0,1] > web[2] > web[4]@24");
-        // A client whose region is known, but no way from there.
-        let origin = Origin { region: Some(world.region("us")), ..Origin::default() };
-        let decision = decide(&world, start, Client { origin: &origin, scope: 24 }, 0, 3, &mut crate::routing::Silent);
-        assert_eq!(world.text(&decision, 0), "web[2] > web[4] > web[0,1]@24");
+        assert_eq!(world.answer(start, "eu/1", 0, 3), "web[0] > web[1] > web[2] > web[4]@");
+        assert_eq!(world.answer(start, "eu", 0, 9), "web[0,1] > web[2] > web[4]@");
     }
 
     #[test]
@@ -376,8 +391,7 @@ mod tests {
     #[test]
     fn a_decision_holds_as_long_as_what_it_looked_at() {
         let world = Fixture::new(&[("web", NEAREST, "eu/1:h"), ("gone", NEAREST, "-")]);
-        let origin = world.client("eu");
-        let steady = |start| decide(&world, start, Client { origin: &origin, scope: 8 }, 0, 0, &mut crate::routing::Silent).steady_ms;
+        let steady = |start| decide(&world, start, world.client("eu"), 0, 0, &mut crate::routing::Silent).steady_ms;
         assert_eq!(steady(Start::Service(ServiceId(0), Filter::default())), 1000);
         assert_eq!(steady(Start::Service(ServiceId(1), Filter::default())), u32::MAX);
         let tree = world.tree(r#"{"policy":"failover","branches":[{"records":{"A":["x"]}},{"service":"web"}]}"#);

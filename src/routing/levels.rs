@@ -1,6 +1,6 @@
 //! The levels of a service's instances under a rule: which part of them is tried first, which next.
 
-use super::{LocalityId, Origin, Pool, RegionId};
+use super::{LocalityId, Pool, RegionId, Stand};
 use crate::model::PolicyKind;
 
 /// A part of a service's instances that answers as one.
@@ -42,21 +42,21 @@ pub(super) enum Standpoint {
 }
 
 /// Whether nothing is known by which `nearest` could tell places apart.
-pub(super) fn is_unknown(origin: &Origin) -> bool {
-    origin.region.is_none() && origin.locality.is_none() && origin.ranking.is_empty()
+pub(super) fn is_unknown(stand: &Stand) -> bool {
+    stand.region.is_none() && stand.locality.is_none() && stand.ranking.is_empty()
 }
 
 /// Goes through the levels, best first. Levels are disjoint, and together they are everything.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Levels<'w> {
     pool: &'w Pool,
-    origin: &'w Origin,
+    stand: &'w Stand,
     /// The client's own region and az have levels of their own.
     own: bool,
     stage: Stage,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Stage {
     All,
     OwnAz,
@@ -70,20 +70,20 @@ enum Stage {
 }
 
 impl<'w> Levels<'w> {
-    pub fn new(rule: Option<PolicyKind>, pool: &'w Pool, origin: &'w Origin) -> Levels<'w> {
+    pub fn new(rule: Option<PolicyKind>, pool: &'w Pool, stand: &'w Stand) -> Levels<'w> {
         let own = rule == Some(PolicyKind::Nearest);
         let stage = match rule {
-            Some(PolicyKind::Nearest) if is_unknown(origin) => Stage::All,
+            Some(PolicyKind::Nearest) if is_unknown(stand) => Stage::All,
             Some(PolicyKind::Nearest) => Stage::OwnAz,
             Some(PolicyKind::Latency) => Stage::Ranking(0),
             Some(PolicyKind::Failover) => Stage::Declared(0),
             _ => Stage::All,
         };
-        Levels { pool, origin, own, stage }
+        Levels { pool, stand, own, stage }
     }
 
     fn is_own(&self, region: RegionId) -> bool {
-        self.own && self.origin.region == Some(region)
+        self.own && self.stand.region == Some(region)
     }
 }
 
@@ -100,19 +100,19 @@ impl Iterator for Levels<'_> {
                 }
                 Stage::OwnAz => {
                     self.stage = Stage::OwnRegion;
-                    if let Some(locality) = self.origin.locality {
-                        let region = self.origin.region;
+                    if let Some(locality) = self.stand.locality {
+                        let region = self.stand.region;
                         return Some(Level { region, locality: Some(locality), place: Standpoint::OwnAz, ..everywhere });
                     }
                 }
                 Stage::OwnRegion => {
                     self.stage = Stage::Ranking(0);
-                    if let Some(region) = self.origin.region {
-                        let except = self.origin.locality;
+                    if let Some(region) = self.stand.region {
+                        let except = self.stand.locality;
                         return Some(Level { region: Some(region), except, place: Standpoint::OwnRegion, ..everywhere });
                     }
                 }
-                Stage::Ranking(n) => match self.origin.ranking.get(n) {
+                Stage::Ranking(n) => match self.stand.ranking.get(n) {
                     Some((region, ms)) => {
                         self.stage = Stage::Ranking(n + 1);
                         if !self.is_own(*region) {
@@ -124,7 +124,7 @@ impl Iterator for Levels<'_> {
                 Stage::Rest(n) => match self.pool.regions().nth(n) {
                     Some(region) => {
                         self.stage = Stage::Rest(n + 1);
-                        if !self.is_own(region) && !self.origin.ranking.iter().any(|(r, _)| *r == region) {
+                        if !self.is_own(region) && !self.stand.ranking.iter().any(|(r, _)| *r == region) {
                             return Some(Level { region: Some(region), place: Standpoint::Unranked, ..everywhere });
                         }
                     }

@@ -1,6 +1,7 @@
 //! The pick: which of the chosen instances stand in one answer.
 
-use super::pool::{Group, Row, Sieve};
+use super::hash;
+use super::pool::{Gate, Group, Row, Sieve};
 use super::{Filter, LocalityId, Need, Pool, RegionId, ServiceId, Standing, World};
 
 /// Instances of one service on one level, down to a standing.
@@ -24,6 +25,8 @@ pub struct Selection<'w> {
     pub most: usize,
     /// How instances are chosen where not all can stand in one answer.
     pub sampling: Sampling,
+    /// For which client: some instances may be out of answers for a part of them.
+    pub gate: Gate,
 }
 
 /// How a pick chooses.
@@ -35,6 +38,8 @@ pub enum Sampling {
     ByWeight,
     /// By systematic sampling, each as likely as the other: for answers that carry the weights themselves.
     Equally,
+    /// The one that the client of this hash settles on: by weighted rendezvous, the same one for every query.
+    Sticky(u64),
 }
 
 impl Selection<'_> {
@@ -55,13 +60,15 @@ pub struct Picked {
     pub member: u32,
     /// Its weight, 0–65535.
     pub weight: u32,
+    /// How warm it is after a recovery, in percent of its weight, 1–100.
+    pub warmth: u8,
 }
 
 /// Calls `take` for each instance of one answer, at most `limit`.
 ///
 /// By systematic sampling: with total weight W and largest weight w, `k = min(limit, n, ⌊W/w⌋)` instances are answered, each with
 /// probability k·weight/W, so that a client which takes any of them at random reaches each in proportion to its weight. Instances of
-/// weight zero are left out unless all are of weight zero: then all are equal.
+/// weight zero are left out unless all are of weight zero: then all are equal. An instance that recovers weighs as much as it is warm.
 pub fn pick<W: World>(world: &W, selection: &Selection<'_>, need: Need, limit: usize, draw: u64, mut take: impl FnMut(Picked)) {
     let lot = Lot::new(world, selection, need);
     let sums = lot.sums();
@@ -72,6 +79,11 @@ pub fn pick<W: World>(world: &W, selection: &Selection<'_>, need: Need, limit: u
     }
     if selection.sampling == Sampling::InOrder {
         return lot.in_order().filter(eligible).take(count).for_each(|row| take(picked(row)));
+    }
+    if let Sampling::Sticky(client) = selection.sampling {
+        let score = |row: &Row| hash::score(client, row.seed(), sums.weigh(row, Sampling::ByWeight) as f64);
+        let best = lot.rows().filter(eligible).max_by(|a, b| score(a).total_cmp(&score(b)));
+        return best.into_iter().for_each(|row| take(picked(row)));
     }
     if count as u64 == sums.eligible {
         return lot.rows().filter(eligible).for_each(|row| take(picked(row)));
@@ -112,13 +124,18 @@ pub fn expected_shares<W: World>(world: &W, selection: &Selection<'_>, need: Nee
         };
         return lot.in_order().map(|row| (picked(row), share(row))).collect();
     }
+    if let Sampling::Sticky(_) = selection.sampling {
+        let mut settled = None;
+        pick(world, selection, need, limit, 0, |picked| settled = Some(picked.member));
+        return lot.rows().map(|row| (picked(row), if settled == Some(row.member) { 1.0 } else { 0.0 })).collect();
+    }
     let total = sums.total(selection.sampling) as f64;
     let share = |row: &Row| count as f64 * sums.weigh(row, selection.sampling) as f64 / total;
     lot.rows().map(|row| (picked(row), share(row))).collect()
 }
 
 fn picked(row: &Row) -> Picked {
-    Picked { member: row.member, weight: row.weight() }
+    Picked { member: row.member, weight: row.weight(), warmth: row.warmth() }
 }
 
 /// The instances that take part.
@@ -139,11 +156,12 @@ impl<'a, W: World> Lot<'a, W> {
             && self.selection.region.is_none_or(|r| r == group.region)
             && self.selection.locality.is_none_or(|l| l == group.locality)
             && self.selection.except != Some(group.locality)
-            && !self.world.is_drained(group.locality)
+            && !self.selection.gate.shuts(self.world.out(group.locality).share)
     }
 
     fn has_row(&self, row: &Row) -> bool {
-        row.has(self.need) && self.sieve.passes_row(self.selection.pool, row)
+        let pool = self.selection.pool;
+        row.has(self.need) && self.sieve.passes_row(pool, row) && !self.selection.gate.shuts(pool.out(row.member))
     }
 
     /// In the order of groups.
@@ -164,7 +182,7 @@ impl<'a, W: World> Lot<'a, W> {
         let mut sums = Sums::default();
         let mut all = 0;
         for row in self.rows() {
-            let weight = u64::from(row.weight());
+            let weight = row.warm_weight();
             all += 1;
             sums.eligible += u64::from(weight > 0);
             sums.weights += weight;
@@ -191,6 +209,7 @@ impl Sums {
     fn count(&self, selection: &Selection<'_>, limit: usize) -> usize {
         let most = limit.min(selection.most).min(self.eligible as usize).min(u16::MAX.into());
         match selection.sampling {
+            Sampling::Sticky(_) => most.min(1),
             Sampling::ByWeight if self.largest > 0 => most.min((self.weights / self.largest) as usize),
             _ => most,
         }
@@ -204,7 +223,7 @@ impl Sums {
     fn weigh(&self, row: &Row, sampling: Sampling) -> u64 {
         match sampling {
             _ if self.all_zero => 1,
-            Sampling::ByWeight => row.weight().into(),
+            Sampling::ByWeight | Sampling::Sticky(_) => row.warm_weight(),
             Sampling::Equally | Sampling::InOrder => u64::from(row.weight() > 0),
         }
     }
@@ -226,7 +245,8 @@ mod tests {
 
     fn selection(pool: &Pool, sampling: Sampling, most: usize) -> Selection<'_> {
         let (filter, standing) = (Filter::default(), Standing::Healthy);
-        Selection { service: ServiceId(0), pool, filter, region: None, locality: None, except: None, standing, most, sampling }
+        let gate = Gate { hash: 0, honours: true };
+        Selection { service: ServiceId(0), pool, filter, region: None, locality: None, except: None, standing, most, sampling, gate }
     }
 
     fn picks(fixture: &Fixture, selection: &Selection<'_>, limit: usize, draw: u64) -> Vec<u32> {

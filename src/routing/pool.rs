@@ -1,7 +1,7 @@
 //! The instances of one service as routing sees them: grouped by locality, ordered by standing.
 
 use super::{AzName, LocalityId, Places, RegionId, Tree};
-use crate::model::{Label, MAX_WEIGHT};
+use crate::model::{Label, MAX_WEIGHT, Share};
 
 /// How an instance stands, best first. A pick uses a prefix of this order, which never reaches [`Standing::Drained`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,8 +55,14 @@ pub struct Member {
     pub locality: LocalityId,
     /// 0–65535.
     pub weight: u32,
+    /// In percent of the weight, 1–100: how warm it is after a recovery (slow start).
+    pub warmth: u8,
     /// How it stands.
     pub standing: Standing,
+    /// For which part of the clients it counts as drained; all of them: [`Standing::Drained`].
+    pub out: Share,
+    /// What is hashed of it under `sticky`: the same on every server.
+    pub seed: u64,
     /// What it has, as the union of [`Need`]s.
     pub has: Need,
     /// Milliseconds in which its standing cannot change.
@@ -118,6 +124,8 @@ pub struct Pool {
     rows: Box<[Row]>,
     /// By member number.
     row_of: Box<[u32]>,
+    /// By member number, how far each is out of answers; empty where none is in part.
+    outs: Box<[Share]>,
     /// All tags, sorted.
     tags: Box<[Label]>,
     /// The tags of all rows back to back, as indexes into `tags`.
@@ -136,6 +144,10 @@ pub(super) struct Group {
     /// Where the rows of each standing end, by [`Standing`]; drained ones follow behind the last.
     ends: [u32; 4],
     end: u32,
+    /// The weight of its rows by [`Standing`], in hundredths.
+    full: [u64; 5],
+    /// The weight of its healthy rows as warm as they are, in hundredths.
+    warm: u64,
 }
 
 /// One instance.
@@ -148,11 +160,31 @@ pub(super) struct Row {
     weight: u16,
     group: u16,
     standing: Standing,
+    warmth: u8,
+    seed: u32,
 }
 
 impl Row {
     pub fn weight(&self) -> u32 {
         self.weight.into()
+    }
+
+    pub fn warmth(&self) -> u8 {
+        self.warmth
+    }
+
+    /// The weight as warm as it is, in hundredths.
+    pub fn warm_weight(&self) -> u64 {
+        u64::from(self.weight) * u64::from(self.warmth)
+    }
+
+    /// The whole weight, in hundredths.
+    pub fn full_weight(&self) -> u64 {
+        u64::from(self.weight) * 100
+    }
+
+    pub fn seed(&self) -> u64 {
+        self.seed.into()
     }
 
     pub fn standing(&self) -> Standing {
@@ -184,7 +216,8 @@ impl Pool {
             let at = rows.len() as u32;
             if groups.last().is_none_or(|g| g.locality != member.locality) {
                 let (region, locality) = (places.region_of(member.locality), member.locality);
-                groups.push(Group { locality, region, az: places.az_name_of(locality), start: at, ends: [at; 4], end: at });
+                let (az, full) = (places.az_name_of(locality), [0; 5]);
+                groups.push(Group { locality, region, az, start: at, ends: [at; 4], end: at, full, warm: 0 });
             }
             let tags_start = borne.len() as u32;
             borne.extend(member.tags.iter().filter_map(|tag| tags.binary_search(tag).ok()).map(|n| n as u32));
@@ -196,7 +229,7 @@ impl Pool {
                 group.ends.iter_mut().skip(standing).for_each(|end| *end = at + 1);
             }
             row_of[number as usize] = at;
-            rows.push(Row {
+            let row = Row {
                 has: member.has,
                 member: number,
                 tags_start,
@@ -204,7 +237,14 @@ impl Pool {
                 weight: member.weight.min(MAX_WEIGHT) as u16,
                 group,
                 standing: member.standing,
-            });
+                warmth: member.warmth.clamp(1, 100),
+                seed: (member.seed >> 32) as u32,
+            };
+            if let Some(group) = groups.last_mut() {
+                group.full[member.standing as usize] += row.full_weight();
+                group.warm += if member.standing == Standing::Healthy { row.warm_weight() } else { 0 };
+            }
+            rows.push(row);
         }
         let mut regions: Vec<(RegionId, u16, u16)> = Vec::new();
         for (n, group) in groups.iter().enumerate() {
@@ -219,6 +259,10 @@ impl Pool {
             regions: regions.into(),
             rows: rows.into(),
             row_of: row_of.into(),
+            outs: match members.iter().any(|member| member.out.is_partial()) {
+                true => members.iter().map(|member| member.out).collect(),
+                false => Box::default(),
+            },
             tags: tags.into(),
             borne: borne.into(),
             steady_ms: members.iter().map(|m| m.steady_ms).min().unwrap_or(u32::MAX),
@@ -273,6 +317,16 @@ impl Pool {
     /// Whether a member has everything that `need` asks.
     pub fn has(&self, member: u32, need: Need) -> bool {
         self.row(member).has.covers(need)
+    }
+
+    /// How far a member is out of answers by itself or with its service, where that is in part.
+    pub fn out(&self, member: u32) -> Share {
+        self.outs.get(member as usize).copied().unwrap_or_default()
+    }
+
+    /// Whether any member is out of answers for a part of the clients.
+    pub(super) fn has_partial(&self) -> bool {
+        !self.outs.is_empty()
     }
 
     fn row(&self, member: u32) -> &Row {
@@ -355,13 +409,59 @@ impl Sieve {
         self.tags[..self.tag_count].iter().all(|tag| borne.contains(tag))
     }
 
-    /// How many instances of a group pass, down to a standing.
-    pub fn count(&self, pool: &Pool, group: &Group, standing: Standing) -> usize {
+    /// How many instances of a group pass, down to a standing, for the clients of a gate.
+    pub fn count(&self, pool: &Pool, group: &Group, standing: Standing, gate: Gate) -> usize {
         let rows = pool.rows(group, standing);
         match self.tag_count {
             _ if !self.passes_group(group) => 0,
-            0 => rows.len(),
-            _ => rows.iter().filter(|row| self.passes_row(pool, row)).count(),
+            0 if !pool.has_partial() => rows.len(),
+            _ => rows.iter().filter(|row| self.passes_row(pool, row) && !gate.shuts(pool.out(row.member))).count(),
         }
+    }
+
+    /// The weight of a group's instances that pass, in hundredths.
+    pub fn weigh(&self, pool: &Pool, group: &Group, standing: Standing, gate: Gate) -> Load {
+        if !self.passes_group(group) {
+            return Load::default();
+        }
+        // An instance that waits for its first result is no loss: it was not there before.
+        let pending = standing == Standing::Healthy;
+        if self.tag_count == 0 && !pool.has_partial() && standing == Standing::Healthy {
+            return Load { living: group.warm, all: group.full.iter().sum::<u64>() - group.full[Standing::Pending as usize] };
+        }
+        let mut load = Load::default();
+        for row in pool.rows(group, Standing::Unhealthy).iter().chain(pool.drained_rows(group)) {
+            if self.passes_row(pool, row) && !(pending && row.standing() == Standing::Pending) {
+                load.all += row.full_weight();
+                let lives = row.standing() <= standing.min(Standing::Unhealthy) && !gate.shuts(pool.out(row.member));
+                load.living += if lives { row.warm_weight() } else { 0 };
+            }
+        }
+        load
+    }
+}
+
+/// What a part of the instances can carry, by weight.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Load {
+    /// What counts as healthy.
+    pub living: u64,
+    /// All of it.
+    pub all: u64,
+}
+
+/// Which client asks, where something is out of answers for a part of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gate {
+    /// The client's hash for this.
+    pub(super) hash: u64,
+    /// What is out in part counts as drained for its part of the clients; otherwise it serves all.
+    pub(super) honours: bool,
+}
+
+impl Gate {
+    /// Whether what is out of answers that far is so for this client.
+    pub(super) fn shuts(self, out: Share) -> bool {
+        if out.is_partial() { self.honours && out.holds(self.hash) } else { out == Share::ALL }
     }
 }

@@ -52,13 +52,17 @@ impl Step {
 
 /// What steps say.
 pub(super) mod words {
+    use std::net::IpAddr;
+
     use crate::model::PolicyKind;
     use crate::routing::levels::{Level, Standpoint};
+    use crate::routing::pool::Gate;
     use crate::routing::tree::{Part, Way};
-    use crate::routing::{Filter, Origin, Places, Pool, RegionId, Standing, World};
+    use crate::routing::views::{Fit, biased_km, whereabouts};
+    use crate::routing::{Filter, Places, Pool, RegionId, Stand, Standing, World};
 
     pub fn rule(rule: PolicyKind) -> String {
-        format!("{rule:?}").to_lowercase()
+        rule.to_string()
     }
 
     pub fn branches(count: u32) -> String {
@@ -114,18 +118,20 @@ pub(super) mod words {
         }
     }
 
-    pub fn latency(region: Option<RegionId>, own: Option<RegionId>, origin: &Origin) -> String {
+    pub fn latency(region: Option<RegionId>, own: Option<RegionId>, stand: &Stand) -> String {
         match region {
             None => "no region to rank it by".into(),
             Some(_) if region == own => "own region".into(),
-            Some(region) => match origin.ranking.iter().find(|(r, _)| *r == region) {
+            Some(region) => match stand.ranking.iter().find(|(r, _)| *r == region) {
                 Some((_, ms)) => format!("{ms:.0} ms"),
                 None => "no latency known: behind those with one".into(),
             },
         }
     }
 
-    fn client(origin: &Origin) -> String {
+    /// What is known of where the client is.
+    fn client<W: World>(world: &W, client: IpAddr) -> String {
+        let (origin, _) = world.origins().find(client);
         match (origin.country, origin.subdivision, origin.continent) {
             (Some(country), Some(subdivision), _) => format!("{country}-{subdivision}"),
             (Some(country), None, Some(continent)) => format!("{country} ({continent})"),
@@ -135,17 +141,47 @@ pub(super) mod words {
         }
     }
 
-    pub fn class(class: u8, origin: &Origin) -> String {
-        let by = ["subdivision", "country", "continent"].get(usize::from(class));
-        match by {
-            Some(by) => format!("client in {}: matches by {by}", client(origin)),
-            None => format!("client in {}: the default", client(origin)),
+    /// Why a branch stands where it does in the order of a view.
+    pub fn fit<W: World>(world: &W, client: IpAddr, fit: Fit, part: &Part) -> String {
+        let place = || self::client(world, client);
+        match fit {
+            Fit::Subdivision => format!("client in {}: matches by subdivision", place()),
+            Fit::Country => format!("client in {}: matches by country", place()),
+            Fit::Continent => format!("client in {}: matches by continent", place()),
+            Fit::Prefix(length) => format!("client {client}: in a prefix of {length} bits"),
+            Fit::System => match world.origins().find(client).0.asn {
+                Some(asn) => format!("client in AS{asn}"),
+                None => "client's autonomous system".into(),
+            },
+            Fit::Distance => match (whereabouts(world.origins().find(client).0, world.places()), part.place) {
+                (Some(from), Some(to)) => match part.bias {
+                    0 => format!("{:.0} km", biased_km(from, to, 0)),
+                    bias => format!("{:.0} km, with a bias of {bias}: {:.0} km", biased_km(from, to, 0), biased_km(from, to, bias)),
+                },
+                _ => "by distance".into(),
+            },
+            Fit::Default => format!("client in {}: the default", place()),
         }
     }
 
-    pub fn other_clients(origin: &Origin) -> String {
-        format!("client in {}: not among its clients", client(origin))
+    pub fn unplaced() -> String {
+        "nothing is known of its place: behind those with one".into()
     }
+
+    pub fn resort() -> String {
+        "the last resort".into()
+    }
+
+    pub fn other_clients<W: World>(world: &W, client: IpAddr) -> String {
+        format!("client in {}: not among its clients", self::client(world, client))
+    }
+
+    pub fn carries(share: f64) -> String {
+        format!("; carries {:.1} % of the load", 100.0 * share)
+    }
+
+    /// What is said of a level that is answered whole.
+    pub const PANIC: &str = "; less than panic_threshold is healthy: all of it answers";
 
     /// `level eu-west/eu-west-1a`
     pub fn level_name(level: &Level, places: &Places) -> String {
@@ -158,14 +194,14 @@ pub(super) mod words {
         }
     }
 
-    pub fn level(places: &Places, census: &Census, level: &Level, standing: Standing, origin: &Origin) -> String {
+    pub fn level(places: &Places, census: &Census, level: &Level, standing: Standing, stand: &Stand) -> String {
         let place = match level.place {
             Standpoint::Everywhere | Standpoint::Declared => String::new(),
             Standpoint::OwnAz => "own az; ".into(),
             Standpoint::OwnRegion if level.except.is_some() => "rest of own region; ".into(),
             Standpoint::OwnRegion => "own region; ".into(),
             Standpoint::Unranked => "no latency known; ".into(),
-            Standpoint::Ranked(ms) => match origin.ranking.first() {
+            Standpoint::Ranked(ms) => match stand.ranking.first() {
                 Some((best, least)) if level.region != Some(*best) => {
                     format!("{ms:.0} ms, {:.0} ms more than {}; ", ms - least, places.region_label(*best))
                 }
@@ -224,7 +260,7 @@ pub(super) mod words {
         }
     }
 
-    pub fn census<W: World>(world: &W, pool: &Pool, filter: &Filter<'_>, level: Option<&Level>) -> Census {
+    pub fn census<W: World>(world: &W, pool: &Pool, filter: &Filter<'_>, level: Option<&Level>, gate: Gate) -> Census {
         let sieve = pool.sieve(filter);
         let mut census = Census::default();
         let groups = pool.groups(level.and_then(|l| l.region)).iter();
@@ -232,7 +268,8 @@ pub(super) mod words {
             let rows = pool.rows(group, Standing::Unhealthy).iter().chain(pool.drained_rows(group));
             for row in rows.filter(|row| sieve.passes_row(pool, row)) {
                 let count = match row.standing() {
-                    _ if world.is_drained(group.locality) => &mut census.out,
+                    _ if gate.shuts(world.out(group.locality).share) => &mut census.out,
+                    Standing::Healthy | Standing::Pending if gate.shuts(pool.out(row.member)) => &mut census.drained,
                     Standing::Healthy => &mut census.healthy,
                     Standing::Pending => &mut census.pending,
                     Standing::LastGood | Standing::Unhealthy => &mut census.unhealthy,
@@ -248,13 +285,12 @@ pub(super) mod words {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{Fixture, locality};
-    use super::super::{Client, Filter, ServiceId, Start, decide};
+    use super::super::{Filter, ServiceId, Start, decide};
     use super::*;
 
     fn explain(world: &Fixture, start: Start<'_>, client: &str, tiers: usize) -> String {
-        let origin = world.client(client);
         let mut steps = Steps::default();
-        decide(world, start, Client { origin: &origin, scope: 24 }, 1 << 40, tiers, &mut steps);
+        decide(world, start, world.client(client), 1 << 40, tiers, &mut steps);
         let line = |step: &Step| format!("{}{}: {} ({})", "  ".repeat(step.depth.into()), step.at, step.outcome, step.reason);
         steps.0.iter().map(line).collect::<Vec<_>>().join("\n")
     }
@@ -276,8 +312,8 @@ mod tests {
             "
             round: runs (healthy instances)
             level eu/1: unhealthy (own az; 0 of 1 healthy, 1 unhealthy)
-            level eu: chosen (rest of own region; 1 of 2 healthy, 1 drained)
-            level us: next tier (70 ms, 70 ms more than eu; 1 of 2 healthy, 1 in a drained az or region)",
+            level eu: next tier (rest of own region; 1 of 2 healthy, 1 drained; carries 70.0 % of the load)
+            level us: chosen (70 ms, 70 ms more than eu; 1 of 2 healthy, 1 in a drained az or region; carries 30.0 % of the load)",
         );
         let tree = world.tree(
             r#"{"policy":"failover","branches":[{"service":"far"},{"service":"gone"},

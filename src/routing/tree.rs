@@ -9,7 +9,14 @@
 //! | `multivalue` | one, each as likely as the other |
 //! | `latency` | by the place of their region in the client's ranking, unranked ones last |
 //! | `nearest` | as `latency`, the client's own region first; for a client of unknown place as `multivalue` |
-//! | `geolocation` | subdivision, country, continent, default |
+//! | `geolocation` | subdivision, country, continent, default; others are left out |
+//! | `cidr` | those with a prefix that holds the client, the longest first, then the default |
+//! | `asn` | those for the client's autonomous system, then the default |
+//! | `geoproximity` | by distance, the bias counted; for a client of unknown place as `multivalue` |
+//! | `sticky` | one, by weighted rendezvous of the client's prefix |
+//!
+//! `nearest` does not always take the first: each carries what it can, and the rest goes on (see [`super::spill`]). Branches that are the
+//! last resort stand outside of all that: they are tried as written once nothing else can be answered.
 //!
 //! and without branches, on a service, with its own instances:
 //!
@@ -18,13 +25,18 @@
 //! | `simple`, `multivalue`, `weighted` | one of all instances: all in order of ids; up to eight; one |
 //! | `failover` | its regions in the order of their names |
 //! | `latency` | its regions by the client's ranking, unranked ones last in the order of their names |
-//! | `nearest` | own az, own region, then as `latency`; for a client of unknown place one level of all instances |
+//! | `nearest` | own az, own region, then as `latency`, spilling; for a client of unknown place one level of all instances |
+//! | `sticky` | one of all instances: one, by weighted rendezvous of the client's prefix |
 //!
 //! A branch of a service that leads to its own instances is one level of all that match. Wherever not all of a level's instances are
 //! answered, all but `simple` choose by weight (see [`super::pick()`]).
 
-use super::{AzName, Filter, Places, RegionId};
-use crate::model::{AllDown, Branch, Clients, Goal, Label, MAX_BRANCHES, MAX_DEPTH, Policy, PolicyKind};
+use std::sync::Arc;
+
+use super::hash::{mix, seed_of};
+use super::views::{Criteria, View, Views, criterion};
+use super::{AzName, Filter, Origins, Places, RegionId};
+use crate::model::{AllDown, Branch, Coordinates, Goal, Label, MAX_BRANCHES, MAX_DEPTH, Policy, PolicyKind};
 
 /// A service's slot in a snapshot; stable while the service exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +47,8 @@ pub struct ServiceId(pub u32);
 pub struct Tree {
     parts: Box<[Part]>,
     all_down: AllDown,
+    panic_threshold: u8,
+    seed: u64,
 }
 
 /// The root or a branch.
@@ -44,12 +58,19 @@ pub(super) struct Part {
     pub way: Way,
     /// Branches, or instances, that must be healthy; at least 1.
     pub min_healthy: u32,
-    /// Its share under `weighted`.
+    /// Its share under `weighted` and `sticky`.
     pub weight: u32,
-    /// Under `geolocation`: whom it is for.
-    pub clients: Clients,
     /// Its region under `latency` and `nearest`.
     pub region: Option<RegionId>,
+    /// It is tried only where nothing else can be answered.
+    pub resort: bool,
+    /// What is hashed of it under `sticky`, and where `nearest` spills: what it leads to, not its place in the list.
+    pub seed: u64,
+    /// The largest share of clients that it can serve, in percent.
+    pub capacity: u8,
+    /// Under `geoproximity`: where it is, and the bias of its distance.
+    pub place: Option<Coordinates>,
+    pub bias: i8,
 }
 
 /// Where a part leads.
@@ -61,6 +82,8 @@ pub(super) enum Way {
         /// Where its branches begin.
         first: u32,
         count: u32,
+        /// How a rule that tells clients apart orders them.
+        view: Option<Arc<View>>,
     },
     /// A rule over the service's own instances, without branches.
     Own(PolicyKind),
@@ -123,16 +146,43 @@ pub enum TreeError {
     TooManyRecords,
 }
 
+/// What policies are compiled against.
+#[derive(Debug)]
+pub struct Against<'a> {
+    /// Regions and azs.
+    pub places: &'a Places,
+    /// Where clients are.
+    pub origins: &'a Origins,
+    /// The views that other policies made of these origins already.
+    pub views: &'a mut Views,
+}
+
 impl Tree {
-    /// Compiles a policy. `service` gives the slot of a service by name: names may refer to services that are registered later,
+    /// Compiles the policy of `name`, whose clients are hashed with it. `service` gives the slot of a service by name: names may refer to services that are registered later,
     /// so the caller reserves a slot. Record sets are numbered in the order in which a depth-first walk meets them.
     ///
     /// Where regions are made on use, [`Places::add_named`] comes first: a place that `places` does not know matches nothing,
     /// also after it was added.
-    pub fn compile(policy: &Policy, places: &Places, service: &mut dyn FnMut(&Label) -> Option<ServiceId>) -> Result<Tree, TreeError> {
-        let mut compiler = Compiler { places, service, parts: vec![Part::root()], records: 0 };
+    pub fn compile(
+        policy: &Policy,
+        name: &[u8],
+        against: &mut Against<'_>,
+        service: &mut dyn FnMut(&Label) -> Option<ServiceId>,
+    ) -> Result<Tree, TreeError> {
+        let mut compiler = Compiler { against, service, parts: vec![Part::root()], records: 0 };
         compiler.policy(policy, 0, 1)?;
-        Ok(Tree { parts: compiler.parts.into(), all_down: policy.all_down })
+        let (parts, panic_threshold) = (compiler.parts.into(), policy.panic_threshold);
+        Ok(Tree { parts, all_down: policy.all_down, panic_threshold, seed: seed_of(name) })
+    }
+
+    /// What clients are hashed with.
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Envoy's panic threshold, in percent.
+    pub(super) fn panic_threshold(&self) -> u8 {
+        self.panic_threshold
     }
 
     /// What to answer when all is down.
@@ -155,18 +205,28 @@ impl Tree {
 
 impl Part {
     fn root() -> Part {
-        Part { way: Way::Own(PolicyKind::Simple), min_healthy: 1, weight: 0, clients: Clients::default(), region: None }
+        Part {
+            way: Way::Own(PolicyKind::Simple),
+            min_healthy: 1,
+            weight: 0,
+            region: None,
+            resort: false,
+            seed: 0,
+            capacity: 100,
+            place: None,
+            bias: 0,
+        }
     }
 }
 
-struct Compiler<'a> {
-    places: &'a Places,
+struct Compiler<'a, 'w> {
+    against: &'a mut Against<'w>,
     service: &'a mut dyn FnMut(&Label) -> Option<ServiceId>,
     parts: Vec<Part>,
     records: u16,
 }
 
-impl Compiler<'_> {
+impl Compiler<'_, '_> {
     /// Compiles a policy into the part that was kept free for it.
     fn policy(&mut self, policy: &Policy, at: usize, depth: usize) -> Result<(), TreeError> {
         if depth > MAX_DEPTH {
@@ -181,10 +241,16 @@ impl Compiler<'_> {
             return Ok(());
         }
         let first = self.parts.len();
-        self.parts[at].way = Way::Fork { rule: policy.kind, first: first as u32, count: policy.branches.len() as u32 };
+        let view = self.view(policy)?;
+        self.parts[at].way = Way::Fork { rule: policy.kind, first: first as u32, count: policy.branches.len() as u32, view };
         self.parts.resize_with(first + policy.branches.len(), Part::root);
         for (n, branch) in policy.branches.iter().enumerate() {
             self.branch(branch, first + n, depth)?;
+            // Two branches that lead to the same are told apart all the same.
+            let twins = self.parts[first..first + n].iter().filter(|part| part.seed == self.parts[first + n].seed).count();
+            if twins > 0 {
+                self.parts[first + n].seed = mix(self.parts[first + n].seed, twins as u64);
+            }
         }
         Ok(())
     }
@@ -192,8 +258,12 @@ impl Compiler<'_> {
     fn branch(&mut self, branch: &Branch, at: usize, depth: usize) -> Result<(), TreeError> {
         let region = branch.region.as_ref().map(|r| self.region(r)).transpose()?;
         self.parts[at].weight = branch.weight;
-        self.parts[at].clients = branch.clients.clone();
         self.parts[at].region = region.flatten();
+        self.parts[at].resort = branch.resort;
+        self.parts[at].capacity = branch.capacity;
+        self.parts[at].place = branch.coordinates.or_else(|| self.against.places.coordinates(region.flatten()?));
+        self.parts[at].bias = branch.bias;
+        self.parts[at].seed = seed_of(identity(branch).as_bytes());
         match &branch.goal {
             Goal::Policy(below) => self.policy(below, at, depth + 1)?,
             Goal::Instances { service, az, tag, min_healthy } => {
@@ -221,19 +291,46 @@ impl Compiler<'_> {
         Ok(())
     }
 
+    /// How a rule that tells clients apart orders the branches of its policy.
+    fn view(&mut self, policy: &Policy) -> Result<Option<Arc<View>>, TreeError> {
+        if !policy.kind.tells_clients_apart() && policy.kind != PolicyKind::Geoproximity {
+            return Ok(None);
+        }
+        let mut branches = Vec::with_capacity(policy.branches.len());
+        for branch in &policy.branches {
+            let region = branch.region.as_ref().map(|r| self.region(r)).transpose()?;
+            branches.push(criterion(branch, region.flatten(), self.against.places));
+        }
+        let Against { places, origins, views } = &mut *self.against;
+        Ok(Some(views.get(Criteria { rule: policy.kind, branches }, origins, places)))
+    }
+
     /// `Some(None)` by way of the caller: a place that may come later, and matches nothing now.
     fn region(&self, label: &Label) -> Result<Option<RegionId>, TreeError> {
-        match self.places.region(label.as_str().as_bytes()) {
-            None if self.places.is_closed() => Err(TreeError::UnknownRegion(label.clone())),
+        match self.against.places.region(label.as_str().as_bytes()) {
+            None if self.against.places.is_closed() => Err(TreeError::UnknownRegion(label.clone())),
             known => Ok(known),
         }
     }
 
     fn az(&self, label: &Label) -> Result<Option<AzName>, TreeError> {
-        match self.places.az_name(label.as_str().as_bytes()) {
-            None if self.places.azs_closed() => Err(TreeError::UnknownAz(label.clone())),
+        match self.against.places.az_name(label.as_str().as_bytes()) {
+            None if self.against.places.azs_closed() => Err(TreeError::UnknownAz(label.clone())),
             known => Ok(known),
         }
+    }
+}
+
+/// What a branch leads to, as text: the same wherever it stands among the others, so that a branch more or less moves only the clients
+/// that it must.
+fn identity(branch: &Branch) -> String {
+    match &branch.goal {
+        Goal::Policy(below) => below.branches.iter().map(identity).collect::<Vec<_>>().join("|"),
+        Goal::Instances { service, az, tag, .. } => {
+            let part = |label: &Option<Label>| label.as_ref().map_or(String::new(), Label::to_string);
+            format!("{}/{}/{}/{}", part(service), part(&branch.region), part(az), part(tag))
+        }
+        Goal::Records(sets) => sets.iter().map(|set| format!("{} {:?}", set.rtype, set.rdata)).collect::<Vec<_>>().join(";"),
     }
 }
 
@@ -265,7 +362,8 @@ mod tests {
     }
 
     fn compile(policy: &Policy, places: &Places) -> Result<Tree, TreeError> {
-        Tree::compile(policy, places, &mut |l| (l.as_str() != "gone").then_some(ServiceId(7)))
+        let mut against = Against { places, origins: &Origins::default(), views: &mut Views::default() };
+        Tree::compile(policy, b"name", &mut against, &mut |l| (l.as_str() != "gone").then_some(ServiceId(7)))
     }
 
     #[test]

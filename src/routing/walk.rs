@@ -3,18 +3,25 @@
 //! `alive` says whether a part has anything to answer, `take` takes it; a part is taken exactly when it is alive. Branches that a
 //! rule does not reach are not looked at, so that their pools do not shorten the time for which the decision holds.
 
-use super::decide::{Choice, Client, MAX_TIERS, World};
-use super::levels::{Level, Levels, is_unknown};
-use super::pool::{Group, Sieve};
+use std::net::IpAddr;
+
+use super::decide::{Choice, MAX_TIERS, World};
+use super::hash::{self, mix, salt};
+use super::levels::is_unknown;
+use super::pool::{Gate, Load, Sieve};
+use super::spill::spill;
 use super::trace::{Trace, words};
 use super::tree::{Part, Tree, Way};
-use super::{Filter, Origin, Pool, RegionId, Sampling, Selection, ServiceId, Standing, Step};
-use crate::model::{Clients, MAX_BRANCHES, PolicyKind};
+use super::views::{Fit, View};
+use super::{Filter, LocalityId, Pool, RegionId, ServiceId, Stand, Standing, Step};
+use crate::model::{MAX_BRANCHES, Out, PolicyKind};
 
 /// The state of a decision on its way.
 pub(super) struct Walk<'w, 't, W, T> {
     pub world: &'w W,
-    pub client: Client<'w>,
+    pub asker: Asker,
+    /// Where the client stands, once it was asked.
+    stand: Option<(&'w Stand, u8)>,
     pub draw: u64,
     pub trace: &'t mut T,
     /// What was found, best first.
@@ -26,12 +33,38 @@ pub(super) struct Walk<'w, 't, W, T> {
     pub standing: Standing,
     /// Whether `min_healthy` holds; otherwise one is enough.
     pub strict: bool,
+    /// Whether what is out of answers for a part of the clients is so for this one, if it is among them.
+    pub honours: bool,
+    /// Whether only the last resort is tried.
+    pub resort: bool,
     /// Something was healthy, but too little of it.
     pub short: bool,
-    /// Another client might have been answered otherwise.
-    pub depends: bool,
+    /// Something is out of answers for a part of the clients.
+    pub gated: bool,
+    /// Too little of the chosen level is healthy: all of it answers.
+    pub panic: bool,
+    /// The panic threshold of the tree in which the walk began, in percent.
+    pub threshold: u8,
+    /// The prefix length of clients for whom all that was looked at is the same.
+    pub scope: u8,
     /// Milliseconds in which nothing that was looked at can change.
     pub steady_ms: u32,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker {
+    pub client: IpAddr,
+    /// The prefix by which it is hashed, and that one's length.
+    prefix: u64,
+    length: u8,
+}
+
+impl Asker {
+    pub fn new(client: IpAddr) -> Asker {
+        let (prefix, length) = hash::prefix(client);
+        Asker { client, prefix, length }
+    }
 }
 
 /// Where the walk stands: which tree, over which instances.
@@ -42,36 +75,63 @@ pub(super) struct Ground<'w> {
     pub service: Option<(ServiceId, &'w Pool)>,
     pub filter: Filter<'w>,
     pub depth: u8,
+    /// The client's hash with the tree's name.
+    pub hash: u64,
+    /// It is the tree in which the walk began.
+    is_start: bool,
 }
 
 impl<'w> Ground<'w> {
-    fn deeper(self) -> Ground<'w> {
+    /// Where a walk begins.
+    pub fn of(tree: &'w Tree, service: Option<(ServiceId, &'w Pool)>, filter: Filter<'w>, asker: &Asker) -> Ground<'w> {
+        Ground { tree, service, filter, depth: 0, hash: mix(asker.prefix, tree.seed()), is_start: true }
+    }
+
+    pub fn deeper(self) -> Ground<'w> {
         Ground { depth: self.depth + 1, ..self }
     }
 }
 
-/// What a service has that counts as healthy.
-#[derive(Default)]
-struct Living {
-    instances: usize,
-    localities: usize,
-    regions: usize,
-}
+impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
+    pub fn new(world: &'w W, asker: Asker, draw: u64, tiers: usize, trace: &'t mut T) -> Walk<'w, 't, W, T> {
+        Walk {
+            world,
+            asker,
+            stand: None,
+            draw,
+            trace,
+            tiers: [None; MAX_TIERS],
+            found: 0,
+            wanted: (tiers + 1).min(MAX_TIERS),
+            standing: Standing::Healthy,
+            strict: true,
+            honours: true,
+            resort: false,
+            short: false,
+            gated: false,
+            panic: false,
+            threshold: 0,
+            scope: 0,
+            steady_ms: u32::MAX,
+        }
+    }
 
-impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
     /// Takes what the part has to answer; whether there was anything.
     pub fn take(&mut self, ground: Ground<'w>, number: u32) -> bool {
         let part = ground.tree.part(number);
         match &part.way {
-            Way::Fork { rule, first, count } => {
+            Way::Fork { rule, first, count, view } => {
                 let depth = ground.depth;
                 self.trace.step(|| Step::new(depth, words::rule(*rule), "entered", words::branches(*count)));
+                if self.resort && ground.is_start && number == 0 {
+                    return self.take_resort(ground.deeper(), *first, *count);
+                }
                 let needed = self.needed(part);
                 if needed > 1 && !self.has_living_branches(ground, *first, *count, needed) {
                     self.trace.step(|| Step::new(depth, words::rule(*rule), "unhealthy", words::too_few_branches(needed)));
                     return false;
                 }
-                self.take_branches(ground.deeper(), *rule, number, *first, *count)
+                self.take_branches(ground.deeper(), *rule, number, *first, *count, view.as_deref())
             }
             Way::Own(rule) => match ground.service {
                 Some((service, pool)) => self.take_own(ground, Some(*rule), service, pool, self.needed(part)),
@@ -110,10 +170,13 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
         let part = ground.tree.part(number);
         let needed = self.needed(part);
         match &part.way {
-            Way::Fork { rule: PolicyKind::Geolocation, first, count } => {
-                self.note_geolocation(ground.tree, *first, *count);
-                let reached = (*first..first + count)
-                    .any(|n| class(&ground.tree.part(n).clients, self.client.origin).is_some() && self.alive(ground.deeper(), n));
+            Way::Fork { rule, first, count, view: Some(view) } if rule.tells_clients_apart() => {
+                // Where nothing lives, that is so for every client.
+                if !self.has_living_branches(ground, *first, *count, 1) {
+                    return false;
+                }
+                let order = self.look(view);
+                let reached = order.iter().any(|(n, _)| self.alive(ground.deeper(), first + u32::from(*n)));
                 reached && (needed == 1 || self.has_living_branches(ground, *first, *count, needed))
             }
             Way::Fork { first, count, .. } => self.has_living_branches(ground, *first, *count, needed),
@@ -134,60 +197,124 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
     /// Into a service's own tree. Only names lead to services, so that no service can lead back to itself.
     fn enter(&self, ground: Ground<'w>, service: ServiceId, filter: Filter<'w>) -> Option<Ground<'w>> {
         let pool = self.world.pool(service).filter(|_| ground.service.is_none())?;
-        Some(Ground { tree: pool.tree(), service: Some((service, pool)), filter, depth: ground.depth })
+        let hash = mix(self.asker.prefix, pool.tree().seed());
+        Some(Ground { tree: pool.tree(), service: Some((service, pool)), filter, depth: ground.depth, hash, is_start: false })
     }
 
-    fn take_branches(&mut self, ground: Ground<'w>, rule: PolicyKind, at: u32, first: u32, count: u32) -> bool {
+    /// The last resort: its branches as written.
+    fn take_resort(&mut self, ground: Ground<'w>, first: u32, count: u32) -> bool {
         let before = self.found;
-        let origin = self.client.origin;
-        match rule {
-            PolicyKind::Failover
-            | PolicyKind::Simple
-            | PolicyKind::Geoproximity
-            | PolicyKind::Cidr
-            | PolicyKind::Asn
-            | PolicyKind::Sticky => {
-                for n in 0..count {
+        for n in (0..count).filter(|n| ground.tree.part(first + n).resort) {
+            self.visit(ground, first, n, |_| words::resort());
+        }
+        self.found > before
+    }
+
+    fn take_branches(&mut self, ground: Ground<'w>, rule: PolicyKind, at: u32, first: u32, count: u32, view: Option<&'w View>) -> bool {
+        let before = self.found;
+        match (rule, view) {
+            (PolicyKind::Weighted, _) => self.draw_branch(ground, at, first, count, |part| part.weight),
+            (PolicyKind::Multivalue, _) => self.draw_branch(ground, at, first, count, |_| 1),
+            (PolicyKind::Sticky, _) => self.settle_branch(ground, first, count),
+            (PolicyKind::Latency | PolicyKind::Nearest, _) => {
+                let (stand, length) = self.stand();
+                if self.living_branches(ground, first, count).count_ones() > 1 {
+                    self.scope = self.scope.max(length);
+                }
+                if rule == PolicyKind::Nearest && is_unknown(stand) {
+                    self.draw_branch(ground, at, first, count, |_| 1);
+                } else {
+                    self.take_ranked(ground, rule, first, count, stand);
+                }
+            }
+            (_, Some(view)) => {
+                let (order, length) = view.find(self.asker.client);
+                // Whom a branch is for matters where one lives; which is nearer, where two do.
+                let living = self.living_branches(ground, first, count).count_ones();
+                if living > u32::from(rule == PolicyKind::Geoproximity) {
+                    self.scope = self.scope.max(length);
+                }
+                if order.is_empty() && rule == PolicyKind::Geoproximity {
+                    self.draw_branch(ground, at, first, count, |_| 1);
+                } else {
+                    self.take_ordered(ground, rule, first, count, order);
+                }
+            }
+            (_, None) => {
+                for n in self.branches(ground, first, count) {
                     self.visit(ground, first, n, |_| words::in_order(n));
-                }
-            }
-            PolicyKind::Weighted => self.draw_branch(ground, at, first, count, |part| part.weight),
-            PolicyKind::Multivalue => self.draw_branch(ground, at, first, count, |_| 1),
-            PolicyKind::Nearest if is_unknown(origin) => {
-                self.depends |= self.living_branches(ground, first, count).count_ones() > 1;
-                self.draw_branch(ground, at, first, count, |_| 1);
-            }
-            PolicyKind::Latency | PolicyKind::Nearest => {
-                self.depends |= self.living_branches(ground, first, count).count_ones() > 1;
-                let own = origin.region.filter(|_| rule == PolicyKind::Nearest);
-                let mut order = [(0, 0); MAX_BRANCHES];
-                let order = &mut order[..count as usize];
-                for (n, slot) in order.iter_mut().enumerate() {
-                    *slot = (position(ground.tree.part(first + n as u32).region, own, origin), n as u32);
-                }
-                order.sort_unstable();
-                for (_, n) in order.iter() {
-                    self.visit(ground, first, *n, |part| words::latency(part.region, own, origin));
-                }
-            }
-            PolicyKind::Geolocation => {
-                self.note_geolocation(ground.tree, first, count);
-                for size in 0..=3 {
-                    for n in 0..count {
-                        if class(&ground.tree.part(first + n).clients, origin) == Some(size) {
-                            self.visit(ground, first, n, |_| words::class(size, origin));
-                        }
-                    }
-                }
-                if T::WANTED {
-                    for n in (0..count).filter(|n| class(&ground.tree.part(first + n).clients, origin).is_none()) {
-                        let at = words::branch(n, ground.tree.part(first + n), self.world.places());
-                        self.trace.step(|| Step::new(ground.depth, at, "filtered", words::other_clients(origin)));
-                    }
                 }
             }
         }
         self.found > before
+    }
+
+    /// Takes branches in the order of a view.
+    fn take_ordered(&mut self, ground: Ground<'w>, rule: PolicyKind, first: u32, count: u32, order: &[(u8, Fit)]) {
+        let (world, client) = (self.world, self.asker.client);
+        for (n, fit) in order {
+            let n = u32::from(*n);
+            self.visit(ground, first, n, |part| words::fit(world, client, *fit, part));
+        }
+        let left = |n: &u32| !order.iter().any(|(known, _)| u32::from(*known) == *n);
+        for n in self.branches(ground, first, count).filter(left) {
+            if rule == PolicyKind::Geoproximity {
+                // Nothing is known of its place: behind those with one.
+                self.visit(ground, first, n, |_| words::unplaced());
+            } else if T::WANTED {
+                let at = words::branch(n, ground.tree.part(first + n), self.world.places());
+                self.trace.step(|| Step::new(ground.depth, at, "filtered", words::other_clients(world, client)));
+            }
+        }
+    }
+
+    /// Takes branches by their regions' place in the client's ranking; `nearest` spills.
+    fn take_ranked(&mut self, ground: Ground<'w>, rule: PolicyKind, first: u32, count: u32, stand: &'w Stand) {
+        let own = stand.region.filter(|_| rule == PolicyKind::Nearest);
+        let mut order = [(0, 0); MAX_BRANCHES];
+        let mut known = 0;
+        for n in self.branches(ground, first, count) {
+            order[known] = (position(ground.tree.part(first + n).region, own, stand), n);
+            known += 1;
+        }
+        let order = &mut order[..known];
+        order.sort_unstable();
+        if rule == PolicyKind::Nearest {
+            let mut loads = [Load::default(); MAX_BRANCHES];
+            for (_, n) in order.iter() {
+                loads[*n as usize] = self.branch_load(ground, first + n);
+            }
+            let chosen = spill(ground.hash, order.iter(), |(_, n)| loads[*n as usize], |(_, n)| ground.tree.part(first + n).seed);
+            if let Some(chosen) = chosen {
+                if chosen.hashed {
+                    self.note_hash();
+                }
+                // It goes before the others, which keep their order behind it.
+                order[..=chosen.level].rotate_right(1);
+            }
+        }
+        for (_, n) in order.iter() {
+            self.visit(ground, first, *n, |part| words::latency(part.region, own, stand));
+        }
+    }
+
+    /// What a branch can carry: its instances by weight, or all or nothing where it is no plain set of them.
+    fn branch_load(&mut self, ground: Ground<'w>, number: u32) -> Load {
+        if !self.alive(ground.deeper(), number) {
+            return Load::default();
+        }
+        let whole = Load { living: 1, all: 1 };
+        let part = ground.tree.part(number);
+        let Way::Instances { service, narrowing } = &part.way else { return whole };
+        let filter = narrowing.add_to(ground.filter);
+        let below = match service {
+            Some((service, _)) => self.enter(ground, *service, filter),
+            None => Some(Ground { filter, ..ground }),
+        };
+        match below.and_then(|below| Some((below, below.service?.1))) {
+            Some((below, pool)) => self.load(below, pool, &pool.sieve(&below.filter), filter.region, |_| true),
+            None => whole,
+        }
     }
 
     /// Takes a branch, unless enough was found.
@@ -211,14 +338,8 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
     /// Takes one of the living branches, each with the probability `weight / sum of weights`.
     fn draw_branch(&mut self, ground: Ground<'w>, at: u32, first: u32, count: u32, weight: impl Fn(&Part) -> u32) {
         let living = self.living_branches(ground, first, count);
-        let sum: u64 = (0..count).filter(|n| living >> n & 1 == 1).map(|n| u64::from(weight(ground.tree.part(first + n)))).sum();
-        let weigh = |n: u32| match living >> n & 1 {
-            0 => 0,
-            // All that live weigh nothing: they are equal (Route 53).
-            _ if sum == 0 => 1,
-            _ => u64::from(weight(ground.tree.part(first + n))),
-        };
-        let total = if sum == 0 { living.count_ones().into() } else { sum };
+        let weigh = weigher(ground, first, living, weight);
+        let total: u64 = (0..count).map(&weigh).sum();
         let salt = ground.service.map_or(0, |(service, _)| u64::from(service.0) + 1) << 32 | u64::from(at);
         let mut point = ((u128::from(mix(self.draw, salt)) * u128::from(total)) >> 64) as u64;
         let drawn = (0..count).find(|n| {
@@ -226,74 +347,40 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
             point = point.saturating_sub(weigh(*n));
             hit
         });
-        for n in (0..count).filter(|n| T::WANTED && Some(*n) != drawn) {
-            let at = words::branch(n, ground.tree.part(first + n), self.world.places());
-            let (outcome, reason) = match living >> n & 1 {
-                1 => ("not drawn", words::share(weigh(n), total)),
-                _ => ("unhealthy", "not in the draw".into()),
-            };
-            self.trace.step(|| Step::new(ground.depth, at, outcome, reason));
+        self.take_drawn(ground, first, count, drawn, living, |n| words::share(weigh(n), total));
+    }
+
+    /// Takes the branch that the client's prefix settles on, by weight.
+    fn settle_branch(&mut self, ground: Ground<'w>, first: u32, count: u32) {
+        let living = self.living_branches(ground, first, count);
+        if living.count_ones() > 1 {
+            self.note_hash();
+        }
+        let weigh = weigher(ground, first, living, |part| part.weight);
+        let total: u64 = (0..count).map(&weigh).sum();
+        let score = |n: u32| hash::score(ground.hash, ground.tree.part(first + n).seed, weigh(n) as f64);
+        let drawn = (0..count).filter(|n| weigh(*n) > 0).max_by(|a, b| score(*a).total_cmp(&score(*b)));
+        self.take_drawn(ground, first, count, drawn, living, |n| words::share(weigh(n), total));
+    }
+
+    /// Takes the branch that was drawn, and says of the others that they were not.
+    fn take_drawn(&mut self, ground: Ground<'w>, first: u32, count: u32, drawn: Option<u32>, living: u64, why: impl Fn(u32) -> String) {
+        if T::WANTED {
+            for n in self.branches(ground, first, count).filter(|n| Some(*n) != drawn) {
+                let at = words::branch(n, ground.tree.part(first + n), self.world.places());
+                let (outcome, reason) = match living >> n & 1 {
+                    1 => ("not drawn", why(n)),
+                    _ => ("unhealthy", "not in the draw".into()),
+                };
+                self.trace.step(|| Step::new(ground.depth, at, outcome, reason));
+            }
         }
         if let Some(n) = drawn {
-            self.visit(ground, first, n, |_| words::share(weigh(n), total));
+            self.visit(ground, first, n, |_| why(n));
         }
     }
 
-    /// Takes the levels of a service's own instances. Without a rule they are all of one level.
-    fn take_own(&mut self, ground: Ground<'w>, rule: Option<PolicyKind>, service: ServiceId, pool: &'w Pool, needed: usize) -> bool {
-        let before = self.found;
-        let sieve = pool.sieve(&ground.filter);
-        let living = self.living(pool, &sieve, ground.filter.region);
-        if living.instances < needed {
-            self.short |= living.instances > 0;
-            let (world, depth, standing) = (self.world, ground.depth, self.standing);
-            let reason = || words::shortage(&words::census(world, pool, &ground.filter, None), standing, needed);
-            self.trace.step(|| Step::new(depth, "instances".into(), "unhealthy", reason()));
-            return false;
-        }
-        self.depends |= match rule {
-            Some(PolicyKind::Nearest) => living.localities > 1,
-            Some(PolicyKind::Latency) => living.regions > 1,
-            _ => false,
-        };
-        let (most, sampling) = match rule {
-            Some(PolicyKind::Simple) => (usize::MAX, Sampling::InOrder),
-            Some(PolicyKind::Weighted) => (1, Sampling::ByWeight),
-            Some(PolicyKind::Multivalue) => (MULTIVALUE_MOST, Sampling::ByWeight),
-            _ => (usize::MAX, Sampling::ByWeight),
-        };
-        let origin = self.client.origin;
-        for level in Levels::new(rule, pool, origin) {
-            if self.is_full() && !T::WANTED {
-                break;
-            }
-            let is_living = self.is_living(pool, &sieve, &level);
-            if T::WANTED {
-                let census = words::census(self.world, pool, &ground.filter, Some(&level));
-                let outcome = match (is_living, self.is_full(), self.found) {
-                    (false, ..) if census.is_empty() => "empty",
-                    (false, ..) => "unhealthy",
-                    (_, true, _) => "passed over",
-                    (_, _, 0) => "chosen",
-                    _ => "next tier",
-                };
-                // Regions where the service has nothing are worth a line only where the client stands in one.
-                if !census.is_empty() || level.is_own() {
-                    let at = words::level_name(&level, self.world.places());
-                    let reason = words::level(self.world.places(), &census, &level, self.standing, origin);
-                    self.trace.step(|| Step::new(ground.depth, at, outcome, reason));
-                }
-            }
-            if is_living && !self.is_full() {
-                let Level { region, locality, except, .. } = level;
-                let (filter, standing) = (ground.filter, self.standing);
-                self.push(Choice::Instances(Selection { service, pool, filter, region, locality, except, standing, most, sampling }));
-            }
-        }
-        self.found > before
-    }
-
-    fn push(&mut self, choice: Choice<'w>) -> bool {
+    pub(super) fn push(&mut self, choice: Choice<'w>) -> bool {
         match self.tiers.get_mut(self.found) {
             Some(slot) => *slot = Some(choice),
             None => return false,
@@ -302,7 +389,7 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
         true
     }
 
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.found >= self.wanted
     }
 
@@ -310,18 +397,70 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
         if self.strict { part.min_healthy as usize } else { 1 }
     }
 
+    /// Where the client stands, and the prefix length for which that holds. Looking is not yet depending on it.
+    pub(super) fn stand(&mut self) -> (&'w Stand, u8) {
+        let world = self.world;
+        *self.stand.get_or_insert_with(|| world.origins().stand(self.asker.client))
+    }
+
+    /// The order of a view for the client, on which what follows depends.
+    fn look(&mut self, view: &'w View) -> &'w [(u8, Fit)] {
+        let (order, length) = view.find(self.asker.client);
+        self.scope = self.scope.max(length);
+        order
+    }
+
+    /// What follows depends on the client's hash.
+    pub(super) fn note_hash(&mut self) {
+        self.scope = self.scope.max(self.asker.length);
+    }
+
+    pub(super) fn gate(&self, ground: Ground<'w>) -> Gate {
+        Gate { hash: mix(ground.hash, salt::RAMP), honours: self.honours }
+    }
+
+    /// Whether a locality is out of answers for the client.
+    pub(super) fn is_out(&mut self, gate: Gate, locality: LocalityId) -> bool {
+        let out = self.world.out(locality);
+        if out == Out::SERVING {
+            return false;
+        }
+        if out.moving {
+            self.steady_ms = 0;
+        }
+        if out.share.is_partial() {
+            self.gated = true;
+            self.note_hash();
+        }
+        gate.shuts(out.share)
+    }
+
+    /// Looks at the pool of a service: what is known of it holds no longer than what is known of any instance.
+    pub(super) fn look_at(&mut self, pool: &Pool) {
+        self.steady_ms = self.steady_ms.min(pool.steady_ms());
+        if pool.has_partial() {
+            self.gated = true;
+            self.note_hash();
+        }
+    }
+
+    /// The branches that take part: all but the last resort.
+    fn branches(&self, ground: Ground<'w>, first: u32, count: u32) -> impl Iterator<Item = u32> + use<'w, W, T> {
+        (0..count).filter(move |n| !ground.tree.part(first + n).resort)
+    }
+
     /// [`Walk::alive`], without a trace of the look.
     fn would_be_alive(&mut self, ground: Ground<'w>, number: u32) -> bool {
-        let (depends, steady_ms, short) = (self.depends, self.steady_ms, self.short);
+        let (scope, steady_ms, short, gated) = (self.scope, self.steady_ms, self.short, self.gated);
         let alive = self.alive(ground.deeper(), number);
-        (self.depends, self.steady_ms, self.short) = (depends, steady_ms, short);
+        (self.scope, self.steady_ms, self.short, self.gated) = (scope, steady_ms, short, gated);
         alive
     }
 
     fn has_living_branches(&mut self, ground: Ground<'w>, first: u32, count: u32, needed: usize) -> bool {
         let mut found = 0;
-        for n in first..first + count {
-            found += usize::from(self.alive(ground.deeper(), n));
+        for n in self.branches(ground, first, count) {
+            found += usize::from(self.alive(ground.deeper(), first + n));
             if found >= needed {
                 return true;
             }
@@ -330,9 +469,10 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
         false
     }
 
-    /// One bit for each branch.
+    /// One bit for each branch. `ground` is that of the branches.
     fn living_branches(&mut self, ground: Ground<'w>, first: u32, count: u32) -> u64 {
-        (0..count).filter(|n| self.alive(ground.deeper(), first + n)).fold(0, |living, n| living | 1 << n)
+        let branches = self.branches(ground, first, count);
+        branches.fold(0, |living, n| living | u64::from(self.alive(ground.deeper(), first + n)) << n)
     }
 
     fn has_living(&mut self, ground: Ground<'w>, needed: usize) -> bool {
@@ -344,12 +484,12 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
     /// How many of a service's instances count as healthy, as far as `enough`.
     fn count_living(&mut self, ground: Ground<'w>, enough: usize) -> usize {
         let Some((_, pool)) = ground.service else { return 0 };
-        self.steady_ms = self.steady_ms.min(pool.steady_ms());
-        let sieve = pool.sieve(&ground.filter);
+        self.look_at(pool);
+        let (sieve, gate) = (pool.sieve(&ground.filter), self.gate(ground));
         let mut found = 0;
         for group in pool.groups(ground.filter.region) {
-            if !self.world.is_drained(group.locality) {
-                found += sieve.count(pool, group, self.standing);
+            if !self.is_out(gate, group.locality) {
+                found += sieve.count(pool, group, self.standing, gate);
             }
             if found >= enough {
                 break;
@@ -358,66 +498,38 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
         found
     }
 
-    fn living(&mut self, pool: &Pool, sieve: &Sieve, region: Option<RegionId>) -> Living {
-        self.steady_ms = self.steady_ms.min(pool.steady_ms());
-        let mut living = Living::default();
-        let mut last = None;
-        for group in pool.groups(region) {
-            let count = sieve.count(pool, group, self.standing);
-            if count > 0 && !self.world.is_drained(group.locality) {
-                living.instances += count;
-                living.localities += 1;
-                living.regions += usize::from(last != Some(group.region));
-                last = Some(group.region);
-            }
+    /// What the instances of a part of a pool can carry.
+    pub(super) fn load(
+        &self,
+        ground: Ground<'w>,
+        pool: &Pool,
+        sieve: &Sieve,
+        region: Option<RegionId>,
+        has: impl Fn(LocalityId) -> bool,
+    ) -> Load {
+        let gate = self.gate(ground);
+        let mut sum = Load::default();
+        for group in pool.groups(region).iter().filter(|group| has(group.locality)) {
+            let load = sieve.weigh(pool, group, self.standing, gate);
+            sum.all += load.all;
+            sum.living += if gate.shuts(self.world.out(group.locality).share) { 0 } else { load.living };
         }
-        living
-    }
-
-    fn is_living(&self, pool: &Pool, sieve: &Sieve, level: &Level) -> bool {
-        let lives = |group: &Group| sieve.count(pool, group, self.standing) > 0 && !self.world.is_drained(group.locality);
-        pool.groups(level.region).iter().any(|group| level.has(group.locality) && lives(group))
-    }
-
-    /// Geolocation tells clients apart unless it has nothing but a default.
-    fn note_geolocation(&mut self, tree: &Tree, first: u32, count: u32) {
-        self.depends |= (first..first + count).any(|n| {
-            let clients = &tree.part(n).clients;
-            !clients.continents.is_empty() || !clients.countries.is_empty() || !clients.subdivisions.is_empty()
-        });
+        sum
     }
 }
 
-/// Most instances in an answer of `multivalue` (Route 53).
-const MULTIVALUE_MOST: usize = 8;
-
-/// How closely a branch is for the client: 0 by subdivision, 1 by country, 2 by continent, 3 as the default.
-fn class(clients: &Clients, origin: &Origin) -> Option<u8> {
-    let subdivision = origin.country.zip(origin.subdivision);
-    if subdivision.is_some_and(|s| clients.subdivisions.contains(&s)) {
-        Some(0)
-    } else if origin.country.is_some_and(|c| clients.countries.contains(&c)) {
-        Some(1)
-    } else if origin.continent.is_some_and(|c| clients.continents.contains(&c)) {
-        Some(2)
-    } else {
-        clients.default.then_some(3)
-    }
+/// What each branch weighs in a draw among those that live; all that live weigh nothing: they are equal (Route 53).
+fn weigher<'w>(ground: Ground<'w>, first: u32, living: u64, weight: impl Fn(&Part) -> u32) -> impl Fn(u32) -> u64 {
+    let weigh = move |n: u32| if living >> n & 1 == 1 { u64::from(weight(ground.tree.part(first + n))) } else { 0 };
+    let all_zero = (0..u64::BITS).filter(|n| living >> n & 1 == 1).all(|n| weigh(n) == 0);
+    move |n| if all_zero { living >> n & 1 } else { weigh(n) }
 }
 
 /// The place of a branch's region in the client's ranking.
-fn position(region: Option<RegionId>, own: Option<RegionId>, origin: &Origin) -> u32 {
+fn position(region: Option<RegionId>, own: Option<RegionId>, stand: &Stand) -> u32 {
     match region {
         Some(_) if region == own => 0,
-        Some(region) => origin.ranking.iter().position(|(r, _)| *r == region).map_or(u32::MAX, |n| n as u32 + 1),
+        Some(region) => stand.ranking.iter().position(|(r, _)| *r == region).map_or(u32::MAX, |n| n as u32 + 1),
         None => u32::MAX,
     }
-}
-
-/// A draw of its own for each place of the tree, so that draws one below the other are independent (splitmix64, Steele et al. 2014).
-fn mix(draw: u64, salt: u64) -> u64 {
-    let mut z = draw.wrapping_add(salt.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

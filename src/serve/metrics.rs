@@ -1,9 +1,8 @@
 //! Every number that `/metrics` shows, brought together from those who count.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use super::VERSION;
+use super::{Refused, VERSION};
 use crate::control::Control;
 use crate::probe::{ProbeStats, Prober};
 use crate::server::{ConnectionStats, Server};
@@ -11,7 +10,7 @@ use crate::telemetry::{Metrics, Reading, WorkerCounters};
 use crate::wire::Transport;
 
 /// What the server, the prober and control say of themselves.
-pub(super) fn metrics(control: &Control, server: &Arc<Server>, prober: &Arc<Prober>, in_force: &Arc<AtomicBool>) -> Metrics {
+pub(super) fn metrics(control: &Control, server: &Arc<Server>, prober: &Arc<Prober>, refused: &Refused) -> Metrics {
     let workers = server.counters().into_iter().map(|(labels, counters)| WorkerCounters {
         listen: labels.listen,
         transport: match labels.transport {
@@ -22,9 +21,9 @@ pub(super) fn metrics(control: &Control, server: &Arc<Server>, prober: &Arc<Prob
         counters,
     });
     let mut metrics = Metrics::new(VERSION).with_workers(workers.collect()).with_control(control.clone());
-    let in_force = in_force.clone();
+    let refused = refused.clone();
     let help = "1 while the files as last read are in force, 0 while they are wrong and what was read before them is served";
-    metrics = metrics.with_reading(Reading::Gauge, "files_in_force", help, move || f64::from(in_force.load(Ordering::Relaxed)));
+    metrics = metrics.with_reading(Reading::Gauge, "files_in_force", help, move || f64::from(refused.borrow().is_none()));
     type OfProbes = fn(&ProbeStats) -> f64;
     let probes: [(Reading, &'static str, &'static str, OfProbes); 6] = [
         (Reading::Gauge, "probe_checks", "Active checks of all instances", |s| s.checks as f64),

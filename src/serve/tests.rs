@@ -96,14 +96,23 @@ async fn a_reload_takes_everything_or_nothing() {
 
     write(&home, "zones/svc.example.toml", &ZONE.replace("192.0.2.1\"", "192.0.2.2\""));
     write(&home, "zones/other.example.toml", "[records]\nwww = { A = [\"not an address\"] }\n");
+    let mut events = running.control.events();
     assert!(!running.reload("test").await, "one zone is broken");
     assert_eq!(ask(dns, "www.svc.example.").await, ip("192.0.2.1"), "so the other was not taken either");
     assert!(get(&running, "/metrics").await.1.contains("signpost_files_in_force 0"), "and whoever watches is told");
+    let event = events.try_recv().unwrap();
+    assert_eq!((event.kind, event.subject.as_str()), ("reload_refused", "config"));
+    assert!(event.detail.contains("other.example.toml:2: "), "{}", event.detail);
+    let status: serde_json::Value = serde_json::from_str(&get(&running, "/v1/status").await.1).unwrap();
+    assert_eq!(status["files"]["in_force"], false);
+    assert!(status["files"]["findings"].to_string().contains("other.example.toml:2: "), "{status}");
 
     write(&home, "zones/other.example.toml", "[records]\nwww = { A = [\"192.0.2.3\"] }\n");
     assert!(running.reload("test").await);
     assert_eq!(ask(dns, "www.svc.example.").await, ip("192.0.2.2"));
     assert!(get(&running, "/metrics").await.1.contains("signpost_files_in_force 1"));
+    let status: serde_json::Value = serde_json::from_str(&get(&running, "/v1/status").await.1).unwrap();
+    assert_eq!(status["files"], serde_json::json!({ "in_force": true }));
     assert_eq!(ask(dns, "www.other.example.").await, ip("192.0.2.3"));
 
     let config = std::fs::read_to_string(home.path().join("signpost.toml")).unwrap();

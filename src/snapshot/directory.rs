@@ -96,3 +96,22 @@ impl Directory {
         *place = service;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_that_comes_back_has_the_slot_that_it_had() {
+        let mut directory = Directory::default();
+        let label = |n: usize| Label::parse(&format!("s{n}")).unwrap();
+        let slots: Vec<ServiceId> = (0..2 * CHUNK).map(|n| directory.reserve(&label(n))).collect();
+        for round in 0..3 {
+            for (n, slot) in slots.iter().enumerate() {
+                directory.put(*slot, None);
+                assert_eq!(directory.reserve(&label(n)), *slot, "round {round}");
+            }
+        }
+        assert_eq!((directory.reserved as usize, directory.chunks.len(), directory.len()), (2 * CHUNK, 2, 0));
+    }
+}

@@ -17,7 +17,7 @@ pub use services::{CompiledService, InstanceView, ServiceView};
 pub use zones::{AnswerTtl, CompiledZone, Delegation, Glue, LeafRecords, Lookup, NamePolicy, Owner, RrSet, ZoneError};
 
 use crate::model::{DnsSettings, Generation, Geo, Label, Locality, Out, Policy, Settings, Zone};
-use crate::routing::{LocalityId, Origins, Places, Pool, ServiceId, World};
+use crate::routing::{Against, LocalityId, Origins, Places, Pool, ServiceId, Views, World};
 
 /// The world as one query sees it.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub places: Arc<Places>,
     /// Where clients are.
     pub origins: Arc<Origins>,
+    /// How policies tell clients apart, each way once.
+    views: Views,
     zones: Arc<[Arc<CompiledZone>]>,
     services_zone: Option<Arc<CompiledZone>>,
     by_apex: Arc<hashbrown::HashTable<Arc<CompiledZone>>>,
@@ -74,6 +76,7 @@ impl Snapshot {
             generation: Generation(0),
             dns: Arc::new(Settings::default().dns),
             origins: Arc::new(Origins::build(&places, &Geo::default())),
+            views: Views::default(),
             places: Arc::new(places),
             zones: Arc::new([]),
             services_zone: None,
@@ -94,7 +97,8 @@ impl Snapshot {
             match update {
                 Update::Service(label, Some(view)) => {
                     let id = next.directory.reserve(label);
-                    let compiled = CompiledService::compile(label, view, &next.places, next.directory.at(id))
+                    let mut against = Against { places: &next.places, origins: &next.origins, views: &mut next.views };
+                    let compiled = CompiledService::compile(label, view, &mut against, next.directory.at(id))
                         .map_err(|reason| ZoneError { file: String::new(), name: format!("services.{label}"), reason })?;
                     next.directory.put(id, Some(Arc::new(compiled)));
                 }
@@ -168,6 +172,7 @@ impl Snapshot {
             if let Update::Geo(geo) = update {
                 self.places = Arc::new(self.places.reload(geo));
                 self.origins = Arc::new(Origins::build(&self.places, geo));
+                self.views = Views::default();
             }
         }
         for update in updates {
@@ -195,11 +200,14 @@ impl Snapshot {
     }
 
     fn compile_zones(&mut self, zones: &[Zone]) -> Result<(), ZoneError> {
+        // Those that the zones before asked for may be wanted no more.
+        self.views = Views::default();
         let mut compiled = Vec::with_capacity(zones.len());
         let mut by_apex = hashbrown::HashTable::with_capacity(zones.len());
         for zone in zones {
             let directory = &mut self.directory;
-            let zone = Arc::new(CompiledZone::compile(zone, &self.places, &mut |service| Some(directory.reserve(service)))?);
+            let mut against = Against { places: &self.places, origins: &self.origins, views: &mut self.views };
+            let zone = Arc::new(CompiledZone::compile(zone, &mut against, &mut |service| Some(directory.reserve(service)))?);
             by_apex.insert_unique(directory::hash(zone.apex()), zone.clone(), |z| directory::hash(z.apex()));
             compiled.push(zone);
         }
@@ -224,6 +232,11 @@ impl World for Snapshot {
     #[inline]
     fn places(&self) -> &Places {
         &self.places
+    }
+
+    #[inline]
+    fn origins(&self) -> &Origins {
+        &self.origins
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::zones::LeafRecords;
 use crate::model::{Health, Instance, Label, MAX_SERVICE_PORTS, MAX_WEIGHT, Out, Port, Protocol, Service, Share, Vitals};
-use crate::routing::{Member, Need, Places, Pool, Standing, Tree, TreeError};
+use crate::routing::{Against, Member, Need, Pool, Standing, Tree, TreeError, seed_of};
 
 /// A service as the registry has it.
 #[derive(Debug, Clone)]
@@ -80,10 +80,12 @@ impl CompiledService {
     pub(super) fn compile(
         label: &Label,
         view: &ServiceView<'_>,
-        places: &Places,
+        against: &mut Against<'_>,
         previous: Option<&CompiledService>,
     ) -> Result<CompiledService, String> {
-        let tree = Tree::compile(&view.service.policy, places, &mut |_| None).map_err(|error| error.to_string())?;
+        let tree =
+            Tree::compile(&view.service.policy, label.as_str().as_bytes(), against, &mut |_| None).map_err(|error| error.to_string())?;
+        let places = against.places;
         // The service stands in every zone with services, so there is no one apex to leave to a pointer.
         let records = LeafRecords::collect(&view.service.policy, &[])?;
         let fields = &view.service.fields;
@@ -137,14 +139,18 @@ impl CompiledService {
             }
             let txt = write_txt(&mut octets, instance);
             parts.push(Parts { start, v4, v6, target, ports: written, txt });
+            let out = view.out.or(instance.out);
             members.push(Member {
                 locality: places
                     .locality(&instance.instance.locality())
                     .ok_or_else(|| TreeError::UnknownRegion(instance.instance.region.clone()).to_string())?,
                 weight: instance.instance.weight,
+                warmth: instance.warmth,
                 standing: standing(view, instance, last_good.as_deref()),
+                out: out.share,
+                seed: seed_of(instance.id.as_str().as_bytes()),
                 has,
-                steady_ms: steady_ms(view.service, instance),
+                steady_ms: if out.moving { 0 } else { steady_ms(view.service, instance) },
                 tags: instance.instance.tags.iter().cloned().collect(),
             });
         }
@@ -278,9 +284,10 @@ impl CompiledService {
 
     /// A weight as SRV carries it: spread over the 16 bits, since HAProxy divides by 256, with one factor for all of the service's
     /// instances, so that it does not change with who is healthy. Zero is only picked where all are zero; then all are equal, and
-    /// not 0, which HAProxy takes for "no traffic".
-    pub fn srv_weight(&self, weight: u32) -> u16 {
-        u16::try_from(weight.max(1) << self.srv_shift).unwrap_or(u16::MAX)
+    /// not 0, which HAProxy takes for "no traffic". An instance that recovers has the part of it that it is warm, in percent.
+    pub fn srv_weight(&self, weight: u32, warmth: u8) -> u16 {
+        let spread = u64::from(weight.max(1) << self.srv_shift) * u64::from(warmth) / 100;
+        u16::try_from(spread.max(1)).unwrap_or(u16::MAX)
     }
 
     /// Further levels that SRV carries.

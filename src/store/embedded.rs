@@ -203,7 +203,11 @@ impl Follower {
             Some((_, seen)) if *seen < revision => *seen = revision,
             _ => return,
         }
-        let events: Vec<_> = committed.events.iter().filter(|event| event.key.starts_with(&*self.prefix)).cloned().collect();
+        let Some(events) = &committed.events else {
+            self.whole = false;
+            return;
+        };
+        let events: Vec<_> = events.iter().filter(|event| event.key.starts_with(&*self.prefix)).cloned().collect();
         self.waiting.push_back(match events.is_empty() {
             true => Feed::Fresh { revision },
             false => Feed::Changes { revision, events },

@@ -56,7 +56,8 @@ pub(super) type State = (StoreId, Revision, Vec<Item>);
 #[derive(Debug)]
 pub(super) struct Committed {
     pub revision: Revision,
-    pub events: Vec<KeyEvent>,
+    /// `None`: it turned up when the file was opened again; what it changed has to be read.
+    pub events: Option<Vec<KeyEvent>>,
 }
 
 /// Opens the file; called again when a transaction has failed.
@@ -130,8 +131,10 @@ impl Ledger {
     /// Makes a group of commits durable with one transaction, and answers them.
     fn commit(&mut self, group: Vec<Commit>) {
         let mut outcomes = Vec::with_capacity(group.len());
+        // Where it has to be opened again, a write may be found there whose fate nobody knew: the next revision is the one after it.
+        let opened = self.open_again().map(drop);
         let mut revision = self.revision;
-        let written = self.transact(|transaction| {
+        let write = |transaction: &WriteTransaction| {
             let mut items = transaction.open_table(ITEMS)?;
             for (operations, _) in &group {
                 if let Some(conflict) = conflict(&items, operations)? {
@@ -149,18 +152,14 @@ impl Ledger {
             }
             transaction.open_table(FACTS)?.insert("revision", revision.0)?;
             Ok(())
-        });
-        match written {
+        };
+        match opened.and_then(|()| self.transact(write)) {
             Ok(()) => self.revision = revision,
             Err(error) => outcomes = vec![Err(error); group.len()],
         }
         for ((operations, reply), outcome) in group.into_iter().zip(outcomes) {
-            if let Ok(revision) = outcome
-                && self.followers.receiver_count() > 0
-            {
-                let events = operations.into_iter().map(|operation| event(operation, revision)).collect();
-                // Nobody follows any more: nothing to tell.
-                _ = self.followers.send(std::sync::Arc::new(Committed { revision, events }));
+            if let Ok(revision) = outcome {
+                self.tell(revision, || Some(operations.into_iter().map(|operation| event(operation, revision)).collect()));
             }
             // Whoever asked may have gone; the commit stands.
             _ = reply.send(outcome);
@@ -187,6 +186,14 @@ impl Ledger {
         outcome
     }
 
+    /// Tells those who follow, if there are any.
+    fn tell(&self, revision: Revision, events: impl FnOnce() -> Option<Vec<KeyEvent>>) {
+        if self.followers.receiver_count() > 0 {
+            // An error: nobody follows any more.
+            _ = self.followers.send(std::sync::Arc::new(Committed { revision, events: events() }));
+        }
+    }
+
     /// The open file.
     fn open_again(&mut self) -> Result<&Database, CommitError> {
         if self.database.is_none() {
@@ -196,7 +203,10 @@ impl Ledger {
             if id != self.id.0 {
                 return Err(unavailable("another store is in its place".into()));
             }
-            self.revision = Revision(revision);
+            if std::mem::replace(&mut self.revision, Revision(revision)) != Revision(revision) {
+                // A write whose fate nobody knew was made, and nobody who follows has heard of it.
+                self.tell(self.revision, || None);
+            }
             self.database = Some(database);
         }
         self.database.as_ref().ok_or_else(|| CommitError::Unavailable("it is closed".into()))
@@ -205,8 +215,14 @@ impl Ledger {
     /// Everything under a prefix.
     fn read(&mut self, prefix: &str) -> Result<State, Unavailable> {
         let database = self.open_again().map_err(|error| Unavailable(error.to_string()))?;
-        let items = read_items(database, prefix).map_err(|error| Unavailable(error.to_string()))?;
-        Ok((self.id, self.revision, items))
+        match read_items(database, prefix) {
+            Ok(items) => Ok((self.id, self.revision, items)),
+            Err(error) => {
+                // After a failure an open file fails for ever: without this, only the next commit would open it again.
+                self.database = None;
+                Err(Unavailable(error.to_string()))
+            }
+        }
     }
 }
 

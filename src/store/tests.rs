@@ -2,7 +2,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
@@ -12,16 +12,32 @@ use super::*;
 
 /// A store in memory, and a switch: while it is on, nothing can be written.
 pub(crate) fn breakable() -> (Embedded, Arc<AtomicBool>) {
-    let broken = Arc::new(AtomicBool::new(false));
-    let disk = Disk { memory: Arc::new(InMemoryBackend::new()), broken: broken.clone() };
-    let opener = Box::new(move || Database::builder().create_with_backend(disk.clone()));
-    (Embedded::start(Path::new("breakable"), opener).unwrap(), broken)
+    let (store, disk) = on_disk();
+    (store, disk.broken)
+}
+
+fn on_disk() -> (Embedded, Disk) {
+    let unbound = || Arc::new(AtomicUsize::new(usize::MAX));
+    let disk = Disk { memory: Arc::new(InMemoryBackend::new()), broken: Arc::default(), reads: unbound(), syncs: unbound() };
+    let backend = disk.clone();
+    let opener = Box::new(move || Database::builder().create_with_backend(backend.clone()));
+    (Embedded::start(Path::new("breakable"), opener).unwrap(), disk)
 }
 
 #[derive(Debug, Clone)]
 struct Disk {
     memory: Arc<InMemoryBackend>,
     broken: Arc<AtomicBool>,
+    /// How many reads succeed before all fail.
+    reads: Arc<AtomicUsize>,
+    /// How many times it is brought to disk before that fails, although it was done.
+    syncs: Arc<AtomicUsize>,
+}
+
+/// Counts down; whether anything is left.
+fn left(count: &AtomicUsize) -> Result<(), std::io::Error> {
+    let next = |left: usize| if left == usize::MAX { Some(left) } else { left.checked_sub(1) };
+    count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).map(drop).map_err(|_| std::io::Error::other("no answer"))
 }
 
 impl Disk {
@@ -38,13 +54,14 @@ impl StorageBackend for Disk {
         self.memory.len()
     }
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), std::io::Error> {
-        self.memory.read(offset, out)
+        left(&self.reads).and_then(|()| self.memory.read(offset, out))
     }
     fn set_len(&self, len: u64) -> Result<(), std::io::Error> {
         self.works().and_then(|()| self.memory.set_len(len))
     }
     fn sync_data(&self) -> Result<(), std::io::Error> {
-        self.works().and_then(|()| self.memory.sync_data())
+        self.works().and_then(|()| self.memory.sync_data())?;
+        left(&self.syncs)
     }
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
         self.works().and_then(|()| self.memory.write(offset, data))
@@ -157,6 +174,62 @@ async fn a_disk_that_fails_refuses_and_goes_on_when_it_works_again() {
     broken.store(false, Ordering::SeqCst);
     assert_eq!(all(&store, "").await, "1: a@1=1");
     assert_eq!(commit(&store, "+b=1").await, Ok(2));
+}
+
+#[tokio::test]
+async fn a_disk_that_could_not_be_read_is_read_when_it_works_again() {
+    let (store, disk) = on_disk();
+    let many: Vec<String> = (0..100).map(|n| format!("+k{n}={}", "x".repeat(1000))).collect();
+    commit(&store, &many.join(" ")).await.unwrap();
+    for reads in 0.. {
+        // Opened again: what is in memory of it is gone.
+        disk.broken.store(true, Ordering::SeqCst);
+        assert!(commit(&store, "+b=1").await.is_err());
+        disk.broken.store(false, Ordering::SeqCst);
+        disk.reads.store(reads, Ordering::SeqCst);
+        let first = store.read(&"".into(), true).await;
+        disk.reads.store(usize::MAX, Ordering::SeqCst);
+        let again = store.read(&"".into(), true).await;
+        assert!(again.is_ok_and(|(_, _, items)| items.len() == 100), "after {reads} reads");
+        if first.is_ok() {
+            assert!(reads > 20, "it never failed while it read items");
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn followers_hear_of_a_write_whose_fate_was_not_known() {
+    let mut landed = 0;
+    for syncs in 0..6 {
+        let (store, disk) = on_disk();
+        commit(&store, "+a=1").await.unwrap();
+        let mut feed = store.follow("".into(), None);
+        let Some(Feed::Snapshot { items, .. }) = feed.next().await else { panic!("no snapshot") };
+        let mut known: Vec<Key> = items.into_iter().map(|item| item.key).collect();
+        disk.syncs.store(syncs, Ordering::SeqCst);
+        let unknown = commit(&store, "+b=1").await == Err(CommitError::Unknown);
+        disk.syncs.store(usize::MAX, Ordering::SeqCst);
+        let last = commit(&store, "+c=1").await.unwrap();
+        let stored = store.read(&"".into(), true).await.unwrap().2;
+        let at_last: Vec<&str> = stored.iter().filter(|item| item.revision.0 >= last).map(|item| &*item.key).collect();
+        assert_eq!(at_last, ["c"], "a revision is one commit's");
+        landed += usize::from(unknown && stored.len() == 3);
+        let stored: Vec<Key> = stored.into_iter().map(|item| item.key).collect();
+        let all = async {
+            while known != stored {
+                match feed.next().await {
+                    Some(Feed::Snapshot { items, .. }) => known = items.into_iter().map(|item| item.key).collect(),
+                    Some(Feed::Changes { events, .. }) => known.extend(events.into_iter().map(|event| event.key)),
+                    Some(Feed::Fresh { .. }) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+        };
+        let outcome = tokio::time::timeout(Duration::from_secs(5), all).await;
+        assert!(outcome.is_ok(), "after {syncs}: {known:?}, not {stored:?}");
+    }
+    assert!(landed > 0, "no write was made without word of it");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use super::watch::Watch;
 use crate::codec::code::{extended, rcode, rtype};
 use crate::codec::{Full, Pointer, Rest, Spelling, Writer};
 use crate::model::Counter;
-use crate::routing::{Choice, Client, Decision, MAX_TIERS, Need, Picked, Sampling, Selection, Standing, Start, World, decide, pick};
+use crate::routing::{Choice, Decision, MAX_TIERS, Need, Picked, Sampling, Selection, Standing, Start, World, decide, pick};
 use crate::snapshot::{CompiledService, CompiledZone, LeafRecords, NamePolicy};
 
 /// Most SRV records of an answer, whatever a service says.
@@ -95,7 +95,7 @@ impl<'a> Level<'a> {
         match self {
             Level::Chosen { selection, .. } => pick(world, selection, need, limit, draw, take),
             Level::One { service, member } if service.pool().has(*member, need) => {
-                take(Picked { member: *member, weight: service.pool().weight(*member) })
+                take(Picked { member: *member, weight: service.pool().weight(*member), warmth: 100 })
             }
             Level::One { .. } => {}
         }
@@ -188,10 +188,9 @@ pub(super) fn answer_instance<W: Watch>(at: &At<'_>, name: &InstanceName<'_>, re
 /// Decides, and answers with what was chosen.
 fn answer_plan<W: Watch>(at: &At<'_>, plan: &Plan<'_>, reply: &mut Reply<'_, '_>, watch: &mut W) -> Option<Alias> {
     let snapshot = at.asked.snapshot;
-    let (origin, scope) = snapshot.origins.find(at.asked.client);
     let is_srv = matches!(plan.wanted, Some(Wanted::Srv(_)));
     let tiers = if is_srv { plan.tiers } else { 0 };
-    let decision = decide(snapshot, plan.start, Client { origin, scope }, at.asked.draw, tiers, watch.trace());
+    let decision = decide(snapshot, plan.start, at.asked.client, at.asked.draw, tiers, watch.trace());
     reply.by_client = true;
     // Behind an alias the answer holds where both decisions do: both prefixes hold the client, so that is the longer one.
     reply.scope = reply.scope.max(decision.scope);
@@ -199,7 +198,11 @@ fn answer_plan<W: Watch>(at: &At<'_>, plan: &Plan<'_>, reply: &mut Reply<'_, '_>
         reply.fail_open = true;
         reply.explain(extended::OTHER, "nothing is healthy: answered by all_down");
     }
-    let ttl = if decision.fail_open { at.zone.ttl().min } else { ttl_of(at.zone, decision.steady_ms) };
+    if decision.panic {
+        reply.fail_open = true;
+        reply.explain(extended::OTHER, "less is healthy than panic_threshold: all are answered");
+    }
+    let ttl = if decision.fail_open || decision.panic { at.zone.ttl().min } else { ttl_of(at.zone, decision.steady_ms) };
     watch.decided(&decision, ttl);
     match decision.tiers[0] {
         Some(Choice::Records { service, first, count }) => {
@@ -354,7 +357,7 @@ fn write_srv<'a>(
     let labels = service.target(picked.member);
     reply.record(at.here.from(0), rtype::SRV, ttl, |writer| {
         writer.u16(priority)?;
-        writer.u16(service.srv_weight(picked.weight))?;
+        writer.u16(service.srv_weight(picked.weight, picked.warmth))?;
         writer.u16(service.port_number(picked.member, port))?;
         writer.name(Spelling { labels, rest: Rest::Spelled(home.apex()) })
     })?;

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::control::records;
-use crate::model::{Drain, DrainFields, Geo, Health, Period};
-use crate::registry::tests::{command, key, label};
+use crate::model::{Drain, DrainFields, Geo, Health, Period, Zone};
+use crate::registry::tests::{command, key, label, zone};
 use crate::store::{Condition, Item, Value};
 
 /// How the store fares.
@@ -97,6 +97,12 @@ impl Rig {
             let state = self.state();
             self.core.reread(state, &[], &Geo::default(), self.now).unwrap();
         }
+    }
+
+    /// Takes files, as a reload does.
+    fn load(&mut self, zones: &[Zone]) {
+        let (next, _) = read(&self.core.registry).loaded(zones, None, self.now).unwrap();
+        self.core.replace(next, self.now);
     }
 
     fn state(&self) -> (Revision, Vec<Item>) {
@@ -336,7 +342,8 @@ fn a_big_service_is_removed_in_parts() {
     rig.weather = Weather::Down;
     rig.run();
     let effects = rig.core.effects();
-    assert!(matches!(effects.answers[..], [(_, Err(ApplyError::Store(_)))]));
+    let [(_, Err(error))] = &effects.answers[..] else { panic!("{effects:?}") };
+    assert!(error.to_string().starts_with("62 instances were removed, and then no more: "), "{error}");
     let left = read(&rig.core.registry).services["web"].instances.len();
     assert_eq!(rig.items.keys().filter(|key| key.starts_with("instances/")).count(), left);
     rig.weather = Weather::Fine;
@@ -344,6 +351,106 @@ fn a_big_service_is_removed_in_parts() {
     rig.run();
     assert!(matches!(rig.core.effects().answers[..], [(_, Ok(_))]));
     assert!(rig.items.is_empty() && read(&rig.core.registry).services.is_empty());
+}
+
+#[test]
+fn a_service_that_a_file_takes_while_it_is_removed_is_gone_in_part() {
+    let mut rig = Rig::new();
+    for n in 0..100 {
+        rig.ask(command(&format!("put web/i{n}")));
+    }
+    rig.run();
+    rig.core.effects();
+    rig.ask(command("drop web"));
+    let departure = rig.depart().unwrap();
+    rig.land(departure);
+    rig.load(&[zone("z.toml", r#"{"services": {"web": {}}}"#)]);
+    rig.run();
+    let effects = rig.core.effects();
+    let [(_, Err(error))] = &effects.answers[..] else { panic!("{effects:?}") };
+    assert_eq!(
+        error.to_string(),
+        "62 instances were removed, and then no more: service/web is defined in z.toml; change it there; look before asking again"
+    );
+}
+
+#[test]
+fn files_that_are_loaded_say_nothing_of_what_the_store_holds() {
+    let mut rig = Rig::new();
+    rig.weather = Weather::Fog(true);
+    rig.ask(command("put web/a"));
+    let departure = rig.depart().unwrap();
+    let landing = Landing { commands: rig.commit(departure.commands), behind: None };
+    rig.core.land(rig.now, landing);
+    assert!(rig.core.is_unsure());
+    rig.load(&[]);
+    assert!(rig.core.is_unsure(), "what the store made of web/a is still to be read");
+}
+
+#[test]
+fn a_drain_that_ended_before_the_store_was_read_anew_is_erased() {
+    let mut rig = Rig::new();
+    rig.ask(command("put web/a"));
+    rig.run();
+    rig.weather = Weather::Fog(true);
+    let fields = DrainFields { reason: "drill".into(), expires: Some(Period::seconds(1)) };
+    let drain = Drain::start(fields, "me", rig.now).unwrap();
+    rig.ask(Command::Drain { subject: Subject::parse("region/eu").unwrap(), drain });
+    let departure = rig.depart().unwrap();
+    let landing = Landing { commands: rig.commit(departure.commands), behind: None };
+    rig.core.land(rig.now, landing);
+    rig.weather = Weather::Fine;
+    rig.now = Timestamp(5_000);
+    let state = rig.state();
+    rig.core.reread(state, &[], &Geo::default(), rig.now).unwrap();
+    rig.run();
+    assert_eq!(rig.items.keys().map(|key| &**key).collect::<Vec<_>>(), ["instances/web/a"]);
+}
+
+#[test]
+fn an_instance_expires_again_once_a_file_lets_go_of_it() {
+    let mut rig = Rig::new();
+    let body = r#"{"heartbeat": "10s", "deregister_after": "10s"}"#;
+    rig.ask(command(&format!("put web/a {body}")));
+    rig.run();
+    rig.load(&[zone("z.toml", &format!(r#"{{"services": {{"web": {{"instances": {{"a": {body}}}}}}}}}"#))]);
+    for seconds in [10, 20, 30, 100] {
+        rig.now = Timestamp(seconds * 1000);
+        rig.run();
+    }
+    assert!(rig.items.contains_key("instances/web/a"), "what a file says is not for the server to remove");
+    rig.load(&[]);
+    for seconds in [110, 120, 130] {
+        rig.now = Timestamp(seconds * 1000);
+        rig.run();
+    }
+    assert!(rig.items.is_empty(), "{:?}", rig.items.keys());
+}
+
+/// Who reads a revision and then waits for one after it must not have seen only a part of that revision.
+#[test]
+fn a_revision_is_visible_as_a_whole() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let mut rig = Rig::new();
+    let (registry, over) = (rig.core.registry.clone(), Arc::new(AtomicBool::new(false)));
+    let done = over.clone();
+    let reader = std::thread::spawn(move || {
+        let mut seen: BTreeMap<Revision, BTreeSet<usize>> = BTreeMap::new();
+        while !done.load(Ordering::Relaxed) {
+            if let Some(service) = read(&registry).services.get(&label("web")) {
+                seen.entry(service.changed).or_default().insert(service.instances.len());
+            }
+            std::hint::spin_loop();
+        }
+        seen
+    });
+    for n in 0..60 * MAX_OPERATIONS {
+        rig.ask(command(&format!("put web/i{n}")));
+    }
+    rig.run();
+    over.store(true, Ordering::Relaxed);
+    let torn: Vec<_> = reader.join().unwrap().into_iter().filter(|(_, sizes)| sizes.len() > 1).collect();
+    assert!(torn.is_empty(), "{torn:?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::{AnswerTtl, CompiledZone, Delegation, Glue, NamePolicy, Owner, RrSet,
 use crate::codec::NameBuf;
 use crate::codec::code::rtype;
 use crate::model::{Label, Name, Period, SOA_TIMERS, Zone};
-use crate::routing::{Places, ServiceId, Tree};
+use crate::routing::{Against, ServiceId, Tree};
 
 /// TTL of the apex's SOA and NS, in seconds. They change rarely, and resolvers keep asking the parent for a zone whose NS is short-lived.
 const APEX_TTL: u32 = 3600;
@@ -31,12 +31,16 @@ struct Entry {
 
 impl CompiledZone {
     /// Compiles a zone. `service` gives the slot of a service that a policy leads to, reserving it where the service is not registered.
-    pub fn compile(zone: &Zone, places: &Places, service: &mut dyn FnMut(&Label) -> Option<ServiceId>) -> Result<CompiledZone, ZoneError> {
+    pub fn compile(
+        zone: &Zone,
+        against: &mut Against<'_>,
+        service: &mut dyn FnMut(&Label) -> Option<ServiceId>,
+    ) -> Result<CompiledZone, ZoneError> {
         let mut draft = Draft { zone, owners: BTreeMap::new() };
         draft.add_apex()?;
         draft.add_records()?;
         for (name, policy) in &zone.names {
-            let tree = Tree::compile(policy, places, service).map_err(|error| draft.error(name, error.to_string()))?;
+            let tree = Tree::compile(policy, name.wire(), against, service).map_err(|error| draft.error(name, error.to_string()))?;
             let records = LeafRecords::collect(policy, zone.apex.wire()).map_err(|reason| draft.error(name, reason))?;
             draft.add_policy(name, NamePolicy { tree, records })?;
         }
@@ -263,6 +267,7 @@ mod tests {
     use super::super::Lookup;
     use super::*;
     use crate::model::{Defined, RecordSet, ZoneTtl};
+    use crate::routing::{Origins, Places, Views};
 
     fn name(text: &str) -> Name {
         Name::parse(text).unwrap()
@@ -292,7 +297,9 @@ mod tests {
     }
 
     fn compile(zone: &Zone) -> Result<CompiledZone, ZoneError> {
-        CompiledZone::compile(zone, &Places::default(), &mut |_| None)
+        let (places, origins) = (Places::default(), Origins::default());
+        let mut against = Against { places: &places, origins: &origins, views: &mut Views::default() };
+        CompiledZone::compile(zone, &mut against, &mut |_| None)
     }
 
     const A: &[u8] = &[192, 0, 2, 1];

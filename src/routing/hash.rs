@@ -1,0 +1,91 @@
+//! Hashes by which clients are told apart where a policy gives each of them a lasting place: ramps, spill and `sticky`.
+//!
+//! A client is the prefix it is in, /24 of IPv4 and /56 of IPv6: what a site is given, and what ECS carries (RFC 7871 §11.1). All of it
+//! is the same on every server: names and ids are hashed, never numbers that depend on who came first.
+
+use std::net::IpAddr;
+
+/// Bits of an IPv4 prefix.
+const V4_LENGTH: u8 = 24;
+/// Bits of an IPv6 prefix.
+const V6_LENGTH: u8 = 56;
+
+/// The prefix of a client, as a number, and its length: the least scope of an answer that depends on it.
+///
+/// An IPv4-mapped address (RFC 4291 §2.5.5.2) is that IPv4 client; the length counts from the start of the IPv6 address.
+pub(super) fn prefix(client: IpAddr) -> (u64, u8) {
+    let v4 = |address: std::net::Ipv4Addr| 1 << 56 | u64::from(u32::from(address) >> (32 - V4_LENGTH));
+    match client {
+        IpAddr::V4(address) => (v4(address), V4_LENGTH),
+        IpAddr::V6(address) => match address.to_ipv4_mapped() {
+            Some(mapped) => (v4(mapped), 96 + V4_LENGTH),
+            None => ((u128::from(address) >> (128 - V6_LENGTH)) as u64, V6_LENGTH),
+        },
+    }
+}
+
+/// The seed that follows from a name (FNV-1a, Fowler, Noll and Vo).
+pub fn seed_of(name: &[u8]) -> u64 {
+    mix(name.iter().fold(0xcbf2_9ce4_8422_2325, |hash, octet| (hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3)), 0)
+}
+
+/// A number of its own for each salt, as good as drawn (splitmix64, Steele et al. 2014).
+pub(super) fn mix(value: u64, salt: u64) -> u64 {
+    let mut z = value.wrapping_add(salt.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// The score of one among several in weighted rendezvous hashing (Schindelhauer and Schomaker 2005): the highest wins, each with a
+/// probability in proportion to its weight. A changed weight moves only clients from or to its own.
+pub(super) fn score(client: u64, seed: u64, weight: f64) -> f64 {
+    // Within (0, 1), so that the logarithm is negative and finite.
+    let unit = ((mix(client, seed) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+    weight / -unit.ln()
+}
+
+/// Salts that keep what follows from one client's hash apart.
+pub(super) mod salt {
+    pub const RAMP: u64 = 0x52;
+    pub const SPILL: u64 = 0x53;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_their_prefix() {
+        let check = |a: &str, b: &str, same: bool| {
+            let (a, b) = (prefix(a.parse().unwrap()), prefix(b.parse().unwrap()));
+            assert_eq!(a.0 == b.0, same);
+            a.1
+        };
+        assert_eq!(check("192.0.2.1", "192.0.2.255", true), 24);
+        assert_eq!(check("192.0.2.1", "192.0.3.1", false), 24);
+        assert_eq!(check("2001:db8:0:ff::1", "2001:db8:0:1::2", true), 56);
+        assert_eq!(check("2001:db8:0:100::", "2001:db8::", false), 56);
+        assert_eq!(check("::ffff:192.0.2.1", "192.0.2.9", true), 120);
+        assert_eq!(check("::1:c000:200", "192.0.2.1", false), 56);
+    }
+
+    #[test]
+    fn rendezvous_gives_each_its_share_and_moves_only_that() {
+        let weights = [50.0, 30.0, 20.0, 0.0];
+        let winner = |client: u64, weights: &[f64; 4]| {
+            (0..4u64).max_by(|a, b| score(client, *a, weights[*a as usize]).total_cmp(&score(client, *b, weights[*b as usize]))).unwrap()
+        };
+        let clients = || (0..100_000u64).map(|n| mix(n, 7));
+        let mut found = [0u32; 4];
+        clients().for_each(|client| found[winner(client, &weights) as usize] += 1);
+        for (found, weight) in found.iter().zip(weights) {
+            assert!((f64::from(*found) / 1000.0 - weight).abs() < 0.5, "{found} for {weight} %");
+        }
+        let raised = [50.0, 60.0, 20.0, 0.0];
+        for client in clients() {
+            let (before, after) = (winner(client, &weights), winner(client, &raised));
+            assert!(before == after || after == 1, "only to the one whose weight was raised");
+        }
+    }
+}
