@@ -130,6 +130,28 @@ async fn what_cannot_be_is_refused_with_a_problem() {
         ("PUT /v1/services/web", vec![], r#"{"policy":"fastest"}"#, 422, Some("policy")),
         ("PUT /v1/services/web", vec![], r#"{"max_srv":65}"#, 422, Some("max_srv")),
         ("PUT /v1/services/web", vec![], r#"{"branches":[{"records":{"A":["x"]}}]}"#, 422, Some("branches[0].records.A[0]")),
+        ("PUT /v1/services/web", vec![], r#"{"panic_threshold":101}"#, 422, Some("panic_threshold")),
+        ("PUT /v1/services/web", vec![], r#"{"slow_start":"16m"}"#, 422, Some("slow_start")),
+        ("PUT /v1/services/web", vec![], r#"{"damping":"yes"}"#, 422, Some("damping")),
+        ("PUT /v1/services/web", vec![], r#"{"dampening":true}"#, 422, Some("dampening")),
+        (
+            "PUT /v1/services/web",
+            vec![],
+            r#"{"policy":"geoproximity","branches":[{"region":"eu","bias":100}]}"#,
+            422,
+            Some("branches[0].bias"),
+        ),
+        (
+            "PUT /v1/services/web",
+            vec![],
+            r#"{"policy":"sticky","branches":[{"region":"eu","weight":65536}]}"#,
+            422,
+            Some("branches[0].weight"),
+        ),
+        ("PUT /v1/services/web", vec![], r#"{"branches":[{"region":"eu","capacity":0}]}"#, 422, Some("branches[0].capacity")),
+        ("PUT /v1/services/web", vec![], r#"{"policy":"cidr","branches":[{"cidrs":["10.1.0.0/8"]}]}"#, 422, Some("branches[0].cidrs")),
+        ("PUT /v1/services/web", vec![], r#"{"policy":"asn"}"#, 422, Some("branches")),
+        ("PUT /v1/services/web", vec![], r#"{"branches":[{"name":"api.svc.example."}]}"#, 422, Some("branches[0].name")),
         ("PUT /v1/drains/planet/earth", vec![], r#"{"reason":"x"}"#, 422, Some("subject")),
         ("PUT /v1/drains/region/eu-west", vec![], r#"{"reason":""}"#, 422, Some("reason")),
         ("PUT /v1/drains/region/eu-west", vec![], r#"{"reason":"x","expires":"73h"}"#, 422, Some("expires")),
@@ -314,6 +336,24 @@ async fn an_instance_is_registered_seen_and_deregistered() {
     let last = audit.iter().rev().find(|line| line["method"] == "DELETE" && line["status"] == 200).unwrap();
     assert_eq!((&last["revision"], &last["author"]), (&written["revision"], &Value::from("local")));
     assert!(audit.iter().all(|line| line["status"].as_u64().unwrap() < 300 || line["reason"].is_string()), "{audit:?}");
+}
+
+#[tokio::test]
+async fn a_service_is_given_back_as_it_was_set() {
+    let desk = Desk::new(&[]).await;
+    let settings = [
+        r#"{"policy":"nearest","panic_threshold":50,"slow_start":"0s","damping":false}"#,
+        r#"{"policy":"sticky","branches":[{"region":"eu","weight":0,"capacity":40},{"region":"us","weight":1,"min_healthy":2}]}"#,
+        r#"{"policy":"geoproximity","branches":[{"region":"eu","bias":-99},{"latitude":-33.9,"longitude":151.25},{"tag":"old","resort":true}]}"#,
+        r#"{"policy":"cidr","branches":[{"region":"eu","cidrs":["10.0.0.0/8","2001:db8::/32"]},{"default":true}]}"#,
+        r#"{"policy":"asn","branches":[{"region":"eu","asns":[64500,4294967295]},{"default":true}]}"#,
+        r#"{"policy":"geolocation","branches":[{"continents":["EU"],"countries":["US"],"subdivisions":["CA-QC"]},{"default":true,"az":"1a"}]}"#,
+    ];
+    for text in settings {
+        assert!(desk.ask("PUT /v1/services/web", &[], text).await.0 < 300, "{text}");
+        let given: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(desk.ask("GET /v1/services/web", &[], "").await.1["settings"], given);
+    }
 }
 
 #[tokio::test]

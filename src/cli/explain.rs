@@ -235,7 +235,7 @@ fn answer(text: &mut String, explanation: &Explanation) {
     }
     text.push('\n');
     if explanation.fail_open {
-        push(text, "nothing healthy was found, so everything that is not drained was taken as healthy\n", ODD);
+        push(text, "nothing healthy was found: answered as `all_down` says\n", ODD);
     }
     if let Some(note) = &explanation.note {
         push(text, &format!("{}\n", plain(note)), ODD);

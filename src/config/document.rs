@@ -1,6 +1,7 @@
 //! A TOML file with its lines: every value read from it can say where it stands, and one wrong value does not hide the next.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::de::DeserializeOwned;
@@ -41,6 +42,34 @@ impl Spot {
     /// What is wrong there.
     pub fn finding(&self, file: &str, reason: impl Into<String>) -> Finding {
         Finding { file: file.into(), line: self.line, field: self.field.clone(), reason: reason.into() }
+    }
+}
+
+/// Where the parts of a value stand, for findings that come once the text is gone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Outline {
+    own: Spot,
+    /// By the path within the value.
+    lines: BTreeMap<String, usize>,
+}
+
+impl Outline {
+    /// Whether there is a value at `path`.
+    pub fn holds(&self, path: &str) -> bool {
+        self.lines.contains_key(path)
+    }
+
+    /// Where the value at `path` within it stands, or would stand; an empty path: the value itself.
+    pub fn spot(&self, path: &str) -> Spot {
+        let mut known = path;
+        let line = loop {
+            match (self.lines.get(known), known.rfind(['.', '['])) {
+                (Some(line), _) => break Some(*line),
+                (None, Some(cut)) => known = &known[..cut],
+                (None, None) => break self.own.line,
+            }
+        };
+        Spot { line, field: joined(&self.own.field, path) }
     }
 }
 
@@ -138,13 +167,26 @@ impl<'d> Item<'d> {
 
     /// Where the value at `path` within it stands, or would stand.
     pub fn spot(&self, path: &str) -> Spot {
-        let field = match (self.path.is_empty(), path.is_empty()) {
-            (_, true) => self.path.clone(),
-            (true, _) => path.to_string(),
-            (false, false) if path.starts_with('[') => format!("{}{path}", self.path),
-            (false, false) => format!("{}.{path}", self.path),
-        };
-        Spot { line: Some(self.document.line(self.toward(path).offset)), field }
+        Spot { line: Some(self.document.line(self.toward(path).offset)), field: joined(&self.path, path) }
+    }
+
+    /// Where it and all within it stand, but for the keys in `without`.
+    pub fn outline(&self, without: &[&str]) -> Outline {
+        fn note(item: &Item<'_>, from: usize, lines: &mut BTreeMap<String, usize>) {
+            for (_, inner) in item.entries().into_iter().flatten() {
+                note(&inner, from, lines);
+            }
+            for inner in item.elements().into_iter().flatten() {
+                note(&inner, from, lines);
+            }
+            let path = item.path.get(from..).unwrap_or_default();
+            lines.insert(path.strip_prefix('.').unwrap_or(path).into(), item.document.line(item.offset));
+        }
+        let mut lines = BTreeMap::new();
+        for (_, inner) in self.entries().into_iter().flatten().filter(|(key, _)| !without.contains(key)) {
+            note(&inner, self.path.len(), &mut lines);
+        }
+        Outline { own: self.spot(""), lines }
     }
 
     /// What is wrong with the value at `path` within it; an empty path: with itself.
@@ -208,6 +250,16 @@ impl<'d> Item<'d> {
             }
         }
         Finding { file: self.document.file.clone(), line: Some(line), field, reason }
+    }
+}
+
+/// The path of a value within another.
+fn joined(outer: &str, path: &str) -> String {
+    match (outer.is_empty(), path.is_empty()) {
+        (_, true) => outer.to_string(),
+        (true, _) => path.to_string(),
+        (false, false) if path.starts_with('[') => format!("{outer}{path}"),
+        (false, false) => format!("{outer}.{path}"),
     }
 }
 
@@ -298,6 +350,7 @@ fn plain(message: &str) -> String {
             "u16" => "a whole number from 0 to 65535",
             "u32" => "a whole number from 0 to 4294967295",
             "u64" | "usize" => "a whole number from 0",
+            "i64" => "a whole number",
             "f64" => "a number",
             "a string" => "a text in quotes",
             "a boolean" => "true or false",

@@ -6,12 +6,16 @@
 //! SIGNPOST__… ───┘                      zones/<apex>.toml, .zone ──┘    or every Finding of every file
 //! ```
 //!
+//! Branches that lead to other names are replaced by what those are once all zones are read, so that nothing below this floor knows of
+//! them.
+//!
 //! Nothing here changes what is being served: a caller loads everything, and only a world without findings replaces the one in use
 //! (DESIGN §9 invariant 4). [`watch()`] tells when it is worth loading again.
 
 // This shell reads files and the clock of the file system; the pure floors must not.
 #![allow(clippy::disallowed_methods)]
 
+mod atlas;
 mod checks;
 mod databases;
 mod document;
@@ -20,7 +24,9 @@ mod geo;
 mod keys;
 mod lexer;
 mod master;
+mod policies;
 mod rdata;
+mod references;
 mod services;
 mod settings;
 mod suggest;

@@ -1,5 +1,8 @@
 //! Worlds as files: what is read from them, and what is said about those that are wrong.
 
+mod policies;
+mod references;
+
 use std::path::Path;
 
 use super::{Loaded, settings, world};
@@ -319,7 +322,7 @@ branches = [
 ]
 "#;
     let (loaded, warnings) = load(&[("zones/Svc.example.toml", text)]).unwrap();
-    assert_eq!(warnings.len(), 2, "blue and green are registered later: {warnings:?}");
+    assert_eq!(warnings.len(), 3, "blue and green are registered later, and no client has a country: {warnings:?}");
     let zone = &loaded.zones[0];
     assert_eq!((zone.apex.clone(), zone.services, zone.ns.clone()), (name("svc.example."), true, vec![name("ns1.svc.example.")]));
     assert_eq!(zone.contact, name(r"dns\.admin.example.org."));
@@ -406,6 +409,20 @@ fn the_example_and_the_defaults_load_without_a_word() {
 }
 
 #[test]
+fn the_example_of_policies_has_every_preset_and_loads_without_a_word() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/policies/signpost.toml");
+    let loaded = world(&settings(Some(&file), &Default::default()).unwrap()).unwrap();
+    assert_eq!(loaded.warnings, []);
+    let zone = &loaded.zones[0];
+    let kinds = zone.names.values().map(|policy| policy.kind.as_str());
+    let kinds: std::collections::BTreeSet<_> = kinds.chain(zone.defined.values().map(|d| d.service.policy.kind.as_str())).collect();
+    assert_eq!(
+        kinds.into_iter().collect::<Vec<_>>(),
+        ["asn", "cidr", "failover", "geolocation", "geoproximity", "latency", "multivalue", "nearest", "simple", "sticky", "weighted"]
+    );
+}
+
+#[test]
 fn without_any_file_there_is_a_zone_for_registered_services() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = Settings { zones_dir: dir.path().join("none"), geo_dir: dir.path().join("none"), ..Settings::default() };
@@ -422,7 +439,7 @@ fn without_any_file_there_is_a_zone_for_registered_services() {
 mod any_text {
     use proptest::prelude::*;
 
-    use super::super::{finding::Notes, master, parse_record, zone};
+    use super::super::{finding::Notes, master, parse_record, policies, references, zone};
     use super::name;
     use crate::model::Geo;
 
@@ -486,12 +503,53 @@ mod any_text {
         proptest::collection::vec(proptest::sample::select(pieces.to_vec()), 0..40).prop_map(|parts| parts.concat())
     }
 
+    /// Names that lead to each other at random, some of them deep, some by way of services and records.
+    fn graph() -> impl Strategy<Value = String> {
+        let branch = proptest::sample::select(vec![
+            "{ name = \"a\" }",
+            "{ name = \"b\" }",
+            "{ name = \"c\" }",
+            "{ name = \"d\" }",
+            "{ name = \"web\" }",
+            "{ name = \"www\" }",
+            "{ name = \"nothing\" }",
+            "{ cname = \"a\" }",
+            "{ service = \"web\" }",
+            "{ policy = \"simple\", branches = [{ name = \"d\" }, { name = \"c\" }] }",
+        ]);
+        let branches = proptest::collection::vec(branch, 1..9);
+        proptest::collection::vec(branches, 4).prop_map(|names| {
+            let name = |(name, branches): (&str, &Vec<&str>)| {
+                format!("[names.{name}]\npolicy = \"failover\"\nbranches = [{}]\n", branches.join(", "))
+            };
+            let names: String = ["a", "b", "c", "d"].into_iter().zip(&names).map(name).collect();
+            format!("[records]\nwww = {{ A = \"192.0.2.1\" }}\n{names}[services.web]\n")
+        })
+    }
+
     proptest! {
+        #[test]
+        fn references_resolve_or_are_findings(text in graph()) {
+            let mut notes = Notes::default();
+            let mut drafts = Vec::from_iter(zone::read("x", &text, &name("svc.example."), 1, &Geo::default(), &mut notes));
+            prop_assert_eq!(notes.findings.len(), 0);
+            references::resolve(&mut drafts, &Geo::default(), &mut notes);
+            policies::look(&drafts, &Geo::default(), &mut notes);
+            let missing = ["a", "b", "c", "d"].iter().filter(|n| !drafts[0].zone.names.contains_key(&name(&format!("{n}.svc.example.")))).count();
+            prop_assert_eq!(missing == 0, notes.findings.is_empty(), "{:?}", notes.findings);
+            prop_assert!(notes.findings.iter().all(|finding| finding.line.is_some()), "{:?}", notes.findings);
+            for policy in drafts[0].zone.names.values() {
+                prop_assert!((1..=crate::model::MAX_LEAVES).contains(&policy.leaves()));
+            }
+        }
+
         #[test]
         fn never_panics(text in text(), rtype in proptest::sample::select(vec!["A", "TXT", "HTTPS", "CAA", "MX", "TYPE4711", "OPENPGPKEY", "DS"])) {
             let apex = name("svc.example.");
             let _ = parse_record(rtype, &text, &apex);
-            let _ = zone::read("x", &text, &apex, 1, &Geo::default(), &mut Notes::default());
+            let mut drafts = Vec::from_iter(zone::read("x", &text, &apex, 1, &Geo::default(), &mut Notes::default()));
+            references::resolve(&mut drafts, &Geo::default(), &mut Notes::default());
+            policies::look(&drafts, &Geo::default(), &mut Notes::default());
             let _ = master::read("x", &text, &apex, &mut Notes::default());
         }
     }

@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 
 use super::finding::{Finding, Notes};
 use super::zone::Draft;
-use super::{checks, geo, master, zone};
+use super::{checks, geo, master, policies, references, zone};
 use crate::model::{Geo, Name, RecordSet, Settings, Zone};
 
 /// A world without anything that stands in the way of serving it.
@@ -31,7 +31,9 @@ pub fn world(settings: &Settings) -> Result<Loaded, Vec<Finding>> {
     let mut notes = Notes::default();
     let geo = geo::read(&settings.geo_dir, &mut notes);
     let mut drafts = zones(settings, &geo, &mut notes);
+    references::resolve(&mut drafts, &geo, &mut notes);
     checks::check(&drafts, &mut notes);
+    policies::look(&drafts, &geo, &mut notes);
     if let Some(here) = &settings.here
         && let Err((field, reason)) = geo::known_place(&geo, &here.region, Some(&here.az))
     {

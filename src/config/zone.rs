@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::de::DeValue;
 
-use super::document::{Document, Item, Spot};
+use super::document::{Document, Item, Outline, Spot};
 use super::finding::Notes;
 use super::geo::known_place;
 use super::{rdata, services};
-use crate::model::{AllDown, BranchFields, Geo, Label, Name, Owner, Period, Policy, PolicyKind, RecordSet, Zone, ZoneTtl};
+use crate::model::{AllDown, BranchFields, Geo, Label, Name, Period, PolicyKind, RecordSet, Zone, ZoneTtl, within};
 
 pub(super) const NS: u16 = 2;
 pub(super) const CNAME: u16 = 5;
@@ -25,6 +25,31 @@ pub(super) struct Draft {
     pub services: BTreeMap<Label, Spot>,
     /// Services that policies lead to.
     pub uses: Vec<(Label, Spot)>,
+    /// The policies of names and services as written; those of names are built by `references`, once all zones are read.
+    pub policies: Vec<Written>,
+}
+
+/// A policy as written, and where its parts stand.
+pub(super) struct Written {
+    pub owner: PolicyOwner,
+    /// The fields of its root.
+    pub fields: BranchFields,
+    /// The same with every name replaced by what it is, once that was found.
+    pub resolved: Option<BranchFields>,
+    pub outline: Outline,
+}
+
+impl Written {
+    fn new(owner: PolicyOwner, fields: BranchFields, outline: Outline) -> Written {
+        Written { owner, fields, resolved: None, outline }
+    }
+}
+
+/// Whose policy it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum PolicyOwner {
+    Name(Name),
+    Service(Label),
 }
 
 impl Draft {
@@ -44,7 +69,15 @@ impl Draft {
             names: BTreeMap::new(),
             defined: BTreeMap::new(),
         };
-        Draft { zone, ns: Spot::default(), records: BTreeMap::new(), names: BTreeMap::new(), services: BTreeMap::new(), uses: Vec::new() }
+        Draft {
+            zone,
+            ns: Spot::default(),
+            records: BTreeMap::new(),
+            names: BTreeMap::new(),
+            services: BTreeMap::new(),
+            uses: Vec::new(),
+            policies: Vec::new(),
+        }
     }
 }
 
@@ -95,6 +128,7 @@ struct NameFields {
     branches: Vec<BranchFields>,
     all_down: Option<AllDown>,
     min_healthy: Option<u32>,
+    #[serde(default, deserialize_with = "within::<0, 100, _, _>")]
     panic_threshold: Option<u8>,
 }
 
@@ -315,18 +349,12 @@ impl Reading<'_> {
     fn name(&mut self, name: &str, item: &Item<'_>) {
         let Some(owner) = self.owner(name, item) else { return };
         let Some(fields) = item.read::<NameFields>(&[], &mut self.notes.findings) else { return };
-        let apex = self.draft.zone.apex.clone();
-        let parse = |rtype: &str, text: &str| rdata::parse_record(rtype, text, &apex);
-        match Policy::from_fields(&fields.root(), Owner::Name, &parse) {
-            Err(error) => self.notes.findings.push(item.finding(&error.field, error.expected)),
-            Ok(policy) => {
-                self.branches(item, &fields.branches, "");
-                if self.draft.zone.names.insert(owner.clone(), policy).is_some() {
-                    self.notes.findings.push(item.finding("", "stands twice: names are the same in upper and lower case"));
-                }
-                self.draft.names.insert(owner, item.spot(""));
-            }
+        if self.draft.names.insert(owner.clone(), item.spot("")).is_some() {
+            return self.notes.findings.push(item.finding("", "stands twice: names are the same in upper and lower case"));
         }
+        let fields = fields.root();
+        self.branches(item, &fields.branches, "");
+        self.draft.policies.push(Written::new(PolicyOwner::Name(owner), fields, item.outline(&[])));
     }
 
     /// Checks what branches refer to, at every depth; `within` is the path of the branches' policy with a dot behind it.
@@ -342,12 +370,22 @@ impl Reading<'_> {
             if let Err(error) = branch.check_countries() {
                 self.notes.findings.push(item.finding(&format!("{path}.{}", error.field), error.expected));
             }
-            if let Some(records) = &branch.records
-                && let Some(alias) = records.keys().find(|t| t.eq_ignore_ascii_case("CNAME"))
-                && (records.len() > 1 || records[alias].len() > 1)
-            {
-                let reason = "an alias is a name's only record (RFC 2181 §10.1)";
-                self.notes.findings.push(item.finding(&format!("{path}.records.{alias}"), reason));
+            for (field, text) in [("name", &branch.name), ("cname", &branch.cname)] {
+                if let Some(text) = text {
+                    self.undotted(item, &format!("{path}.{field}"), text);
+                }
+            }
+            for (rtype, texts) in branch.records.iter().flatten() {
+                let path = format!("{path}.records.{rtype}");
+                if rtype.eq_ignore_ascii_case("CNAME") && (texts.len() > 1 || branch.records.iter().flatten().count() > 1) {
+                    self.notes.findings.push(item.finding(&path, "an alias is a name's only record (RFC 2181 §10.1)"));
+                }
+                if texts.len() > MAX_RECORDS {
+                    self.notes.findings.push(item.finding(&path, too_many_records(texts.len())));
+                }
+                for (n, text) in texts.iter().enumerate().filter(|_| rdata::type_number(rtype).is_ok_and(rdata::holds_names)) {
+                    self.undotted(item, &format!("{path}[{n}]"), text);
+                }
             }
             self.branches(item, &branch.branches, &format!("{path}."));
         }
@@ -359,8 +397,9 @@ impl Reading<'_> {
             Err(error) => return self.notes.findings.push(item.finding("", error.to_string())),
         };
         let defined = services::read(item, &self.draft.zone.apex, self.geo, self.notes);
-        if let Some(fields) = defined.as_ref().map(|d| d.service.fields.branches.clone()) {
-            self.branches(item, &fields, "");
+        if let Some(fields) = defined.as_ref().map(|d| d.service.fields.root()) {
+            self.branches(item, &fields.branches, "");
+            self.draft.policies.push(Written::new(PolicyOwner::Service(label.clone()), fields, item.outline(&["instances"])));
         }
         if self.draft.zone.defined.insert(label.clone(), defined.unwrap_or_default()).is_some() {
             self.notes.findings.push(item.finding("", "stands twice: names are the same in upper and lower case"));
@@ -369,8 +408,16 @@ impl Reading<'_> {
     }
 }
 
+/// Most records of one type in a branch: as many as a service answers at most.
+pub(super) const MAX_RECORDS: usize = 64;
+
+/// What is wrong with more of them.
+pub(super) fn too_many_records(found: usize) -> String {
+    format!("at most {MAX_RECORDS} records of one type in a branch, not {found}")
+}
+
 /// Whether the region and az of a branch are declared; an az without region may be in any.
-fn branch_place(geo: &Geo, branch: &BranchFields) -> Result<(), (&'static str, String)> {
+pub(super) fn branch_place(geo: &Geo, branch: &BranchFields) -> Result<(), (&'static str, String)> {
     match (&branch.region, &branch.az, &geo.regions) {
         (Some(region), az, _) => known_place(geo, region, az.as_ref()),
         (None, Some(az), Some(regions)) if !regions.values().any(|r| r.azs.is_empty() || r.azs.contains(az)) => {

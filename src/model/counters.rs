@@ -48,6 +48,8 @@ outcomes! {
     EcsUsed => "ecs_used",
     /// Nothing was healthy and everything not drained was answered. Counted beside the outcome.
     FailOpen => "fail_open",
+    /// So little was healthy that a level answered whole (`panic_threshold`); counted beside its outcome.
+    Panic => "panic",
 }
 
 /// How often each outcome came about. One worker writes, anyone reads.

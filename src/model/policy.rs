@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as DeserializeError, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::instance::FieldError;
 use super::{Code, Coordinates, Label};
@@ -140,6 +141,8 @@ pub struct Clients {
 pub const MAX_BRANCHES: usize = 64;
 /// Most levels of nodes.
 pub const MAX_DEPTH: usize = 8;
+/// Most leaves of a policy, those of the names that it leads to included.
+pub const MAX_LEAVES: usize = 1024;
 
 /// How a policy is written beside other keys of a service, a name or a branch.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -173,8 +176,8 @@ pub struct BranchFields {
     /// Tag of the instances.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Label>,
-    /// Share under `weighted`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Share under `weighted` and `sticky`, 0–65535.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "within::<0, 65535, _, _>")]
     pub weight: Option<u32>,
     /// Continents under `geolocation`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -195,7 +198,7 @@ pub struct BranchFields {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub asns: Vec<u32>,
     /// Bias under `geoproximity`, −99 to 99.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "within::<-99, 99, _, _>")]
     pub bias: Option<i8>,
     /// Degrees north under `geoproximity`, where it is not its region's place that counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -207,7 +210,7 @@ pub struct BranchFields {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resort: bool,
     /// The largest share of the clients that it can serve, in percent, 1–100.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "within::<1, 100, _, _>")]
     pub capacity: Option<u8>,
     /// Whether it is the default branch under `geolocation`, `cidr` and `asn`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -219,8 +222,51 @@ pub struct BranchFields {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_healthy: Option<u32>,
     /// Envoy's panic threshold in percent, 0–100; of a root policy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "within::<0, 100, _, _>")]
     pub panic_threshold: Option<u8>,
+}
+
+/// Reads a whole number from `LEAST` to `MOST`: what lies outside is refused where it stands, in words that name the bounds.
+pub(crate) fn within<'de, const LEAST: i64, const MOST: i64, N, D>(deserializer: D) -> Result<Option<N>, D::Error>
+where
+    N: TryFrom<i64>,
+    D: Deserializer<'de>,
+{
+    let number = Option::<Within<LEAST, MOST>>::deserialize(deserializer)?;
+    number.map(|Within(number)| N::try_from(number).map_err(|_| D::Error::custom("out of range"))).transpose()
+}
+
+/// A whole number from `LEAST` to `MOST`.
+struct Within<const LEAST: i64, const MOST: i64>(i64);
+
+impl<'de, const LEAST: i64, const MOST: i64> Deserialize<'de> for Within<LEAST, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_i64(Bounds::<LEAST, MOST>).map(Within)
+    }
+}
+
+struct Bounds<const LEAST: i64, const MOST: i64>;
+
+impl<const LEAST: i64, const MOST: i64> Visitor<'_> for Bounds<LEAST, MOST> {
+    type Value = i64;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "a whole number from {LEAST} to {MOST}")
+    }
+
+    fn visit_i64<E: DeserializeError>(self, number: i64) -> Result<i64, E> {
+        match (LEAST..=MOST).contains(&number) {
+            true => Ok(number),
+            false => Err(E::invalid_value(Unexpected::Signed(number), &self)),
+        }
+    }
+
+    fn visit_u64<E: DeserializeError>(self, number: u64) -> Result<i64, E> {
+        match i64::try_from(number) {
+            Ok(number) => self.visit_i64(number),
+            Err(_) => Err(E::invalid_value(Unexpected::Unsigned(number), &self)),
+        }
+    }
 }
 
 /// Who writes the policy: what its leaves may lead to.
@@ -240,6 +286,13 @@ impl Policy {
     /// of a branch's place in a policy above is not looked at. [`BranchFields::name`] must have been resolved before.
     pub fn from_fields(fields: &BranchFields, owner: Owner, parse: RecordParser<'_>) -> Result<Policy, FieldError> {
         let mut policy = Policy::build(fields.policy.unwrap_or_default(), fields, owner, parse, 1)?;
+        let leaves = policy.leaves();
+        if leaves > MAX_LEAVES {
+            return Err(FieldError::new(
+                "branches",
+                format!("at most {MAX_LEAVES} branches in all, at every depth together, not {leaves}"),
+            ));
+        }
         let panic_threshold = fields.panic_threshold.unwrap_or(0);
         if panic_threshold > 100 {
             return Err(FieldError::new("panic_threshold", format!("0 to 100 percent, not {panic_threshold}")));
@@ -298,6 +351,15 @@ impl Policy {
         }
         let all_down = fields.all_down.unwrap_or_default();
         Ok(Policy { kind, branches, all_down, min_healthy: fields.min_healthy.unwrap_or(1), panic_threshold: 0 })
+    }
+
+    /// How many leaves there are at every depth together.
+    pub fn leaves(&self) -> usize {
+        let below = |branch: &Branch| match &branch.goal {
+            Goal::Policy(below) => below.leaves(),
+            _ => 1,
+        };
+        self.branches.iter().map(below).sum()
     }
 
     /// Whether every client is told apart by the branches and none of them is for the rest: those get NODATA.

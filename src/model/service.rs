@@ -25,7 +25,7 @@ pub struct ServiceFields {
     pub min_healthy: Option<u32>,
     /// In percent, 0–100: a level of which less is healthy, by weight, is answered whole once all levels together are short; default 0,
     /// never.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "super::within::<0, 100, _, _>")]
     pub panic_threshold: Option<u8>,
     /// After a recovery an instance's weight grows from a tenth to the whole within this time, 0–15 min; default 60 s; `0s`: at once.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,6 +58,20 @@ pub struct ServiceFields {
     pub alpn: Vec<String>,
 }
 
+impl ServiceFields {
+    /// The fields of the policy at the root.
+    pub fn root(&self) -> BranchFields {
+        BranchFields {
+            policy: self.policy,
+            branches: self.branches.clone(),
+            all_down: self.all_down,
+            min_healthy: self.min_healthy,
+            panic_threshold: self.panic_threshold,
+            ..BranchFields::default()
+        }
+    }
+}
+
 /// Most distinct (port name, protocol) pairs of all instances of a service: routing keeps a bit for each.
 pub const MAX_SERVICE_PORTS: usize = 60;
 
@@ -82,15 +96,7 @@ impl Default for Service {
 impl Service {
     /// Checks the fields and builds the policy. `parse` reads static records of branches.
     pub fn from_fields(fields: ServiceFields, parse: super::RecordParser<'_>) -> Result<Service, FieldError> {
-        let root = BranchFields {
-            policy: fields.policy,
-            branches: fields.branches.clone(),
-            all_down: fields.all_down,
-            min_healthy: fields.min_healthy,
-            panic_threshold: fields.panic_threshold,
-            ..BranchFields::default()
-        };
-        let policy = Policy::from_fields(&root, Owner::Service, parse)?;
+        let policy = Policy::from_fields(&fields.root(), Owner::Service, parse)?;
         if fields.slow_start.is_some_and(|period| period > LONGEST_SLOW_START) {
             return Err(FieldError::new("slow_start", format!("0s to {LONGEST_SLOW_START}")));
         }

@@ -171,12 +171,12 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
         let needed = self.needed(part);
         match &part.way {
             Way::Fork { rule, first, count, view: Some(view) } if rule.tells_clients_apart() => {
-                // Where nothing lives, that is so for every client.
-                if !self.has_living_branches(ground, *first, *count, 1) {
-                    return false;
-                }
-                let order = self.look(view);
+                let (order, length) = view.find(self.asker.client);
                 let reached = order.iter().any(|(n, _)| self.alive(ground.deeper(), first + u32::from(*n)));
+                // Where nothing lives at all, that is so for every client.
+                if reached || self.has_living_branches(ground, *first, *count, 1) {
+                    self.scope = self.scope.max(length);
+                }
                 reached && (needed == 1 || self.has_living_branches(ground, *first, *count, needed))
             }
             Way::Fork { first, count, .. } => self.has_living_branches(ground, *first, *count, needed),
@@ -229,15 +229,18 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
             }
             (_, Some(view)) => {
                 let (order, length) = view.find(self.asker.client);
-                // Whom a branch is for matters where one lives; which is nearer, where two do.
-                let living = self.living_branches(ground, first, count).count_ones();
-                if living > u32::from(rule == PolicyKind::Geoproximity) {
-                    self.scope = self.scope.max(length);
-                }
                 if order.is_empty() && rule == PolicyKind::Geoproximity {
                     self.draw_branch(ground, at, first, count, |_| 1);
                 } else {
                     self.take_ordered(ground, rule, first, count, order);
+                }
+                // Which branch is nearer matters where two live; whom one is for, where any does.
+                let depends = match rule {
+                    PolicyKind::Geoproximity => self.living_branches(ground, first, count).count_ones() > 1,
+                    _ => self.found > before || self.has_living_branches(ground, first, count, 1),
+                };
+                if depends {
+                    self.scope = self.scope.max(length);
                 }
             }
             (_, None) => {
@@ -401,13 +404,6 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
     pub(super) fn stand(&mut self) -> (&'w Stand, u8) {
         let world = self.world;
         *self.stand.get_or_insert_with(|| world.origins().stand(self.asker.client))
-    }
-
-    /// The order of a view for the client, on which what follows depends.
-    fn look(&mut self, view: &'w View) -> &'w [(u8, Fit)] {
-        let (order, length) = view.find(self.asker.client);
-        self.scope = self.scope.max(length);
-        order
     }
 
     /// What follows depends on the client's hash.

@@ -120,7 +120,7 @@ struct Workers(Vec<WorkerCounters>);
 
 /// Counted beside an outcome, so not part of their sum.
 fn is_mark(counter: Counter) -> bool {
-    matches!(counter, Counter::Truncated | Counter::EcsUsed | Counter::FailOpen)
+    matches!(counter, Counter::Truncated | Counter::EcsUsed | Counter::FailOpen | Counter::Panic)
 }
 
 impl Collector for Workers {

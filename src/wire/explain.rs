@@ -124,6 +124,8 @@ pub struct ExplainedName {
     pub steps: Vec<Step>,
     /// Nothing was healthy, and `all_down` answered.
     pub fail_open: bool,
+    /// So little of the chosen level was healthy that all of it answered (`panic_threshold`).
+    pub panic: bool,
     /// Milliseconds in which what was looked at cannot change.
     pub steady_ms: Option<u32>,
     /// The TTL that follows, in seconds.
@@ -280,6 +282,7 @@ impl Notes {
             narrowed: Vec::new(),
             steps: Vec::new(),
             fail_open: false,
+            panic: false,
             steady_ms: None,
             ttl: None,
             scope: 0,
@@ -333,6 +336,7 @@ impl Watch for Notes {
     fn decided(&mut self, decision: &Decision<'_>, ttl: u32) {
         if let Some(last) = self.names.last_mut() {
             last.fail_open = decision.fail_open;
+            last.panic = decision.panic;
             last.steady_ms = Some(decision.steady_ms);
             last.ttl = Some(ttl);
             last.scope = decision.scope;

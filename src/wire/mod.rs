@@ -118,6 +118,7 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
         (reply.is_truncated(), Counter::Truncated),
         (reply.by_client && subnet.is_some(), Counter::EcsUsed),
         (reply.fail_open, Counter::FailOpen),
+        (reply.panic, Counter::Panic),
     ];
     marks.into_iter().filter(|(set, _)| *set).for_each(|(_, mark)| worker.counters.count(mark));
     Outcome::Reply(reply.finish())

@@ -37,6 +37,8 @@ pub(super) struct Reply<'r, 'm> {
     pub by_client: bool,
     /// Nothing was healthy.
     pub fail_open: bool,
+    /// So little was healthy that all were answered.
+    pub panic: bool,
 }
 
 impl<'r, 'm> Reply<'r, 'm> {
@@ -80,6 +82,7 @@ impl<'r, 'm> Reply<'r, 'm> {
             outcome: Counter::Answered,
             by_client: false,
             fail_open: false,
+            panic: false,
         })
     }
 

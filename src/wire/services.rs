@@ -9,7 +9,7 @@ use super::walk::Asked;
 use super::watch::Watch;
 use crate::codec::code::{extended, rcode, rtype};
 use crate::codec::{Full, Pointer, Rest, Spelling, Writer};
-use crate::model::Counter;
+use crate::model::{Counter, Share};
 use crate::routing::{Choice, Decision, MAX_TIERS, Need, Picked, Sampling, Selection, Standing, Start, World, decide, pick};
 use crate::snapshot::{CompiledService, CompiledZone, LeafRecords, NamePolicy};
 
@@ -169,12 +169,13 @@ pub(super) fn answer_instance<W: Watch>(at: &At<'_>, name: &InstanceName<'_>, re
     let Some(wanted) = Wanted::of(at.asked.qtype, name.port) else { return records::nodata(at.zone, at.here, reply) };
     let pool = name.service.pool();
     let standing = pool.standing(name.member);
-    if standing == Standing::Drained || at.asked.snapshot.is_drained(pool.locality(name.member)) {
+    let out = at.asked.snapshot.out(pool.locality(name.member));
+    if standing == Standing::Drained || out.share == Share::ALL {
         reply.explain(extended::OTHER, "the instance is drained");
         return records::nodata(at.zone, at.here, reply);
     }
     let ttl = match standing {
-        Standing::Healthy => ttl_of(at.zone, pool.steady_ms()),
+        Standing::Healthy if !out.moving => ttl_of(at.zone, pool.steady_ms()),
         _ => at.zone.ttl().min,
     };
     if matches!(standing, Standing::LastGood | Standing::Unhealthy) {
@@ -199,7 +200,7 @@ fn answer_plan<W: Watch>(at: &At<'_>, plan: &Plan<'_>, reply: &mut Reply<'_, '_>
         reply.explain(extended::OTHER, "nothing is healthy: answered by all_down");
     }
     if decision.panic {
-        reply.fail_open = true;
+        reply.panic = true;
         reply.explain(extended::OTHER, "less is healthy than panic_threshold: all are answered");
     }
     let ttl = if decision.fail_open || decision.panic { at.zone.ttl().min } else { ttl_of(at.zone, decision.steady_ms) };

@@ -12,6 +12,7 @@ mod figures;
 mod floors;
 mod message;
 mod oracle;
+mod policies;
 mod process;
 mod transcripts;
 

@@ -1,0 +1,157 @@
+//! All names of all zone files: what each one is, for branches that lead to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::zone::{CNAME, Draft, MAX_RECORDS, NS, PolicyOwner, Written, too_many_records};
+use super::{rdata, references, suggest};
+use crate::model::{BranchFields, Label, Name};
+
+/// What a name is.
+pub(super) enum Lead {
+    Policy(Name),
+    Service { service: Label, region: Option<Label>, az: Option<Label>, tag: Option<Label> },
+    Records(BTreeMap<String, Vec<String>>),
+}
+
+/// All names of all zones.
+pub(super) struct Atlas<'d> {
+    zones: BTreeMap<&'d Name, Zone<'d>>,
+    pub policies: BTreeMap<&'d Name, (&'d Draft, &'d Written)>,
+    services: BTreeMap<&'d str, &'d Label>,
+    /// Services whose own policy may answer a CNAME.
+    pub aliasing: BTreeSet<&'d Label>,
+}
+
+struct Zone<'d> {
+    draft: &'d Draft,
+    /// The owners, and the empty names above them.
+    existing: BTreeSet<Name>,
+}
+
+impl<'d> Atlas<'d> {
+    pub fn new(drafts: &'d [Draft]) -> Atlas<'d> {
+        let mut atlas = Atlas { zones: BTreeMap::new(), policies: BTreeMap::new(), services: BTreeMap::new(), aliasing: BTreeSet::new() };
+        for draft in drafts {
+            let mut existing = BTreeSet::from([draft.zone.apex.clone()]);
+            for owner in draft.zone.records.keys().map(|(owner, _)| owner).chain(draft.names.keys()) {
+                for name in std::iter::successors(Some(owner.clone()), Name::parent) {
+                    if !existing.insert(name) {
+                        break;
+                    }
+                }
+            }
+            atlas.zones.insert(&draft.zone.apex, Zone { draft, existing });
+            atlas.services.extend(draft.services.keys().map(|label| (label.as_str(), label)));
+            for written in &draft.policies {
+                match &written.owner {
+                    PolicyOwner::Name(owner) => drop(atlas.policies.insert(owner, (draft, written))),
+                    PolicyOwner::Service(label) if answers_alias(&written.fields.branches) => drop(atlas.aliasing.insert(label)),
+                    PolicyOwner::Service(_) => {}
+                }
+            }
+        }
+        atlas
+    }
+
+    /// What a name is; the error says why nothing can lead there.
+    pub fn find(&self, name: &Name) -> Result<Lead, String> {
+        let ancestors: Vec<Name> = std::iter::successors(Some(name.clone()), Name::parent).collect();
+        let Some(zone) = ancestors.iter().find_map(|apex| self.zones.get(apex)) else {
+            return Err("is in no zone of this server; use `cname` for names elsewhere".into());
+        };
+        let apex = &zone.draft.zone.apex;
+        let inside: Vec<&Name> = ancestors.iter().take_while(|above| *above != apex).collect();
+        if let Some(cut) = inside.iter().rev().find(|above| zone.draft.zone.records.contains_key(&(Name::clone(above), NS))) {
+            return Err(format!("is at or below the delegation of {cut}, which other servers answer; use `cname` for names elsewhere"));
+        }
+        if let Some(lead) = self.owned(zone, name)? {
+            return Ok(lead);
+        }
+        let mut labels: Vec<&[u8]> = name.labels().take(inside.len()).collect();
+        if let Some(service) = labels.pop().and_then(|last| std::str::from_utf8(last).ok())
+            && zone.draft.zone.services
+        {
+            if let Some(service) = self.services.get(service) {
+                return narrowed(service, &labels);
+            }
+            if service.starts_with('_') {
+                return Err("is a name of SRV records; lead to the service's own name".into());
+            }
+        }
+        // RFC 4592 §3.3.1: the wildcard at the closest encloser, which is the first name above that exists.
+        let encloser = ancestors.iter().skip(1).find(|above| zone.existing.contains(*above));
+        if !zone.existing.contains(name)
+            && let Some(wildcard) = encloser.and_then(|encloser| encloser.child(b"*"))
+            && let Some(lead) = self.owned(zone, &wildcard)?
+        {
+            return Ok(lead);
+        }
+        if *name == *apex {
+            return Err("is a zone's apex, which has nothing but SOA and NS records".into());
+        }
+        if zone.existing.contains(name) {
+            return Err("has no records: it only has names below it".into());
+        }
+        let known: Vec<String> = zone.existing.iter().filter(|known| *known != apex).map(Name::to_string).collect();
+        let shown = self.services.keys().filter(|_| zone.draft.zone.services).filter_map(|label| apex.child(label.as_bytes()));
+        let known: Vec<String> = known.into_iter().chain(shown.map(|name| name.to_string())).collect();
+        let words: Vec<&str> = known.iter().map(String::as_str).collect();
+        Err(match suggest::nearest(&name.to_string(), &words) {
+            Some(near) => format!("does not exist in {}; did you mean `{near}`?", zone.draft.zone.file),
+            None => format!("does not exist in {}; a service that will be registered is named by `service`", zone.draft.zone.file),
+        })
+    }
+
+    /// What stands at a name itself.
+    fn owned(&self, zone: &Zone<'_>, name: &Name) -> Result<Option<Lead>, String> {
+        if self.policies.contains_key(name) {
+            return Ok(Some(Lead::Policy(name.clone())));
+        }
+        let mut records = BTreeMap::new();
+        for ((_, rtype), set) in zone.draft.zone.records.range((name.clone(), 0)..=(name.clone(), u16::MAX)) {
+            let rtype = if *rtype == CNAME { "CNAME".to_string() } else { rdata::type_name(*rtype) };
+            if set.rdata.len() > MAX_RECORDS {
+                return Err(format!("{rtype}: {}", too_many_records(set.rdata.len())));
+            }
+            records.insert(rtype, set.rdata.iter().map(|data| references::generic(data)).collect());
+        }
+        Ok((!records.is_empty()).then_some(Lead::Records(records)))
+    }
+}
+
+/// A service's name with labels in front of it (DESIGN §3), from the left to the right, without the service's own.
+fn narrowed(service: &Label, labels: &[&[u8]]) -> Result<Lead, String> {
+    let mut limits: [(&str, Option<Label>); 3] = [("region", None), ("az", None), ("tag", None)];
+    let text = |label: &[u8]| String::from_utf8_lossy(label).into_owned();
+    if labels.iter().any(|label| label.starts_with(b"_")) {
+        return Err("is a name of SRV records; lead to the service's own name".into());
+    }
+    if let [.., b"id"] = labels {
+        return Err(format!("is one instance; lead to its service, {service}, and narrow it by `tag`, `region` or `az`"));
+    }
+    for pair in labels.rchunks(2) {
+        let ([.., kind], Some(value)) = (pair, pair.first().filter(|_| pair.len() == 2)) else {
+            return Err(format!("is no name of the service {service}: a value stands before `{}`", text(pair[0])));
+        };
+        let Some((kind, limit)) = limits.iter_mut().find(|(known, _)| known.as_bytes() == *kind) else {
+            return Err(format!("is no name of the service {service}: `region`, `az` and `tag` stand before it, not `{}`", text(kind)));
+        };
+        let value = Label::parse(&text(value)).map_err(|error| error.to_string())?;
+        match limit.replace(value.clone()) {
+            Some(other) if other != value => {
+                return Err(format!("is limited to {kind} {other} and {kind} {value}; a branch has one {kind}"));
+            }
+            _ => {}
+        }
+    }
+    let [(_, region), (_, az), (_, tag)] = limits;
+    Ok(Lead::Service { service: service.clone(), region, az, tag })
+}
+
+/// Whether any branch, at any depth, answers a CNAME.
+fn answers_alias(branches: &[BranchFields]) -> bool {
+    branches.iter().any(|branch| {
+        let records = branch.records.iter().flatten().any(|(rtype, _)| rtype.eq_ignore_ascii_case("CNAME"));
+        branch.cname.is_some() || records || answers_alias(&branch.branches)
+    })
+}

@@ -1,0 +1,353 @@
+//! Branches that lead to other names of this server: `{ name = "api.other.example." }`.
+//!
+//! A reference is replaced by what the name is, as Route 53's alias records are, once all zones are read:
+//!
+//! | the name is | the branch becomes |
+//! | --- | --- |
+//! | a name with a policy | that policy below: its rule, branches and `min_healthy` |
+//! | a service, labels for `region`, `az` and `tag` in front | `service`, with `region`, `az` and `tag` |
+//! | static records | `records`, all of its types |
+//!
+//! What the branch says of when it is taken (weight, clients, region, bias, capacity, resort) stays. What a name does when all is down
+//! is for the name that is asked to say: `all_down`, `panic_threshold` and branches of last resort do not come along.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::atlas::{Atlas, Lead};
+use super::document::Spot;
+use super::finding::Notes;
+use super::rdata;
+use super::zone::{Draft, PolicyOwner, Written, branch_place};
+use crate::model::{BranchFields, Geo, MAX_DEPTH, MAX_LEAVES, Name, Owner, Policy, PolicyKind};
+
+/// Resolves the references of all zones and builds the policies of their names.
+pub(super) fn resolve(drafts: &mut [Draft], geo: &Geo, notes: &mut Notes) {
+    let mut built = Vec::new();
+    let mut resolver = Resolver { atlas: Atlas::new(drafts), geo, notes, states: BTreeMap::new(), path: Vec::new() };
+    for (zone, draft) in drafts.iter().enumerate() {
+        for (n, written) in draft.policies.iter().enumerate() {
+            if let PolicyOwner::Name(owner) = &written.owner
+                && let Some(resolved) = resolver.policy(owner)
+            {
+                built.push((zone, n, owner.clone(), resolved));
+            }
+        }
+    }
+    drop(resolver);
+    for (zone, n, owner, resolved) in built {
+        drafts[zone].zone.names.insert(owner, resolved.policy.clone());
+        drafts[zone].policies[n].resolved = Some(resolved.fields.clone());
+    }
+}
+
+/// Where the value at `path` of a policy whose references were resolved stands in the file: within a reference, the reference itself.
+pub(super) fn spot(written: &Written, path: &str) -> Spot {
+    let mut branches = &written.fields.branches;
+    let mut at = 0;
+    while let Some(rest) = path[at..].strip_prefix("branches[")
+        && let Some((number, rest)) = rest.split_once(']')
+        && let Some(branch) = number.parse::<usize>().ok().and_then(|n| branches.get(n))
+    {
+        let inner = path.len() - rest.len();
+        let key = rest.trim_start_matches('.');
+        let came_along = ["policy", "branches", "records", "service", "min_healthy"].iter().any(|k| key.starts_with(k));
+        if branch.name.is_some() && came_along && !written.outline.holds(path) {
+            return written.outline.spot(&format!("{}.name", &path[..inner]));
+        }
+        branches = &branch.branches;
+        at = path.len() - key.len();
+    }
+    written.outline.spot(path)
+}
+
+/// A policy whose references were replaced.
+struct Resolved {
+    /// As if everything had been written in one place; names in records are absolute.
+    fields: BranchFields,
+    policy: Policy,
+    /// Levels of nodes.
+    depth: usize,
+    /// The names through which the deepest leaf is reached, the policy's own first.
+    deepest: Vec<Name>,
+    /// The names through which an alias is reached, where there is one.
+    alias: Option<Alias>,
+}
+
+/// A leaf that answers a CNAME.
+#[derive(Clone)]
+struct Alias {
+    /// The branch of the policy that leads there.
+    path: String,
+    /// The names on the way, the policy's own first.
+    chain: Vec<Name>,
+}
+
+enum State {
+    Open,
+    /// It was said why.
+    Failed,
+    Done(Rc<Resolved>),
+}
+
+struct Resolver<'d, 'n> {
+    atlas: Atlas<'d>,
+    geo: &'d Geo,
+    notes: &'n mut Notes,
+    states: BTreeMap<Name, State>,
+    /// The names that are being resolved, each led to by the one before.
+    path: Vec<Name>,
+}
+
+/// What is gathered on the way through one policy.
+struct Tour<'d> {
+    draft: &'d Draft,
+    written: &'d Written,
+    owner: &'d Name,
+    leaves: usize,
+    deepest: (usize, Vec<Name>),
+    alias: Option<Alias>,
+    failed: bool,
+}
+
+impl<'d> Resolver<'d, '_> {
+    /// The policy of a name; `None` where it cannot be built, which has been said.
+    fn policy(&mut self, owner: &Name) -> Option<Rc<Resolved>> {
+        match self.states.get(owner) {
+            Some(State::Done(resolved)) => return Some(resolved.clone()),
+            Some(State::Open | State::Failed) => return None,
+            None => {}
+        }
+        let (&owner, &(draft, written)) = self.atlas.policies.get_key_value(owner)?;
+        self.states.insert(owner.clone(), State::Open);
+        self.path.push(owner.clone());
+        let resolved = self.build(draft, written, owner).map(Rc::new);
+        self.path.pop();
+        self.states.insert(owner.clone(), resolved.clone().map_or(State::Failed, State::Done));
+        resolved
+    }
+
+    fn build(&mut self, draft: &'d Draft, written: &'d Written, owner: &'d Name) -> Option<Resolved> {
+        let mut tour = Tour { draft, written, owner, leaves: 0, deepest: (1, vec![owner.clone()]), alias: None, failed: false };
+        let mut fields = written.fields.clone();
+        let kind = fields.policy.unwrap_or_default();
+        self.branches(&mut tour, kind, &mut fields.branches, "", 1);
+        if tour.failed {
+            return None;
+        }
+        let apex = &draft.zone.apex;
+        let parse = |rtype: &str, text: &str| rdata::parse_record(rtype, text, apex);
+        let policy = match Policy::from_fields(&fields, Owner::Name, &parse) {
+            Ok(policy) => policy,
+            Err(error) => {
+                self.notes.findings.push(spot(written, &error.field).finding(&draft.zone.file, error.expected));
+                return None;
+            }
+        };
+        if let Some(alias) = tour.alias.as_ref().filter(|_| owner == apex) {
+            let way = if alias.chain.len() > 1 { format!("{}: ", chain(&alias.chain)) } else { String::new() };
+            let reason = format!("{way}the apex has SOA and NS records, so no branch of it can end in a CNAME (RFC 1034 §3.6.2)");
+            self.notes.findings.push(spot(written, &alias.path).finding(&draft.zone.file, reason));
+            return None;
+        }
+        absolute(&mut fields.branches, apex);
+        Some(Resolved { fields, policy, depth: tour.deepest.0, deepest: tour.deepest.1, alias: tour.alias })
+    }
+
+    /// Replaces the references among branches, at every depth. `within` is the path of the branches' policy with a dot behind it.
+    fn branches(&mut self, tour: &mut Tour<'d>, rule: PolicyKind, branches: &mut [BranchFields], within: &str, depth: usize) {
+        if depth > tour.deepest.0 {
+            tour.deepest = (depth, vec![tour.owner.clone()]);
+        }
+        for (n, branch) in branches.iter_mut().enumerate() {
+            let path = format!("{within}branches[{n}]");
+            let several = branch.service.is_some() || branch.cname.is_some() || branch.policy.is_some() || branch.records.is_some();
+            // The model says that a branch leads to one thing only.
+            if let Some(text) = branch.name.clone().filter(|_| !several) {
+                if let Err(reason) = self.reference(tour, rule, branch, &text, &path, depth) {
+                    tour.failed = true;
+                    self.notes.findings.extend(
+                        reason.map(|reason| tour.written.outline.spot(&format!("{path}.name")).finding(&tour.draft.zone.file, reason)),
+                    );
+                }
+            } else if let Some(rule) = branch.policy {
+                self.branches(tour, rule, &mut branch.branches, &format!("{path}."), depth + 1);
+            } else {
+                tour.leaves += 1;
+                self.leaf(tour, branch, &path);
+            }
+        }
+    }
+
+    /// Notes whether a leaf answers a CNAME.
+    fn leaf(&mut self, tour: &mut Tour<'d>, branch: &BranchFields, path: &str) {
+        let direct = branch.cname.is_some() || branch.records.iter().flatten().any(|(rtype, _)| rtype.eq_ignore_ascii_case("CNAME"));
+        let of_service = branch.service.as_ref().is_some_and(|service| self.atlas.aliasing.contains(service));
+        if tour.alias.is_none() && (direct || of_service) {
+            let key = [("service", of_service), ("cname", branch.cname.is_some())].into_iter().find(|(_, given)| *given);
+            let path = format!("{path}.{}", key.map_or("records", |(key, _)| key));
+            tour.alias = Some(Alias { path, chain: vec![tour.owner.clone()] });
+        }
+        // What cannot be read is said when the policy is built.
+        let target = branch.cname.as_ref().and_then(|text| Name::parse_relative(text, Some(&tour.draft.zone.apex)).ok());
+        if target.as_ref() == Some(tour.owner) {
+            tour.failed = true;
+            let reason = format!("{} would be an alias of itself", tour.owner);
+            self.notes.findings.push(tour.written.outline.spot(&format!("{path}.cname")).finding(&tour.draft.zone.file, reason));
+        }
+    }
+
+    /// Replaces a reference by what the name is. The error is empty where it was said elsewhere what is wrong.
+    fn reference(
+        &mut self,
+        tour: &mut Tour<'d>,
+        rule: PolicyKind,
+        branch: &mut BranchFields,
+        text: &str,
+        path: &str,
+        depth: usize,
+    ) -> Result<(), Option<String>> {
+        let target = Name::parse_relative(text, Some(&tour.draft.zone.apex)).map_err(|error| error.to_string())?;
+        let way = [tour.owner.clone(), target];
+        let [_, target] = &way;
+        let because = |reason: String| Some(format!("{}: {reason}", chain(&way)));
+        if !branch.branches.is_empty() || branch.all_down.is_some() {
+            return Err(because("`branches` and `all_down` go with `policy`, and the name has its own".into()));
+        }
+        let lead = self.atlas.find(target).map_err(because)?;
+        let alias = match &lead {
+            Lead::Policy(_) => false,
+            Lead::Service { service, .. } => self.atlas.aliasing.contains(service),
+            Lead::Records(records) => records.contains_key("CNAME"),
+        };
+        if alias && tour.alias.is_none() {
+            tour.alias = Some(Alias { path: format!("{path}.name"), chain: way.to_vec() });
+        }
+        match lead {
+            Lead::Policy(name) => {
+                self.circle(&name)?;
+                limits(rule, branch).map_err(because)?;
+                let below = self.policy(&name).ok_or(None)?;
+                tour.descend(&below, path, depth)?;
+                self.warn_of_resort(tour, &below, &name, path);
+                branch.policy = below.fields.policy;
+                branch.branches = below.fields.branches.iter().filter(|inner| !inner.resort).cloned().collect();
+                branch.min_healthy = branch.min_healthy.or(below.fields.min_healthy);
+            }
+            Lead::Service { service, region, az, tag } => {
+                for (what, outer, inner) in
+                    [("region", &mut branch.region, region), ("az", &mut branch.az, az), ("tag", &mut branch.tag, tag)]
+                {
+                    if let Some(inner) = inner
+                        && let Some(outer) = outer.replace(inner.clone())
+                        && outer != inner
+                    {
+                        let reason = format!("the branch is limited to {what} {outer} and the name to {what} {inner}; say one of them");
+                        return Err(because(reason));
+                    }
+                }
+                branch_place(self.geo, branch).map_err(|(_, reason)| because(reason))?;
+                tour.leaves += 1;
+                branch.service = Some(service);
+            }
+            Lead::Records(_) if branch.az.is_some() || branch.tag.is_some() => {
+                return Err(because("has static records, which have no `az` and no `tag`".into()));
+            }
+            Lead::Records(records) => {
+                tour.leaves += 1;
+                branch.records = Some(records);
+            }
+        }
+        branch.name = None;
+        Ok(())
+    }
+
+    /// Whether the name is one of those under way.
+    fn circle(&self, name: &Name) -> Result<(), String> {
+        match self.path.iter().position(|open| open == name) {
+            Some(begin) => {
+                let all = [&self.path[begin..], std::slice::from_ref(name)].concat();
+                Err(format!("{}: the names lead in a circle", chain(&all)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A name's last resort is its own: where the policy that leads to it says nothing of the kind, that may not be what was meant.
+    fn warn_of_resort(&mut self, tour: &Tour<'d>, below: &Resolved, name: &Name, path: &str) {
+        let root = &tour.written.fields;
+        let silent = root.all_down.is_none() && !root.branches.iter().any(|branch| branch.resort);
+        if silent && below.fields.branches.iter().any(|branch| branch.resort) {
+            let reason = format!("{name} has a last resort, which is not used here: give {} one of its own, or `all_down`", tour.owner);
+            self.notes.warnings.push(tour.written.outline.spot(&format!("{path}.name")).finding(&tour.draft.zone.file, reason));
+        }
+    }
+}
+
+impl Tour<'_> {
+    /// Goes through the policy of another name, unless that were too deep or too broad.
+    fn descend(&mut self, below: &Resolved, path: &str, depth: usize) -> Result<(), String> {
+        let onward = |names: &[Name]| [std::slice::from_ref(self.owner), names].concat();
+        let total = depth + below.depth;
+        if total > MAX_DEPTH {
+            return Err(format!("{}: policies nest at most {MAX_DEPTH} deep, and these {total}", chain(&onward(&below.deepest))));
+        }
+        self.leaves += below.policy.leaves();
+        if self.leaves > MAX_LEAVES {
+            return Err(format!(
+                "{}: at most {MAX_LEAVES} branches in all, those of the names it leads to included; up to here there are {}",
+                chain(&onward(&below.deepest[..1])),
+                self.leaves
+            ));
+        }
+        if let Some(alias) = below.alias.as_ref().filter(|_| self.alias.is_none()) {
+            self.alias = Some(Alias { path: format!("{path}.name"), chain: onward(&alias.chain) });
+        }
+        if total > self.deepest.0 {
+            self.deepest = (total, onward(&below.deepest));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a branch that leads to another policy says only what such a branch can.
+fn limits(rule: PolicyKind, branch: &BranchFields) -> Result<(), String> {
+    let ranks = matches!(rule, PolicyKind::Latency | PolicyKind::Nearest | PolicyKind::Geoproximity);
+    match (&branch.region, &branch.az, &branch.tag) {
+        (_, Some(_), _) | (_, _, Some(_)) => Err("has a policy; `az` and `tag` limit instances at its own leaves".into()),
+        (Some(_), ..) if !ranks => Err(format!("has a policy; regions are named at its own leaves, and `{rule}` ranks nothing by them")),
+        _ => Ok(()),
+    }
+}
+
+/// Names that lead to each other, as people read them.
+fn chain(names: &[Name]) -> String {
+    names.iter().map(Name::to_string).collect::<Vec<_>>().join(" → ")
+}
+
+/// Writes names in records and aliases with a last dot, so that the branches can stand in a zone with another apex.
+fn absolute(branches: &mut [BranchFields], apex: &Name) {
+    for branch in branches {
+        if let Some(text) = &mut branch.cname
+            && let Ok(name) = Name::parse_relative(text, Some(apex))
+        {
+            *text = name.to_string();
+        }
+        for (rtype, texts) in branch.records.iter_mut().flatten() {
+            for text in texts {
+                if let Ok((number, data)) = rdata::parse_record(rtype, text, apex)
+                    && rdata::holds_names(number)
+                {
+                    *text = generic(&data);
+                }
+            }
+        }
+        absolute(&mut branch.branches, apex);
+    }
+}
+
+/// A record's data in the form that every type has (RFC 3597 §5).
+pub(super) fn generic(data: &[u8]) -> String {
+    let digits: String = data.iter().map(|octet| format!("{octet:02x}")).collect();
+    format!("\\# {} {digits}", data.len())
+}
