@@ -1,7 +1,7 @@
 //! Shell (floor 5): the HTTP API of DESIGN §11: JSON in and out, RFC 9457 problems, OpenAPI made from the types.
 //!
 //! ```text
-//!   listen ─▶ front (guard, rights, audit) ─▶ routes ─▶ services, instances, drains, regions, explain, events, discovery, status, page
+//!   listen ─▶ front (guard, rights, audit) ─▶ routes ─▶ services, instances, drains, regions, measurements, explain, events, discovery, status, page
 //! ```
 //!
 //! Reads copy what they show out of the registry and write it after its lock is gone; writes are [`Command`](crate::registry::Command)s to
@@ -18,6 +18,7 @@ mod explain;
 mod front;
 mod instances;
 mod listen;
+mod measurements;
 mod page;
 mod problem;
 mod regions;
@@ -92,7 +93,7 @@ pub struct RefusedFiles {
 /// A request that was answered.
 #[derive(Debug, Clone, Copy)]
 pub struct Answered {
-    /// `get`, `put` or `delete`; `other` where nothing is served.
+    /// `get`, `put`, `post` or `delete`; `other` where nothing is served.
     pub method: &'static str,
     /// The path with `{…}` for its names; `none` where nothing is served.
     pub route: &'static str,
