@@ -164,6 +164,16 @@ pub(super) enum ClientOrder {
     /// List the drains in force
     #[command(after_help = "Example:\n  signpost drains")]
     Drains,
+    /// List measured round trips between clients and regions
+    ///
+    /// They are posted to /v1/measurements by whoever measures. What ranks the regions of one client, and where that comes from, `explain`
+    /// shows.
+    #[command(after_help = "Examples:\n  signpost measurements\n  signpost measurements --client 198.51.100.0/24")]
+    Measurements {
+        /// Only prefixes that hold this address or network, or lie within it
+        #[arg(long, value_name = "IP|CIDR")]
+        client: Option<String>,
+    },
     /// Exit with 0 when the server is ready to answer, else with 1
     #[command(after_help = "Example:\n  HEALTHCHECK CMD [\"signpost\", \"healthcheck\"]")]
     Healthcheck,
@@ -349,7 +359,7 @@ mod tests {
             open.extend(command.get_subcommands().cloned());
             seen += 1;
         }
-        assert_eq!(seen, 17, "signpost, its 15 subcommands, and token create");
+        assert_eq!(seen, 18, "signpost, its 16 subcommands, and token create");
     }
 
     #[test]
@@ -386,6 +396,7 @@ mod tests {
             "signpost drain az/eu-west/a --reason drill --expires 30m",
             "signpost undrain instance/web/eu1",
             "signpost drains --output json",
+            "signpost measurements --client 198.51.100.0/24",
             "signpost healthcheck",
             "signpost token create ci --right read,register --right operate --service web-",
             "signpost completions fish",
