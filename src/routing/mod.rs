@@ -12,6 +12,7 @@
 //! origins   clients' places  trace          what explain shows of all that
 //! ```
 
+mod centroids;
 mod continents;
 mod decide;
 #[cfg(test)]

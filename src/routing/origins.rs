@@ -11,6 +11,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use ipnet::IpNet;
 
+use super::centroids::centroid;
 use super::continents::continent_of;
 use super::measured::Fresh;
 use super::prefixes::Prefixes;
@@ -32,7 +33,7 @@ pub struct Origin {
     pub country: Option<Code>,
     /// Subdivision of the country.
     pub subdivision: Option<Code>,
-    /// Where it is; from a database to a tenth of a degree.
+    /// Where it is; from a database to a tenth of a degree. Where only the country is known, the middle of its people.
     pub coordinates: Option<Coordinates>,
     /// Autonomous system.
     pub asn: Option<u32>,
@@ -265,6 +266,8 @@ impl<'a> Census<'a> {
             Some(n) => self.networks[n as usize].over(sources.database),
             None => sources.database,
         };
+        let point = facts.point.or_else(|| facts.country.and_then(centroid).map(Point::from));
+        let facts = Facts { point, ..facts };
         if let Some(known) = self.numbers.get(&(facts, sources.pin)) {
             return *known;
         }
@@ -379,9 +382,9 @@ mod tests {
             ("10.1.9.9", "@eu /1 eu:0 us:109", 16),
             ("10.2.9.9", "@eu eu:0 us:109", 16),
             ("81.1.1.1", "EU FR 48.9,2.4 AS1 eu:16 us:124", 15),
-            ("81.2.1.1", "EU GB AS2", 16),
+            ("81.2.1.1", "EU GB 52.5,-1.5 AS2 eu:7 us:116", 16),
             ("81.128.1.1", "EU FR @eu 48.9,2.4 AS1 eu:0 us:109", 16),
-            ("81.129.1.1", "NA CA AS1", 16),
+            ("81.129.1.1", "NA CA 46,-79 AS1 us:16 eu:101", 16),
             ("81.130.1.1", "EU FR 48.81,2.22 AS1 eu:16 us:124", 16),
             ("192.0.2.1", "", 1),
             ("2001:db8::1", "NA US MA 42.4,-71.1 us:13 eu:96", 32),
@@ -403,7 +406,7 @@ mod tests {
     #[test]
     fn databases_that_overlap_complete_each_other() {
         let city_and_asn = [("81.0.0.0/8", "FR 48.8,2.3"), ("81.1.0.0/16", "AS1"), ("82.0.0.0/8", "AS2"), ("82.1.0.0/16", "US-MA")];
-        let cases = [("81.1.1.1", "EU FR 48.8,2.3 AS1 eu:16 us:124", 16), ("82.1.1.1", "NA US MA AS2", 16), ("82.2.1.1", "AS2", 15)];
+        let cases = [("81.1.1.1", "EU FR 48.8,2.3 AS1 eu:16 us:124", 16), ("82.1.1.1", "NA US MA 38,-91 AS2 us:24 eu:128", 16), ("82.2.1.1", "AS2", 15)];
         check(&geo(&city_and_asn, &[], &[]), &cases);
     }
 
@@ -426,6 +429,8 @@ mod tests {
         };
         let network = specific(&mut geo.networks.iter().map(|(net, _)| net));
         let facts = network.map_or(database, |n| Facts::of_network(&geo.networks[n].1, places).over(database));
+        let point = facts.point.or_else(|| facts.country.and_then(centroid).map(Point::from));
+        let facts = Facts { point, ..facts };
         (facts, specific(&mut geo.pins.iter().map(|(net, _)| net)))
     }
 
