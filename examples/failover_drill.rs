@@ -64,6 +64,8 @@ pub async fn drill(tell: &mut (dyn FnMut(String) + Send)) -> Result<Report> {
     let server = Running::start(folder.settings()).await?;
     let api = Api { url: format!("http://{}", server.api), http: reqwest::Client::new() };
     let mut fleet = Fleet::start().await?;
+    // The drill asks how soon an instance is answered again, not how gently it takes its load back.
+    api.put("/v1/services/api", &json!({"slow_start": "0s"})).await?;
     for instance in fleet.0.values() {
         api.register(instance).await?;
     }

@@ -13,7 +13,7 @@
 //! | 2 | [`snapshot`] | the immutable, precompiled world that one query sees |
 //! | 3 | [`wire`], [`store`] | bytes in, bytes out; what is written down |
 //! | 4 | [`control`] | the single writer |
-//! | 5 | [`config`], [`probe`], [`server`], [`api`], [`cli`], [`telemetry`] | shells: IO, clocks, threads; they never use each other |
+//! | 5 | [`config`], [`probe`], [`server`], [`drill`], [`api`], [`cli`], [`telemetry`] | shells: IO, clocks, threads; they never use each other |
 //! | roof | [`serve`] | joins the shells into a running server |
 //!
 //! # Three straight lines
@@ -24,8 +24,8 @@
 //! **A registration**: [`api`] hands a [`registry::Command`] to [`control::Control::apply`]. It is checked by the registry, made durable by the
 //! [`store`], compiled into the next snapshot, published, and only then acknowledged.
 //!
-//! **A health result**: [`probe`] runs a check and counts ([`model::CheckState`]). Only when the verdict turns does it call
-//! [`control::Control::observe`], which publishes at once and persists behind.
+//! **A health result**: [`probe`] runs a check and counts ([`model::CheckState`]). Only when the verdict turns, wavers or is steady
+//! again does it call [`control::Control::observe`], which publishes at once and persists behind.
 //!
 //! # Without a socket
 //!
@@ -59,6 +59,7 @@ pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod control;
+pub mod drill;
 pub mod model;
 pub mod probe;
 pub mod registry;

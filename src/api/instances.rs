@@ -54,7 +54,7 @@ pub async fn get(State(api): State<Arc<Shared>>, named: Named) -> Result<Respons
     let document = {
         let registry = api.control.registry();
         let entry = registry.instance(&key).ok_or_else(|| Refusal::UnknownInstance(key.clone()))?;
-        InstanceDocument::new(&registry, key.clone(), entry)
+        InstanceDocument::new(&registry, key.clone(), entry, (api.clock)())
     };
     Ok(reply::tagged(reply::json(StatusCode::OK, &document), document.revision))
 }

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::control::ApplyError;
-use crate::model::{FieldError, Revision};
+use crate::model::{DrillRefusal, FieldError, Revision};
 use crate::registry::Refusal;
 
 /// A problem document (RFC 9457 §3). Nothing was changed, unless `detail` says otherwise.
@@ -152,6 +152,9 @@ impl From<Refusal> for Problem {
             Refusal::UnknownService(_) => unknown(urn!("unknown-service")),
             Refusal::NotDrained(_) => unknown(urn!("not-drained")),
             Refusal::UnknownSubject(_) => unknown(urn!("unknown-subject")),
+            Refusal::NotMoving(_) => Problem::new(StatusCode::CONFLICT, urn!("not-moving"), "There is nothing to pause", detail),
+            Refusal::NotPaused(_) => Problem::new(StatusCode::CONFLICT, urn!("not-paused"), "There is nothing to resume", detail),
+            Refusal::Unsafe { .. } => Problem::new(StatusCode::CONFLICT, urn!("unsafe"), "The drain would leave too little", detail),
             Refusal::DefinedInFile { .. } => Problem::new(StatusCode::CONFLICT, urn!("defined-in-file"), "A zone file defines it", detail),
             Refusal::NameTaken(..) => Problem::new(StatusCode::CONFLICT, urn!("name-taken"), "The name is taken", detail),
             Refusal::Field(error) => Problem::field(error),
@@ -171,6 +174,23 @@ impl From<ApplyError> for Problem {
                 Problem::unavailable(Unavailable::Store, error.to_string())
             }
             ApplyError::Stopping => Problem::unavailable(Unavailable::Stopping, error.to_string()),
+        }
+    }
+}
+
+impl From<DrillRefusal> for Problem {
+    fn from(refusal: DrillRefusal) -> Problem {
+        let detail = refusal.to_string();
+        let unknown = |kind| Problem::new(StatusCode::NOT_FOUND, kind, "There is no such thing", detail.clone());
+        let conflict = |kind, title| Problem::new(StatusCode::CONFLICT, kind, title, detail.clone());
+        match refusal {
+            DrillRefusal::UnknownDrill(_) => unknown(urn!("unknown-drill")),
+            DrillRefusal::UnknownRun(_) => unknown(urn!("unknown-run")),
+            DrillRefusal::Busy(_) => conflict(urn!("drill-busy"), "Another drill is under way"),
+            DrillRefusal::Over(_) => conflict(urn!("drill-over"), "The drill is over"),
+            DrillRefusal::Field(error) => Problem::field(error),
+            DrillRefusal::Refused { .. } => conflict(urn!("drill-refused"), "The drill did not begin"),
+            DrillRefusal::Stopping => Problem::unavailable(Unavailable::Stopping, detail),
         }
     }
 }
@@ -201,10 +221,14 @@ mod tests {
     fn each_refusal_has_its_status_and_name() {
         let web = || Label::parse("web").unwrap();
         let key = InstanceKey { service: web(), id: Label::parse("eu1").unwrap() };
-        let table: [(ApplyError, u16, &str, Option<&str>); 12] = [
+        let subject = || Subject::Service(web());
+        let table: [(ApplyError, u16, &str, Option<&str>); 15] = [
             (Refusal::UnknownInstance(key).into(), 404, "unknown-instance", None),
             (Refusal::UnknownService(web()).into(), 404, "unknown-service", None),
             (Refusal::NotDrained(Subject::Service(web())).into(), 404, "not-drained", None),
+            (Refusal::NotMoving(subject()).into(), 409, "not-moving", None),
+            (Refusal::NotPaused(subject()).into(), 409, "not-paused", None),
+            (Refusal::Unsafe { subject: subject(), breaches: vec![] }.into(), 409, "unsafe", None),
             (Refusal::UnknownSubject(Subject::Region(web())).into(), 404, "unknown-subject", None),
             (Refusal::DefinedInFile { what: "service web".into(), file: "zones/a.toml".into() }.into(), 409, "defined-in-file", None),
             (Refusal::NameTaken(web(), "zones/a.toml".into()).into(), 409, "name-taken", None),

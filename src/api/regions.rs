@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::problem::Problem;
 use super::views::{self, DrainDocument, Tally};
 use super::{Shared, reply};
-use crate::model::{Health, InstanceKey, Label, Locality, Revision, Subject};
+use crate::model::{Health, InstanceKey, Label, Locality, Revision, Subject, Timestamp};
 use crate::registry::Registry;
 
 /// All regions.
@@ -79,11 +79,11 @@ impl Load {
 /// Regions and azs with their instances by health, their load and their drains.
 #[utoipa::path(get, path = "/v1/regions", tag = "regions", responses((status = 200, description = "The regions", body = RegionList)))]
 pub async fn list(State(api): State<Arc<Shared>>) -> Result<Response, Problem> {
-    let list = regions(&api.control.registry());
+    let list = regions(&api.control.registry(), (api.clock)());
     Ok(reply::revised(&list, list.revision))
 }
 
-fn regions(registry: &Registry) -> RegionList {
+fn regions(registry: &Registry, now: Timestamp) -> RegionList {
     let mut azs: BTreeMap<Locality, (Tally, Load)> = registry.localities().into_iter().map(|l| (l, Default::default())).collect();
     for (name, service) in &registry.services {
         for (id, entry) in &service.instances {
@@ -97,25 +97,26 @@ fn regions(registry: &Registry) -> RegionList {
     let declared = registry.regions.iter().flatten();
     let mut regions: BTreeMap<Label, RegionDocument> = declared
         .map(|(name, region)| {
-            let mut document = RegionDocument::empty(registry, name, true);
+            let mut document = RegionDocument::empty(registry, name, true, now);
             document.latitude = region.coordinates.map(|c| c.latitude);
             document.longitude = region.coordinates.map(|c| c.longitude);
             (name.clone(), document)
         })
         .collect();
     for (locality, (instances, load)) in azs {
-        let region = regions.entry(locality.region.clone()).or_insert_with(|| RegionDocument::empty(registry, &locality.region, false));
+        let region = regions.entry(locality.region.clone());
+        let region = region.or_insert_with(|| RegionDocument::empty(registry, &locality.region, false, now));
         region.instances.add(&instances);
         region.load.weight += load.weight;
         region.load.available += load.available;
-        let drain = DrainDocument::of(registry, &Subject::Az(locality.clone()));
+        let drain = DrainDocument::of(registry, &Subject::Az(locality.clone()), now);
         region.azs.push(AzDocument { name: locality.az, instances, load, drain });
     }
     RegionList { revision: registry.revision, regions: regions.into_values().collect() }
 }
 
 impl RegionDocument {
-    fn empty(registry: &Registry, name: &Label, declared: bool) -> RegionDocument {
+    fn empty(registry: &Registry, name: &Label, declared: bool, now: Timestamp) -> RegionDocument {
         RegionDocument {
             name: name.clone(),
             declared,
@@ -123,7 +124,7 @@ impl RegionDocument {
             longitude: None,
             instances: Tally::default(),
             load: Load::default(),
-            drain: DrainDocument::of(registry, &Subject::Region(name.clone())),
+            drain: DrainDocument::of(registry, &Subject::Region(name.clone()), now),
             azs: Vec::new(),
         }
     }

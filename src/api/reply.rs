@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::problem::Problem;
-use super::views;
+use super::views::{DrainDocument, Written};
 use crate::control::Applied;
 use crate::model::{Revision, Timestamp};
 
@@ -45,8 +45,19 @@ pub fn tagged(mut response: Response, revision: Revision) -> Response {
 
 /// What was written: 201 where the resource is new, else 200. `tag`: whether the resource still exists, and so has an entity tag.
 pub fn written(applied: &Applied, expires: Option<Timestamp>, tag: bool) -> Response {
-    let status = if applied.created { StatusCode::CREATED } else { StatusCode::OK };
-    let mut response = json(status, &views::Written { revision: applied.revision, expires });
-    response.extensions_mut().insert(Made(applied.revision));
+    let response = made(applied, &Written { revision: applied.revision, expires, whole: None, over: None });
     if tag { tagged(response, applied.revision) } else { response }
+}
+
+/// What was written of a drain, and how it stands with it; `None`: it is gone.
+pub fn drained(applied: &Applied, drain: Option<&DrainDocument>) -> Response {
+    let (expires, whole, over) = (drain.map(|drain| drain.expires), drain.and_then(|d| d.whole), drain.and_then(|d| d.over));
+    made(applied, &Written { revision: applied.revision, expires, whole, over })
+}
+
+fn made(applied: &Applied, document: &Written) -> Response {
+    let status = if applied.created { StatusCode::CREATED } else { StatusCode::OK };
+    let mut response = json(status, document);
+    response.extensions_mut().insert(Made(applied.revision));
+    response
 }

@@ -193,7 +193,8 @@ mod tests {
         check::<Instance>(&instance(r#","heartbeat":"soon""#), 422, Some("heartbeat"), "length of time");
         check::<Instance>(&instance(r#","checks":[{"http":"/","every":"1s"}]"#), 422, Some("checks[0].every"), "unknown");
         check::<Instance>(&instance(r#","checks":[{"http":"/"},{}]"#), 422, Some("checks[1]"), "exactly one");
-        check::<DrainFields>(r#"{"reason":"x","ramp":"10m"}"#, 422, Some("ramp"), "unknown");
+        check::<DrainFields>(r#"{"reason":"x","rmap":"10m"}"#, 422, Some("rmap"), "unknown");
+        check::<DrainFields>(r#"{"reason":"x","ramp":"soon"}"#, 422, Some("ramp"), "length of time");
         check::<ServiceFields>(r#"{"policy":1}"#, 422, Some("policy"), "expected");
         check::<ServiceFields>(r#"{"branches":[{"policy":"fastest"}]}"#, 422, Some("branches[0].policy"), "fastest");
     }

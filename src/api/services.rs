@@ -74,7 +74,7 @@ pub async fn get(State(api): State<Arc<Shared>>, named: Named, uri: Uri) -> Resu
     let document = {
         let registry = api.control.registry();
         let entry = registry.services.get(&name).ok_or_else(|| Refusal::UnknownService(name.clone()))?;
-        ServiceDocument::new(&registry, &name, entry, |i, drained| filter.holds(i, drained))
+        ServiceDocument::new(&registry, &name, entry, |i, drained| filter.holds(i, drained), (api.clock)())
     };
     Ok(reply::tagged(reply::revised(&document, document.revision), document.written))
 }

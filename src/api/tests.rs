@@ -7,6 +7,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tower::ServiceExt;
 
+mod drills;
+
+use self::drills::Rehearsal;
 use super::*;
 use crate::model::{Geo, Name, Right, Settings, Token, Zone, ZoneTtl};
 use crate::store::{Embedded, Engine};
@@ -52,6 +55,7 @@ impl Desk {
             control: control(clock.clone()).await,
             clock,
             records: |rtype, _| Err(format!("{rtype} is not known here")),
+            drills: Arc::new(Rehearsal::default()),
             ready: is_ready,
             refused: watch::channel(None).1,
             metrics: Arc::new(|| "# EOF\n".into()),
@@ -155,6 +159,11 @@ async fn what_cannot_be_is_refused_with_a_problem() {
         ("PUT /v1/drains/planet/earth", vec![], r#"{"reason":"x"}"#, 422, Some("subject")),
         ("PUT /v1/drains/region/eu-west", vec![], r#"{"reason":""}"#, 422, Some("reason")),
         ("PUT /v1/drains/region/eu-west", vec![], r#"{"reason":"x","expires":"73h"}"#, 422, Some("expires")),
+        ("PUT /v1/drains/region/eu-west", vec![], r#"{"reason":"x","ramp":"25h","expires":"72h"}"#, 422, Some("ramp")),
+        ("PUT /v1/drains/region/eu-west", vec![], r#"{"reason":"x","override":""}"#, 422, Some("override")),
+        ("DELETE /v1/drains/region/eu-west?ramp=soon", vec![], "", 400, Some("ramp")),
+        ("DELETE /v1/drains/region/eu-west?speed=3", vec![], "", 400, Some("speed")),
+        ("POST /v1/drains/planet/earth/pause", vec![], "", 422, Some("subject")),
         ("PUT /v1/drains/region/eu-west", vec![("if-match", "\"1\"")], r#"{"reason":"x"}"#, 400, Some("if-match")),
         ("PUT /v1/services/web/instances/eu1/status", vec![], r#"{"status":"poorly"}"#, 422, Some("status")),
         (
@@ -223,6 +232,11 @@ async fn tokens_may_do_what_they_say() {
         ("web-ops", "PUT /v1/drains/region/eu-west", 403, "every service"),
         ("web-ops", "PUT /v1/drains/az/eu-west/1a", 403, "every service"),
         ("web-ops", "PUT /v1/drains/service/db", 403, "web*"),
+        ("web-ops", "POST /v1/drains/service/db/pause", 403, "web*"),
+        ("web-ops", "POST /v1/drains/service/web/pause", 404, ""),
+        ("web-ops", "POST /v1/drains/instance/db/one/resume", 403, "web*"),
+        ("web-ops", "POST /v1/drains/instance/web/one/resume", 404, ""),
+        ("web-ops", "POST /v1/drains/az/eu-west/1a/resume", 403, "every service"),
         ("web-ops", "PUT /v1/drains/instance/db/one", 403, "web*"),
         ("web-ops", "PUT /v1/drains/instance/web/one", 422, ""),
         ("root", "PUT /v1/services/db", 422, ""),
@@ -447,6 +461,59 @@ async fn services_regions_and_drains_tell_one_story() {
 }
 
 #[tokio::test]
+async fn a_drain_is_held_to_rules_ramped_paused_and_lifted() {
+    let desk = Desk::new(&[]).await;
+    for (id, region) in [("eu1", "eu"), ("us1", "us")] {
+        let body = format!(r#"{{"addresses":["192.0.2.1"],"region":"{region}","az":"a"}}"#);
+        assert_eq!(desk.ask(&format!("PUT /v1/services/web/instances/{id}"), &[], &body).await.0, 201);
+    }
+    let ask = async |line: &str, body: &str, status: u16, expected: &[(&str, Value)]| {
+        let (found, document) = desk.ask(line, &[], body).await;
+        assert_eq!(found, status, "{line}: {document}");
+        for (pointer, expected) in expected {
+            assert_eq!(document.pointer(pointer).cloned().unwrap_or_default(), *expected, "{line} {pointer}: {document}");
+        }
+    };
+    let ramped = r#"{"reason":"storm","ramp":"10m","expires":"1h"}"#;
+    // It is announced for 30 s, the longest TTL.
+    ask("PUT /v1/drains/region/eu", ramped, 201, &[("/whole", "2023-11-14T22:23:50.000Z".into()), ("/over", Value::Null)]).await;
+    let list = [
+        ("/drains/0/state", "announced".into()),
+        ("/drains/0/share", 0.0.into()),
+        ("/drains/0/ramp", "10m".into()),
+        ("/drains/0/whole", "2023-11-14T22:23:50.000Z".into()),
+        ("/drains/0/override", Value::Null),
+        ("/safety/min_regions", 1.into()),
+        ("/safety/regions_up", 1.into()),
+        ("/safety/regions", 2.into()),
+        ("/safety/one_region_at_a_time", true.into()),
+        ("/safety/wait", "0s".into()),
+    ];
+    ask("GET /v1/drains", "", 200, &list).await;
+    let refused = "0 of 2 regions would be up, 1 is the least; region eu is drained already, and only one may be at a time; \
+                   `--override` with a reason overrules";
+    let problem = [("/type", "urn:signpost:problem:unsafe".into()), ("/detail", refused.into())];
+    ask("PUT /v1/drains/region/us", r#"{"reason":"x"}"#, 409, &problem).await;
+    ask("PUT /v1/drains/az/us/a", r#"{"reason":"x"}"#, 409, &problem).await;
+    ask("PUT /v1/drains/az/us/a", r#"{"reason":"x","override":"nobody is there"}"#, 201, &[("/whole", Value::Null)]).await;
+    let paused = [("/drains/0/state", "paused".into()), ("/drains/0/whole", Value::Null), ("/drains/1/override", "nobody is there".into())];
+    ask("POST /v1/drains/region/eu/pause", "", 200, &[("/whole", Value::Null)]).await;
+    ask("GET /v1/drains", "", 200, &paused).await;
+    ask("POST /v1/drains/region/eu/pause", "", 409, &[("/type", "urn:signpost:problem:not-moving".into())]).await;
+    ask("POST /v1/drains/az/us/a/pause", "", 409, &[("/type", "urn:signpost:problem:not-moving".into())]).await;
+    ask("POST /v1/drains/az/us/a/resume", "", 409, &[("/type", "urn:signpost:problem:not-paused".into())]).await;
+    ask("POST /v1/drains/region/eu/resume", "", 200, &[("/whole", "2023-11-14T22:23:50.000Z".into())]).await;
+    ask("DELETE /v1/drains/az/us/a?ramp=5m", "", 200, &[("/over", "2023-11-14T22:18:20.000Z".into())]).await;
+    ask("GET /v1/regions", "", 200, &[("/regions/1/azs/0/drain/state", "lifting".into())]).await;
+    ask("DELETE /v1/drains/az/us/a?ramp=0s", "", 200, &[("/over", Value::Null)]).await;
+    ask("DELETE /v1/drains/region/eu", "", 200, &[("/over", Value::Null)]).await;
+    ask("GET /v1/drains", "", 200, &[("/drains", Value::Array(vec![])), ("/safety/regions_up", 2.into())]).await;
+    let audit = desk.audit();
+    assert!(audit.iter().any(|line| line["status"] == 201 && line["body"]["override"] == "nobody is there"), "{audit:?}");
+    assert!(audit.iter().any(|line| line["status"] == 409 && line["reason"] == refused), "{audit:?}");
+}
+
+#[tokio::test]
 async fn a_limited_token_sees_its_own_services_only() {
     let tokens = [token("root", &[Right::Admin], &[]), token("web-all", &[Right::Admin], &["web"])];
     let desk = Desk::new(&tokens).await;
@@ -486,7 +553,7 @@ async fn a_blocking_read_returns_when_there_is_news() {
         for (write, body) in [
             ("PUT /v1/services/web/instances/b", INSTANCE),
             ("PUT /v1/services/web/instances/b/status", r#"{"status":"critical"}"#),
-            ("PUT /v1/drains/region/eu-west", r#"{"reason":"x"}"#),
+            ("PUT /v1/drains/region/eu-west", r#"{"reason":"x","override":"test"}"#),
         ] {
             let known = revision(&desk.send(&format!("GET {path}"), &[], "").await);
             let line = format!("GET {path}?after={known}&wait=5m");
@@ -532,7 +599,7 @@ async fn events_tell_of_every_change_the_caller_may_see() {
     for part in ["event: registered", &format!("id: {}", written["revision"]), r#""subject":"instance/web/a""#, r#""author":"root""#] {
         assert!(event.contains(part), "{part} is not in {event}");
     }
-    desk.ask("PUT /v1/drains/region/eu-west", &root, r#"{"reason":"storm"}"#).await;
+    desk.ask("PUT /v1/drains/region/eu-west", &root, r#"{"reason":"storm","override":"test"}"#).await;
     assert!(next_event(&mut body).await.contains(r#""subject":"region/eu-west""#), "what concerns all, everyone sees");
     desk.stop.send_replace(true);
     assert!(body.frame().await.is_none(), "a server that stops ends its streams");

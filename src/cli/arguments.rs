@@ -149,19 +149,41 @@ pub(super) enum ClientOrder {
     },
     /// Take a region, az, service or instance out of answers
     ///
-    /// A drain always ends by itself; --expires says when.
+    /// With --ramp the drain is announced first: TTLs drop, and when the longest TTL has passed clients move away one after the other. A
+    /// drain always ends by itself; --expires says when. One that would leave too little is refused, with the numbers.
     #[command(
-        after_help = "Examples:\n  signpost drain region/eu-west --reason 'power maintenance'\n  signpost drain az/eu-west/eu-west-1a --expires 30m --reason drill\n  signpost drain instance/web/eu1 --reason 'memory leak, see #4711'"
+        after_help = "Examples:\n  signpost drain region/eu-west --reason 'power maintenance'\n  signpost drain region/eu-west --ramp 10m --expires 2h --reason 'kernel update'\n  signpost drain az/eu-west/eu-west-1a --expires 30m --reason drill\n  signpost drain instance/web/eu1 --reason 'memory leak, see #4711'"
     )]
     Drain(DrainArguments),
     /// Lift a drain
-    #[command(after_help = "Example:\n  signpost undrain region/eu-west")]
+    ///
+    /// One with a ramp is lifted by its ramp: clients move back one after the other. --ramp says otherwise.
+    #[command(after_help = "Examples:\n  signpost undrain region/eu-west\n  signpost undrain region/eu-west --ramp 0s")]
     Undrain {
         /// What is drained
         #[arg(value_name = "KIND/NAME", value_parser = subject)]
         subject: Subject,
+        /// Within which time all clients would move back: 1s to 24h, or 0s for at once [default: as it was drained]
+        #[arg(long, value_name = "PERIOD")]
+        ramp: Option<Period>,
     },
-    /// List the drains in force
+    /// Let a ramped drain stand still where it is, on its way out or back
+    ///
+    /// TTLs stay low, and it expires all the same.
+    #[command(after_help = "Example:\n  signpost pause region/eu-west")]
+    Pause {
+        /// What is being drained
+        #[arg(value_name = "KIND/NAME", value_parser = subject)]
+        subject: Subject,
+    },
+    /// Let a paused drain go on
+    #[command(after_help = "Example:\n  signpost resume region/eu-west")]
+    Resume {
+        /// What is paused
+        #[arg(value_name = "KIND/NAME", value_parser = subject)]
+        subject: Subject,
+    },
+    /// List the drains in force, and the rules that drains are held to
     #[command(after_help = "Example:\n  signpost drains")]
     Drains,
     /// List measured round trips between clients and regions
@@ -173,6 +195,17 @@ pub(super) enum ClientOrder {
         /// Only prefixes that hold this address or network, or lie within it
         #[arg(long, value_name = "IP|CIDR")]
         client: Option<String>,
+    },
+    /// Rehearse a loss: list drills, begin one, read its report, end it early
+    ///
+    /// A drill is a drain that is measured, watched, and lifted again. Without a subcommand: the drills of the configuration, with their next
+    /// times, and the latest runs.
+    #[command(
+        after_help = "Examples:\n  signpost drills\n  signpost drills run evacuate-eu\n  signpost drills show 20261124T100000Z-evacuate-eu"
+    )]
+    Drills {
+        #[command(subcommand)]
+        order: Option<DrillsOrder>,
     },
     /// Exit with 0 when the server is ready to answer, else with 1
     #[command(after_help = "Example:\n  HEALTHCHECK CMD [\"signpost\", \"healthcheck\"]")]
@@ -217,9 +250,57 @@ pub(super) struct DrainArguments {
     /// Why, for the next person
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: String,
+    /// Within which time clients move away: 1s to 24h [default: all at once]
+    #[arg(long, value_name = "PERIOD")]
+    pub(super) ramp: Option<Period>,
     /// When it ends by itself: 30m, 4h; at most 72h [default: 4h]
     #[arg(long, value_name = "PERIOD")]
     pub(super) expires: Option<Period>,
+    /// Overrule the safety rules, and say why; it stands in the audit log
+    #[arg(long = "override", value_name = "REASON")]
+    pub(super) overrule: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DrillsOrder {
+    /// Begin a drill: one of the configuration, or one that is described here
+    ///
+    /// Returns once clients begin to move, or says why it did not begin.
+    #[command(
+        after_help = "Examples:\n  signpost drills run evacuate-eu\n  signpost drills run --lose region/eu-west --ramp 10m --hold 15m"
+    )]
+    Run(DrillArguments),
+    /// Show the report of a run as Markdown, also while it is under way
+    #[command(after_help = "Example:\n  signpost drills show 20261124T100000Z-evacuate-eu > report.md")]
+    Show {
+        /// The run, as `signpost drills` names it
+        run: String,
+    },
+    /// End the drill under way early: clients are led back from now on
+    #[command(after_help = "Example:\n  signpost drills stop 20261124T100000Z-evacuate-eu")]
+    Stop {
+        /// The run, as `signpost drills` names it
+        run: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DrillArguments {
+    /// A drill of the configuration: [drills.NAME]
+    #[arg(required_unless_present = "lose", conflicts_with_all = ["lose", "ramp", "hold", "lift"])]
+    pub(super) name: Option<Label>,
+    /// What to lose instead: region/NAME, az/REGION/AZ, service/NAME or instance/SERVICE/ID
+    #[arg(long, value_name = "KIND/NAME", value_parser = subject)]
+    pub(super) lose: Option<Subject>,
+    /// Over how long clients are moved away [default: at once]
+    #[arg(long, value_name = "PERIOD", requires = "lose")]
+    pub(super) ramp: Option<Period>,
+    /// How long it stays lost once everybody has moved [default: 5m]
+    #[arg(long, value_name = "PERIOD", requires = "lose")]
+    pub(super) hold: Option<Period>,
+    /// Over how long clients are led back [default: as long as the ramp]
+    #[arg(long, value_name = "PERIOD", requires = "lose")]
+    pub(super) lift: Option<Period>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -359,7 +440,7 @@ mod tests {
             open.extend(command.get_subcommands().cloned());
             seen += 1;
         }
-        assert_eq!(seen, 18, "signpost, its 16 subcommands, and token create");
+        assert_eq!(seen, 24, "signpost, its 19 subcommands, token create, and drills run, show and stop");
     }
 
     #[test]
@@ -394,9 +475,17 @@ mod tests {
             "signpost register web/eu1 --file -",
             "signpost deregister web/eu1",
             "signpost drain az/eu-west/a --reason drill --expires 30m",
+            "signpost drain region/eu-west --reason drill --ramp 10m --override tested",
             "signpost undrain instance/web/eu1",
+            "signpost undrain region/eu-west --ramp 0s",
+            "signpost pause region/eu-west",
+            "signpost resume instance/web/eu1",
             "signpost drains --output json",
             "signpost measurements --client 198.51.100.0/24",
+            "signpost drills",
+            "signpost drills run evacuate-eu",
+            "signpost drills run --lose region/eu-west --ramp 10m --hold 15m --lift 5m",
+            "signpost drills show 20261124T100000Z-evacuate-eu --output json",
             "signpost healthcheck",
             "signpost token create ci --right read,register --right operate --service web-",
             "signpost completions fish",
@@ -431,7 +520,13 @@ mod tests {
             ("signpost drain eu-west --reason x", "expected one of region/NAME, az/REGION/AZ, service/NAME, instance/SERVICE/ID"),
             ("signpost drain az/eu-west --reason x", "expected az/REGION/AZ, not \"az/eu-west\""),
             ("signpost drain region/eu-west", "--reason <TEXT>"),
+            ("signpost drain region/eu-west --reason x --ramp soon", "200ms, 5s, 10m or 4h"),
             ("signpost undrain", "<KIND/NAME>"),
+            ("signpost drills run", "<NAME>"),
+            ("signpost drills run a --lose region/eu", "cannot be used with"),
+            ("signpost drills run a --hold 5m", "cannot be used with"),
+            ("signpost drills show", "<RUN>"),
+            ("signpost pause eu-west", "expected one of region/NAME"),
             ("signpost token create ci", "--right <RIGHT>"),
             ("signpost token create ci --right root", "[possible values: read, register, operate, admin]"),
             ("signpost token create c\"i --right read", "expected 1 to 64 letters"),

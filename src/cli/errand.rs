@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use reqwest::{Method, StatusCode, Url};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::arguments::{ClientOrder, ExplainArguments, InstancesArguments, Output, TokenArguments};
+use super::arguments::{ClientOrder, DrainArguments, ExplainArguments, InstancesArguments, Output, TokenArguments};
 use super::connection::{self, Connection, Reply};
 use super::failure::{Failure, Problem};
-use super::{Page, complain, documents, explain, print, status, token, views};
+use super::{Page, complain, documents, drills, explain, print, status, token, views};
 use crate::model::{DEFAULT_DRAIN, DrainFields, Timestamp};
 
 /// Something to do, and how to show what came of it.
@@ -79,22 +80,48 @@ async fn carry_out(order: ClientOrder, server: &Connection) -> Result<Page, Fail
             Ok(said(format!("deregistered {instance}"), reply))
         }
         ClientOrder::Drain(arguments) => {
-            let fields = DrainFields { reason: arguments.reason, expires: arguments.expires };
-            let reply = server.put(&format!("/v1/drains/{}", arguments.subject), &json!(fields)).await?;
+            let DrainArguments { subject, reason, ramp, expires, overrule } = arguments;
+            let fields = DrainFields { reason, ramp, expires, r#override: overrule };
+            let reply = server.put(&format!("/v1/drains/{subject}"), &json!(fields)).await?;
             let ends = fields.expires.unwrap_or(DEFAULT_DRAIN);
-            let mut page = said(format!("drained {}", arguments.subject), reply);
-            page.text.push_str(&format!("it ends by itself in {ends}; `signpost undrain {}` lifts it\n", arguments.subject));
+            let whole = instant(&reply, "whole");
+            let mut page = said(format!("{} {subject}", if whole.is_some() { "draining" } else { "drained" }), reply);
+            if let Some(whole) = whole {
+                let lines =
+                    format!("all clients have moved in {}; `signpost pause {subject}` holds it\n", views::length(whole.since(now())));
+                page.text.push_str(&lines);
+            }
+            page.text.push_str(&format!("it ends by itself in {ends}; `signpost undrain {subject}` lifts it\n"));
             Ok(page)
         }
-        ClientOrder::Undrain { subject } => {
-            let reply = server.delete(&format!("/v1/drains/{subject}")).await?;
-            Ok(said(format!("{subject} serves again"), reply))
+        ClientOrder::Undrain { subject, ramp } => {
+            let query = ramp.map(|ramp| format!("?ramp={ramp}")).unwrap_or_default();
+            let reply = server.delete(&format!("/v1/drains/{subject}{query}")).await?;
+            Ok(match instant(&reply, "over") {
+                None => said(format!("{subject} serves again"), reply),
+                Some(over) => {
+                    let mut page = said(format!("{subject} comes back"), reply);
+                    page.text.push_str(&format!("it serves all clients again in {}\n", views::length(over.since(now()))));
+                    page
+                }
+            })
+        }
+        ClientOrder::Pause { subject } => {
+            let reply = server.post(&format!("/v1/drains/{subject}/pause"), &json!({})).await?;
+            let mut page = said(format!("the drain of {subject} stands still"), reply);
+            page.text.push_str(&format!("`signpost resume {subject}` lets it go on; it expires all the same\n"));
+            Ok(page)
+        }
+        ClientOrder::Resume { subject } => {
+            let reply = server.post(&format!("/v1/drains/{subject}/resume"), &json!({})).await?;
+            Ok(said(format!("the drain of {subject} goes on"), reply))
         }
         ClientOrder::Drains => shown(server, views::drains(server.get("/v1/drains", &[]).await?.body, now())),
         ClientOrder::Measurements { client } => {
             let query: Vec<_> = client.iter().map(|client| ("client", client.as_str())).chain([("limit", "1000")]).collect();
             shown(server, views::measurements(server.get("/v1/measurements", &query).await?.body))
         }
+        ClientOrder::Drills { order } => drills::carry_out(order, server).await,
         ClientOrder::Healthcheck => healthcheck(server).await,
     }
 }
@@ -140,7 +167,7 @@ async fn healthcheck(server: &Connection) -> Result<Page, Failure> {
 }
 
 /// A page made from what the server gave, or the complaint that it is not what Signpost gives.
-fn shown(server: &Connection, page: Result<Page, serde_json::Error>) -> Result<Page, Failure> {
+pub(super) fn shown(server: &Connection, page: Result<Page, serde_json::Error>) -> Result<Page, Failure> {
     page.map_err(|e| server.stranger(e.to_string()))
 }
 
@@ -150,7 +177,12 @@ fn said(line: String, reply: Reply) -> Page {
     Page { text: format!("{line}{revision}\n"), document: reply.body }
 }
 
-fn now() -> Timestamp {
+/// An instant that the server named in its reply.
+fn instant(reply: &Reply, name: &str) -> Option<Timestamp> {
+    reply.body.get(name).and_then(|instant| Timestamp::deserialize(instant).ok())
+}
+
+pub(super) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp::default().plus(since)
 }
@@ -246,6 +278,25 @@ mod tests {
             "GET /v1/measurements?client=10.0.0.0%2F8&limit=1000",
             "nothing was measured\n",
         );
+        check(
+            "signpost drain az/eu-west/a --reason drill --ramp 10m --override tested",
+            ("200 OK", r#"{"revision":9,"whole":"2026-11-20T12:00:00Z"}"#),
+            r#"PUT /v1/drains/az/eu-west/a {"override":"tested","ramp":"10m","reason":"drill"}"#,
+            "draining az/eu-west/a at revision 9\nall clients have moved in ",
+        );
+        check(
+            "signpost undrain region/eu-west --ramp 5m",
+            ("200 OK", r#"{"revision":9,"over":"2026-11-20T12:00:00Z"}"#),
+            "DELETE /v1/drains/region/eu-west?ramp=5m",
+            "region/eu-west comes back at revision 9\nit serves all clients again in ",
+        );
+        check(
+            "signpost pause service/web",
+            ("200 OK", "{}"),
+            "POST /v1/drains/service/web/pause {}",
+            "the drain of service/web stands still",
+        );
+        check("signpost resume service/web", ("200 OK", "{}"), "POST /v1/drains/service/web/resume {}", "the drain of service/web goes on");
         check("signpost drains", ("200 OK", r#"{"drains":[]}"#), "GET /v1/drains", "nothing is drained\n");
         check("signpost services", ("200 OK", r#"{"services":[]}"#), "GET /v1/services", "no services yet");
         check(
@@ -253,6 +304,27 @@ mod tests {
             ("200 OK", r#"{"name":"web","policy":"nearest","instances":[]}"#),
             "GET /v1/services/web?healthy=true&region=eu-west&tag=blue",
             "web has no such instances\n",
+        );
+        check("signpost drills", ("200 OK", r#"{"drills":[],"runs":[]}"#), "GET /v1/drills", "no drills are defined");
+        let run =
+            r#"{"run":"20261124T100000Z-x","lose":"region/eu","state":"moving","why":"","author":"ann","started":"2026-11-24T10:00:00Z"}"#;
+        check(
+            "signpost drills run x",
+            ("201 Created", run),
+            r#"POST /v1/drills {"name":"x"}"#,
+            "drill 20261124T100000Z-x has begun: region/eu goes out of answers\n",
+        );
+        check(
+            "signpost drills run --lose region/eu --ramp 10m",
+            ("201 Created", run),
+            r#"POST /v1/drills {"abort":{"empty_answers":1},"hold":"5m","lose":"region/eu","ramp":"10m","require":{}}"#,
+            "drill 20261124T100000Z-x has begun",
+        );
+        check(
+            "signpost drills stop 20261124T100000Z-x",
+            ("202 Accepted", run),
+            "DELETE /v1/drills/20261124T100000Z-x",
+            "drill 20261124T100000Z-x is stopped: clients are led back to region/eu\n",
         );
         check("signpost healthcheck", ("200 OK", "ready\n"), "GET /readyz", "ready\n");
     }

@@ -21,11 +21,30 @@ pub(super) struct DrainLine {
     author: String,
     started: Timestamp,
     expires: Timestamp,
+    state: String,
+    share: f64,
+    whole: Option<Timestamp>,
+    over: Option<Timestamp>,
+    #[serde(rename = "override")]
+    overruled: String,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct DrainList {
     pub(super) drains: Vec<DrainLine>,
+    #[serde(default)]
+    safety: Option<Safety>,
+}
+
+/// The rules that drains are held to.
+#[derive(Debug, Deserialize)]
+struct Safety {
+    min_regions: u64,
+    regions_up: u64,
+    regions: u64,
+    min_healthy_weight: u64,
+    one_region_at_a_time: bool,
+    wait: Period,
 }
 
 #[derive(Debug, Deserialize)]
@@ -84,6 +103,10 @@ struct InstanceLine {
     #[serde(default)]
     unconfirmed: bool,
     #[serde(default)]
+    wavering: bool,
+    #[serde(default)]
+    warmth: Option<u8>,
+    #[serde(default)]
     drained_by: Option<DrainLine>,
 }
 
@@ -138,12 +161,18 @@ pub(super) fn instances(document: Value, now: Timestamp) -> Result<Page, serde_j
 }
 
 impl InstanceLine {
-    /// `unhealthy 12s: http /healthz: connection refused`
+    /// `unhealthy 12s: http /healthz: connection refused`, `healthy 20s, 40% warm`
     fn health(&self, now: Timestamp) -> String {
         let mut text = self.health.clone();
         if let Some(since) = self.since {
             text.push(' ');
             text.push_str(&length(now.since(since)));
+        }
+        if let Some(warmth) = self.warmth {
+            text.push_str(&format!(", {warmth}% warm"));
+        }
+        if self.wavering {
+            text.push_str(", wavering");
         }
         if self.unconfirmed {
             text.push_str(" (from before the restart)");
@@ -159,20 +188,55 @@ impl InstanceLine {
 /// `drains`
 pub(super) fn drains(document: Value, now: Timestamp) -> Result<Page, serde_json::Error> {
     let list: DrainList = read(&document)?;
-    let text = if list.drains.is_empty() { "nothing is drained\n".into() } else { drain_table(&list.drains, now).render() };
+    let mut text = if list.drains.is_empty() { "nothing is drained\n".into() } else { drain_table(&list.drains, now).render() };
+    if let Some(safety) = &list.safety {
+        push(&mut text, &format!("{safety}\n"), FAINT);
+    }
     Ok(page(document, text))
+}
+
+impl std::fmt::Display for Safety {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Safety { min_regions, regions_up, regions, .. } = self;
+        write!(f, "{regions_up} of {regions} regions up, {min_regions} is the least")?;
+        if self.min_healthy_weight > 0 {
+            write!(f, "; every service keeps {} % of its weight", self.min_healthy_weight)?;
+        }
+        if self.one_region_at_a_time {
+            f.write_str("; one region at a time")?;
+        }
+        if !self.wait.0.is_zero() {
+            write!(f, ", {} apart", self.wait)?;
+        }
+        Ok(())
+    }
+}
+
+impl DrainLine {
+    /// `ramping 25 %, whole in 3m20s`
+    fn state(&self, now: Timestamp) -> String {
+        let share = match self.state.as_str() {
+            "ramping" | "paused" | "lifting" => format!(" {} %", self.share),
+            _ => String::new(),
+        };
+        let whole = self.whole.map(|whole| format!(", whole in {}", length(whole.since(now)))).unwrap_or_default();
+        let over = self.over.map(|over| format!(", gone in {}", length(over.since(now)))).unwrap_or_default();
+        format!("{}{share}{whole}{over}", self.state)
+    }
 }
 
 /// Drains with how long they have held and how long they still do.
 pub(super) fn drain_table(drains: &[DrainLine], now: Timestamp) -> Table {
-    let mut table = Table::new(["DRAINED", "FOR", "ENDS IN", "BY", "REASON"]);
+    let mut table = Table::new(["DRAINED", "STATE", "FOR", "ENDS IN", "BY", "REASON", "OVERRULED"]);
     for drain in drains {
         table.row([
             Cell::new(&drain.subject).styled(ODD),
+            Cell::new(drain.state(now)),
             Cell::new(length(now.since(drain.started))),
             Cell::new(length(drain.expires.since(now))),
             Cell::new(&drain.author),
             Cell::new(&drain.reason),
+            Cell::new(&drain.overruled).styled(ODD),
         ]);
     }
     table
@@ -311,6 +375,8 @@ mod tests {
               "weight": 5, "health": "unhealthy", "why": "http /healthz: connection refused", "since": "2026-11-20T11:59:48Z" },
             { "service": "web", "id": "us1", "addresses": ["192.0.2.20"], "region": "us-east", "az": "1b", "weight": 100,
               "health": "pending", "why": "", "drained_by": drain },
+            { "service": "web", "id": "us2", "addresses": ["192.0.2.21"], "region": "us-east", "az": "1b", "weight": 100,
+              "health": "healthy", "why": "tcp: timeout", "since": "2026-11-20T11:59:40Z", "warmth": 40, "wavering": true },
         ]});
         check(
             instances(document.clone(), noon()),
@@ -319,7 +385,8 @@ mod tests {
                 "eu1                 192.0.2.10,2001:db8::10  dns=53/udp,http=8080  eu-west/eu-west-1a     100                         healthy 3h20m (from before the restart)",
                 "eu2-with-a-long-id  192.0.2.11               http=80               eu-west/eu-west-1b       5                         unhealthy 12s: http /healthz: connection refused",
                 "us1                 192.0.2.20               http=80               us-east/1b             100  az/us-east/1b (power)  pending",
-                "1 of 3 available, policy nearest",
+                "us2                 192.0.2.21               http=80               us-east/1b             100                         healthy 20s, 40% warm, wavering: tcp: timeout",
+                "2 of 4 available, policy nearest",
             ],
         );
         let page = instances(document.clone(), noon()).unwrap();
@@ -349,6 +416,30 @@ mod tests {
                 noon(),
             ),
             &["DRAINED         FOR    ENDS IN  BY   REASON", "region/eu-west  5m12s  2d2h     ann  power"],
+        );
+        let line = |subject: &str, state: &str, share: f64, rest: (&str, &str)| {
+            json!({ "subject": subject, "reason": "power", "author": "ann", "state": state, "share": share, rest.0: rest.1,
+                    "started": "2026-11-20T11:54:48Z", "expires": "2026-11-20T14:00:00Z" })
+        };
+        check(
+            drains(
+                json!({
+                    "drains": [
+                        line("region/eu-west", "ramping", 25.5, ("whole", "2026-11-20T12:03:20Z")),
+                        line("service/web", "lifting", 10.0, ("over", "2026-11-20T12:00:40Z")),
+                        line("instance/web/a", "drained", 100.0, ("override", "tested")),
+                    ],
+                    "safety": { "min_regions": 1, "regions_up": 2, "regions": 3, "min_healthy_weight": 50, "one_region_at_a_time": true, "wait": "10m" },
+                }),
+                noon(),
+            ),
+            &[
+                "DRAINED         STATE                           FOR    ENDS IN  BY   REASON  OVERRULED",
+                "region/eu-west  ramping 25.5 %, whole in 3m20s  5m12s  2h       ann  power",
+                "service/web     lifting 10 %, gone in 40s       5m12s  2h       ann  power",
+                "instance/web/a  drained                         5m12s  2h       ann  power   tested",
+                "2 of 3 regions up, 1 is the least; every service keeps 50 % of its weight; one region at a time, 10m apart",
+            ],
         );
         check(drains(json!({ "drains": [] }), noon()), &["nothing is drained"]);
         let to = |region: &str, ms: f64| json!({ "region": region, "rtt_ms": ms, "samples": 12, "last": "2026-11-20T11:54:48Z", "age": "1m12s" });

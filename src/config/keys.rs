@@ -196,6 +196,30 @@ pub(super) const KEYS: &[Key] = &[
         },
     },
     Key {
+        path: "safety.min_regions",
+        about: "regions that must have a healthy instance left when a region is drained, 0 to 1000; default 1",
+        form: Form::Whole,
+        set: |draft, value, _| whole(value, 0, 1000).map(|v| draft.settings.safety.min_regions = v as usize),
+    },
+    Key {
+        path: "safety.min_healthy_weight",
+        about: "percent of its weight that each service must keep in answers and healthy when something is drained, 0 to 100; default 0",
+        form: Form::Whole,
+        set: |draft, value, _| whole(value, 0, 100).map(|v| draft.settings.safety.min_healthy_weight = v as u8),
+    },
+    Key {
+        path: "safety.one_region_at_a_time",
+        about: "whether a region may be drained only while no other is; default true",
+        form: Form::Truth,
+        set: |draft, value, _| truth(value).map(|v| draft.settings.safety.one_region_at_a_time = v),
+    },
+    Key {
+        path: "safety.wait",
+        about: "time between the end of one region's drain and the start of another's, 0s to 24h; default \"0s\"",
+        form: Form::Text,
+        set: |draft, value, _| period(value, 0, 86_400_000).map(|v| draft.settings.safety.wait = v),
+    },
+    Key {
         path: "probe.enabled",
         about: "whether health checks run on this server; default true",
         form: Form::Truth,
@@ -235,7 +259,16 @@ pub(super) const KEYS: &[Key] = &[
             Ok(())
         },
     },
+    Key {
+        path: DRILLS,
+        about: "[drills.NAME] tables: lose, schedule, ramp, hold, lift, require and abort; see `POST /v1/drills`",
+        form: Form::Tables,
+        set: |_, _, _| Err(here("drills are written as [drills.NAME] tables")),
+    },
 ];
+
+/// The table of drills, whose keys are their names.
+pub(super) const DRILLS: &str = "drills";
 
 /// An error about the value itself.
 fn here(expected: impl Into<String>) -> FieldError {

@@ -1,6 +1,6 @@
-//! What is persisted behind, because it was visible at once: the last health of instances, the end of drains, and that files were
-//! loaded. The last has no use but its revision: who waits for a change of a service must hear of what files say of it, and
-//! revisions are the store's alone.
+//! What is persisted behind, because it was visible at once: the last health of instances, the end of drains, when regions came back,
+//! and that files were loaded. The last has no use but its revision: who waits for a change of a service must hear of what files say
+//! of it, and revisions are the store's alone.
 //!
 //! Every write is compare-and-put, so it is also known here when each of these keys was last written.
 
@@ -8,21 +8,21 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::core::RETRY;
 use super::records;
-use crate::model::{Health, InstanceKey, Label, Revision, Subject, Timestamp};
-use crate::registry::{Change, Registry};
+use crate::model::{InstanceKey, Label, Revision, Subject, Timestamp, Vitals};
+use crate::registry::{Change, Registry, Turn};
 use crate::store::{Condition, Key, MAX_OPERATIONS, Operation};
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Behind {
-    /// When each health and each drain in the store was written.
+    /// When each health, drain and return of a region in the store was written.
     written: HashMap<Key, Revision>,
     /// What the store does not hold as it is.
     stale: BTreeSet<Record>,
     /// What is under way to the store.
     flight: Vec<(Record, Operation)>,
-    /// The probed and beating health that went to the store with a pushed status.
-    pushed: HashMap<Key, (Option<Health>, Option<Health>)>,
+    /// What went to the store with a pushed status.
+    pushed: HashMap<Key, Vitals>,
     /// Keys of health that is erased with its instance.
     erased: BTreeSet<Key>,
     /// Services of which files say something else since [`Record::Files`] was written.
@@ -35,6 +35,7 @@ pub(super) struct Behind {
 enum Record {
     Health(InstanceKey),
     Drain(Subject),
+    Lifted(Label),
     Files,
 }
 
@@ -64,6 +65,11 @@ impl Behind {
     /// A drain has ended that the store may still have.
     pub fn drain(&mut self, subject: Subject) {
         self.stale.insert(Record::Drain(subject));
+    }
+
+    /// A region has come back that was drained.
+    pub fn lifted(&mut self, region: Label) {
+        self.stale.insert(Record::Lifted(region));
     }
 
     /// Files that were loaded say something else of these services.
@@ -114,7 +120,7 @@ impl Behind {
                 }
                 operations
             }
-            Change::Drain { subject, drain, .. } => {
+            Change::Drain { subject, drain, .. } | Change::Steer { subject, drain, .. } => {
                 let key = records::drain_key(subject);
                 let before = self.written.get(&key).copied();
                 vec![put(key, records::value(drain), before)]
@@ -124,9 +130,10 @@ impl Behind {
                 let mut vitals = registry.instance(key).map(|entry| entry.vitals.clone()).unwrap_or_default();
                 vitals.pushed = Some(pushed.clone());
                 let key = records::health_key(key);
-                self.pushed.insert(key.clone(), (vitals.probed, vitals.beating));
                 let before = self.written.get(&key).copied();
-                vec![put(key, records::value(&vitals), before)]
+                let operation = put(key.clone(), records::value(&vitals), before);
+                self.pushed.insert(key, vitals);
+                vec![operation]
             }
         }
     }
@@ -138,8 +145,10 @@ impl Behind {
                 let stored_at = records::health_key(key);
                 let sent = self.pushed.remove(&stored_at);
                 self.written.insert(stored_at, revision);
-                let now = registry.instance(key).map(|entry| (entry.vitals.probed, entry.vitals.beating));
-                if sent != now {
+                // What it came to, such as a slow start, and what else was learned meanwhile.
+                if let (Some(sent), Some(entry)) = (sent, registry.instance(key))
+                    && Turn::between(&sent, &entry.vitals).learned
+                {
                     self.health(key.clone());
                 }
             }
@@ -149,7 +158,9 @@ impl Behind {
                     self.forget(&InstanceKey { service: name.clone(), id: id.clone() });
                 }
             }
-            Change::Drain { subject, .. } => _ = self.written.insert(records::drain_key(subject), revision),
+            Change::Drain { subject, .. } | Change::Steer { subject, .. } => {
+                self.written.insert(records::drain_key(subject), revision);
+            }
             Change::Undrain { subject, .. } => {
                 let stored_at = records::drain_key(subject);
                 self.erased.remove(&stored_at);
@@ -186,6 +197,7 @@ impl Behind {
             let key = match &record {
                 Record::Health(key) => records::health_key(key),
                 Record::Drain(subject) => records::drain_key(subject),
+                Record::Lifted(region) => records::lifted_key(region),
                 Record::Files => records::files_key(),
             };
             if touched.contains(&key) {
@@ -209,6 +221,10 @@ impl Behind {
             },
             Record::Drain(subject) if registry.drains.contains_key(subject) => None,
             Record::Drain(_) => erase,
+            Record::Lifted(region) => match registry.lifted.get(region) {
+                Some(ended) => Some(Operation::Put { key, value: records::value(ended), condition: condition(before) }),
+                None => erase,
+            },
             Record::Files => Some(Operation::Put { key, value: records::files_value(&self.files), condition: condition(before) }),
         }
     }
@@ -232,6 +248,7 @@ impl Behind {
             match record {
                 Record::Health(key) => _ = services.insert(key.service),
                 Record::Drain(subject) => drains.push(subject),
+                Record::Lifted(_) => {}
                 Record::Files => services.append(&mut self.files),
             }
         }

@@ -159,5 +159,5 @@ fn view_of<'a>(
 
 /// Vitals that come to `health`.
 fn assumed(known: &Vitals, health: Health) -> Vitals {
-    Vitals { probed: Some(health), beating: None, pushed: None, why: "assumed".into(), ..known.clone() }
+    Vitals { probed: Some(health), why: "assumed".into(), since: known.since, unconfirmed: known.unconfirmed, ..Vitals::default() }
 }

@@ -11,14 +11,17 @@
 //! transcripts.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use super::behind::Behind;
 use super::heartbeats::Heartbeats;
+use super::lapse::Round;
+use super::orders::Orders;
 use super::{Applied, ApplyError, Event, Observation, ProbeOrder};
-use crate::model::{FieldError, InstanceKey, Label, Revision, Service, Subject, Timestamp};
+use crate::model::{FieldError, InstanceKey, Label, Revision, SafetySettings, Service, Subject, Timestamp};
 use crate::registry::{Change, Command, Draft, Hold, Registry, ServiceEntry};
 use crate::store::{CommitError, Key, MAX_OPERATIONS, Operation};
 
@@ -48,6 +51,8 @@ pub enum Input<T> {
     },
     /// A verdict of the prober.
     Observation(Observation),
+    /// What drains must leave from now on.
+    Safety(SafetySettings),
 }
 
 /// What goes to the store: two commits, each of which may be empty. They touch different keys, so either may fail alone.
@@ -55,7 +60,7 @@ pub enum Input<T> {
 pub struct Departure {
     /// Commands, whose callers wait.
     pub commands: Vec<Operation>,
-    /// What was visible before: health, and drains that expired.
+    /// What was visible before: health, and drains that ended by themselves.
     pub behind: Vec<Operation>,
 }
 
@@ -97,6 +102,11 @@ pub type Trial<'a> = &'a dyn Fn(&Registry, &Label, &Service) -> Result<(), Field
 pub struct Core<T> {
     pub(super) registry: Arc<RwLock<Registry>>,
     pub(super) beats: Arc<Heartbeats>,
+    pub(super) orders: Arc<Orders>,
+    /// How often an instance was held down.
+    pub(super) flaps_suppressed: Arc<AtomicU64>,
+    /// When each service takes its next step in slow starts.
+    pub(super) steps: BTreeMap<Label, Timestamp>,
     /// In the order in which they came.
     pub(super) queue: VecDeque<Queued<T>>,
     /// Beats of instances that are being deregistered: they learn how that went.
@@ -105,6 +115,8 @@ pub struct Core<T> {
     pub(super) behind: Behind,
     /// When what is to be looked at; entries may be void by then.
     pub(super) deadlines: BinaryHeap<Reverse<(Timestamp, Due)>>,
+    /// When each drain is to be looked at.
+    pub(super) rounds: BTreeMap<Subject, Round>,
     pub(super) effects: Effects<T>,
     /// Whether a commit failed in such a way that the store may hold something else than is known here.
     pub(super) unsure: bool,
@@ -150,6 +162,10 @@ pub(super) struct Planned<T> {
 pub(super) enum Due {
     Beat(InstanceKey),
     Drain(Subject),
+    /// The end of a hold.
+    Hold(InstanceKey),
+    /// A step in the slow starts of a service.
+    Step(Label),
 }
 
 impl<T> Core<T> {
@@ -158,11 +174,15 @@ impl<T> Core<T> {
         let mut core = Core {
             registry: Arc::default(),
             beats: Arc::default(),
+            orders: Arc::default(),
+            flaps_suppressed: Arc::default(),
+            steps: BTreeMap::new(),
             queue: VecDeque::new(),
             waiting: Vec::new(),
             flight: None,
             behind: Behind::default(),
             deadlines: BinaryHeap::new(),
+            rounds: BTreeMap::new(),
             effects: Effects::default(),
             unsure: false,
             removed: 0,
@@ -180,10 +200,13 @@ impl<T> Core<T> {
                 self.queue.push_back(Queued { command, origin: Origin::Caller { reply, author } });
             }
             Input::Beat { reply, key } => self.beat(now, reply, key),
-            Input::Observation(observation) => {
-                let turn = self.write().observe(&observation.key, observation.health, &observation.why, now);
-                self.turned(now, &observation.key, turn, "");
+            Input::Observation(Observation { key, order, health, wavers, why }) => {
+                if self.orders.in_force(&key) == Some(order) {
+                    let turn = self.write().observe(&key, health, wavers, &why, now);
+                    self.turned(now, &key, turn, "");
+                }
             }
+            Input::Safety(safety) => self.write().safety = safety,
         }
     }
 
@@ -195,7 +218,9 @@ impl<T> Core<T> {
         {
             match due {
                 Due::Beat(key) => self.look(now, at, key),
-                Due::Drain(subject) => self.expire(now, subject),
+                Due::Drain(subject) => self.look_at_drain(now, at, subject),
+                Due::Hold(key) => self.release(now, key),
+                Due::Step(service) => self.step(now, at, service),
             }
         }
     }
@@ -237,7 +262,7 @@ impl<T> Core<T> {
             {
                 continue;
             }
-            let planned = registry.plan(&mut draft, &command).and_then(|change| match &change {
+            let planned = registry.plan(&mut draft, &command, now).and_then(|change| match &change {
                 Change::PutService { name, service, .. } => match trial(&registry, name, service) {
                     Ok(()) => Ok(change),
                     Err(error) => {

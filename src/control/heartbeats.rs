@@ -1,11 +1,14 @@
 //! Heartbeats: kept in memory, and renewed without the writer.
 //!
 //! ```text
-//!              no beat for `every`              and none for `deregister_after`
-//!   on time ───────────────────────▶ missed ──────────────────────────────────▶ to be deregistered
-//!    ▲   └─ beat: renewed here         │
+//!            no beat for half of `every`        none for all of it                 and none for `deregister_after`
+//!   on time ────────────────────────────▶ late ────────────────────▶ missed ─────────────────────────────────────▶ to be deregistered
+//!    ▲   └─ beat: renewed here              │                           │
 //!    └────── beat: news, through the writer; so is the first beat after a restart (unsure)
 //! ```
+//!
+//! While an instance is on time, its last beat is younger than half of the period: for the other half, at least, it cannot turn. That
+//! is what answers say in their TTL ([`crate::model::Vitals::is_steady`]); from then on, until it beats, they say the least TTL.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -39,8 +42,10 @@ struct Beat {
 /// How an instance beats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rhythm {
-    /// Its last beat is younger than `every`.
+    /// Its last beat is younger than half of `every`.
     OnTime,
+    /// Its last beat is older than that, and younger than `every`.
+    Late,
     /// Known from before a restart; a beat will confirm it.
     Unsure,
     /// Its beats stopped.
@@ -63,6 +68,8 @@ pub(super) enum Renewal {
 pub(super) enum Lapse {
     /// It has beaten since, or this deadline is void.
     None,
+    /// Half of the period has passed without a beat.
+    Late,
     /// Its beats have just stopped.
     Missed,
     /// They stopped so long ago that it is to be deregistered.
@@ -115,11 +122,15 @@ impl Heartbeats {
         let mut shard = self.shard(key);
         let Some(beat) = shard.get_mut(key).filter(|beat| beat.deadline == Some(at)) else { return (Lapse::None, None) };
         beat.deadline = None;
-        let lapse = match beat.due() {
-            Some(due) if due > now => Lapse::None,
-            None => Lapse::None,
-            Some(_) if beat.rhythm == Rhythm::Missed => Lapse::Overdue,
-            Some(_) => {
+        let lapse = match (beat.rhythm, beat.due()) {
+            (_, None) => Lapse::None,
+            (_, Some(due)) if due > now => Lapse::None,
+            (Rhythm::Missed, _) => Lapse::Overdue,
+            (Rhythm::OnTime, _) if beat.missed() > now => {
+                beat.rhythm = Rhythm::Late;
+                Lapse::Late
+            }
+            (Rhythm::OnTime | Rhythm::Late | Rhythm::Unsure, _) => {
                 beat.rhythm = Rhythm::Missed;
                 Lapse::Missed
             }
@@ -151,11 +162,16 @@ impl Heartbeats {
 impl Beat {
     /// When its state changes unless it beats.
     fn due(&self) -> Option<Timestamp> {
-        let missed = self.last.plus(self.every);
         match self.rhythm {
-            Rhythm::OnTime | Rhythm::Unsure => Some(missed),
-            Rhythm::Missed => Some(missed.plus(self.deregister_after?)),
+            Rhythm::OnTime => Some(self.last.plus(self.every / 2)),
+            Rhythm::Late | Rhythm::Unsure => Some(self.missed()),
+            Rhythm::Missed => Some(self.missed().plus(self.deregister_after?)),
         }
+    }
+
+    /// When it is missed unless it beats.
+    fn missed(&self) -> Timestamp {
+        self.last.plus(self.every)
     }
 
     /// Plans a look for when its state changes; `None`: one no later is planned already.
@@ -181,21 +197,27 @@ mod tests {
         let beats = Heartbeats::default();
         assert_eq!(beats.renew(&key, at(0)), Renewal::Unknown);
         let (every, after) = (Duration::from_secs(10), Some(Duration::from_secs(60)));
-        assert_eq!(beats.start(&key, every, after, Rhythm::OnTime, at(0)), Some(at(10)));
+        assert_eq!(beats.start(&key, every, after, Rhythm::OnTime, at(0)), Some(at(5)));
         assert_eq!(beats.start(&key, every, after, Rhythm::OnTime, at(1)), None, "a look is planned already");
-        assert_eq!(beats.renew(&key, at(5)), Renewal::Renewed);
-        assert_eq!(beats.look(&key, at(10), at(10)), (Lapse::None, Some(at(15))));
-        assert_eq!(beats.look(&key, at(10), at(15)), (Lapse::None, None), "a void deadline");
-        assert_eq!(beats.look(&key, at(15), at(15)), (Lapse::Missed, Some(at(75))));
-        assert_eq!(beats.renew(&key, at(20)), Renewal::News);
-        assert!(!beats.is_overdue(&key, at(74)));
-        assert_eq!(beats.resume(&key, at(20)), Some(at(30)));
-        assert_eq!(beats.look(&key, at(75), at(75)), (Lapse::None, None), "planned before it resumed");
-        assert_eq!(beats.look(&key, at(30), at(30)), (Lapse::Missed, Some(at(90))));
-        assert_eq!(beats.look(&key, at(90), at(90)), (Lapse::Overdue, None));
-        assert!(beats.is_overdue(&key, at(90)));
-        assert_eq!(beats.postpone(&key, at(91)), Some(at(91)));
-        assert_eq!(beats.look(&key, at(91), at(91)), (Lapse::Overdue, None));
+        assert_eq!(beats.renew(&key, at(4)), Renewal::Renewed);
+        assert_eq!(beats.look(&key, at(5), at(5)), (Lapse::None, Some(at(9))));
+        assert_eq!(beats.look(&key, at(5), at(9)), (Lapse::None, None), "a void deadline");
+        assert_eq!(beats.look(&key, at(9), at(9)), (Lapse::Late, Some(at(14))));
+        assert_eq!(beats.renew(&key, at(10)), Renewal::News, "answers show that it was late");
+        assert_eq!(beats.resume(&key, at(10)), None, "a look is planned already");
+        assert_eq!(beats.look(&key, at(14), at(14)), (Lapse::None, Some(at(15))));
+        assert_eq!(beats.look(&key, at(15), at(15)), (Lapse::Late, Some(at(20))));
+        assert_eq!(beats.look(&key, at(20), at(20)), (Lapse::Missed, Some(at(80))));
+        assert_eq!(beats.renew(&key, at(25)), Renewal::News);
+        assert!(!beats.is_overdue(&key, at(79)));
+        assert_eq!(beats.resume(&key, at(25)), Some(at(30)));
+        assert_eq!(beats.look(&key, at(80), at(80)), (Lapse::None, None), "planned before it resumed");
+        // Looked at too late to be late.
+        assert_eq!(beats.look(&key, at(30), at(36)), (Lapse::Missed, Some(at(95))));
+        assert_eq!(beats.look(&key, at(95), at(95)), (Lapse::Overdue, None));
+        assert!(beats.is_overdue(&key, at(95)));
+        assert_eq!(beats.postpone(&key, at(96)), Some(at(96)));
+        assert_eq!(beats.look(&key, at(96), at(96)), (Lapse::Overdue, None));
         beats.stop(&key);
         assert!(!beats.is_overdue(&key, at(100)));
     }

@@ -1,13 +1,21 @@
-//! What happens by itself as time goes by: heartbeats that come or stay away, and drains that end. None of it waits for the store.
+//! What happens by itself as time goes by: heartbeats that come or stay away, holds that end, slow starts that go on, and drains that move
+//! and end. None of it waits for the store.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::Applied;
-use super::core::{Core, Due, Origin, Queued, read, write};
+use super::core::{Core, Due, Origin, Queued, read};
 use super::heartbeats::{Heartbeats, Lapse, Rhythm};
-use crate::model::{FieldError, InstanceKey, Source, Subject, Timestamp};
+use crate::model::{Drain, FieldError, InstanceKey, Label, Source, Subject, Timestamp, Toward};
 use crate::registry::{Command, Precondition, Refusal, Registry};
+
+/// When a drain was looked at last, and when it is next: other deadlines of its subject are void.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Round {
+    pub last: Timestamp,
+    pub next: Timestamp,
+}
 
 impl<T> Core<T> {
     /// Takes a heartbeat that changes what is known.
@@ -35,6 +43,10 @@ impl<T> Core<T> {
         self.plan_look(next, &key);
         match lapse {
             Lapse::None => {}
+            Lapse::Late => {
+                let turn = self.write().waver(&key, now);
+                self.turned(now, &key, turn, "");
+            }
             Lapse::Missed => {
                 let turn = self.write().beat(&key, false, now);
                 self.turned(now, &key, turn, "");
@@ -46,20 +58,83 @@ impl<T> Core<T> {
         }
     }
 
-    /// A drain's end has come: it ends now, whatever the store says; it is erased behind.
-    pub(super) fn expire(&mut self, now: Timestamp, subject: Subject) {
-        let expired = {
-            let registry = self.registry.clone();
-            let mut registry = write(&registry);
-            match registry.drains.get(&subject) {
-                Some(entry) if entry.drain.expires <= now => registry.drains.remove(&subject),
-                _ => None,
-            }
+    /// A drain has moved, or its end has come. All that waits for nobody: it ends now, whatever the store says, and is erased behind.
+    pub(super) fn look_at_drain(&mut self, now: Timestamp, at: Timestamp, subject: Subject) {
+        let Some(round) = self.rounds.get(&subject).copied().filter(|round| round.next == at) else { return };
+        let registry = self.registry.clone();
+        let found = read(&registry).drains.get(&subject).map(|entry| entry.drain.clone());
+        let Some(drain) = found else {
+            self.rounds.remove(&subject);
+            return;
         };
-        if let Some(entry) = expired {
-            self.behind.drain(subject.clone());
-            self.drains_changed(&subject);
-            self.tell(now, "drain_expired", subject.to_string(), entry.drain.reason, "");
+        let over = drain.is_over(now);
+        if over {
+            self.end_drain(now, &subject, drain.over());
+        } else {
+            self.watch(now, &subject, &drain);
+        }
+        self.drains_changed(&subject);
+        let expires = drain.course.toward == Toward::Out && round.last < drain.expires && drain.expires <= now;
+        if expires {
+            let until = if over { String::new() } else { format!("; back in answers by {}", drain.over()) };
+            self.tell(now, "drain_expired", subject.to_string(), format!("{}{until}", drain.reason), "");
+        }
+        if over && !expires {
+            self.tell(now, "undrained", subject.to_string(), String::new(), "");
+        }
+    }
+
+    /// Takes a drain away that ended at `ended`.
+    pub(super) fn end_drain(&mut self, now: Timestamp, subject: &Subject, ended: Timestamp) {
+        let region = self.write().end_drain(subject, ended.min(now));
+        region.into_iter().for_each(|region| self.behind.lifted(region));
+        self.rounds.remove(subject);
+        self.behind.drain(subject.clone());
+    }
+
+    /// Looks at a drain from now on.
+    pub(super) fn watch(&mut self, now: Timestamp, subject: &Subject, drain: &Drain) {
+        let next = drain.next(now).unwrap_or(now);
+        self.rounds.insert(subject.clone(), Round { last: now, next });
+        self.deadlines.push(Reverse((next, Due::Drain(subject.clone()))));
+    }
+
+    /// The end of a hold has come, unless it has been lifted or another one has begun: health is what the parts say.
+    pub(super) fn release(&mut self, now: Timestamp, key: InstanceKey) {
+        let turn = self.write().release(&key, now);
+        self.turned(now, &key, turn, "");
+    }
+
+    /// A step in the slow starts of a service has come.
+    pub(super) fn step(&mut self, now: Timestamp, at: Timestamp, service: Label) {
+        // Another one was planned before it.
+        if self.steps.get(&service) != Some(&at) {
+            return;
+        }
+        self.steps.remove(&service);
+        let (any, next) = self.write().step(&service, now);
+        if any {
+            self.effects.services.insert(service.clone());
+        }
+        next.into_iter().for_each(|next| self.plan_step(next, &service));
+    }
+
+    /// Plans what an instance's hold and slow start need.
+    pub(super) fn plan_recovery(&mut self, now: Timestamp, key: &InstanceKey) {
+        let Some((held, warming)) = read(&self.registry).instance(key).map(|e| (e.vitals.damping.held_until(), e.vitals.warming)) else {
+            return;
+        };
+        self.deadlines.extend(held.map(|until| Reverse((until, Due::Hold(key.clone())))));
+        if let Some(warming) = warming {
+            self.plan_step(warming.next_step(now), &key.service);
+        }
+    }
+
+    /// Plans a step, unless one no later is planned already.
+    fn plan_step(&mut self, at: Timestamp, service: &Label) {
+        if self.steps.get(service).is_none_or(|planned| *planned > at) {
+            self.steps.insert(service.clone(), at);
+            self.deadlines.push(Reverse((at, Due::Step(service.clone()))));
         }
     }
 

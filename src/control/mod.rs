@@ -11,12 +11,14 @@ mod compile;
 mod core;
 mod heartbeats;
 mod lapse;
+mod orders;
 mod outcome;
 mod records;
 mod survey;
 mod task;
 mod writer;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -26,8 +28,9 @@ pub use survey::Sample;
 pub use writer::{Output, Writer};
 
 use self::heartbeats::{Heartbeats, Renewal};
+use self::orders::Orders;
 use self::task::Call;
-use crate::model::{Check, DnsSettings, Geo, Health, InstanceKey, Locality, Revision, Subject, Timestamp, Zone};
+use crate::model::{Check, DnsSettings, Geo, Health, InstanceKey, Locality, Revision, SafetySettings, Subject, Timestamp, Zone};
 use crate::registry::{Command, Refusal, Registry};
 use crate::routing::Measurements;
 use crate::snapshot::{Publisher, Snapshot, ZoneError};
@@ -95,9 +98,10 @@ pub struct Event {
     /// The revision it belongs to.
     #[schema(value_type = u64)]
     pub revision: Revision,
-    /// `registered`, `replaced`, `deregistered`, `expired`, `service_changed`, `service_removed`, `drained`, `undrained`, `drain_expired`, `health`, `reloaded`, `reload_refused`.
+    /// `registered`, `replaced`, `deregistered`, `expired`, `service_changed`, `service_removed`, `drained`, `paused`, `resumed`, `lifting`, `undrained`, `drain_expired`, `health`, `reloaded`, `reload_refused`,
+    /// `drill_refused`, `drill_began`, `drill_aborted`, `drill_ended`, `drill_skipped`.
     pub kind: &'static str,
-    /// What it is about: `instance/web/eu1`, `region/eu-west`, `service/web`, or `config`.
+    /// What it is about: `instance/web/eu1`, `region/eu-west`, `service/web`, `drill/RUN`, or `config`.
     pub subject: String,
     /// The new state, and why.
     pub detail: String,
@@ -117,6 +121,8 @@ pub struct ProbeOrder {
 /// The probes of one instance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Probes {
+    /// The number of the order; verdicts under it carry it back.
+    pub order: u64,
     /// Where they go: the instance's first registered address.
     pub address: std::net::IpAddr,
     /// Each check and its port number.
@@ -130,8 +136,12 @@ pub struct Probes {
 pub struct Observation {
     /// Which instance.
     pub key: InstanceKey,
+    /// The number of the order that its probes are made by; under another one than the last, it is too late and does not count.
+    pub order: u64,
     /// The worst of its checks.
     pub health: Health,
+    /// Whether the last results speak against it, and more of them would turn it.
+    pub wavers: bool,
     /// Why.
     pub why: String,
 }
@@ -166,6 +176,8 @@ struct Shared {
     registry: Arc<RwLock<Registry>>,
     measurements: Arc<RwLock<Measurements>>,
     beats: Arc<Heartbeats>,
+    numbers: Arc<Orders>,
+    flaps_suppressed: Arc<AtomicU64>,
     events: broadcast::Sender<Event>,
     revisions: watch::Sender<Revision>,
     /// To the prober, if there is one.
@@ -201,6 +213,8 @@ impl Control {
             registry: writer.registry().clone(),
             measurements: writer.surveys.measurements.clone(),
             beats: writer.core.beats.clone(),
+            numbers: writer.core.orders.clone(),
+            flaps_suppressed: writer.core.flaps_suppressed.clone(),
             events: broadcast::channel(EVENTS).0,
             revisions: watch::channel(revision).0,
             orders: Mutex::new(None),
@@ -238,7 +252,7 @@ impl Control {
         }
     }
 
-    /// Takes a verdict of the prober; never waits.
+    /// Takes a verdict of the prober; never waits. One under an order that is no longer in force is dropped.
     pub fn observe(&self, observation: Observation) {
         // An error: the server is stopping.
         _ = self.observations.send(observation);
@@ -264,6 +278,12 @@ impl Control {
         let stopping = || ZoneError { file: String::new(), name: "config".into(), reason: ApplyError::Stopping.to_string() };
         self.calls.send(Call::Load(Box::new((zones, geo, dns)), reply)).await.map_err(|_| stopping())?;
         answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Sets what drains must leave, for every command that comes after this.
+    pub async fn set_safety(&self, safety: SafetySettings) {
+        // An error: the server is stopping.
+        _ = self.calls.send(Call::Input(Input::Safety(safety))).await;
     }
 
     /// Tells everyone who listens that files were read and not taken.
@@ -295,6 +315,14 @@ impl Control {
         compile::assume(&self.shared.publisher.load_full(), &self.registry(), assumptions, (self.shared.clock)())
     }
 
+    /// Tells everyone who listens of something that happened beside the writer, such as the beginning of a drill.
+    pub fn tell(&self, kind: &'static str, subject: String, detail: String, author: &str) {
+        let (at, revision) = ((self.shared.clock)(), self.registry().revision);
+        tracing::info!(kind, subject, author, "{detail}");
+        // An error: nobody listens.
+        _ = self.shared.events.send(Event { at, revision, kind, subject, detail, author: author.into() });
+    }
+
     /// Every event from now on. A subscriber that is more than 1,024 events behind loses the oldest.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.shared.events.subscribe()
@@ -305,18 +333,19 @@ impl Control {
         self.shared.revisions.subscribe()
     }
 
+    /// How often an instance that flaps was held down, since the start.
+    pub fn flaps_suppressed(&self) -> u64 {
+        self.shared.flaps_suppressed.load(Ordering::Relaxed)
+    }
+
     /// The prober's orders: everything that is to be probed now, then every change. One prober at a time.
     pub fn probe_orders(&self) -> mpsc::UnboundedReceiver<ProbeOrder> {
         let (sender, receiver) = mpsc::unbounded_channel();
         // Locked before looking: a change that is made meanwhile is ordered afterwards, twice at worst.
         let mut orders = self.shared.orders.lock().unwrap_or_else(PoisonError::into_inner);
-        let registry = self.registry();
-        for (key, probing) in outcome::instances(&registry) {
-            if probing.is_some() {
-                let last = registry.instance(&key).and_then(|entry| entry.vitals.probed);
-                // The receiver is right here.
-                _ = sender.send(outcome::order(key, probing, last));
-            }
+        for order in outcome::standing_orders(&self.registry(), &self.shared.numbers) {
+            // The receiver is right here.
+            _ = sender.send(order);
         }
         *orders = Some(sender);
         receiver

@@ -1,15 +1,16 @@
 //! What a landing comes to: state, orders for the prober, events and answers.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
-use super::core::{Core, Due, Origin, Planned, RETRY, keys, read, write};
+use super::core::{Core, Origin, Planned, RETRY, keys, read, write};
 use super::heartbeats::Rhythm;
 use super::lapse::start_beats;
+use super::orders::Orders;
 use super::records::{self, Stored};
 use super::{Applied, ApplyError, Event, ProbeOrder, Probes, StartError};
-use crate::model::{Geo, Health, InstanceKey, Label, Revision, Service, Subject, Timestamp, Vitals, Zone};
-use crate::registry::{Change, InstanceEntry, LoadError, Probing, Registry, ServiceEntry, Turn, probing};
+use crate::model::{Course, Drain, Geo, Health, InstanceKey, Label, Revision, Service, Subject, Timestamp, Vitals, Zone};
+use crate::registry::{Change, DrainEntry, InstanceEntry, LoadError, Probing, Registry, ServiceEntry, Steering, Turn, probing};
 use crate::snapshot::ZoneError;
 use crate::store::Item;
 
@@ -25,7 +26,7 @@ impl<T> Core<T> {
         let after = looks(registry, &change);
         for (key, look) in &before {
             if look.probing.is_some() && !after.contains_key(key) {
-                self.effects.orders.push(ProbeOrder { key: key.clone(), probes: None });
+                self.order(key.clone(), None, None);
             }
         }
         let mut turned = Vec::new();
@@ -40,11 +41,16 @@ impl<T> Core<T> {
                     self.beats.stop(&InstanceKey { service: name.clone(), id: id.clone() });
                 }
             }
-            Change::Drain { subject, drain, .. } => {
-                self.deadlines.push(Reverse((drain.expires, Due::Drain(subject.clone()))));
+            Change::Drain { subject, drain, .. } | Change::Steer { subject, drain, .. } => {
+                self.watch(now, subject, drain);
                 self.drains_changed(subject);
             }
-            Change::Undrain { subject, .. } => self.drains_changed(subject),
+            Change::Undrain { subject, .. } => {
+                self.rounds.remove(subject);
+                let back = registry.lifted.iter().filter(|(_, ended)| **ended == now);
+                back.for_each(|(region, _)| self.behind.lifted(region.clone()));
+                self.drains_changed(subject);
+            }
             Change::PutService { .. } | Change::Push { .. } => {}
         }
         if let Change::Push { key, .. } = &change {
@@ -58,7 +64,7 @@ impl<T> Core<T> {
     pub(super) fn make_known(&mut self, now: Timestamp, carried: Carried<T>) {
         let Carried { change, origin, author, turned, applied } = carried;
         let expired = matches!(origin, Some(Origin::Expiry(_)));
-        if let Some((kind, subject, detail)) = news(&change, applied.created, expired) {
+        if let Some((kind, subject, detail)) = news(&change, applied.created, expired, now) {
             self.tell(now, kind, subject, detail, &author);
         }
         for (key, turn) in turned {
@@ -72,7 +78,7 @@ impl<T> Core<T> {
     /// Orders and persists what is new of an instance. Returns its turn, if it has one.
     fn compare(&mut self, key: &InstanceKey, before: Option<&Look>, after: Look) -> Option<(InstanceKey, Turn)> {
         if before.and_then(|before| before.probing.as_ref()) != after.probing.as_ref() {
-            self.effects.orders.push(order(key.clone(), after.probing, after.vitals.probed));
+            self.order(key.clone(), after.probing, after.vitals.probed);
         }
         let Some(before) = before else {
             self.behind.fresh(key);
@@ -80,6 +86,18 @@ impl<T> Core<T> {
         };
         let turn = Turn::between(&before.vitals, &after.vitals);
         (turn.learned || turn.before != turn.after).then(|| (key.clone(), turn))
+    }
+
+    /// Orders what is to be probed of an instance from now on; `None`: nothing any more.
+    fn order(&mut self, key: InstanceKey, probing: Option<Probing>, last: Option<Health>) {
+        let order = match probing {
+            Some(probing) => probes(self.orders.renew(&key), key, probing, last),
+            None => {
+                self.orders.end(&key);
+                ProbeOrder { key, probes: None }
+            }
+        };
+        self.effects.orders.push(order);
     }
 
     /// A change was not made durable, as far as is known: nothing has changed here, and who wanted it learns why.
@@ -98,7 +116,7 @@ impl<T> Core<T> {
     pub(super) fn replace(&mut self, next: Registry, now: Timestamp) {
         let shared = self.registry.clone();
         let mut registry = write(&shared);
-        let mut turned = Vec::new();
+        let (mut turned, mut recovering) = (Vec::new(), Vec::new());
         for (name, entry) in &registry.services {
             let left = next.services.get(name);
             if left.is_none() {
@@ -109,7 +127,7 @@ impl<T> Core<T> {
                 self.beats.stop(&key);
                 self.behind.health(key.clone());
                 if probing(&entry.service, &instance.instance).is_some() {
-                    self.effects.orders.push(ProbeOrder { key, probes: None });
+                    self.order(key, None, None);
                 }
             }
         }
@@ -123,12 +141,17 @@ impl<T> Core<T> {
                 let known = known.and_then(|known| Some((known, known.instances.get(id)?)));
                 let key = InstanceKey { service: name.clone(), id: id.clone() };
                 let before = known.map(|(service, known)| Look::at(service, known));
+                if instance.vitals.damping.held_until().is_some() || instance.vitals.warming.is_some() {
+                    recovering.push(key.clone());
+                }
                 turned.extend(self.compare(&key, before.as_ref(), Look::at(entry, instance)));
                 // Also where a file's word becomes a registration or the other way round: only the latter can expire.
                 if known.is_none_or(|(_, known)| known.instance != instance.instance || known.source != instance.source) {
                     let rhythm = match instance.vitals.beating {
                         Some(Health::Unhealthy) => Rhythm::Missed,
                         _ if instance.vitals.unconfirmed => Rhythm::Unsure,
+                        // A beat will be news: answers show that it was late.
+                        _ if instance.vitals.wavers.beating => Rhythm::Late,
                         _ => Rhythm::OnTime,
                     };
                     start_beats(&self.beats, &mut self.deadlines, &key, &next, rhythm, now);
@@ -136,17 +159,19 @@ impl<T> Core<T> {
             }
         }
         for subject in registry.drains.keys().filter(|subject| !next.drains.contains_key(subject)) {
+            self.rounds.remove(subject);
             self.drains_changed(subject);
         }
         for (subject, entry) in &next.drains {
             self.drains_changed(subject);
-            self.deadlines.push(Reverse((entry.drain.expires, Due::Drain(subject.clone()))));
+            self.watch(now, subject, &entry.drain);
         }
         *registry = next;
         drop(registry);
         for (key, turn) in turned {
             self.turned(now, &key, Some(turn), "");
         }
+        recovering.iter().for_each(|key| self.plan_recovery(now, key));
     }
 
     /// Takes what the store holds when a commit's fate was not known: what is there counts. What is known of health goes on.
@@ -160,7 +185,19 @@ impl<T> Core<T> {
         let Stored { registry, health, written } = records::read(revision, items)?;
         let (mut next, _) = registry.restored(zones, geo.regions.clone(), now).map_err(zone_error)?;
         let gone = recall(&mut next, health, now);
-        let ended: Vec<Subject> = next.drains.extract_if(.., |_, entry| entry.drain.expires <= now).map(|(subject, _)| subject).collect();
+        {
+            let known = read(&self.registry);
+            (next.safety, next.lifted) = (known.safety, known.lifted.clone());
+            // One that is known here and not there was lifted, by a commit whose fate was not known: it ends with the others.
+            for (subject, entry) in &known.drains {
+                let missing =
+                    DrainEntry { drain: Drain { expires: now, course: Course::default(), ..entry.drain.clone() }, ..entry.clone() };
+                next.drains.entry(subject.clone()).or_insert(missing);
+            }
+        }
+        let over = next.drains.iter().filter(|(_, entry)| entry.drain.is_over(now));
+        let ended: Vec<_> = over.map(|(subject, entry)| (subject.clone(), entry.drain.over())).collect();
+        let back: Vec<Label> = ended.iter().filter_map(|(subject, ended)| next.end_drain(subject, *ended)).collect();
         let stored: Vec<(InstanceKey, Vitals)> = vitals(&next).map(|(key, vitals)| (key, vitals.clone())).collect();
         next.carry_on(&read(&self.registry), now);
         self.behind.reread(written);
@@ -170,7 +207,8 @@ impl<T> Core<T> {
             }
         }
         gone.into_iter().for_each(|key| self.behind.health(key));
-        ended.into_iter().for_each(|subject| self.behind.drain(subject));
+        ended.into_iter().for_each(|(subject, _)| self.behind.drain(subject));
+        back.into_iter().for_each(|region| self.behind.lifted(region));
         self.replace(next, now);
         // Here alone: files that are loaded say nothing of what the store holds.
         self.unsure = false;
@@ -186,8 +224,14 @@ impl<T> Core<T> {
         if turn.shows() {
             self.effects.services.insert(key.service.clone());
         }
+        if turn.held {
+            self.flaps_suppressed.fetch_add(1, Ordering::Relaxed);
+        }
+        if turn.held || turn.before != turn.after {
+            self.plan_recovery(now, key);
+        }
         if turn.before != turn.after {
-            let why = read(&self.registry).instance(key).map(|entry| entry.vitals.why.clone()).unwrap_or_default();
+            let why = read(&self.registry).instance(key).map(|entry| entry.vitals.reason()).unwrap_or_default();
             let detail = if why.is_empty() { turn.after.to_string() } else { format!("{}: {why}", turn.after) };
             self.tell(now, "health", format!("instance/{key}"), detail, author);
         }
@@ -214,11 +258,11 @@ pub(super) fn recall(registry: &mut Registry, health: Vec<(InstanceKey, Vitals)>
     let mut gone = Vec::new();
     // What nothing is known of is as unconfirmed as the rest.
     for key in keys(registry) {
-        registry.recall(&key, Vitals { since: now, ..Vitals::default() });
+        registry.recall(&key, Vitals { since: now, ..Vitals::default() }, now);
     }
     for (key, vitals) in health {
         match registry.instance(&key) {
-            Some(_) => registry.recall(&key, vitals),
+            Some(_) => registry.recall(&key, vitals, now),
             None => gone.push(key),
         }
     }
@@ -229,11 +273,15 @@ pub(super) fn zone_error(error: LoadError) -> ZoneError {
     ZoneError { file: error.file, name: error.name, reason: error.reason }
 }
 
-/// Every instance, and what is probed of it.
-pub(super) fn instances(registry: &Registry) -> BTreeMap<InstanceKey, Option<Probing>> {
-    let of = |(name, entry): (&Label, &ServiceEntry)| -> Vec<_> {
-        let key = |id: &Label| InstanceKey { service: name.clone(), id: id.clone() };
-        entry.instances.iter().map(|(id, instance)| (key(id), probing(&entry.service, &instance.instance))).collect()
+/// What a prober that begins now is to probe. An instance that is about to be ordered is left out: its order comes.
+pub(super) fn standing_orders(registry: &Registry, orders: &Orders) -> Vec<ProbeOrder> {
+    let of = |(name, entry): (&Label, &ServiceEntry)| -> Vec<ProbeOrder> {
+        let order = |(id, instance): (&Label, &InstanceEntry)| {
+            let key = InstanceKey { service: name.clone(), id: id.clone() };
+            let probing = probing(&entry.service, &instance.instance)?;
+            Some(probes(orders.in_force(&key)?, key, probing, instance.vitals.probed))
+        };
+        entry.instances.iter().filter_map(order).collect()
     };
     registry.services.iter().flat_map(of).collect()
 }
@@ -276,18 +324,18 @@ fn looks(registry: &Registry, change: &Change) -> BTreeMap<InstanceKey, Look> {
     match change {
         Change::PutInstance { key, .. } | Change::DeleteInstance { key, .. } => one(&key.id).into_iter().collect(),
         Change::PutService { .. } | Change::DeleteService { .. } => entry.instances.keys().filter_map(one).collect(),
-        Change::Push { .. } | Change::Drain { .. } | Change::Undrain { .. } => BTreeMap::new(),
+        Change::Push { .. } | Change::Drain { .. } | Change::Undrain { .. } | Change::Steer { .. } => BTreeMap::new(),
     }
 }
 
-/// What the prober is told of an instance.
-pub(super) fn order(key: InstanceKey, probing: Option<Probing>, last: Option<Health>) -> ProbeOrder {
+/// What the prober is told of an instance. `last`: its verdict so far.
+fn probes(order: u64, key: InstanceKey, probing: Probing, last: Option<Health>) -> ProbeOrder {
     let last = last.filter(|health| *health != Health::Pending);
-    ProbeOrder { key, probes: probing.map(|probing| Probes { address: probing.address, checks: probing.checks, last }) }
+    ProbeOrder { key, probes: Some(Probes { order, address: probing.address, checks: probing.checks, last }) }
 }
 
 /// The event that a change is: its kind, subject and detail.
-fn news(change: &Change, created: bool, expired: bool) -> Option<(&'static str, String, String)> {
+fn news(change: &Change, created: bool, expired: bool, now: Timestamp) -> Option<(&'static str, String, String)> {
     Some(match change {
         Change::PutInstance { key, instance, .. } => {
             let addresses: Vec<String> = instance.addresses.iter().map(ToString::to_string).collect();
@@ -305,10 +353,28 @@ fn news(change: &Change, created: bool, expired: bool) -> Option<(&'static str, 
         Change::DeleteService { name, instances, .. } => {
             ("service_removed", format!("service/{name}"), format!("with {} instances", instances.len()))
         }
-        Change::Drain { subject, drain, .. } => ("drained", subject.to_string(), format!("until {}: {}", drain.expires, drain.reason)),
+        Change::Drain { subject, drain, .. } => ("drained", subject.to_string(), about(drain)),
+        Change::Steer { subject, drain, steering, .. } => match steering {
+            Steering::Lift => ("lifting", subject.to_string(), format!("until {}", drain.over())),
+            Steering::Pause => ("paused", subject.to_string(), format!("at {:.1} %", shown(drain, now))),
+            Steering::Resume => ("resumed", subject.to_string(), format!("at {:.1} %", shown(drain, now))),
+        },
         Change::Undrain { subject, .. } => ("undrained", subject.to_string(), String::new()),
         Change::Push { .. } => return None,
     })
+}
+
+/// Until when a drain is in force, how it comes into force, and why.
+fn about(drain: &Drain) -> String {
+    let ramp =
+        if drain.course.ramp.0.is_zero() { String::new() } else { format!(", from {} on within {}", drain.course.from, drain.course.ramp) };
+    let overruled = drain.overridden.as_ref().map(|why| format!("; safety rules overruled: {why}")).unwrap_or_default();
+    format!("until {}{ramp}: {}{overruled}", drain.expires, drain.reason)
+}
+
+/// The share that is out of answers, in percent.
+fn shown(drain: &Drain, now: Timestamp) -> f64 {
+    drain.out(now).share.ratio() * 100.0
 }
 
 /// The name of a service's policy.

@@ -5,6 +5,7 @@
 //! instances/SERVICE/ID       as registered
 //! health/SERVICE/ID          the last known health, of files' instances too; written behind, but for pushed statuses
 //! drains/KIND/NAME           drains in force
+//! lifted/REGION              when a region's drain last ended; written behind
 //! files/loaded               which services were no longer the same when files were last loaded; its revision is what counts
 //! ```
 
@@ -37,6 +38,11 @@ pub(super) fn health_key(key: &InstanceKey) -> Key {
 /// The key of a drain.
 pub(super) fn drain_key(subject: &Subject) -> Key {
     format!("drains/{subject}").into()
+}
+
+/// The key of a region's return.
+pub(super) fn lifted_key(region: &Label) -> Key {
+    format!("lifted/{region}").into()
 }
 
 /// The key of what is noted of loaded files.
@@ -122,7 +128,7 @@ pub(super) struct Stored {
     pub registry: Registry,
     /// The last health of instances.
     pub health: Vec<(InstanceKey, Vitals)>,
-    /// When each record that is written behind was written: drains, health and files.
+    /// When each record that is written behind was written: drains, health, returns of regions and files.
     pub written: std::collections::HashMap<Key, Revision>,
 }
 
@@ -165,8 +171,12 @@ fn read_item(item: &Item, stored: &mut Stored) -> Result<(), String> {
             stored.registry.drains.insert(subject, DrainEntry { drain, revision: item.revision });
             stored.written.insert(item.key.clone(), item.revision);
         }
+        Some(("lifted", region)) => {
+            stored.registry.lifted.insert(label(region)?, read_value(&item.value)?);
+            stored.written.insert(item.key.clone(), item.revision);
+        }
         Some(("files", _)) => _ = stored.written.insert(item.key.clone(), item.revision),
-        _ => return Err("its key is none of services/…, instances/…, health/…, drains/… and files/…".into()),
+        _ => return Err("its key is none of services/…, instances/…, health/…, drains/…, lifted/… and files/…".into()),
     }
     Ok(())
 }

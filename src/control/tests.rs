@@ -26,6 +26,12 @@ fn answers(control: &Control, service: &str, id: &str) -> bool {
     snapshot.service(service.as_bytes()).is_some_and(|(_, service)| service.member(id.as_bytes()).is_some())
 }
 
+/// A verdict under the order in force.
+fn observe(control: &Control, name: &str, health: Health, why: &str) {
+    let order = control.shared.numbers.in_force(&key(name)).unwrap();
+    control.observe(Observation { key: key(name), order, health, wavers: false, why: why.into() });
+}
+
 /// The vitals of an instance, as text.
 fn health(control: &Control, name: &str) -> String {
     let registry = control.registry();
@@ -96,8 +102,8 @@ async fn a_restart_keeps_everything_and_serves_health_unconfirmed() {
         control.apply(command(text), "me").await.unwrap();
     }
     let mut revisions = control.revisions();
-    control.observe(Observation { key: key("web/up"), health: Health::Healthy, why: String::new() });
-    control.observe(Observation { key: key("web/down"), health: Health::Unhealthy, why: "refused".into() });
+    observe(&control, "web/up", Health::Healthy, "");
+    observe(&control, "web/down", Health::Unhealthy, "refused");
     revisions.changed().await.unwrap();
     let known = control.registry().clone();
     control.stop().await;
@@ -126,7 +132,7 @@ async fn a_restart_keeps_everything_and_serves_health_unconfirmed() {
     assert_eq!(told, expected.map(|(name, last)| (name.to_string(), last)).into());
 
     control.beat(&key("web/beats")).await.unwrap();
-    control.observe(Observation { key: key("web/up"), health: Health::Healthy, why: String::new() });
+    observe(&control, "web/up", Health::Healthy, "");
     control.apply(command("delete web/new"), "me").await.unwrap();
     assert_eq!(health(&control, "web/beats"), "healthy");
     assert_eq!(orders.recv().await.unwrap(), ProbeOrder { key: key("web/new"), probes: None });
@@ -137,7 +143,7 @@ async fn a_restart_writes_nothing_that_is_written_already() {
     let folder = tempfile::tempdir().unwrap();
     let control = start(Embedded::open(folder.path()).unwrap()).await;
     control.apply(command(r#"put web/a {"ports": {"http": 80}, "checks": [{"tcp": true}]}"#), "me").await.unwrap();
-    control.observe(Observation { key: key("web/a"), health: Health::Healthy, why: String::new() });
+    observe(&control, "web/a", Health::Healthy, "");
     let mut revisions = control.revisions();
     revisions.wait_for(|revision| revision.0 == 2).await.unwrap();
     control.stop().await;
@@ -208,7 +214,7 @@ async fn verdicts_and_beats_reach_answers_without_the_store() {
     broken.store(true, Ordering::SeqCst);
     let mut events = control.events();
     let generation = control.publisher().load().generation;
-    control.observe(Observation { key: key("web/a"), health: Health::Unhealthy, why: "refused".into() });
+    observe(&control, "web/a", Health::Unhealthy, "refused");
     let event = events.recv().await.unwrap();
     assert_eq!((event.kind, event.subject.as_str(), event.detail.as_str()), ("health", "instance/web/a", "unhealthy: refused"));
     assert!(control.publisher().load().generation > generation, "an event is told when it is in answers");

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 
 use super::core::{Core, Departure, Effects, Input, Landing, read};
-use super::outcome::{recall, zone_error};
+use super::outcome::{recall, standing_orders, zone_error};
 use super::records::{self, Stored};
 use super::survey::{Sample, Surveys};
 use super::{Applied, ApplyError, Event, ProbeOrder, StartError, compile};
@@ -55,14 +55,15 @@ impl<T> Writer<T> {
         let Stored { registry, health, written } = records::read(revision, items)?;
         let (mut registry, warnings) = registry.restored(&zones, geo.regions.clone(), now).map_err(zone_error)?;
         warn(&warnings);
-        let ended: Vec<_> = registry.drains.extract_if(.., |_, entry| entry.drain.expires <= now).map(|(subject, _)| subject).collect();
+        let over = registry.drains.iter().filter(|(_, entry)| entry.drain.is_over(now));
+        let ended: Vec<_> = over.map(|(subject, entry)| (subject.clone(), entry.drain.over())).collect();
         let gone = recall(&mut registry, health, now);
         let updates = [Update::Geo(&geo), Update::Dns(dns), Update::Zones(&zones)];
         let snapshot = Snapshot::empty().update(&updates)?;
         let mut astray = BTreeSet::new();
         let snapshot = Arc::new(begin(&snapshot, &registry, &mut astray, now)?);
         let mut core = Core::new(registry, written, now);
-        ended.into_iter().for_each(|subject| core.behind.drain(subject));
+        ended.into_iter().for_each(|(subject, ended)| core.end_drain(now, &subject, ended));
         gone.into_iter().for_each(|key| core.behind.health(key));
         // Nobody has seen anything yet: the snapshot is whole, and the prober asks for all its orders.
         core.effects();
@@ -187,6 +188,11 @@ impl<T> Writer<T> {
         if let Ok(snapshot) = self.snapshot.update(&[Update::Measured(origins)]) {
             (self.snapshot, self.loaded) = (Arc::new(snapshot), true);
         }
+    }
+
+    /// The orders of a prober that begins now.
+    pub fn probe_orders(&self) -> Vec<ProbeOrder> {
+        standing_orders(&read(&self.core.registry), &self.core.orders)
     }
 
     /// The snapshot as it now is.

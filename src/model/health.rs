@@ -9,11 +9,15 @@
 //!                      └────────────────┘
 //! ```
 //!
-//! A first pass takes a Pending check to Healthy at once: a new instance need not wait `rise` intervals (DESIGN §5).
+//! A first pass takes a Pending check to Healthy at once: a new instance need not wait `rise` intervals (DESIGN §5). What flaps is held
+//! Unhealthy for a while, whatever its checks and heartbeats say ([`Damping`]); what has recovered warms up ([`Warming`]).
+//!
+//! Beside its health, an instance is steady or wavers: it wavers once results or missing beats have begun to speak against its health,
+//! so that it may turn soon. TTLs follow that (DESIGN §4).
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Timestamp};
+use super::{Check, Damping, Timestamp, Warming};
 
 /// The health of a check, of one part, or of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
@@ -83,27 +87,84 @@ pub struct Vitals {
     /// Since when the instance has had the health that [`Vitals::health`] gives.
     #[serde(default)]
     pub since: Timestamp,
-    /// Why, for people: the last error, `heartbeat missed`, a pushed note.
+    /// What its sources say for people: the last error, `no heartbeat for 30s`, a pushed note. [`Vitals::reason`] tells of holds too.
     #[serde(default)]
     pub why: String,
     /// Known from before a restart and not yet confirmed: answered at the least TTL.
     #[serde(default)]
     pub unconfirmed: bool,
+    /// Which sources have begun to speak against what they said last. Not kept over a restart: what is known then is unconfirmed.
+    #[serde(skip)]
+    pub wavers: Wavers,
+    /// How often it turned of late, and whether it is held down.
+    #[serde(default, skip_serializing_if = "Damping::is_untouched")]
+    pub damping: Damping,
+    /// Its slow start, while it is in one or until somebody has looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warming: Option<Warming>,
+}
+
+/// Sources of health that may be about to turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wavers {
+    /// While Healthy, a check has failed since it last passed; while Unhealthy, every check that is down has passed since it last failed.
+    pub probed: bool,
+    /// More than half of the heartbeat's period has passed without a beat.
+    pub beating: bool,
 }
 
 impl Vitals {
-    /// How warm it is after a recovery, in percent of its weight: 1–100 (slow start).
-    pub fn warmth(&self, _now: Timestamp) -> u8 {
-        100
+    /// How warm it is after a recovery, in percent of its weight: 10–100 (slow start).
+    pub fn warmth(&self, now: Timestamp) -> u8 {
+        self.warming.map_or(100, |warming| warming.warmth(now))
     }
 
-    /// The worst of the parts: Unhealthy before Pending before Healthy. Without any part: Healthy at once.
+    /// The worst of the parts: Unhealthy before Pending before Healthy. Without any part: Healthy at once. While it is held down:
+    /// Unhealthy.
     pub fn health(&self) -> Health {
-        let pushed = self.pushed.as_ref().map(|p| match p.status {
+        let held = self.damping.held_until().map(|_| Health::Unhealthy);
+        [self.sensed(), self.said(), held].into_iter().flatten().min().unwrap_or(Health::Healthy)
+    }
+
+    /// The worst of what is found out of it: its checks and its heartbeat. A pushed status is a word of the user.
+    pub fn sensed(&self) -> Option<Health> {
+        [self.probed, self.beating].into_iter().flatten().min()
+    }
+
+    fn said(&self) -> Option<Health> {
+        self.pushed.as_ref().map(|pushed| match pushed.status {
             Status::Passing | Status::Warning => Health::Healthy,
             Status::Critical => Health::Unhealthy,
-        });
-        [self.probed, self.beating, pushed].into_iter().flatten().min().unwrap_or(Health::Healthy)
+        })
+    }
+
+    /// Whether results or missing beats have begun to speak against its health.
+    pub fn wavering(&self) -> bool {
+        match self.health() {
+            Health::Healthy => self.wavers.probed || self.wavers.beating,
+            // Without a result there is nothing to speak against.
+            Health::Pending => false,
+            // It stays as long as any one reason stays. No passes lift a hold, a missed heartbeat or the user's word.
+            Health::Unhealthy => {
+                let other = [self.beating, self.said()].contains(&Some(Health::Unhealthy));
+                self.wavers.probed && self.probed == Some(Health::Unhealthy) && !other && self.damping.held_until().is_none()
+            }
+        }
+    }
+
+    /// Whether its health cannot turn before its checks have been run again, or half of its heartbeat's period has passed. It can
+    /// at any moment if it was known before a restart only, if it wavers, or if nothing but a hold keeps it out.
+    pub fn is_steady(&self) -> bool {
+        let unheld = [self.sensed(), self.said()].into_iter().flatten().min();
+        let only_held = self.damping.held_until().is_some() && unheld != Some(Health::Unhealthy);
+        !self.unconfirmed && !self.wavering() && !only_held
+    }
+
+    /// Why it has its health, for people; empty where there is nothing to say.
+    pub fn reason(&self) -> String {
+        let Some(until) = self.damping.held_until() else { return self.why.clone() };
+        let held = format!("flapping: {} turns; held down until {until}", self.damping.turns());
+        if self.why.is_empty() { held } else { format!("{held}; {}", self.why) }
     }
 }
 
@@ -168,6 +229,11 @@ impl CheckState {
         self.health != before
     }
 
+    /// Whether the last result spoke against the verdict, and more of them would turn it.
+    pub fn wavers(&self) -> bool {
+        self.health != Health::Pending && self.against > 0
+    }
+
     fn turn(&mut self, health: Health) {
         self.health = health;
         self.against = 0;
@@ -189,6 +255,9 @@ mod tests {
                 Health::Healthy => 'h',
                 Health::Unhealthy => 'u',
             });
+            if state.wavers() {
+                seen.push('?');
+            }
         }
         assert_eq!(seen, expected, "{results}");
     }
@@ -198,10 +267,10 @@ mod tests {
         check(None, "+", "h");
         check(None, "---", "ppu");
         check(None, "--+", "pph");
-        check(None, "+--+---", "hhhhhhu");
-        check(None, "---+-++", "ppuuuuh");
-        check(Some(Health::Healthy), "---", "hhu");
-        check(Some(Health::Unhealthy), "++", "uh");
+        check(None, "+--+---", "hh?h?hh?h?u");
+        check(None, "---+-++", "ppuu?uu?h");
+        check(Some(Health::Healthy), "---", "h?h?u");
+        check(Some(Health::Unhealthy), "++", "u?h");
     }
 
     #[test]
@@ -212,5 +281,77 @@ mod tests {
         assert_eq!(vitals(Some(Health::Unhealthy), Some(Health::Healthy)), Health::Unhealthy);
         let critical = Vitals { pushed: Some(Pushed { status: Status::Critical, note: String::new() }), ..Vitals::default() };
         assert_eq!(critical.health(), Health::Unhealthy);
+    }
+    /// `probed` and `beating` as `h`, `p`, `u`, with `?` where they waver, or `-`; then `critical`, `held`, `unconfirmed`.
+    fn vitals(text: &str) -> Vitals {
+        let mut words = text.split(' ');
+        let mut part = || -> (Option<Health>, bool) {
+            let word = words.next().unwrap();
+            let health = match &word[..1] {
+                "h" => Some(Health::Healthy),
+                "p" => Some(Health::Pending),
+                "u" => Some(Health::Unhealthy),
+                _ => None,
+            };
+            (health, word.ends_with('?'))
+        };
+        let ((probed, first), (beating, second)) = (part(), part());
+        let mut vitals = Vitals { probed, beating, wavers: Wavers { probed: first, beating: second }, ..Vitals::default() };
+        for word in words {
+            match word {
+                "critical" => vitals.pushed = Some(Pushed { status: Status::Critical, note: String::new() }),
+                "held" => (0..3).for_each(|_| _ = vitals.damping.fell(Timestamp(0))),
+                "unconfirmed" => vitals.unconfirmed = true,
+                _ => panic!("{word}"),
+            }
+        }
+        vitals
+    }
+
+    #[test]
+    fn an_instance_wavers_when_nothing_else_keeps_it_as_it_is() {
+        for (text, health, wavering, steady) in [
+            ("h h", Health::Healthy, false, true),
+            ("h? h", Health::Healthy, true, false),
+            ("h h?", Health::Healthy, true, false),
+            ("- h?", Health::Healthy, true, false),
+            ("p h?", Health::Pending, false, true),
+            ("u h", Health::Unhealthy, false, true),
+            ("u? h", Health::Unhealthy, true, false),
+            ("u? -", Health::Unhealthy, true, false),
+            ("u? u", Health::Unhealthy, false, true),
+            ("u? h critical", Health::Unhealthy, false, true),
+            ("h? h critical", Health::Unhealthy, false, true),
+            ("h - held", Health::Unhealthy, false, false),
+            ("h? - held", Health::Unhealthy, false, false),
+            ("u? - held", Health::Unhealthy, false, true),
+            ("h - held critical", Health::Unhealthy, false, true),
+            ("h h unconfirmed", Health::Healthy, false, false),
+        ] {
+            let vitals = vitals(text);
+            assert_eq!((vitals.health(), vitals.wavering(), vitals.is_steady()), (health, wavering, steady), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_hold_says_how_often_it_turned_and_until_when() {
+        let mut held = vitals("h - held");
+        assert_eq!(held.reason(), "flapping: 3 turns; held down until 1970-01-01T00:00:30.000Z");
+        held.why = "tcp: refused".into();
+        assert_eq!(held.reason(), "flapping: 3 turns; held down until 1970-01-01T00:00:30.000Z; tcp: refused");
+        assert!(held.damping.release(Timestamp(30_000)));
+        assert_eq!((held.health(), held.reason().as_str()), (Health::Healthy, "tcp: refused"));
+    }
+
+    #[test]
+    fn what_was_stored_before_there_was_damping_is_read() {
+        let stored = r#"{"probed":"healthy","since":"2026-11-20T12:00:00Z","why":"","unconfirmed":false}"#;
+        let read: Vitals = serde_json::from_str(stored).unwrap();
+        assert_eq!((read.warmth(Timestamp(0)), read.damping), (100, Damping::default()));
+        assert!(!serde_json::to_string(&read).unwrap().contains("damping"));
+        let mut flapping = vitals("h - held");
+        flapping.warming = Warming::begin(Timestamp(9), std::time::Duration::from_secs(60));
+        let again: Vitals = serde_json::from_str(&serde_json::to_string(&flapping).unwrap()).unwrap();
+        assert_eq!(again, flapping);
     }
 }

@@ -109,7 +109,8 @@ pub struct Instance {
     /// Anything the user wants shown in TXT, as `key=value`; at most 32 pairs, a key and its value at most 254 octets together.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub meta: BTreeMap<String, String>,
-    /// The longest time between two heartbeats, 1 s to 24 h; when it passes without one, the instance is Unhealthy.
+    /// The longest time between two heartbeats, 1 s to 24 h; when it passes without one, the instance is Unhealthy. Send them more than
+    /// twice within it: from half of it on without a beat, TTLs are at their minimum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heartbeat: Option<Period>,
     /// How long after the last missed heartbeat the instance is removed, 1 s to 30 d; needs `heartbeat`.

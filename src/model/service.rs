@@ -1,6 +1,7 @@
 //! Services: named groups of instances.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +79,9 @@ pub const MAX_SERVICE_PORTS: usize = 60;
 /// The longest slow start.
 pub const LONGEST_SLOW_START: Period = Period::seconds(15 * 60);
 
+/// The slow start of a service that does not say.
+pub const DEFAULT_SLOW_START: Period = Period::seconds(60);
+
 /// A service, checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Service {
@@ -128,6 +132,16 @@ impl Service {
     /// Most SRV records in an answer.
     pub fn max_srv(&self) -> usize {
         self.fields.max_srv.unwrap_or(32).into()
+    }
+
+    /// Within which time the weight of an instance grows after a recovery; zero: at once.
+    pub fn slow_start(&self) -> Duration {
+        self.fields.slow_start.unwrap_or(DEFAULT_SLOW_START).0
+    }
+
+    /// Whether instances that flap are held down.
+    pub fn damps(&self) -> bool {
+        self.fields.damping.unwrap_or(true)
     }
 
     /// Further levels that SRV carries.

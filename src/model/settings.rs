@@ -1,9 +1,10 @@
 //! Settings: `signpost.toml` after parsing, defaults and environment.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::{Label, Locality};
+use super::{DrillFields, Label, Locality, Period};
 
 /// Everything the server is told at start.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,10 +23,14 @@ pub struct Settings {
     pub zones_dir: PathBuf,
     /// The folder of geo files.
     pub geo_dir: PathBuf,
+    /// What drains must leave.
+    pub safety: SafetySettings,
     /// Probing.
     pub probe: ProbeSettings,
     /// What is written about what happens.
     pub log: LogSettings,
+    /// `[drills.NAME]`: drills, by name.
+    pub drills: BTreeMap<Label, DrillFields>,
 }
 
 /// `[dns]`
@@ -88,6 +93,26 @@ pub enum Right {
     Admin,
 }
 
+/// `[safety]`: the rules that a drain is held to, unless it says why it overrules them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SafetySettings {
+    /// Regions that must still have a healthy instance that is not drained once the drain of a region, or of the last az of one, is whole;
+    /// default 1. Zero: none.
+    pub min_regions: usize,
+    /// In percent, 0–100: the healthy weight that each service concerned must keep in answers, of all its registered weight; default 0.
+    pub min_healthy_weight: u8,
+    /// Whether a region may go out of answers only while no other is drained; default yes.
+    pub one_region_at_a_time: bool,
+    /// How long after the end of one region's drain that of another may start, 0–24 h; default 0.
+    pub wait: Period,
+}
+
+impl Default for SafetySettings {
+    fn default() -> SafetySettings {
+        SafetySettings { min_regions: 1, min_healthy_weight: 0, one_region_at_a_time: true, wait: Period::seconds(0) }
+    }
+}
+
 /// `[probe]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeSettings {
@@ -136,8 +161,10 @@ impl Default for Settings {
             here: None,
             zones_dir: "zones".into(),
             geo_dir: "geo".into(),
+            safety: SafetySettings::default(),
             probe: ProbeSettings { enabled: true, concurrency: 2_000 },
             log: LogSettings { level: "info".into(), format: LogFormat::Text },
+            drills: BTreeMap::new(),
         }
     }
 }

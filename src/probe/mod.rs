@@ -1,7 +1,7 @@
 //! Shell (floor 5): active checks, and the state machines that turn results into verdicts.
 //!
 //! ```text
-//!   control ── orders ──▶ roster ── who is due ──▶ attempt ── pass or fail, why ──▶ roster ── only on a transition ──▶ control.observe
+//!   control ── orders ──▶ roster ── who is due ──▶ attempt ── pass or fail, why ──▶ roster ── only when it turns, wavers or steadies ──▶ control.observe
 //!                         (schedule, CheckState)   (tcp, tls, http)
 //! ```
 //!

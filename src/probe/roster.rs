@@ -32,10 +32,12 @@ pub(super) struct Roster<P> {
 /// One instance and its checks.
 #[derive(Debug)]
 struct Watched<P> {
+    /// The number of the order.
+    order: u64,
     address: IpAddr,
     parts: Vec<Part<P>>,
-    /// What was reported last, under the present orders.
-    reported: Option<Health>,
+    /// What was reported last, under the present order: the verdict, and whether it wavers.
+    reported: Option<(Health, bool)>,
 }
 
 /// One check of an instance.
@@ -77,8 +79,9 @@ impl<P> Roster<P> {
         let barred = probes.as_ref().and_then(|probes| reach::barred(probes.address).map(|why| (probes.address, why)));
         let observation = match (probes, barred) {
             (None, _) => None,
-            (Some(_), Some((address, why))) => {
-                Some(Observation { key, health: Health::Unhealthy, why: format!("never probed: {address} is {why}") })
+            (Some(Probes { order, .. }), Some((address, why))) => {
+                let why = format!("never probed: {address} is {why}");
+                Some(Observation { key, order, health: Health::Unhealthy, wavers: false, why })
             }
             (Some(probes), None) => self.watch(key, probes, &mut before, now, prepare),
         };
@@ -112,7 +115,7 @@ impl<P> Roster<P> {
                 Part { state: CheckState::new(&check, probes.last), check, port, slot, confirmed: false, probe }
             }));
         }
-        let mut watched = Watched { address: probes.address, parts, reported: None };
+        let mut watched = Watched { order: probes.order, address: probes.address, parts, reported: None };
         let observation = watched.news(&key);
         self.instances.insert(key, watched);
         observation
@@ -134,7 +137,7 @@ impl<P> Roster<P> {
         }
     }
 
-    /// Takes what came of a probe; gives the instance's verdict if that is news. A probe of something that is gone is forgotten.
+    /// Takes what came of a probe; gives the instance's verdict if it, or whether it wavers, is news. A probe of something that is gone is forgotten.
     pub(super) fn finish(&mut self, slot: Slot, finding: &Finding, now: Duration) -> Option<Observation> {
         self.schedule.finish(slot, now);
         let key = self.owners.get(&slot)?;
@@ -156,26 +159,37 @@ impl<P> Roster<P> {
 }
 
 impl<P> Watched<P> {
-    /// The verdict, if it is known and not reported yet: Unhealthy when one check says so, Healthy when all do.
+    /// The verdict, if it is known and not reported yet: Unhealthy when one check says so, Healthy when all do. It wavers from the first
+    /// result that speaks against it to the last that does in a row: one check that fails is enough against Healthy, while Unhealthy
+    /// stays as long as one check that is down has not passed.
     fn news(&mut self, key: &InstanceKey) -> Option<Observation> {
-        let worst = self.parts.iter().min_by_key(|part| (part.state.health, !part.confirmed))?;
+        let worst = self.parts.iter().min_by_key(|part| (part.state.health, !part.confirmed, part.state.wavers()))?;
         let health = worst.state.health;
         let known = match health {
             Health::Unhealthy => worst.confirmed,
             Health::Pending => false,
             Health::Healthy => self.parts.iter().all(|part| part.confirmed),
         };
-        if !known || self.reported == Some(health) {
+        let mut deciding = self.parts.iter().filter(|part| part.state.health == health);
+        let wavers = match health {
+            Health::Healthy => deciding.any(|part| part.state.wavers()),
+            Health::Unhealthy => deciding.all(|part| part.state.wavers()),
+            Health::Pending => false,
+        };
+        if !known || self.reported == Some((health, wavers)) {
             return None;
         }
-        self.reported = Some(health);
-        let why = match health {
-            Health::Healthy => String::new(),
-            // The last result was a pass, and more are needed.
-            _ if worst.state.why.is_empty() => format!("{}: recovering", worst.check.describe()),
-            _ => format!("{}: {}", worst.check.describe(), worst.state.why),
+        self.reported = Some((health, wavers));
+        let said = match health {
+            Health::Healthy => self.parts.iter().find(|part| part.state.wavers()),
+            _ => Some(worst),
         };
-        Some(Observation { key: key.clone(), health, why })
+        let why = said.map_or_else(String::new, |part| match part.state.why.as_str() {
+            // The last result was a pass, and more are needed.
+            "" => format!("{}: recovering", part.check.describe()),
+            why => format!("{}: {why}", part.check.describe()),
+        });
+        Some(Observation { key: key.clone(), order: self.order, health, wavers, why })
     }
 }
 
@@ -206,22 +220,27 @@ mod tests {
         roster: Roster<usize>,
         prepared: std::cell::Cell<usize>,
         now: Duration,
+        orders: u64,
     }
 
     impl Story {
         fn new() -> Story {
-            Story { roster: Roster::default(), prepared: 0.into(), now: Duration::ZERO }
+            Story { roster: Roster::default(), prepared: 0.into(), now: Duration::ZERO, orders: 0 }
         }
 
         fn order(&mut self, address: &str, texts: &[&str], last: Option<Health>) -> Option<(Health, String)> {
-            let probes = Some(Probes { address: address.parse().unwrap(), checks: checks(texts), last });
+            self.orders += 1;
+            let probes = Some(Probes { order: self.orders, address: address.parse().unwrap(), checks: checks(texts), last });
             let prepare = |_: &Check, _| self.prepared.replace(self.prepared.get() + 1);
             let observation = self.roster.order(ProbeOrder { key: key("eu1"), probes }, self.now, prepare);
-            observation.map(|o| (o.health, o.why))
+            observation.map(|o| {
+                assert_eq!(o.order, self.orders);
+                (o.health, o.why)
+            })
         }
 
         /// Lets results come in: `0+` is a pass of the first check prepared, `1-` a failure of the second, `0?` a probe not made.
-        /// Each check runs when it is due; gives what was reported after each result.
+        /// Each check runs when it is due; gives what was reported after each result, with `?` where the verdict wavers.
         fn results(&mut self, results: &str) -> Vec<String> {
             let mut said = Vec::new();
             for result in results.split_whitespace() {
@@ -241,7 +260,10 @@ mod tests {
                     _ => Finding::NotProbed("no file descriptors".into()),
                 };
                 let news = self.roster.finish(due.slot, &finding, self.now);
-                said.push(news.map_or(".".into(), |o| format!("{}{}", &o.health.as_str()[..1], o.why)));
+                said.push(news.map_or(".".into(), |o| {
+                    assert_eq!(o.order, self.orders);
+                    format!("{}{}{}", &o.health.as_str()[..1], if o.wavers { "?" } else { "" }, o.why)
+                }));
             }
             said
         }
@@ -255,12 +277,15 @@ mod tests {
 
     #[test]
     fn only_news_is_reported() {
-        let refused = "utcp: refused";
+        let (refused, first, back) = ("utcp: refused", "h?tcp: refused", "u?tcp: recovering");
         let http = "uhttp /healthz on http: refused";
-        check(None, &[TCP], "0+ 0+ 0- 0- 0- 0- 0+ 0+ 0+", &["h", ".", ".", ".", refused, ".", ".", "h", "."]);
+        check(None, &[TCP], "0+ 0+ 0- 0- 0- 0- 0+ 0+ 0+", &["h", ".", first, ".", refused, ".", back, "h", "."]);
         check(None, &[TCP], "0- 0- 0- 0-", &[".", ".", refused, "."]);
+        // A streak that comes to nothing is told when it begins and when it ends.
+        check(None, &[TCP], "0+ 0- 0- 0+ 0+", &["h", first, ".", "h", "."]);
+        check(None, &[TCP], "0- 0- 0- 0+ 0- 0-", &[".", ".", refused, back, refused, "."]);
         // What could not be probed counts neither way.
-        check(None, &[TCP], "0+ 0- 0- 0? 0-", &["h", ".", ".", ".", refused]);
+        check(None, &[TCP], "0+ 0- 0- 0? 0-", &["h", first, ".", ".", refused]);
         // What was known before a restart is confirmed by the first result that agrees, or overturned.
         check(Some(Health::Healthy), &[TCP], "0+ 0+", &["h", "."]);
         check(Some(Health::Healthy), &[TCP], "0- 0+", &[".", "h"]);
@@ -268,25 +293,28 @@ mod tests {
         check(Some(Health::Unhealthy), &[TCP], "0- 0-", &[refused, "."]);
         check(Some(Health::Unhealthy), &[TCP], "0+ 0+", &[".", "h"]);
         // The worst check decides, and says why.
-        check(None, &[TCP, HTTP], "0+ 1+ 1- 0- 1+", &[".", "h", http, ".", "h"]);
+        check(None, &[TCP, HTTP], "0+ 1+ 1- 0- 1+", &[".", "h", http, ".", first]);
         check(None, &[TCP, HTTP], "0+ 1- 1+", &[".", http, "h"]);
         check(Some(Health::Healthy), &[TCP, HTTP], "0+ 1+", &[".", "h"]);
         check(Some(Health::Unhealthy), &[TCP, HTTP], "0- 0+ 0+ 1+", &[refused, ".", ".", "h"]);
+        // It stays down as long as one check that is down does not pass.
+        let both = &[TCP, r#"{"tcp":true,"rise":2,"fall":1}"#];
+        check(None, both, "1- 0- 0- 0- 1+ 0+ 1-", &[refused, ".", ".", ".", ".", back, refused]);
     }
 
     #[test]
     fn a_check_that_stays_keeps_its_state_and_one_that_changes_starts_anew() {
         let mut story = Story::new();
         story.order("192.0.2.1", &[TCP], None);
-        assert_eq!(story.results("0+ 0- 0-"), ["h", ".", "."]);
+        assert_eq!(story.results("0+ 0- 0-"), ["h", "h?tcp: refused", "."]);
         // The same order again: the verdict is said again, and the failures so far still count.
         let next = story.roster.next_due();
-        assert_eq!(story.order("192.0.2.1", &[TCP], None), Some((Health::Healthy, String::new())));
+        assert_eq!(story.order("192.0.2.1", &[TCP], None), Some((Health::Healthy, "tcp: refused".into())));
         assert_eq!((story.roster.next_due(), story.prepared.get()), (next, 1));
         assert_eq!(story.results("0-"), ["utcp: refused"]);
         // A check more: the known bad one decides at once.
         assert_eq!(story.order("192.0.2.1", &[HTTP, TCP], None), Some((Health::Unhealthy, "tcp: refused".into())));
-        assert_eq!(story.results("1+ 0+"), [".", "."]);
+        assert_eq!(story.results("1+ 0+"), [".", "u?tcp: recovering"]);
         assert_eq!(story.order("192.0.2.1", &[HTTP, TCP], None), Some((Health::Unhealthy, "tcp: recovering".into())));
         assert_eq!(story.results("0+"), ["h"]);
         // Another address: everything anew, at once.
@@ -297,7 +325,7 @@ mod tests {
 
     #[test]
     fn what_is_no_longer_to_be_probed_is_forgotten_with_its_results() {
-        for ending in [None, Some(Probes { address: "192.0.2.1".parse().unwrap(), checks: Vec::new(), last: None })] {
+        for ending in [None, Some(Probes { order: 2, address: "192.0.2.1".parse().unwrap(), checks: Vec::new(), last: None })] {
             let mut story = Story::new();
             story.order("192.0.2.1", &[HTTP, TCP], None);
             let under_way = story.roster.start(Duration::ZERO).unwrap();

@@ -238,12 +238,15 @@ fn room(concurrency: usize) -> Room {
 
 impl Room {
     fn order(&self, number: usize, address: SocketAddr, json: &str) {
-        let probes = Probes { address: address.ip(), checks: vec![(check(json), address.port())], last: None };
+        let probes = Probes { order: number as u64, address: address.ip(), checks: vec![(check(json), address.port())], last: None };
         self.orders.send(ProbeOrder { key: key(number), probes: Some(probes) }).unwrap();
     }
 
+    /// The next verdict that is whole.
     fn next(&self) -> (InstanceKey, Health, String) {
-        let observation = self.reports.recv_timeout(Duration::from_secs(20)).unwrap();
+        let mut reports = std::iter::from_fn(|| self.reports.recv_timeout(Duration::from_secs(20)).ok());
+        let observation = reports.find(|observation| !observation.wavers).unwrap();
+        assert_eq!(observation.key, key(observation.order as usize));
         (observation.key, observation.health, observation.why)
     }
 }

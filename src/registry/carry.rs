@@ -54,12 +54,23 @@ pub enum Change {
         /// When it was last written.
         before: Option<Revision>,
     },
-    /// A drain is lifted.
+    /// A drain is lifted at once: it is gone.
     Undrain {
         /// Of what.
         subject: Subject,
         /// When it was last written.
         before: Revision,
+    },
+    /// A drain that stays in force moves otherwise.
+    Steer {
+        /// Of what.
+        subject: Subject,
+        /// The drain with its new course.
+        drain: Drain,
+        /// When it was last written.
+        before: Revision,
+        /// What was asked.
+        steering: Steering,
     },
     /// A status is pushed.
     Push {
@@ -68,6 +79,17 @@ pub enum Change {
         /// The status.
         pushed: Pushed,
     },
+}
+
+/// How a drain's course is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Steering {
+    /// Back into answers.
+    Lift,
+    /// It stands still.
+    Pause,
+    /// It goes on.
+    Resume,
 }
 
 /// What a change came to.
@@ -85,7 +107,7 @@ impl Change {
         match self {
             Change::PutInstance { key, .. } | Change::DeleteInstance { key, .. } | Change::Push { key, .. } => Some(&key.service),
             Change::PutService { name, .. } | Change::DeleteService { name, .. } => Some(name),
-            Change::Drain { subject, .. } | Change::Undrain { subject, .. } => match subject {
+            Change::Drain { subject, .. } | Change::Undrain { subject, .. } | Change::Steer { subject, .. } => match subject {
                 Subject::Service(name) => Some(name),
                 Subject::Instance(key) => Some(&key.service),
                 Subject::Region(_) | Subject::Az(_) => None,
@@ -103,8 +125,10 @@ impl Registry {
         let mut done = Done { created: false, turn: None };
         match change {
             Change::PutInstance { key, instance, .. } => {
+                let before = self.instance(key).map(|entry| entry.vitals.health());
                 let service = self.services.entry(key.service.clone()).or_insert_with(ServiceEntry::implicit);
                 done.created = service.put(&key.id, instance.clone(), Source::Api, now, revision);
+                before.into_iter().for_each(|before| self.warm_up(key, before, now));
             }
             Change::DeleteInstance { key, .. } => self.remove_instance(key, revision),
             Change::PutService { name, service, exists, .. } => {
@@ -112,18 +136,25 @@ impl Registry {
                 let entry = self.services.entry(name.clone()).or_insert_with(ServiceEntry::implicit);
                 entry.source = Some(Source::Api);
                 entry.revision = revision;
+                let before: Vec<_> = entry.instances.iter().map(|(id, entry)| (id.clone(), entry.vitals.health())).collect();
                 entry.set(service.clone(), now);
+                for (id, before) in before {
+                    self.warm_up(&InstanceKey { service: name.clone(), id }, before, now);
+                }
             }
             Change::DeleteService { name, .. } => _ = self.services.remove(name),
             Change::Drain { subject, drain, before } => {
                 done.created = before.is_none();
                 self.drains.insert(subject.clone(), DrainEntry { drain: drain.clone(), revision });
             }
-            Change::Undrain { subject, .. } => _ = self.drains.remove(subject),
+            Change::Steer { subject, drain, .. } => _ = self.drains.insert(subject.clone(), DrainEntry { drain: drain.clone(), revision }),
+            Change::Undrain { subject, .. } => _ = self.end_drain(subject, now),
             Change::Push { key, pushed } => done.turn = self.push(key, pushed.clone(), now),
         }
         match change {
-            Change::Drain { subject, .. } | Change::Undrain { subject, .. } => self.touch_within(subject, revision),
+            Change::Drain { subject, .. } | Change::Undrain { subject, .. } | Change::Steer { subject, .. } => {
+                self.touch_within(subject, revision);
+            }
             _ => change.service().into_iter().for_each(|name| self.touch(name, revision)),
         }
         done

@@ -84,8 +84,16 @@ impl Registry {
         regions: Option<BTreeMap<Label, Region>>,
         now: Timestamp,
     ) -> Result<(Registry, Vec<Warning>), LoadError> {
-        let mut next =
-            Registry { regions, drains: self.drains.clone(), revision: self.revision, taken: taken(zones), ..Registry::default() };
+        let mut next = Registry {
+            regions,
+            drains: self.drains.clone(),
+            revision: self.revision,
+            safety: self.safety,
+            lifted: self.lifted.clone(),
+            longest_ttl: zones.iter().map(|zone| zone.ttl.max).max(),
+            taken: taken(zones),
+            ..Registry::default()
+        };
         let mut warnings = Vec::new();
         next.take_registered(self);
         let mut files: BTreeMap<&Label, &str> = BTreeMap::new();

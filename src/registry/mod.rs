@@ -8,19 +8,22 @@ mod carry;
 mod checks;
 mod load;
 mod plan;
+mod safety;
 mod vitals;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use carry::{Change, Done};
+pub use carry::{Change, Done, Steering};
 pub use checks::{Probing, default_port, ports, probing};
 pub use load::{LoadError, Warning};
 pub use plan::{Draft, Hold};
+pub use safety::Breach;
 pub use vitals::Turn;
 
 use crate::model::{
-    Drain, FieldError, Instance, InstanceKey, Label, Locality, Out, Pushed, Region, Revision, Service, Source, Subject, Timestamp, Vitals,
+    Drain, FieldError, Instance, InstanceKey, Label, Locality, Out, Period, Pushed, Region, Revision, SafetySettings, Service, Source,
+    Subject, Timestamp, Vitals, ZoneTtl,
 };
 
 /// What a caller demands of the resource before it is changed (RFC 9110 §13.1).
@@ -70,7 +73,7 @@ pub enum Command {
         /// Provided that.
         precondition: Precondition,
     },
-    /// Take something out of answers, or replace the drain that is in force.
+    /// Take something out of answers, or replace the drain that is in force: the new one carries on from its share.
     Drain {
         /// What.
         subject: Subject,
@@ -79,6 +82,18 @@ pub enum Command {
     },
     /// Lift a drain.
     Undrain {
+        /// Of what.
+        subject: Subject,
+        /// Within which time, 1 s to 24 h for the whole way; `0s`: at once; `None`: as it was drained.
+        ramp: Option<Period>,
+    },
+    /// Let a drain's share stand still; it expires all the same.
+    Pause {
+        /// Of what.
+        subject: Subject,
+    },
+    /// Let it go on at the same rate.
+    Resume {
         /// Of what.
         subject: Subject,
     },
@@ -103,6 +118,20 @@ pub enum Refusal {
     /// Nothing is drained by that name.
     #[error("{0} is not drained")]
     NotDrained(Subject),
+    /// What would be paused does not move.
+    #[error("the drain of {0} does not move: there is nothing to pause")]
+    NotMoving(Subject),
+    /// What would go on is not paused.
+    #[error("the drain of {0} is not paused")]
+    NotPaused(Subject),
+    /// A drain would leave too little.
+    #[error("{}; `--override` with a reason overrules", safety::told(.breaches))]
+    Unsafe {
+        /// What would be drained.
+        subject: Subject,
+        /// The rules that it breaks.
+        breaches: Vec<Breach>,
+    },
     /// A drain of something that does not exist.
     #[error("there is no {0}")]
     UnknownSubject(Subject),
@@ -173,6 +202,12 @@ pub struct Registry {
     pub regions: Option<BTreeMap<Label, Region>>,
     /// The newest revision.
     pub revision: Revision,
+    /// What drains must leave.
+    pub safety: SafetySettings,
+    /// When regions came back that were drained: others may have to wait.
+    pub lifted: BTreeMap<Label, Timestamp>,
+    /// The longest TTL of answers in any zone, where there are zones.
+    longest_ttl: Option<Period>,
     /// Names that records and policies of zones with services have, and the file that says so.
     taken: BTreeMap<Label, String>,
     /// What was registered over the API and stands behind what files say of the same name.
@@ -189,7 +224,7 @@ struct Beneath {
 impl Registry {
     /// Carries out a command at once: for tests and simulations, which have no store. `revision` is what the write gets.
     pub fn apply(&mut self, command: &Command, now: Timestamp, revision: Revision) -> Result<(Change, Done), Refusal> {
-        match self.plan(&mut Draft::default(), command) {
+        match self.plan(&mut Draft::default(), command, now) {
             Ok(change) => {
                 let done = self.carry_out(&change, now, revision);
                 Ok((change, done))
@@ -230,7 +265,13 @@ impl Registry {
             .find_map(|subject| self.drains.get(&subject).map(|entry| (subject, entry)))
     }
 
-    /// The regions and the azs that are drained.
+    /// How long a ramped drain is announced: the longest TTL of answers in any zone, so that none that was given before is left when the
+    /// first client moves.
+    pub fn announcement(&self) -> Period {
+        self.longest_ttl.unwrap_or(ZoneTtl::default().max)
+    }
+
+    /// How far the regions and the azs are out of answers that have drains.
     pub fn drained_places(&self, now: Timestamp) -> (BTreeMap<Label, Out>, BTreeMap<Locality, Out>) {
         let mut places = (BTreeMap::new(), BTreeMap::new());
         for (subject, entry) in &self.drains {

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Change, Command, Precondition, Refusal, Registry, ServiceEntry, checks};
+use super::{Change, Command, DrainEntry, Precondition, Refusal, Registry, ServiceEntry, Steering, checks};
 use crate::model::{
-    BranchFields, Drain, FieldError, Instance, InstanceKey, Label, MAX_SERVICE_PORTS, Protocol, Pushed, Region, Revision, Service, Source,
-    Subject,
+    BranchFields, Drain, FieldError, Instance, InstanceKey, Label, MAX_SERVICE_PORTS, Period, Protocol, Pushed, Region, Revision, Service,
+    Source, Subject, Timestamp, check_ramp,
 };
 
 /// What a batch holds so far: changes that are planned and not yet carried out.
@@ -61,15 +61,23 @@ impl Draft {
 }
 
 impl Registry {
-    /// What `command` would change, beside what `draft` already holds; an accepted command joins the draft.
-    pub fn plan(&self, draft: &mut Draft, command: &Command) -> Result<Change, Hold> {
+    /// What `command` would change at `now`, beside what `draft` already holds; an accepted command joins the draft.
+    pub fn plan(&self, draft: &mut Draft, command: &Command, now: Timestamp) -> Result<Change, Hold> {
         match command {
             Command::PutInstance { key, instance, precondition } => self.plan_put_instance(draft, key, instance, *precondition),
             Command::DeleteInstance { key, precondition } => self.plan_delete_instance(draft, key, *precondition),
             Command::PutService { name, service, precondition } => self.plan_put_service(draft, name, service, *precondition),
             Command::DeleteService { name, precondition } => self.plan_delete_service(draft, name, *precondition),
-            Command::Drain { subject, drain } => self.plan_drain(draft, subject, drain),
-            Command::Undrain { subject } => self.plan_undrain(draft, subject),
+            Command::Drain { subject, drain } => self.plan_drain(draft, subject, drain, now),
+            Command::Undrain { subject, ramp } => self.plan_undrain(draft, subject, *ramp, now),
+            Command::Pause { subject } => {
+                let refusal = || Refusal::NotMoving(subject.clone());
+                self.plan_steering(draft, subject, Steering::Pause, |drain| drain.pause(now).ok_or_else(refusal))
+            }
+            Command::Resume { subject } => {
+                let refusal = || Refusal::NotPaused(subject.clone());
+                self.plan_steering(draft, subject, Steering::Resume, |drain| drain.resume(now).ok_or_else(refusal))
+            }
             Command::Push { key, pushed } => self.plan_push(draft, key, pushed),
         }
     }
@@ -153,26 +161,58 @@ impl Registry {
         Ok(Change::DeleteService { name: name.clone(), before: entry.source.as_ref().map(|_| entry.revision), instances })
     }
 
-    fn plan_drain(&self, draft: &mut Draft, subject: &Subject, drain: &Drain) -> Result<Change, Hold> {
+    fn plan_drain(&self, draft: &mut Draft, subject: &Subject, drain: &Drain, now: Timestamp) -> Result<Change, Hold> {
         draft.free()?;
-        let before = self.drains.get(subject).map(|entry| entry.revision);
-        if before.is_none() && !self.knows(subject) {
+        let stored = self.drains.get(subject);
+        if stored.is_none() && !self.knows(subject) {
             return Err(Refusal::UnknownSubject(subject.clone()).into());
         }
+        // Whoever asked may have waited for the writer: nothing moves before it is announced.
+        let now = now.max(drain.started);
+        let before = stored.map(|entry| &entry.drain).filter(|drain| !drain.is_over(now));
+        let drain = drain.following(before, self.announcement().0, now)?;
+        // What goes or is out already was allowed to.
+        if drain.overridden.is_none() && !before.is_some_and(|before| before.holds(now)) {
+            self.check_safety(subject, now)?;
+        }
         draft.alone = true;
-        Ok(Change::Drain { subject: subject.clone(), drain: drain.clone(), before })
+        Ok(Change::Drain { subject: subject.clone(), drain, before: stored.map(|entry| entry.revision) })
     }
 
-    fn plan_undrain(&self, draft: &mut Draft, subject: &Subject) -> Result<Change, Hold> {
+    fn plan_undrain(&self, draft: &mut Draft, subject: &Subject, ramp: Option<Period>, now: Timestamp) -> Result<Change, Hold> {
         draft.free()?;
-        match self.drains.get(subject) {
-            Some(entry) => {
-                draft.alone = true;
-                Ok(Change::Undrain { subject: subject.clone(), before: entry.revision })
-            }
-            None if self.knows(subject) => Err(Refusal::NotDrained(subject.clone()).into()),
-            None => Err(Refusal::UnknownSubject(subject.clone()).into()),
+        if let Some(ramp) = ramp.filter(|ramp| !ramp.0.is_zero()) {
+            check_ramp(ramp)?;
         }
+        let entry = self.drain_of(subject)?;
+        draft.alone = true;
+        let (subject, before) = (subject.clone(), entry.revision);
+        Ok(match entry.drain.lift(ramp, now) {
+            Some(drain) => Change::Steer { subject, drain, before, steering: Steering::Lift },
+            None => Change::Undrain { subject, before },
+        })
+    }
+
+    fn plan_steering(
+        &self,
+        draft: &mut Draft,
+        subject: &Subject,
+        steering: Steering,
+        steer: impl FnOnce(&Drain) -> Result<Drain, Refusal>,
+    ) -> Result<Change, Hold> {
+        draft.free()?;
+        let entry = self.drain_of(subject)?;
+        let drain = steer(&entry.drain)?;
+        draft.alone = true;
+        Ok(Change::Steer { subject: subject.clone(), drain, before: entry.revision, steering })
+    }
+
+    fn drain_of(&self, subject: &Subject) -> Result<&DrainEntry, Refusal> {
+        let missing = || match self.knows(subject) {
+            true => Refusal::NotDrained(subject.clone()),
+            false => Refusal::UnknownSubject(subject.clone()),
+        };
+        self.drains.get(subject).ok_or_else(missing)
     }
 
     fn plan_push(&self, draft: &mut Draft, key: &InstanceKey, pushed: &Pushed) -> Result<Change, Hold> {

@@ -30,14 +30,24 @@ fn service(json: &str) -> Arc<Service> {
     Arc::new(Service::from_fields(fields, &|_, _| Ok((1, Box::new([192, 0, 2, 9])))).unwrap())
 }
 
-fn drain(subject: &str) -> Command {
-    let drain = Drain::start(DrainFields { reason: "drill".into(), expires: None }, "me", Timestamp(0)).unwrap();
-    Command::Drain { subject: Subject::parse(subject).unwrap(), drain }
+/// `{…}` over a drain at `now` that overrules every rule.
+fn drain(subject: Subject, json: &str, now: Timestamp) -> Command {
+    let mut body = serde_json::json!({"reason": "drill", "override": "test"});
+    let given: serde_json::Value = serde_json::from_str(if json.is_empty() { "{}" } else { json }).unwrap();
+    body.as_object_mut().unwrap().extend(given.as_object().unwrap().clone());
+    let fields: DrainFields = serde_json::from_value(body).unwrap();
+    Command::Drain { subject, drain: Drain::start(fields, "me", now).unwrap() }
 }
 
-/// `put web/a {…}`, `delete web/a`, `service web {…}`, `drop web`, `drain region/eu`, `undrain region/eu`, `push web/a`; behind a
-/// put or delete, `absent` or `at=N` before the body demands a state.
+/// `put web/a {…}`, `delete web/a`, `service web {…}`, `drop web`, `drain region/eu {…}`, `safely region/eu {…}` (a drain that overrules
+/// no rule), `undrain region/eu [RAMP]`, `pause region/eu`, `resume region/eu`, `push web/a`; behind a put or delete, `absent` or `at=N`
+/// before the body demands a state.
 pub(crate) fn command(text: &str) -> Command {
+    command_at(text, Timestamp(0))
+}
+
+/// The same for drains that start at `now`.
+pub(crate) fn command_at(text: &str, now: Timestamp) -> Command {
     let mut words = text.splitn(3, ' ');
     let (verb, name, mut body) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap_or(""));
     let mut precondition = Precondition::None;
@@ -47,13 +57,23 @@ pub(crate) fn command(text: &str) -> Command {
     } else if let Some(revision) = first.strip_prefix("at=") {
         (precondition, body) = (Precondition::At(Revision(revision.parse().unwrap())), rest);
     }
+    let subject = || Subject::parse(name).unwrap();
     match verb {
         "put" => Command::PutInstance { key: key(name), instance: instance(body), precondition },
         "delete" => Command::DeleteInstance { key: key(name), precondition },
         "service" => Command::PutService { name: label(name), service: service(body), precondition },
         "drop" => Command::DeleteService { name: label(name), precondition },
-        "drain" => drain(name),
-        "undrain" => Command::Undrain { subject: Subject::parse(name).unwrap() },
+        "drain" => drain(subject(), body, now),
+        "safely" => match drain(subject(), body, now) {
+            Command::Drain { subject, drain } => Command::Drain { subject, drain: Drain { overridden: None, ..drain } },
+            other => other,
+        },
+        "undrain" => {
+            let ramp = (!body.is_empty()).then(|| body.parse().unwrap());
+            Command::Undrain { subject: subject(), ramp }
+        }
+        "pause" => Command::Pause { subject: subject() },
+        "resume" => Command::Resume { subject: subject() },
         "push" => Command::Push { key: key(name), pushed: Pushed { status: Status::Critical, note: body.into() } },
         _ => panic!("{text}"),
     }
@@ -117,7 +137,7 @@ pub(crate) fn zone(file: &str, json: &str) -> Zone {
 }
 
 pub(crate) fn declared(azs: &[(&str, &[&str])]) -> Option<BTreeMap<Label, Region>> {
-    let region = |azs: &[&str]| Region { coordinates: None, azs: azs.iter().map(|az| label(az)).collect() };
+    let region = |azs: &[&str]| Region { coordinates: None, azs: azs.iter().map(|az| label(az)).collect(), ..Region::default() };
     Some(azs.iter().map(|(name, azs)| (label(name), region(azs))).collect())
 }
 
@@ -249,12 +269,44 @@ fn drains_need_something_to_drain() {
 }
 
 #[test]
+fn drains_are_steered_only_where_they_can_be() {
+    let mut registry = Registry::default();
+    check(
+        &mut registry,
+        r#"
+        put web/a => created
+        pause region/eu => region/eu is not drained
+        resume region/us => there is no region/us
+        drain region/eu {"ramp": "10m", "expires": "10m10s"} => ramp: a drain is whole before it ends; announced for 30s it would be whole in 10m30s
+        drain region/eu {"ramp": "10m"} => created
+        resume region/eu => the drain of region/eu is not paused
+        pause region/eu => done
+        pause region/eu => the drain of region/eu does not move
+        undrain region/eu 25h => ramp: 1s to 1day, not 1day1h
+        resume region/eu => done
+        drain region/eu => done
+        pause region/eu => the drain of region/eu does not move
+        undrain region/eu 10m => done
+        "#,
+    );
+    // Lifted little by little: it is still there, and comes back from where it is.
+    let back = |registry: &Registry, at: u64| registry.drains[&Subject::parse("region/eu").unwrap()].drain.out(Timestamp(at)).share.ratio();
+    let (half, later) = (300_012, 400_000);
+    assert_eq!(back(&registry, half), 0.5);
+    registry.apply(&command_at(r#"drain region/eu {"ramp": "10m"}"#, Timestamp(half)), Timestamp(half), Revision(20)).unwrap();
+    assert_eq!((back(&registry, half), back(&registry, half + 150_000)), (0.5, 0.75));
+    registry.apply(&command("undrain region/eu 0s"), Timestamp(later), Revision(21)).unwrap();
+    assert!(registry.drains.is_empty());
+    assert_eq!(registry.lifted[&label("eu")], Timestamp(later));
+}
+
+#[test]
 fn a_batch_holds_back_what_depends_on_it() {
     let hold = |script: &[&str]| -> String {
         let mut registry = Registry::default();
         registry.apply(&command(r#"put web/a {"ports": {"http": 80}}"#), Timestamp(0), Revision(1)).unwrap();
         let mut draft = Draft::default();
-        let plan = |text: &&str| match registry.plan(&mut draft, &command(text)) {
+        let plan = |text: &&str| match registry.plan(&mut draft, &command(text), Timestamp(0)) {
             Ok(_) => 'y',
             Err(Hold::Refused(_)) => 'n',
             Err(Hold::Later) => '.',
@@ -385,15 +437,15 @@ fn health_is_the_worst_part_and_says_why() {
         format!("{} since {} {}{}", vitals.health(), vitals.since.0, vitals.why, if vitals.unconfirmed { " ?" } else { "" })
     };
     assert_eq!(state(&registry), "pending since 0 ");
-    registry.observe(&web, Health::Healthy, "", Timestamp(1));
+    registry.observe(&web, Health::Healthy, false, "", Timestamp(1));
     assert_eq!(state(&registry), "healthy since 1 ");
     registry.beat(&web, false, Timestamp(2));
     assert_eq!(state(&registry), "unhealthy since 2 no heartbeat for 30s");
-    registry.observe(&web, Health::Unhealthy, "connection refused", Timestamp(3));
+    registry.observe(&web, Health::Unhealthy, false, "connection refused", Timestamp(3));
     assert_eq!(state(&registry), "unhealthy since 2 connection refused");
     registry.beat(&web, true, Timestamp(4));
     assert_eq!(state(&registry), "unhealthy since 2 connection refused");
-    let turn = registry.observe(&web, Health::Healthy, "", Timestamp(5)).unwrap();
+    let turn = registry.observe(&web, Health::Healthy, false, "", Timestamp(5)).unwrap();
     assert_eq!((turn.before, turn.after, turn.shows()), (Health::Unhealthy, Health::Healthy, true));
     assert_eq!(state(&registry), "healthy since 5 ");
     registry.apply(&command("push web/a disk full"), Timestamp(6), Revision(2)).unwrap();
@@ -403,14 +455,14 @@ fn health_is_the_worst_part_and_says_why() {
     assert_eq!(state(&registry), "unhealthy since 6 critical: disk full");
     registry.apply(&command(&format!("put web/a {}", checked.replace("80", "81"))), Timestamp(8), Revision(4)).unwrap();
     assert_eq!(state(&registry), "unhealthy since 6 critical: disk full ?");
-    assert!(registry.observe(&web, Health::Healthy, "", Timestamp(9)).unwrap().confirmed);
+    assert!(registry.observe(&web, Health::Healthy, false, "", Timestamp(9)).unwrap().resteadied);
     let moved = checked.replace("{\"ports", "{\"addresses\": [\"192.0.2.2\"], \"ports");
     registry.apply(&command(&format!("put web/a {moved}")), Timestamp(10), Revision(5)).unwrap();
     assert_eq!(registry.instance(&web).unwrap().vitals.probed, Some(Health::Pending));
-    assert_eq!(registry.observe(&key("web/x"), Health::Healthy, "", Timestamp(1)), None);
+    assert_eq!(registry.observe(&key("web/x"), Health::Healthy, false, "", Timestamp(1)), None);
     // Checks of the service hold for instances without any of their own, and go with them.
     registry.apply(&command("put api/a {\"ports\": {\"http\": 80}}"), Timestamp(11), Revision(6)).unwrap();
-    assert_eq!(registry.observe(&key("api/a"), Health::Unhealthy, "late", Timestamp(12)), None);
+    assert_eq!(registry.observe(&key("api/a"), Health::Unhealthy, false, "late", Timestamp(12)), None);
     registry.apply(&command(r#"service api {"checks": [{"tcp": true}]}"#), Timestamp(13), Revision(7)).unwrap();
     assert_eq!(registry.instance(&key("api/a")).unwrap().vitals.health(), Health::Pending);
     registry.apply(&command("service api"), Timestamp(14), Revision(8)).unwrap();
@@ -423,8 +475,8 @@ fn what_was_known_before_a_restart_waits_to_be_confirmed() {
     registry.apply(&command(r#"put web/a {"heartbeat": "5s"}"#), Timestamp(9), Revision(1)).unwrap();
     registry.apply(&command("put web/b"), Timestamp(9), Revision(2)).unwrap();
     let known = Vitals { beating: Some(Health::Unhealthy), probed: Some(Health::Unhealthy), why: "w".into(), ..Vitals::default() };
-    registry.recall(&key("web/a"), known.clone());
-    registry.recall(&key("web/b"), known);
+    registry.recall(&key("web/a"), known.clone(), Timestamp(9));
+    registry.recall(&key("web/b"), known, Timestamp(9));
     let vitals = |registry: &Registry, name| registry.instance(&key(name)).unwrap().vitals.clone();
     assert_eq!((vitals(&registry, "web/a").health(), vitals(&registry, "web/a").unconfirmed), (Health::Unhealthy, true));
     assert_eq!((vitals(&registry, "web/b").health(), vitals(&registry, "web/b").unconfirmed), (Health::Healthy, false));
@@ -473,6 +525,8 @@ fn scripts() -> impl Strategy<Value = Vec<String>> {
         2 => (service.clone(), settings).prop_map(|(name, body)| format!("service {name} {body}")),
         1 => service.prop_map(|name| format!("drop {name}")),
         1 => subject.clone().prop_map(|name| format!("drain {name}")),
+        1 => subject.clone().prop_map(|name| format!("safely {name} {{\"ramp\": \"10s\"}}")),
+        1 => (prop::sample::select(vec!["pause", "resume"]), subject.clone()).prop_map(|(verb, name)| format!("{verb} {name}")),
         1 => subject.prop_map(|name| format!("undrain {name}")),
         1 => name.prop_map(|name| format!("push {name} note")),
     ];
@@ -497,7 +551,7 @@ proptest! {
             let untouched = batched.clone();
             let mut taken = 0;
             for command in rest {
-                match batched.plan(&mut draft, command) {
+                match batched.plan(&mut draft, command, Timestamp(0)) {
                     Ok(change) => batch.push(Some(change)),
                     Err(Hold::Refused(_)) => batch.push(None),
                     Err(Hold::Later) => break,

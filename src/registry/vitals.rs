@@ -1,7 +1,7 @@
-//! The health of instances, as probes, heartbeats and pushed statuses say it.
+//! The health of instances, as probes, heartbeats and pushed statuses say it; holds of those that flap, slow starts of those that recover.
 
-use super::{InstanceEntry, Registry, checks};
-use crate::model::{Health, Instance, InstanceKey, Pushed, Service, Status, Timestamp, Vitals};
+use super::{InstanceEntry, Registry, ServiceEntry, checks};
+use crate::model::{Damping, Health, Instance, InstanceKey, Label, Pushed, Service, Status, Timestamp, Vitals, Warming, Wavers};
 
 /// An instance's health before and after something was learned of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,8 +10,10 @@ pub struct Turn {
     pub before: Health,
     /// After.
     pub after: Health,
-    /// Whether it is confirmed now, which shows in TTLs.
-    pub confirmed: bool,
+    /// Whether it began to waver or ceased to, or is confirmed now: shows in TTLs.
+    pub resteadied: bool,
+    /// Whether it is held down from now on, because it flaps.
+    pub held: bool,
     /// Whether any part of it is no longer as it was: worth writing down.
     pub learned: bool,
 }
@@ -19,26 +21,31 @@ pub struct Turn {
 impl Turn {
     /// The turn from `before` to `after`.
     pub fn between(before: &Vitals, after: &Vitals) -> Turn {
+        let kept = |vitals: &Vitals| (vitals.probed, vitals.beating, vitals.damping, vitals.warming);
+        let (was_held, is_held) = (before.damping.held_until(), after.damping.held_until());
         Turn {
             before: before.health(),
             after: after.health(),
-            confirmed: before.unconfirmed && !after.unconfirmed,
-            learned: (before.probed, before.beating, &before.pushed) != (after.probed, after.beating, &after.pushed),
+            resteadied: before.is_steady() != after.is_steady(),
+            held: is_held.is_some() && was_held != is_held,
+            learned: kept(before) != kept(after) || before.pushed != after.pushed,
         }
     }
 
     /// Whether answers are no longer as they were.
     pub fn shows(self) -> bool {
-        self.before != self.after || self.confirmed
+        self.before != self.after || self.resteadied
     }
 }
 
 impl Registry {
-    /// Takes the worst verdict of an instance's checks. `None`: there is no such instance, or it is not probed (any more).
-    pub fn observe(&mut self, key: &InstanceKey, health: Health, why: &str, now: Timestamp) -> Option<Turn> {
+    /// Takes the worst verdict of an instance's checks, and whether it `wavers`. `None`: there is no such instance, or it is not probed
+    /// (any more).
+    pub fn observe(&mut self, key: &InstanceKey, health: Health, wavers: bool, why: &str, now: Timestamp) -> Option<Turn> {
         self.learn(key, now, |vitals| {
             vitals.probed.as_mut().map(|probed| {
                 *probed = health;
+                vitals.wavers.probed = wavers;
                 vitals.why = why.to_string();
                 vitals.unconfirmed = false;
             })
@@ -50,10 +57,36 @@ impl Registry {
         self.learn(key, now, |vitals| {
             let health = if beating { Health::Healthy } else { Health::Unhealthy };
             vitals.beating.as_mut().map(|known| *known = health)?;
+            vitals.wavers.beating = false;
             // Where there are checks, it is for them to confirm what was known before a restart.
             vitals.unconfirmed &= vitals.probed.is_some();
             Some(())
         })
+    }
+
+    /// Notes that half of a heartbeat's period has passed without a beat. `None`: there is no such instance, or it has no heartbeat.
+    pub fn waver(&mut self, key: &InstanceKey, now: Timestamp) -> Option<Turn> {
+        self.learn(key, now, |vitals| {
+            vitals.wavers.beating = vitals.beating? == Health::Healthy;
+            Some(())
+        })
+    }
+
+    /// Ends the hold of an instance, if its time has come. `None`: it has not, or there is none.
+    pub fn release(&mut self, key: &InstanceKey, now: Timestamp) -> Option<Turn> {
+        self.learn(key, now, |vitals| vitals.damping.release(now).then_some(()))
+    }
+
+    /// Takes a step in the slow starts of a service: those that are over end. Returns whether there were any, and when the next step is.
+    pub fn step(&mut self, service: &Label, now: Timestamp) -> (bool, Option<Timestamp>) {
+        let (mut any, mut next) = (false, None::<Timestamp>);
+        let instances = self.services.get_mut(service).into_iter().flat_map(|entry| entry.instances.values_mut());
+        for vitals in instances.map(|entry| &mut entry.vitals) {
+            any |= vitals.warming.is_some();
+            vitals.warming = vitals.warming.filter(|warming| !warming.is_over(now));
+            next = [next, vitals.warming.map(|warming| warming.next_step(now))].into_iter().flatten().min();
+        }
+        (any, next)
     }
 
     /// Takes a pushed status.
@@ -64,26 +97,60 @@ impl Registry {
         })
     }
 
-    /// Takes what was known of an instance before a restart.
-    pub fn recall(&mut self, key: &InstanceKey, known: Vitals) {
+    /// Takes what was known of an instance before a restart. Holds and slow starts go on, but for those that have ended meanwhile.
+    pub fn recall(&mut self, key: &InstanceKey, known: Vitals, now: Timestamp) {
         let Some(service) = self.services.get_mut(&key.service) else { return };
         let Some(entry) = service.instances.get_mut(&key.id) else { return };
         let fresh = fresh(&service.service, &entry.instance, known.since);
-        entry.vitals = Vitals {
+        let sensed = fresh.sensed().is_some();
+        let health = known.health();
+        let mut vitals = Vitals {
             probed: fresh.probed.map(|pending| known.probed.unwrap_or(pending)),
             beating: fresh.beating.map(|healthy| known.beating.unwrap_or(healthy)),
-            unconfirmed: fresh.probed.or(fresh.beating).is_some(),
+            unconfirmed: sensed,
+            wavers: Wavers::default(),
+            damping: if sensed && service.service.damps() { known.damping } else { Damping::default() },
+            warming: known.warming.filter(|warming| !warming.is_over(now) && !service.service.slow_start().is_zero()),
             ..known
         };
+        if vitals.damping.release(now) && vitals.health() != health {
+            vitals.since = now;
+        }
+        entry.vitals = vitals;
     }
 
     fn learn(&mut self, key: &InstanceKey, now: Timestamp, change: impl FnOnce(&mut Vitals) -> Option<()>) -> Option<Turn> {
-        let entry = self.services.get_mut(&key.service)?.instances.get_mut(&key.id)?;
-        let InstanceEntry { vitals, instance, .. } = entry;
+        let ServiceEntry { service, instances, .. } = self.services.get_mut(&key.service)?;
+        let InstanceEntry { vitals, instance, .. } = instances.get_mut(&key.id)?;
         let known = vitals.clone();
         change(vitals)?;
+        // Only what is found out is damped, and not what somebody says: a push may turn it as often as it likes.
+        if service.damps() && (known.sensed(), vitals.sensed()) == (Some(Health::Healthy), Some(Health::Unhealthy)) {
+            vitals.damping.fell(now);
+        }
         settle(vitals, instance, known.health(), now);
-        Some(Turn::between(&known, vitals))
+        self.warm_up(key, known.health(), now);
+        Some(Turn::between(&known, &self.instance(key)?.vitals))
+    }
+
+    /// Begins the slow start of an instance that has recovered, if its health was `before`. There is none where no other instance in
+    /// its region could carry the load meanwhile: healthy and not drained.
+    pub(super) fn warm_up(&mut self, key: &InstanceKey, before: Health, now: Timestamp) {
+        let Some(service) = self.services.get(&key.service) else { return };
+        let Some(entry) = service.instances.get(&key.id) else { return };
+        if (before, entry.vitals.health()) != (Health::Unhealthy, Health::Healthy) {
+            return;
+        }
+        let carries = |(id, other): (&Label, &InstanceEntry)| {
+            *id != key.id
+                && other.instance.region == entry.instance.region
+                && other.vitals.health() == Health::Healthy
+                && (self.drains.is_empty() || self.drained_by(&InstanceKey { service: key.service.clone(), id: id.clone() }).is_none())
+        };
+        let warming = service.instances.iter().any(carries).then(|| Warming::begin(now, service.service.slow_start())).flatten();
+        if let Some(entry) = self.services.get_mut(&key.service).and_then(|service| service.instances.get_mut(&key.id)) {
+            entry.vitals.warming = warming;
+        }
     }
 }
 
@@ -98,7 +165,8 @@ pub(super) fn fresh(service: &Service, instance: &Instance, now: Timestamp) -> V
 }
 
 /// What stays known of an instance when it or its service's settings are written anew: a verdict belongs to the address that was
-/// probed, and is unconfirmed until other checks have confirmed it; heartbeats go on, and a status stays as pushed.
+/// probed, and is unconfirmed until other checks have confirmed it; heartbeats go on, and a status stays as pushed. An instance that
+/// flapped is the same as long as its address is.
 pub(super) fn carried(known: Vitals, before: (&Service, &Instance), after: (&Service, &Instance), now: Timestamp) -> Vitals {
     let health = known.health();
     let (old, new) = (checks::probing(before.0, before.1), checks::probing(after.0, after.1));
@@ -113,6 +181,15 @@ pub(super) fn carried(known: Vitals, before: (&Service, &Instance), after: (&Ser
         vitals.why = known.why;
         vitals.unconfirmed = vitals.probed != Some(Health::Pending) && (known.unconfirmed || old.checks != new.checks);
     }
+    vitals.wavers = Wavers {
+        // New checks begin from nothing, as do the beats of an instance that was written anew.
+        probed: known.wavers.probed && old == new,
+        beating: known.wavers.beating && before.1 == after.1,
+    };
+    if before.1.addresses.first() == after.1.addresses.first() {
+        vitals.damping = if after.0.damps() && vitals.sensed().is_some() { known.damping } else { Damping::default() };
+        vitals.warming = known.warming.filter(|_| !after.0.slow_start().is_zero());
+    }
     settle(&mut vitals, after.1, health, now);
     vitals
 }
@@ -123,17 +200,21 @@ pub(super) fn registered(known: Vitals, before: (&Service, &Instance), after: (&
     let since = known.since;
     let mut vitals = carried(known, before, after, now);
     vitals.beating = vitals.beating.map(|_| Health::Healthy);
+    vitals.wavers.beating = false;
     vitals.unconfirmed &= vitals.probed.is_some();
     vitals.since = since;
     settle(&mut vitals, after.1, health, now);
     vitals
 }
 
-/// Sets `since` and `why` once the parts are known. The reason of a probe is kept in `why` itself, for it stands nowhere else: so
-/// it goes before the reasons that can be told from the other parts.
+/// Sets `since` and `why` once the parts are known, and ends the slow start of what is not healthy. The reason of a probe is kept in
+/// `why` itself, for it stands nowhere else: so it goes before the reasons that can be told from the other parts.
 fn settle(vitals: &mut Vitals, instance: &Instance, before: Health, now: Timestamp) {
     if vitals.health() != before {
         vitals.since = now;
+    }
+    if vitals.health() != Health::Healthy {
+        vitals.warming = None;
     }
     let note = vitals.pushed.as_ref().map(|pushed| (pushed.status, pushed.note.as_str()));
     let said = |status: &str, note: &str| match note.is_empty() {
@@ -148,6 +229,8 @@ fn settle(vitals: &mut Vitals, instance: &Instance, before: Health, now: Timesta
         }
         (_, _, Some((Status::Critical, note))) => vitals.why = said("critical", note),
         (_, _, Some((Status::Warning, note))) => vitals.why = said("warning", note),
+        // Why it wavers.
+        _ if vitals.wavers.probed => {}
         _ => vitals.why.clear(),
     }
 }

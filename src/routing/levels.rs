@@ -50,7 +50,8 @@ pub(super) fn is_unknown(stand: &Stand) -> bool {
 #[derive(Debug, Clone)]
 pub(super) struct Levels<'w> {
     pool: &'w Pool,
-    stand: &'w Stand,
+    /// Where the client stands; only `nearest` and `latency` ask.
+    stand: Option<&'w Stand>,
     /// The client's own region and az have levels of their own.
     own: bool,
     stage: Stage,
@@ -70,10 +71,10 @@ enum Stage {
 }
 
 impl<'w> Levels<'w> {
-    pub fn new(rule: Option<PolicyKind>, pool: &'w Pool, stand: &'w Stand) -> Levels<'w> {
+    pub fn new(rule: Option<PolicyKind>, pool: &'w Pool, stand: Option<&'w Stand>) -> Levels<'w> {
         let own = rule == Some(PolicyKind::Nearest);
         let stage = match rule {
-            Some(PolicyKind::Nearest) if is_unknown(stand) => Stage::All,
+            Some(PolicyKind::Nearest) if stand.is_none_or(is_unknown) => Stage::All,
             Some(PolicyKind::Nearest) => Stage::OwnAz,
             Some(PolicyKind::Latency) => Stage::Ranking(0),
             Some(PolicyKind::Failover) => Stage::Declared(0),
@@ -83,7 +84,7 @@ impl<'w> Levels<'w> {
     }
 
     fn is_own(&self, region: RegionId) -> bool {
-        self.own && self.stand.region == Some(region)
+        self.own && self.stand.and_then(|stand| stand.region) == Some(region)
     }
 }
 
@@ -100,19 +101,23 @@ impl Iterator for Levels<'_> {
                 }
                 Stage::OwnAz => {
                     self.stage = Stage::OwnRegion;
-                    if let Some(locality) = self.stand.locality {
-                        let region = self.stand.region;
+                    if let Some(stand) = self.stand
+                        && let Some(locality) = stand.locality
+                    {
+                        let region = stand.region;
                         return Some(Level { region, locality: Some(locality), place: Standpoint::OwnAz, ..everywhere });
                     }
                 }
                 Stage::OwnRegion => {
                     self.stage = Stage::Ranking(0);
-                    if let Some(region) = self.stand.region {
-                        let except = self.stand.locality;
+                    if let Some(stand) = self.stand
+                        && let Some(region) = stand.region
+                    {
+                        let except = stand.locality;
                         return Some(Level { region: Some(region), except, place: Standpoint::OwnRegion, ..everywhere });
                     }
                 }
-                Stage::Ranking(n) => match self.stand.ranking.get(n) {
+                Stage::Ranking(n) => match self.stand.and_then(|stand| stand.ranking.get(n)) {
                     Some((region, ms)) => {
                         self.stage = Stage::Ranking(n + 1);
                         if !self.is_own(*region) {
@@ -124,7 +129,7 @@ impl Iterator for Levels<'_> {
                 Stage::Rest(n) => match self.pool.regions().nth(n) {
                     Some(region) => {
                         self.stage = Stage::Rest(n + 1);
-                        if !self.is_own(region) && !self.stand.ranking.iter().any(|(r, _)| *r == region) {
+                        if !self.is_own(region) && !self.stand.is_some_and(|stand| stand.ranking.iter().any(|(r, _)| *r == region)) {
                             return Some(Level { region: Some(region), place: Standpoint::Unranked, ..everywhere });
                         }
                     }

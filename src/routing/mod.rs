@@ -41,7 +41,7 @@ mod views;
 mod walk;
 
 pub use decide::{Choice, Decision, MAX_TIERS, Start, World, decide};
-pub use hash::seed_of;
+pub use hash::{ClientPrefix, seed_of};
 pub use measured::{FRESH, Fresh, MOST_MS, MOST_PREFIXES, MOST_REGIONS, Measured, Measurements, Survey, Surveyed, measured_prefix};
 pub use mmdb::{DatabaseError, read_database};
 pub use origins::{Origin, Origins};

@@ -337,7 +337,11 @@ mod tests {
 
     fn geo(database: &[(&str, &str)], networks: &[(&str, &str)], pins: &[(&str, &str, f64)]) -> Geo {
         let places = |list: &[(&str, &str)]| list.iter().map(|(cidr, text)| (net(cidr), place(text))).collect::<Vec<_>>();
-        let at = |latitude, longitude| Region { coordinates: Some(Coordinates { latitude, longitude }), azs: vec![label("1")] };
+        let at = |latitude, longitude| Region {
+            coordinates: Some(Coordinates { latitude, longitude }),
+            azs: vec![label("1")],
+            ..Region::default()
+        };
         Geo {
             regions: Some([(label("eu"), at(53.3, -6.3)), (label("us"), at(38.9, -77.4))].into()),
             networks: places(networks),
@@ -406,7 +410,11 @@ mod tests {
     #[test]
     fn databases_that_overlap_complete_each_other() {
         let city_and_asn = [("81.0.0.0/8", "FR 48.8,2.3"), ("81.1.0.0/16", "AS1"), ("82.0.0.0/8", "AS2"), ("82.1.0.0/16", "US-MA")];
-        let cases = [("81.1.1.1", "EU FR 48.8,2.3 AS1 eu:16 us:124", 16), ("82.1.1.1", "NA US MA 38,-91 AS2 us:24 eu:128", 16), ("82.2.1.1", "AS2", 15)];
+        let cases = [
+            ("81.1.1.1", "EU FR 48.8,2.3 AS1 eu:16 us:124", 16),
+            ("82.1.1.1", "NA US MA 38,-91 AS2 us:24 eu:128", 16),
+            ("82.2.1.1", "AS2", 15),
+        ];
         check(&geo(&city_and_asn, &[], &[]), &cases);
     }
 

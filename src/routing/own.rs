@@ -41,7 +41,13 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
             step.into_iter().for_each(|step| self.trace.step(|| step));
             return false;
         }
-        let (stand, length) = self.stand();
+        let (stand, length) = match rule {
+            Some(PolicyKind::Nearest | PolicyKind::Latency) => {
+                let (stand, length) = self.stand();
+                (Some(stand), length)
+            }
+            _ => (None, 0),
+        };
         // A level that is answered whole brings along what does not live, and which that is depends on where the client stands.
         let panics = self.threshold(ground) > 0;
         let depends = match rule {
@@ -174,7 +180,7 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
         &mut self,
         ground: Ground<'w>,
         pool: &Pool,
-        stand: &Stand,
+        stand: Option<&Stand>,
         level: &Level,
         outcome: &str,
         share: Option<f64>,

@@ -265,7 +265,7 @@ mod tests {
     /// 21.0.0.0/8 at 3 and 22.0.0.0/8 at 60 degrees east. From `a` the table says 50 ms to `b`; 10.9.0.0/16 is pinned to it with 7 ms.
     fn world() -> (Places, Geo) {
         let on_equator = |longitude| Coordinates { latitude: 0.0, longitude };
-        let region = |longitude: Option<f64>| Region { coordinates: longitude.map(on_equator), azs: Vec::new() };
+        let region = |longitude: Option<f64>| Region { coordinates: longitude.map(on_equator), azs: Vec::new(), ..Region::default() };
         let regions = [("a", Some(0.0)), ("b", Some(10.0)), ("c", Some(20.0)), ("d", None)];
         let at = |longitude| Place { coordinates: Some(on_equator(longitude)), ..Place::default() };
         let geo = Geo {

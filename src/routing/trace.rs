@@ -194,14 +194,14 @@ pub(super) mod words {
         }
     }
 
-    pub fn level(places: &Places, census: &Census, level: &Level, standing: Standing, stand: &Stand) -> String {
+    pub fn level(places: &Places, census: &Census, level: &Level, standing: Standing, stand: Option<&Stand>) -> String {
         let place = match level.place {
             Standpoint::Everywhere | Standpoint::Declared => String::new(),
             Standpoint::OwnAz => "own az; ".into(),
             Standpoint::OwnRegion if level.except.is_some() => "rest of own region; ".into(),
             Standpoint::OwnRegion => "own region; ".into(),
             Standpoint::Unranked => "no latency known; ".into(),
-            Standpoint::Ranked(ms) => match stand.ranking.first() {
+            Standpoint::Ranked(ms) => match stand.and_then(|stand| stand.ranking.first()) {
                 Some((best, least)) if level.region != Some(*best) => {
                     format!("{ms:.0} ms, {:.0} ms more than {}; ", ms - least, places.region_label(*best))
                 }

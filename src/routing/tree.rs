@@ -368,7 +368,7 @@ mod tests {
 
     #[test]
     fn what_is_not_declared_is_named_in_the_error() {
-        let region = Region { coordinates: None, azs: vec![label("a1")] };
+        let region = Region { coordinates: None, azs: vec![label("a1")], ..Region::default() };
         let declared = Places::new(&Geo { regions: Some([(label("a"), region)].into()), ..Geo::default() }, []);
         let check = |branch: Branch, expected: TreeError| assert_eq!(compile(&policy(vec![branch]), &declared).unwrap_err(), expected);
         check(leaf("web", Some("b"), None), TreeError::UnknownRegion(label("b")));

@@ -43,6 +43,10 @@ pub(super) struct Walk<'w, 't, W, T> {
     pub gated: bool,
     /// Too little of the chosen level is healthy: all of it answers.
     pub panic: bool,
+    /// The branch of the tree in which the walk began through which the first was found.
+    pub branch: Option<u32>,
+    /// A branch was drawn among several.
+    pub drawn: bool,
     /// The panic threshold of the tree in which the walk began, in percent.
     pub threshold: u8,
     /// The prefix length of clients for whom all that was looked at is the same.
@@ -110,6 +114,8 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
             short: false,
             gated: false,
             panic: false,
+            branch: None,
+            drawn: false,
             threshold: 0,
             scope: 0,
             steady_ms: u32::MAX,
@@ -174,7 +180,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
                 let (order, length) = view.find(self.asker.client);
                 let reached = order.iter().any(|(n, _)| self.alive(ground.deeper(), first + u32::from(*n)));
                 // Where nothing lives at all, that is so for every client.
-                if reached || self.has_living_branches(ground, *first, *count, 1) {
+                if reached || self.serves_others(ground, *first, *count) {
                     self.scope = self.scope.max(length);
                 }
                 reached && (needed == 1 || self.has_living_branches(ground, *first, *count, needed))
@@ -237,7 +243,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
                 // Which branch is nearer matters where two live; whom one is for, where any does.
                 let depends = match rule {
                     PolicyKind::Geoproximity => self.living_branches(ground, first, count).count_ones() > 1,
-                    _ => self.found > before || self.has_living_branches(ground, first, count, 1),
+                    _ => self.found > before || self.serves_others(ground, first, count),
                 };
                 if depends {
                     self.scope = self.scope.max(length);
@@ -334,7 +340,12 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
             self.trace.step(|| Step::new(ground.depth, at, outcome, why(part)));
         }
         if !self.is_full() {
-            self.take(ground.deeper(), first + n);
+            let is_first = self.found == 0;
+            let found = self.take(ground.deeper(), first + n);
+            // The branches of the root stand right behind it.
+            if found && is_first && ground.is_start && first == 1 {
+                self.branch = Some(n);
+            }
         }
     }
 
@@ -343,6 +354,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
         let living = self.living_branches(ground, first, count);
         let weigh = weigher(ground, first, living, weight);
         let total: u64 = (0..count).map(&weigh).sum();
+        self.drawn |= (0..count).filter(|n| weigh(*n) > 0).count() > 1;
         let salt = ground.service.map_or(0, |(service, _)| u64::from(service.0) + 1) << 32 | u64::from(at);
         let mut point = ((u128::from(mix(self.draw, salt)) * u128::from(total)) >> 64) as u64;
         let drawn = (0..count).find(|n| {
@@ -463,6 +475,14 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
         }
         self.short |= found > 0;
         false
+    }
+
+    /// Whether any branch lives, for whichever clients. This client is answered the same, so it holds as long as if nobody had looked.
+    fn serves_others(&mut self, ground: Ground<'w>, first: u32, count: u32) -> bool {
+        let (steady_ms, short, gated) = (self.steady_ms, self.short, self.gated);
+        let lives = self.has_living_branches(ground, first, count, 1);
+        (self.steady_ms, self.short, self.gated) = (steady_ms, short, gated);
+        lives
     }
 
     /// One bit for each branch. `ground` is that of the branches.

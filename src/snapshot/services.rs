@@ -323,9 +323,13 @@ fn standing(view: &ServiceView<'_>, instance: &InstanceView<'_>, last_good: Opti
 }
 
 /// The time in which the instance's standing cannot change: what its checks and heartbeat need at least to turn the verdict.
-/// What is known only from before a restart may turn at once (DESIGN §5).
+///
+/// That holds from any moment at which it is steady: no result speaks against the verdict yet, so after the next one that does, `fall`
+/// (or `rise`) less one more are needed, an interval apart (the jitter of their starts aside); and the last heartbeat is younger than
+/// half of its period, so it is missed after the other half at the earliest. Whoever sees the first result against it, or the half
+/// pass, has the service compiled anew, and then it may turn at once, as may what is known only from before a restart (DESIGN §5).
 fn steady_ms(service: &Service, view: &InstanceView<'_>) -> u32 {
-    if view.vitals.unconfirmed {
+    if !view.vitals.is_steady() {
         return 0;
     }
     let checks = view.instance.checks.as_ref().unwrap_or(&service.fields.checks);
@@ -335,7 +339,8 @@ fn steady_ms(service: &Service, view: &InstanceView<'_>) -> u32 {
         Health::Unhealthy => check.interval.millis() * u64::from(check.rise.saturating_sub(1)),
         Health::Pending => 0,
     });
-    let beat = view.instance.heartbeat.filter(|_| health == Health::Healthy).map(|h| h.millis());
+    // Beats that begin again are a word from outside, as a registration is: no time is known for it, and what is answered stays right.
+    let beat = view.instance.heartbeat.filter(|_| health == Health::Healthy).map(|h| h.millis() / 2);
     needed.chain(beat).min().unwrap_or(u64::MAX).try_into().unwrap_or(u32::MAX)
 }
 

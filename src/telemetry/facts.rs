@@ -30,6 +30,8 @@ pub struct Facts {
     services: usize,
     /// By region, and by health in the order of [`HEALTH`]; then those drained.
     regions: BTreeMap<Label, ([u64; 3], u64)>,
+    /// By region: held down, warming, wavering.
+    recovering: BTreeMap<Label, [u64; 3]>,
     /// By kind in the order of [`KINDS`].
     drains: [u64; 4],
     lines: Vec<Line>,
@@ -37,6 +39,12 @@ pub struct Facts {
 }
 
 const HEALTH: [Health; 3] = [Health::Unhealthy, Health::Pending, Health::Healthy];
+/// In the order of `Facts::recovering`.
+const RECOVERING: [(&str, &str); 3] = [
+    ("instances_held_down", "Instances that are held unhealthy because they flap"),
+    ("instances_warming", "Instances that bear a part of their weight only, since they have recovered a moment ago"),
+    ("instances_wavering", "Instances whose last results speak against their health, or whose heartbeat is late"),
+];
 const KINDS: [&str; 4] = ["region", "az", "service", "instance"];
 
 impl Facts {
@@ -64,6 +72,13 @@ impl Facts {
                 let (by_health, of_drained) = facts.regions.entry(entry.instance.region.clone()).or_default();
                 by_health[health as usize] += 1;
                 *of_drained += u64::from(drained);
+                let vitals = &entry.vitals;
+                let recovering = facts.recovering.entry(entry.instance.region.clone()).or_default();
+                for (count, applies) in
+                    recovering.iter_mut().zip([vitals.damping.held_until().is_some(), vitals.warming.is_some(), vitals.wavering()])
+                {
+                    *count += u64::from(applies);
+                }
                 if total <= most || ((health != Health::Healthy || drained) && facts.lines.len() < most) {
                     let (region, az) = (entry.instance.region.clone(), entry.instance.az.clone());
                     facts.lines.push(Line { key, region, az, health, drained });
@@ -88,6 +103,10 @@ impl Facts {
         gauge(encoder, "instances", "Instances, drained or not", by_health)?;
         let drained = self.regions.iter().map(|(region, (_, drained))| ([("region", region.as_str())], *drained as i64));
         gauge(encoder, "instances_drained", "Instances that are drained by themselves, or with their service, az or region", drained)?;
+        for (number, (name, help)) in RECOVERING.iter().enumerate() {
+            let counts = self.recovering.iter().map(|(region, counts)| ([("region", region.as_str())], counts[number] as i64));
+            gauge(encoder, name, help, counts)?;
+        }
         let health = self.lines.iter().map(|line| {
             let value = match line.health {
                 Health::Unhealthy => 0.0,

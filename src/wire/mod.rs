@@ -10,9 +10,11 @@
 //! [`explain()`] goes the same way with open eyes: the same functions, watched.
 
 mod chaos;
+mod empty;
 mod explain;
 mod names;
 mod records;
+mod regions;
 mod reply;
 mod services;
 mod walk;
@@ -119,8 +121,10 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
         (reply.by_client && subnet.is_some(), Counter::EcsUsed),
         (reply.fail_open, Counter::FailOpen),
         (reply.panic, Counter::Panic),
+        (reply.empty, Counter::Empty),
     ];
     marks.into_iter().filter(|(set, _)| *set).for_each(|(_, mark)| worker.counters.count(mark));
+    reply.regions.numbers().for_each(|region| worker.counters.count_region(region));
     Outcome::Reply(reply.finish())
 }
 

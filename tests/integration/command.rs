@@ -39,7 +39,25 @@ fn a_service_is_registered_drained_explained_and_deregistered_from_the_command_l
     let explain = ["explain", "web.svc.example", "A", "--client", "203.0.113.9"];
     check(&explain, 0, &["chosen", "100.0 %", "192.0.2.10"], &["192.0.2.10"]);
     check(&[&explain[..], &["--with", "region/eu-west=drained"]].concat(), 0, &["no data of this type"], &["192.0.2.10"]);
-    check(&["drain", "region/eu-west", "--reason", "a test"], 0, &["drained region/eu-west", "signpost undrain region/eu-west"], &[]);
+    let drain = ["drain", "region/eu-west", "--reason", "a test"];
+    check(&drain, 1, &["0 of 1 regions would be up, 1 is the least; `--override` with a reason overrules"], &["192.0.2.10"]);
+    let overruled = [&drain[..], &["--override", "nobody uses it"]].concat();
+    let ramped = [&overruled[..], &["--ramp", "1h"]].concat();
+    let safe = ["1 is the least; one region at a time"];
+    check(&ramped, 0, &["draining region/eu-west", "all clients have moved in 1h", "signpost pause region/eu-west"], &["192.0.2.10"]);
+    check(&["drains"], 0, &["announced, whole in 1h", "nobody uses it", "0 of 1 regions up", safe[0]], &["192.0.2.10"]);
+    check(&["pause", "region/eu-west"], 0, &["the drain of region/eu-west stands still"], &["192.0.2.10"]);
+    check(&["pause", "region/eu-west"], 1, &["there is nothing to pause"], &["192.0.2.10"]);
+    check(&["resume", "region/eu-west"], 0, &["the drain of region/eu-west goes on"], &["192.0.2.10"]);
+    check(&overruled, 0, &["drained region/eu-west", "signpost undrain region/eu-west"], &[]);
+    check(
+        &["undrain", "region/eu-west", "--ramp", "1h"],
+        0,
+        &["region/eu-west comes back", "it serves all clients again in"],
+        &["192.0.2.10"],
+    );
+    check(&drain, 1, &["--override"], &["192.0.2.10"]);
+    check(&overruled, 0, &["drained region/eu-west"], &[]);
     check(&["drains"], 0, &["region/eu-west", "3h59m", "local", "a test"], &[]);
     check(&["status"], 0, &["ready", "svc.example.", "eu-west", "a test"], &[]);
     check(&["drain", "region/nowhere", "--reason", "x"], 1, &["there is no region/nowhere"], &[]);

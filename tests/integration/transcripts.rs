@@ -15,7 +15,7 @@ use signpost::model::{
     CheckState, Counter, Counters, Drain, DrainFields, Instance, InstanceKey, Label, Period, ProbeResult, Pushed, Revision, Service,
     ServiceFields, Settings, Subject, Timestamp,
 };
-use signpost::registry::{Command, Precondition, probing};
+use signpost::registry::{Command, Precondition};
 use signpost::wire::{self, Outcome, Query, Transport, Worker};
 
 use crate::message::{Question, render, summary};
@@ -25,6 +25,13 @@ use crate::message::{Question, render, summary};
 enum Declared {
     InTheZoneFile,
     OverTheApi,
+}
+
+/// An instance's check, as the prober would have it.
+struct Checked {
+    /// The number of the order.
+    order: u64,
+    state: CheckState,
 }
 
 /// The world of a story.
@@ -39,7 +46,7 @@ struct Story {
     writer: Option<Writer<usize>>,
     now: Timestamp,
     revision: u64,
-    checks: HashMap<InstanceKey, CheckState>,
+    checks: HashMap<InstanceKey, Checked>,
     counters: Arc<Counters>,
     counted: HashMap<Counter, u64>,
     worker: Worker,
@@ -104,12 +111,29 @@ impl Story {
             }
             "deregister" => self.command(Command::DeleteInstance { key: key(rest), precondition: Precondition::None }),
             "drain" => {
-                let (subject, expires) = rest.split_once(' ').unwrap_or((rest, "4h"));
-                let fields = DrainFields { reason: "a story".into(), expires: Some(expires.parse().unwrap()) };
-                let drain = Drain::start(fields, "somebody", self.now).unwrap();
-                self.command(Command::Drain { subject: Subject::parse(subject).unwrap(), drain })
+                let mut words = rest.split(' ');
+                let subject = Subject::parse(words.next().unwrap()).unwrap();
+                let mut fields = DrainFields { reason: "a story".into(), ..DrainFields::default() };
+                for word in words {
+                    match word.split_once('=') {
+                        Some(("ramp", period)) => fields.ramp = Some(period.parse().unwrap()),
+                        None if word == "override" => fields.r#override = Some("a story".into()),
+                        None => fields.expires = Some(word.parse().unwrap()),
+                        Some(_) => panic!("{word} is no part of a drain"),
+                    }
+                }
+                match Drain::start(fields, "somebody", self.now) {
+                    Ok(drain) => self.command(Command::Drain { subject, drain }),
+                    Err(error) => vec![format!("refused: {}: {}", error.field, error.expected)],
+                }
             }
-            "undrain" => self.command(Command::Undrain { subject: Subject::parse(rest).unwrap() }),
+            "undrain" => {
+                let (subject, ramp) = rest.split_once(' ').map_or((rest, None), |(subject, ramp)| (subject, Some(ramp)));
+                let ramp = ramp.map(|ramp| ramp.strip_prefix("ramp=").unwrap().parse().unwrap());
+                self.command(Command::Undrain { subject: Subject::parse(subject).unwrap(), ramp })
+            }
+            "pause" => self.command(Command::Pause { subject: Subject::parse(rest).unwrap() }),
+            "resume" => self.command(Command::Resume { subject: Subject::parse(rest).unwrap() }),
             "push" => {
                 let (instance, status) = rest.split_once(' ').unwrap();
                 let pushed: Pushed = serde_json::from_value(json!({ "status": status })).unwrap();
@@ -170,16 +194,8 @@ impl Story {
             }
         }
         // What the prober asks for when it starts.
-        let registry = self.writer.as_ref().unwrap().registry().clone();
-        let registry = registry.read().unwrap();
-        for (name, service) in &registry.services {
-            for (id, entry) in &service.instances {
-                if let Some(probing) = probing(&service.service, &entry.instance) {
-                    let key = InstanceKey { service: name.clone(), id: id.clone() };
-                    self.checks.insert(key, CheckState::new(&probing.checks[0].0, None));
-                }
-            }
-        }
+        let orders = self.writer.as_ref().unwrap().probe_orders();
+        self.order(orders);
         lines
     }
 
@@ -218,7 +234,10 @@ impl Story {
     fn order(&mut self, orders: Vec<ProbeOrder>) {
         for order in orders {
             match order.probes {
-                Some(probes) => _ = self.checks.insert(order.key, CheckState::new(&probes.checks[0].0, probes.last)),
+                Some(probes) => {
+                    let state = CheckState::new(&probes.checks[0].0, probes.last);
+                    self.checks.insert(order.key, Checked { order: probes.order, state });
+                }
                 None => _ = self.checks.remove(&order.key),
             }
         }
@@ -235,10 +254,11 @@ impl Story {
         let times = words.next().map_or(1, |n| n.parse().unwrap());
         let mut lines = Vec::new();
         for _ in 0..times {
-            let state = self.checks.get_mut(&key).unwrap_or_else(|| panic!("{key} has no check"));
-            if state.observe(&result) {
-                let observation = Observation { key: key.clone(), health: state.health, why: state.why.clone() };
-                lines.extend(self.input(Input::Observation(observation)));
+            let Checked { order, state } = self.checks.get_mut(&key).unwrap_or_else(|| panic!("{key} has no check"));
+            let wavered = state.wavers();
+            if state.observe(&result) || state.wavers() != wavered {
+                let (order, health, wavers, why) = (*order, state.health, state.wavers(), state.why.clone());
+                lines.extend(self.input(Input::Observation(Observation { key: key.clone(), order, health, wavers, why })));
             }
         }
         lines

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::control::records;
-use crate::model::{Drain, DrainFields, Geo, Health, Period, Zone};
-use crate::registry::tests::{command, key, label, zone};
+use crate::model::{Geo, Health, SafetySettings, Share, Zone};
+use crate::registry::tests::{command, command_at, key, label, zone};
 use crate::store::{Condition, Item, Value};
 
 /// How the store fares.
@@ -47,8 +47,10 @@ impl Rig {
         self.core.handle(self.now, Input::Beat { reply: self.asked, key });
     }
 
+    /// A verdict under the order in force, or one that is not.
     fn observe(&mut self, key: InstanceKey, health: Health, why: &str) {
-        self.core.handle(self.now, Input::Observation(Observation { key, health, why: why.into() }));
+        let order = self.core.orders.in_force(&key).unwrap_or(0);
+        self.core.handle(self.now, Input::Observation(Observation { key, order, health, wavers: false, why: why.into() }));
     }
 
     fn depart(&mut self) -> Option<Departure> {
@@ -145,7 +147,7 @@ impl Rig {
 }
 
 /// Each line: seconds, what happens (nothing, a command as in the registry's tests, `beat web/a`, `sees web/a unhealthy refused`,
-/// `drain:SECONDS region/eu`, `store down`, `store silent`, `store fine`, `keys`), and behind ` => ` what comes of it.
+/// `drained region/eu`, `store down`, `store silent`, `store fine`, `keys`), and behind ` => ` what comes of it.
 fn check(script: &str) {
     let mut rig = Rig::new();
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -164,12 +166,12 @@ fn check(script: &str) {
             ["beat", name] => rig.beat(key(name)),
             ["sees", name, "healthy"] => rig.observe(key(name), Health::Healthy, ""),
             ["sees", name, "unhealthy", why] => rig.observe(key(name), Health::Unhealthy, why),
-            [verb, subject] if verb.starts_with("drain:") => {
-                let fields = DrainFields { reason: "drill".into(), expires: Some(Period::seconds(verb[6..].parse().unwrap())) };
-                let drain = Drain::start(fields, "me", rig.now).unwrap();
-                rig.ask(Command::Drain { subject: Subject::parse(subject).unwrap(), drain });
+            ["drained", subject] => {
+                let registry = read(&rig.core.registry);
+                let drain = &registry.drains[&Subject::parse(subject).unwrap()].drain;
+                keys = format!("{} {}", drain.stage(rig.now), drain.out(rig.now).share.ratio());
             }
-            _ => rig.ask(command(what)),
+            _ => rig.ask(command_at(what, rig.now)),
         }
         rig.run();
         let said = format!("{keys}{}", rig.said());
@@ -239,25 +241,310 @@ fn heartbeats_are_missed_resumed_and_end_in_deregistration() {
     );
 }
 
+/// Each line: seconds, what happens to the service's instances (nothing, a command, `beat a`, `a h`, `a h?`, `a u`, `a u?` for verdicts,
+/// `old a h` for one under an order before the last, `restart`), and behind ` => ` how web/a is then, and how often the service was
+/// compiled since the line before.
+fn follow(script: &str) {
+    let mut rig = Rig::new();
+    let check = r#""ports": {"http": 80}, "checks": [{"tcp": true}]"#;
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (happens, expected) = line.split_once(" =>").unwrap();
+        let (at, what) = happens.split_once(' ').unwrap_or((happens, ""));
+        let until = Timestamp((at.parse::<f64>().unwrap() * 1000.0) as u64);
+        let mut compiled = 0;
+        let mut count = |rig: &mut Rig| compiled += rig.core.effects().services.len();
+        while let Some(due) = rig.core.next_deadline().filter(|due| *due <= until) {
+            rig.now = due.max(rig.now);
+            rig.run();
+            count(&mut rig);
+        }
+        rig.now = until;
+        let named = |id: &str| key(&format!("web/{id}"));
+        match what.split(' ').collect::<Vec<_>>()[..] {
+            [""] => {}
+            ["restart"] => {
+                rig.run();
+                let now = rig.now;
+                rig.core = Core::new(Registry::default(), HashMap::new(), now);
+                rig.core.reread(rig.state(), &[], &Geo::default(), now).unwrap();
+            }
+            ["beat", id] => rig.beat(named(id)),
+            ["old", id, "h"] => {
+                let order = rig.core.orders.in_force(&named(id)).unwrap() - 1;
+                let late = Observation { key: named(id), order, health: Health::Healthy, wavers: false, why: String::new() };
+                rig.core.handle(rig.now, Input::Observation(late));
+            }
+            [id, verdict] if !verdict.contains('/') && verdict != "web" => {
+                let order = rig.core.orders.in_force(&named(id)).unwrap();
+                let (health, why) = if verdict.starts_with('h') { (Health::Healthy, "") } else { (Health::Unhealthy, "refused") };
+                let observation = Observation { key: named(id), order, health, wavers: verdict.ends_with('?'), why: why.into() };
+                rig.core.handle(rig.now, Input::Observation(observation));
+            }
+            _ => rig.ask(command(&what.replace("CHECK", check))),
+        }
+        rig.run();
+        count(&mut rig);
+        let registry = read(&rig.core.registry);
+        let vitals = &registry.instance(&key("web/a")).unwrap().vitals;
+        let mut state = vitals.health().to_string();
+        let mut add = |applies: bool, text: &str| state.push_str(if applies { text } else { "" });
+        add(vitals.wavering(), "?");
+        add(!vitals.is_steady() && !vitals.wavering(), " unsteady");
+        add(vitals.unconfirmed, " unconfirmed");
+        add(vitals.warmth(rig.now) < 100, &format!(" {}%", vitals.warmth(rig.now)));
+        add(vitals.damping.held_until().is_some(), &format!(" ({})", vitals.reason()));
+        add(compiled > 0, &format!(" x{compiled}"));
+        assert_eq!(state, expected.trim(), "{line}");
+    }
+}
+
+#[test]
+fn a_service_is_compiled_when_an_instance_begins_to_waver_and_when_it_is_steady_again() {
+    follow(
+        r#"
+        0 put web/a {CHECK} => pending x1
+        1 a h => healthy x1
+        2 a h =>  healthy
+        3 a h? => healthy? x1
+        4 a h? => healthy?
+        5 a h => healthy x1
+        6 a h? => healthy? x1
+        7 a u => unhealthy x1
+        8 a u? => unhealthy? x1
+        9 a u => unhealthy x1
+        10 push web/a x => unhealthy x1
+        11 a u? => unhealthy
+        "#,
+    );
+    follow(
+        r#"
+        0 put web/a {"heartbeat": "30s"} => healthy x1
+        14 beat a => healthy
+        28.9 => healthy
+        29 => healthy? x1
+        30 beat a => healthy x1
+        44 put web/a {"heartbeat": "30s"} => healthy x1
+        59 => healthy? x1
+        60 put web/a {"heartbeat": "30s"} => healthy x1
+        75 => healthy? x1
+        90 => unhealthy x1
+        91 beat a => healthy x1
+        "#,
+    );
+}
+
+#[test]
+fn what_flaps_is_held_down_for_longer_each_time() {
+    follow(
+        r#"
+        0 put web/a {CHECK} => pending x1
+        1 a h => healthy x1
+        2 a u => unhealthy x1
+        3 a h => healthy x1
+        4 a u => unhealthy x1
+        5 a h => healthy x1
+        6 a u => unhealthy (flapping: 3 turns; held down until 1970-01-01T00:00:36.000Z; refused) x1
+        7 a h => unhealthy unsteady (flapping: 3 turns; held down until 1970-01-01T00:00:36.000Z) x1
+        8 a u => unhealthy (flapping: 4 turns; held down until 1970-01-01T00:00:36.000Z; refused) x1
+        9 a h => unhealthy unsteady (flapping: 4 turns; held down until 1970-01-01T00:00:36.000Z) x1
+        35.9 => unhealthy unsteady (flapping: 4 turns; held down until 1970-01-01T00:00:36.000Z)
+        36 => healthy x1
+        40 a u => unhealthy (flapping: 5 turns; held down until 1970-01-01T00:01:40.000Z; refused) x1
+        41 restart => unhealthy unsteady unconfirmed (flapping: 5 turns; held down until 1970-01-01T00:01:40.000Z; refused) x1
+        42 a h => unhealthy unsteady (flapping: 5 turns; held down until 1970-01-01T00:01:40.000Z)
+        100 => healthy x1
+        101 a u => unhealthy (flapping: 6 turns; held down until 1970-01-01T00:03:41.000Z; refused) x1
+        102 service web {"damping": false} => unhealthy x1
+        103 a h => healthy x1
+        104 a u => unhealthy x1
+        105 a h => healthy x1
+        106 a u => unhealthy x1
+        107 a h => healthy x1
+        108 a u => unhealthy x1
+        "#,
+    );
+    // Its user may say what he likes, and a machine at another address is another machine.
+    follow(
+        r#"
+        0 put web/a {"heartbeat": "2s"} => healthy x1
+        3 beat a => healthy x3
+        6 beat a => healthy x3
+        9 => unhealthy (flapping: 3 turns; held down until 1970-01-01T00:00:38.000Z; no heartbeat for 2s) x2
+        10 push web/a x => unhealthy (flapping: 3 turns; held down until 1970-01-01T00:00:38.000Z; no heartbeat for 2s) x1
+        11 put web/a {"heartbeat": "2s", "addresses": ["192.0.2.9"]} => unhealthy x1
+        "#,
+    );
+    follow(
+        r#"
+        0 put web/a => healthy x1
+        1 push web/a x => unhealthy x1
+        1 put web/a => unhealthy x1
+        "#,
+    );
+}
+
+#[test]
+fn what_recovers_warms_up_in_twelve_steps_while_others_carry_the_load() {
+    follow(
+        r#"
+        0 put web/a {CHECK} => pending x1
+        0 put web/b {"az": "2"} => pending x1
+        0 put web/c {"region": "us"} => pending x1
+        1 a h => healthy x1
+        2 a u => unhealthy x1
+        3 a h => healthy 10% x1
+        5 => healthy 13% x1
+        33 => healthy 55% x5
+        62.9 => healthy 99% x6
+        65 => healthy x1
+        300 => healthy
+        301 a u => unhealthy x1
+        302 drain az/eu/2 => unhealthy
+        303 a h => healthy x1
+        304 undrain az/eu/2 => healthy
+        305 a u => unhealthy x1
+        500 delete web/b => unhealthy x1
+        501 a h => healthy x1
+        502 put web/b => healthy x1
+        700 a u => unhealthy x1
+        701 a h => healthy 10% x1
+        710 restart => healthy unsteady unconfirmed 23% x3
+        711 a h => healthy 25% x1
+        720 a u => unhealthy x3
+        721 a h => healthy 10% x1
+        722 service web {"slow_start": "0s"} => healthy x1
+        "#,
+    );
+    // A heartbeat is as good as a check; a new instance need not warm up.
+    follow(
+        r#"
+        0 put web/a {"heartbeat": "30s"} => healthy x1
+        0 put web/b => healthy x1
+        31 => unhealthy x2
+        40 put web/a {"heartbeat": "30s"} => healthy 10% x1
+        "#,
+    );
+}
+
+#[test]
+fn a_verdict_on_what_was_there_before_counts_no_longer() {
+    follow(
+        r#"
+        0 put web/a {CHECK} => pending x1
+        1 put web/a {CHECK, "addresses": ["192.0.2.9"]} => pending x1
+        2 old a h => pending
+        3 a h => healthy x1
+        4 put web/a {CHECK, "addresses": ["192.0.2.9"], "weight": 7} => healthy x1
+        5 a u => unhealthy x1
+        "#,
+    );
+}
+
 #[test]
 fn drains_end_by_themselves_even_while_the_store_is_down() {
     check(
         r#"
         0 put web/a => registered instance/web/a 192.0.2.1 in eu/1 by me
-        1 drain:10 region/eu => drained region/eu until 1970-01-01T00:00:11.000Z: drill by me
-        2 drain:20 region/eu => drained region/eu until 1970-01-01T00:00:22.000Z: drill by me
+        1 drain region/eu {"expires": "10s"} => drained region/eu until 1970-01-01T00:00:11.000Z: drill; safety rules overruled: test by me
+        2 drain region/eu {"expires": "20s"} => drained region/eu until 1970-01-01T00:00:22.000Z: drill; safety rules overruled: test by me
         11 =>
         21 store down =>
         22 => drain_expired region/eu drill
         22 keys => drains/region/eu instances/web/a
-        22.5 drain:10 service/web => error nothing was changed: the store is unavailable: down
+        22.5 drain service/web => error nothing was changed: the store is unavailable: down
         23 store fine =>
-        23 keys => instances/web/a
-        24 drain:20 region/eu => drained region/eu until 1970-01-01T00:00:44.000Z: drill by me
+        23 keys => instances/web/a lifted/eu
+        24 drain region/eu {"expires": "20s"} => drained region/eu until 1970-01-01T00:00:44.000Z: drill; safety rules overruled: test by me
         25 undrain region/eu => undrained region/eu by me
         44 =>
         "#,
     );
+}
+
+#[test]
+fn ramps_go_on_by_themselves() {
+    check(
+        r#"
+        0 put web/a => registered instance/web/a 192.0.2.1 in eu/1 by me
+        0 put web/b {"region": "us"} => registered instance/web/b 192.0.2.1 in us/1 by me
+        1 safely region/eu {"ramp": "100s", "expires": "1000s"} => drained region/eu until 1970-01-01T00:16:41.000Z, from 1970-01-01T00:00:31.000Z on within 1m40s: drill by me
+        2 drained region/eu => announced 0
+        2 safely region/us => error 0 of 2 regions would be up, 1 is the least; region eu is drained already, and only one may be at a time; `--override` with a reason overrules
+        56 drained region/eu => ramping 0.25
+        56 pause region/eu => paused region/eu at 25.0 % by me
+        60 drained region/eu => paused 0.25
+        60 resume region/eu => resumed region/eu at 25.0 % by me
+        85 undrain region/eu 200s => lifting region/eu until 1970-01-01T00:03:05.000Z by me
+        85 safely region/us => error 0 of 2 regions would be up, 1 is the least; region eu is still being lifted, and only one may be out at a time; `--override` with a reason overrules
+        184.9 store down =>
+        185 => undrained region/eu
+        185 keys => drains/region/eu instances/web/a instances/web/b
+        186.5 store fine =>
+        186.5 keys => instances/web/a instances/web/b lifted/eu
+        200 safely service/web {"ramp": "10s", "expires": "100s"} => drained service/web until 1970-01-01T00:05:00.000Z, from 1970-01-01T00:03:50.000Z on within 10s: drill by me
+        300 => drain_expired service/web drill; back in answers by 1970-01-01T00:05:10.000Z
+        305 drained service/web => lifting 0.5
+        310 => undrained service/web
+        310 keys => instances/web/a instances/web/b lifted/eu
+        "#,
+    );
+}
+
+#[test]
+fn a_ramp_is_shown_step_by_step_and_survives_a_restart() {
+    let mut rig = Rig::new();
+    rig.ask(command("put web/a"));
+    for (subject, ramp) in [("region/eu", "100s"), ("service/web", "2s"), ("instance/web/a", "24h")] {
+        rig.ask(command(&format!(r#"drain {subject} {{"ramp": "{ramp}", "expires": "72h"}}"#)));
+    }
+    rig.run();
+    rig.core.effects();
+    let subject = Subject::parse("region/eu").unwrap();
+    let out = |rig: &Rig| read(&rig.core.registry).drains[&subject].drain.out(rig.now);
+    let (mut steps, mut restarted) = ([0, 0], false);
+    while rig.now < Timestamp(131_000) {
+        rig.now = rig.core.next_deadline().unwrap();
+        rig.run();
+        let effects = rig.core.effects();
+        assert!(effects.drained || !effects.services.is_empty(), "answers follow at {}", rig.now);
+        steps[0] += usize::from(effects.drained);
+        steps[1] += usize::from(!effects.services.is_empty());
+        if rig.now >= Timestamp(80_000) && !restarted {
+            restarted = true;
+            let before = out(&rig);
+            assert!((0.49..0.51).contains(&before.share.ratio()));
+            rig.core = Core::new(Registry::default(), HashMap::new(), rig.now);
+            rig.core.reread(rig.state(), &[], &Geo::default(), rig.now).unwrap();
+            rig.core.effects();
+            assert_eq!(out(&rig), before);
+        }
+    }
+    assert_eq!(out(&rig).share, Share::ALL);
+    // 100 s in steps of a 256th of it; 2 s in steps of 100 ms, and a day in steps of 5 s.
+    assert!((256..=260).contains(&steps[0]) && (38..=44).contains(&steps[1]), "{steps:?}");
+}
+
+#[test]
+fn who_waits_for_a_region_waits_across_a_restart() {
+    let mut rig = Rig::new();
+    let wait = Input::Safety(SafetySettings { wait: "60s".parse().unwrap(), ..SafetySettings::default() });
+    rig.core.handle(rig.now, wait);
+    for text in ["put web/a", r#"put web/b {"region": "us"}"#, "safely region/eu", "undrain region/eu"] {
+        rig.ask(command(text));
+        rig.run();
+    }
+    rig.core.effects();
+    let state = rig.state();
+    rig.core = Core::new(records::read(state.0, state.1).unwrap().registry, HashMap::new(), rig.now);
+    rig.core.handle(rig.now, Input::Safety(SafetySettings { wait: "60s".parse().unwrap(), ..SafetySettings::default() }));
+    for (at, said) in [(59, "error region eu came back 59s ago, and 1m must pass before the next one goes; `--ov"), (60, "drained")] {
+        rig.now = Timestamp(at * 1_000);
+        rig.core.effects();
+        rig.ask(command_at("safely region/us", rig.now));
+        rig.run();
+        let said_then = rig.said();
+        assert!(said_then.starts_with(said), "{said_then}");
+    }
 }
 
 #[test]
@@ -393,9 +680,7 @@ fn a_drain_that_ended_before_the_store_was_read_anew_is_erased() {
     rig.ask(command("put web/a"));
     rig.run();
     rig.weather = Weather::Fog(true);
-    let fields = DrainFields { reason: "drill".into(), expires: Some(Period::seconds(1)) };
-    let drain = Drain::start(fields, "me", rig.now).unwrap();
-    rig.ask(Command::Drain { subject: Subject::parse("region/eu").unwrap(), drain });
+    rig.ask(command_at(r#"drain region/eu {"expires": "1s"}"#, rig.now));
     let departure = rig.depart().unwrap();
     let landing = Landing { commands: rig.commit(departure.commands), behind: None };
     rig.core.land(rig.now, landing);
@@ -404,7 +689,18 @@ fn a_drain_that_ended_before_the_store_was_read_anew_is_erased() {
     let state = rig.state();
     rig.core.reread(state, &[], &Geo::default(), rig.now).unwrap();
     rig.run();
-    assert_eq!(rig.items.keys().map(|key| &**key).collect::<Vec<_>>(), ["instances/web/a"]);
+    assert_eq!(rig.items.keys().map(|key| &**key).collect::<Vec<_>>(), ["instances/web/a", "lifted/eu"]);
+    // One that was lifted without the writer hearing of it has ended as well.
+    rig.ask(command_at("drain region/eu", rig.now));
+    rig.run();
+    rig.weather = Weather::Fog(true);
+    rig.now = Timestamp(9_000);
+    rig.ask(command("undrain region/eu"));
+    rig.run();
+    rig.weather = Weather::Fine;
+    rig.run();
+    assert_eq!(read(&rig.core.registry).lifted[&label("eu")], rig.now);
+    assert_eq!(rig.items.keys().map(|key| &**key).collect::<Vec<_>>(), ["instances/web/a", "lifted/eu"]);
 }
 
 #[test]
@@ -494,6 +790,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just("service web".to_string()),
         1 => Just("drop web".to_string()),
         1 => subject.clone().prop_map(|name| format!("drain {name}")),
+        1 => subject.clone().prop_map(|name| format!("drain {name} {{\"ramp\": \"2s\", \"expires\": \"40s\"}}")),
+        1 => (prop::sample::select(vec!["pause", "resume"]), subject.clone()).prop_map(|(verb, name)| format!("{verb} {name}")),
         1 => subject.prop_map(|name| format!("undrain {name}")),
         2 => name.clone().prop_map(|name| format!("push {name} note")),
     ];
@@ -543,7 +841,7 @@ proptest! {
         let mut answered = BTreeMap::new();
         for step in steps {
             match step {
-                Step::Ask(text) => rig.ask(command(&text)),
+                Step::Ask(text) => rig.ask(command_at(&text, rig.now)),
                 Step::Observe(name, well) => rig.observe(key(name), if well { Health::Healthy } else { Health::Unhealthy }, "why"),
                 Step::Beat(name) => rig.beat(key(name)),
                 Step::Wait(millis) => {
