@@ -41,9 +41,12 @@ struct Site {
     excess: Vec<(RegionId, f64, u32)>,
 }
 
-/// Collects what was measured, place by place.
+/// Collects what was measured, place by place; the places by the bits of their degrees.
 #[derive(Debug, Default)]
-pub(super) struct Findings(BTreeMap<(u64, u64), (Coordinates, BTreeMap<RegionId, (f64, u32)>)>);
+pub(super) struct Findings(BTreeMap<(u64, u64), Found>);
+
+/// A place and, for each region, the sum of excesses and of how many prefixes.
+type Found = (Coordinates, BTreeMap<RegionId, (f64, u32)>);
 
 impl Findings {
     /// One prefix at a place: `measured` milliseconds to a region where `expected` follow from the distance.
@@ -56,7 +59,7 @@ impl Findings {
     }
 
     pub fn sites(self) -> Sites {
-        let site = |(at, regions): (Coordinates, BTreeMap<RegionId, (f64, u32)>)| Site {
+        let site = |(at, regions): Found| Site {
             at: on_sphere(at),
             excess: regions.into_iter().map(|(region, (sum, count))| (region, sum / f64::from(count), count)).collect(),
         };
