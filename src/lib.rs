@@ -66,6 +66,7 @@ pub mod registry;
 pub mod routing;
 pub mod serve;
 pub mod server;
+pub mod simulate;
 pub mod snapshot;
 pub mod store;
 pub mod telemetry;

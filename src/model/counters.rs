@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::Sightings;
+
 macro_rules! outcomes {
     ($($(#[$doc:meta])* $name:ident => $text:literal,)*) => {
         /// What is counted of queries: one outcome each, and a few marks beside it.
@@ -63,11 +65,14 @@ pub struct Counters {
     outcomes: [AtomicU64; Counter::ALL.len()],
     /// By the region's number, which it keeps for as long as the process runs.
     regions: [AtomicU64; COUNTED_REGIONS],
+    /// Which client prefixes asked for names that are decided, in a sample.
+    pub clients: Sightings,
 }
 
 impl Default for Counters {
     fn default() -> Counters {
-        Counters { outcomes: std::array::from_fn(|_| AtomicU64::new(0)), regions: std::array::from_fn(|_| AtomicU64::new(0)) }
+        let zeros = || AtomicU64::new(0);
+        Counters { outcomes: std::array::from_fn(|_| zeros()), regions: std::array::from_fn(|_| zeros()), clients: Sightings::default() }
     }
 }
 

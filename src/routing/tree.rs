@@ -175,6 +175,14 @@ impl Tree {
         Ok(Tree { parts, all_down: policy.all_down, panic_threshold, seed: seed_of(name) })
     }
 
+    /// The largest share of clients that a branch of the root can serve, in percent; `None` where there is no such branch.
+    pub fn branch_capacity(&self, branch: u32) -> Option<u8> {
+        match self.parts.first()?.way {
+            Way::Fork { first, count, .. } if branch < count => Some(self.part(first + branch).capacity),
+            _ => None,
+        }
+    }
+
     /// What clients are hashed with.
     pub(super) fn seed(&self) -> u64 {
         self.seed

@@ -32,7 +32,8 @@ use watch::{Unwatched, Watch};
 
 use crate::codec::Request;
 use crate::codec::code::{CLASS_CH, CLASS_IN, extended, rcode, rtype};
-use crate::model::{Counter, Counters};
+use crate::model::{Counter, Counters, SAMPLED};
+use crate::routing::ClientPrefix;
 use crate::snapshot::Snapshot;
 
 /// How a query came.
@@ -116,6 +117,9 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
     judge(snapshot, request, client, draw, &mut reply, &mut Unwatched::default());
 
     worker.counters.count(reply.outcome);
+    if reply.by_client && draw % SAMPLED == 0 {
+        worker.counters.clients.note(ClientPrefix::of(client).0);
+    }
     let marks = [
         (reply.is_truncated(), Counter::Truncated),
         (reply.by_client && subnet.is_some(), Counter::EcsUsed),
