@@ -134,9 +134,9 @@ fn names_answer_with_the_branch_that_is_left() {
         weighted      | web[0,1]        | web[1]          | web[2]          | web[2]          | web[2]@         | web[3]          | !web[0,1]       | -
         sticky        | web[0,1]@       | web[1]@         | web[2]@         | web[2]@         | web[2]@         | web[3]          | !web[0,1]@      | -
         latency       | web[0,1]@       | web[1]@         | web[2]@         | web[2]@         | web[2]@         | web[3]          | !web[0,1]@      | -
-        nearest       | web[2]@         | web[2]@         | web[2]@         | web[2]@         | web[2]@         | web[3]          | !web[2]@        | -
-        geoproximity  | web[2]@         | web[2]@         | web[2]@         | web[2]@         | web[2]@         | web[3]          | !web[2]@        | -
-        bias ap 95    | web[2]@         | web[2]@         | web[2]@         | web[2]@         | web[2]@         | web[3]          | !web[2]@        | -
+        nearest       | web[0,1]@       | web[1]@         | web[2]@         | web[2]@         | web[2]@         | web[3]          | !web[0,1]@      | -
+        geoproximity  | web[0,1]@       | web[1]@         | web[2]@         | web[2]@         | web[2]@         | web[3]          | !web[0,1]@      | -
+        bias ap 95    | web[3]@         | web[3]@         | web[3]@         | web[3]@         | web[3]@         | web[3]          | !web[3]@        | -
         geolocation   | web[0,1]@       | web[1]@         | web[3]@         | web[3]@         | web[3]@         | web[3]@         | !web[0,1]@      | -
         no default    | web[0,1]@       | web[1]@         | !web[0,1]@      | -@              | web[0,1]@       | !web[0,1]@      | !web[0,1]@      | -
         cidr          | web[0,1]@       | web[1]@         | web[2]@         | web[2]@         | web[2]@         | web[3]@         | !web[0,1]@      | -

@@ -375,7 +375,7 @@ mod tests {
             round: runs (nothing healthy: also instances without a result yet)
             geolocation: entered (3 branches)
               branch 1: far: chosen (client in FR (EU): matches by country)
-                all instances: chosen (0 of 1 healthy, 1 without a result yet; those without a result count)
+                level ap: chosen (215 ms, 197 ms more than eu; 0 of 1 healthy, 1 without a result yet; those without a result count)
               branch 3: web: unhealthy (client in FR (EU): the default)
               branch 2: web: filtered (client in FR (EU): not among its clients)",
         );
