@@ -5,13 +5,19 @@
 //! the leaf; [`pick()`] chooses which of its instances stand in one answer. Every path (UDP, TCP, explain, tests) calls these two.
 //!
 //! ```text
-//! compiled before            asked per query
-//! places    regions, azs     origins.find   client → place, ranking, scope
-//! tree      policy           decide → walk  rounds of health; branches; `levels` of a service's instances
-//! pool      instances        pick           which instances of the level
-//! origins   clients' places  trace          what explain shows of all that
+//! compiled before               asked per query
+//! places    regions, azs        decide → walk   rounds of health; branches
+//! tree      policy              own → levels    a service's instances, best level first
+//! pool      instances           spill           which level serves this client, where they are not whole
+//! origins   clients' places     pick            which instances of the level
+//!   stands  ranking of regions  hash            what is the same for a client's prefix every time
+//!   views   order of branches   trace           what explain shows of all that
 //! ```
+//!
+//! What a decision depends on makes its scope: the prefix of the stand or view that was looked at, the hashed prefix where a client's hash
+//! decided. All of them hold the client, so the longest one is where all of it holds (DESIGN §9, invariant 8).
 
+mod centroids;
 mod continents;
 mod decide;
 #[cfg(test)]
@@ -20,6 +26,7 @@ mod hash;
 mod levels;
 #[cfg(test)]
 mod matrix;
+mod measured;
 mod mmdb;
 mod origins;
 mod own;
@@ -30,19 +37,24 @@ mod prefixes;
 #[cfg(test)]
 mod properties;
 mod ranking;
+mod sites;
 mod spill;
+mod stands;
 mod trace;
 mod tree;
 mod views;
 mod walk;
 
-pub use decide::{Choice, Decision, MAX_TIERS, Start, World, decide};
+pub use decide::{Choice, Decision, MAX_TIERS, Start, World, decide, even_draws};
 pub use hash::{ClientPrefix, seed_of};
+pub use measured::{FRESH, Fresh, MOST_MS, MOST_PREFIXES, MOST_REGIONS, Measured, Measurements, Survey, Surveyed, measured_prefix};
 pub use mmdb::{DatabaseError, read_database};
-pub use origins::{Origin, Origins, Stand};
+pub use origins::{Origin, Origins};
 pub use pick::{Picked, Sampling, Selection, expected_shares, pick};
 pub use places::{AzName, LocalityId, Places, RegionId};
 pub use pool::{Filter, Gate, Member, Need, Pool, Standing};
+pub use ranking::LatencySource;
+pub use stands::{Orders, Stand};
 pub use trace::{Silent, Step, Steps, Trace};
 pub use tree::{Against, ServiceId, Tree, TreeError};
 pub use views::Views;
