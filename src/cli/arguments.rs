@@ -468,7 +468,7 @@ mod tests {
             open.extend(command.get_subcommands().cloned());
             seen += 1;
         }
-        assert_eq!(seen, 24, "signpost, its 19 subcommands, token create, and drills run, show and stop");
+        assert_eq!(seen, 25, "signpost, its 20 subcommands, token create, and drills run, show and stop");
     }
 
     #[test]
