@@ -152,9 +152,10 @@ fn prove(lengths: Lengths, count: usize, share: f64) {
         let found: BTreeSet<&Answer> = answers.iter().map(|(answer, _)| answer).collect();
         println!("{name:>20} {rtype:<6} {:>8} {through:>8} {:>8}", clients.len(), found.len());
         let given = clients.iter().zip(&answers).map(|(client, (answer, _))| (client.source(lengths), answer.clone())).collect();
-        for (source, answer) in truth.refuse(*must, given) {
-            let (expected, scope) = &truth.answers[&source];
-            wrong.push(format!("{name} {rtype} for {source}: {answer:?}, not {expected:?} of scope {scope}"));
+        let refused = truth.refuse(*must, given);
+        for (source, answer) in refused.iter().take(4) {
+            let (expected, scope) = &truth.answers[source];
+            wrong.push(format!("{name} {rtype} for {source}, one of {}: {answer:?}, not {expected:?} of scope {scope}", refused.len()));
         }
         if found.len() < *different {
             wrong.push(format!("{name} {rtype} has {} different answers, not {different}: {found:?}", found.len()));
@@ -162,8 +163,7 @@ fn prove(lengths: Lengths, count: usize, share: f64) {
     }
     let ratio = reached as f64 / asked as f64;
     println!("{asked} queries, of which {reached} ({:.1} %) reached Signpost; {:.1?}", ratio * 100.0, begin.elapsed());
-    let shown = wrong.iter().take(40).map(String::as_str).collect::<Vec<_>>().join("\n");
-    assert!(wrong.is_empty(), "{} of {asked} answers are wrong:\n{shown}", wrong.len());
+    assert!(wrong.is_empty(), "of {asked} answers some are wrong:\n{}", wrong.join("\n"));
     assert!(reached > 0 && ratio < share, "{reached} of {asked} queries reached Signpost: where was the cache?");
 }
 
