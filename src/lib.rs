@@ -13,7 +13,7 @@
 //! | 2 | [`snapshot`] | the immutable, precompiled world that one query sees |
 //! | 3 | [`wire`], [`store`] | bytes in, bytes out; what is written down |
 //! | 4 | [`control`] | the single writer |
-//! | 5 | [`config`], [`probe`], [`server`], [`api`], [`cli`], [`telemetry`] | shells: IO, clocks, threads; they never use each other |
+//! | 5 | [`config`], [`probe`], [`server`], [`drill`], [`api`], [`cli`], [`telemetry`] | shells: IO, clocks, threads; they never use each other |
 //! | roof | [`serve`] | joins the shells into a running server |
 //!
 //! # Three straight lines
@@ -59,12 +59,14 @@ pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod control;
+pub mod drill;
 pub mod model;
 pub mod probe;
 pub mod registry;
 pub mod routing;
 pub mod serve;
 pub mod server;
+pub mod simulate;
 pub mod snapshot;
 pub mod store;
 pub mod telemetry;

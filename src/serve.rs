@@ -1,7 +1,7 @@
 //! The roof: joins the shells into a running server, and takes it apart again.
 //!
 //! ```text
-//!   settings ─▶ config::world ─▶ store ─▶ control ─▶ server (DNS) ─▶ probe ─▶ api ─▶ ready
+//!   settings ─▶ config::world ─▶ store ─▶ control ─▶ server (DNS) ─▶ probe ─▶ drill ─▶ api ─▶ ready
 //!                    ▲                       ▲
 //!   files, SIGHUP ───┴──────── reload ───────┘   only a world without findings replaces the one in use
 //! ```
@@ -12,6 +12,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod check;
+mod drills;
 mod metrics;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use tokio::sync::{mpsc, watch};
 use crate::api::{self, Api, ApiContext, RefusedFiles};
 use crate::config::{self, ConfigError, Finding, Loaded};
 use crate::control::{self, Clock, Control};
+use crate::drill::Drills;
 use crate::model::{Name, Settings, Timestamp, Zone};
 use crate::probe::{self, Prober};
 use crate::server::{self, Server};
@@ -215,6 +217,7 @@ pub struct Running {
     server: Arc<Server>,
     prober: Arc<Prober>,
     http: Api,
+    drills: Drills,
     ready: watch::Sender<bool>,
     settings: Settings,
     /// What needs a start to change is compared with this.
@@ -268,11 +271,13 @@ impl Running {
         let metrics = Arc::new(metrics::metrics(&control, &server, &prober, &is_refused));
         let counted = metrics.clone();
         let (ready, is_ready) = watch::channel(false);
+        let drills = drills::start(&settings, &control, &server, &clock);
         let context = ApiContext {
             control: control.clone(),
             started: clock(),
             clock: clock.clone(),
             records: |rtype, text| config::parse_record(rtype, text, &Name::root()),
+            drills: Arc::new(drills.clone()),
             ready: is_ready,
             refused: is_refused,
             metrics: Arc::new(move || metrics.text()),
@@ -281,11 +286,17 @@ impl Running {
             dns: dns.clone(),
             version: VERSION,
         };
-        let http = api::start(&settings.api, context).await?;
+        let http = match api::start(&settings.api, context).await {
+            Ok(http) => http,
+            Err(error) => {
+                drills.stop().await;
+                return Err(error.into());
+            }
+        };
         // The first snapshot is published and every listener runs.
         ready.send_replace(true);
         let (api, started_with) = (http.address(), settings.clone());
-        Ok(Running { dns, api, control, server, prober, http, ready, settings, started_with, refused, clock, apexes })
+        Ok(Running { dns, api, control, server, prober, http, drills, ready, settings, started_with, refused, clock, apexes })
     }
 
     /// Reads the configuration, zones and geo data again, and takes them if nothing is wrong with any of them; else everything stays as it
@@ -299,6 +310,7 @@ impl Running {
                     tracing::warn!("zone {gone} is no longer served: its file is gone");
                 }
                 self.apexes = apexes;
+                self.drills.define(&settings.drills, &self.clock);
                 for key in restart_needed(&self.started_with, &settings) {
                     tracing::warn!("{key} is not as it was at the start: it takes effect at the next one");
                 }
@@ -342,10 +354,12 @@ impl Running {
         Ok((settings, apexes))
     }
 
-    /// Stops it: no longer ready, then no requests, no probes, no queries; what was observed is brought to the store.
+    /// Stops it: no longer ready, then no requests, no drill, no probes, no queries; what was observed is brought to the store.
     pub async fn stop(self) {
         self.ready.send_replace(false);
         self.http.stop().await;
+        // Whoever is led away by a drill is led back before control stops.
+        self.drills.stop().await;
         let (server, prober) = (Arc::into_inner(self.server), Arc::into_inner(self.prober));
         // Both wait for threads. Where a scrape still looks at one of them it stops when the scrape ends.
         let halted = blocking(move || {

@@ -1,7 +1,7 @@
 //! Shell (floor 5): the HTTP API of DESIGN §11: JSON in and out, RFC 9457 problems, OpenAPI made from the types.
 //!
 //! ```text
-//!   listen ─▶ front (guard, rights, audit) ─▶ routes ─▶ services, instances, drains, regions, explain, events, discovery, status, page
+//!   listen ─▶ front (guard, rights, audit) ─▶ routes ─▶ services, instances, drains, drills, regions, explain, events, discovery, status, page
 //! ```
 //!
 //! Reads copy what they show out of the registry and write it after its lock is gone; writes are [`Command`](crate::registry::Command)s to
@@ -13,6 +13,7 @@ mod access;
 mod audit;
 mod discovery;
 mod drains;
+mod drills;
 mod events;
 mod explain;
 mod front;
@@ -48,6 +49,7 @@ use access::Access;
 use audit::Audit;
 use problem::{Problem, Unavailable};
 
+pub use drills::DrillDesk;
 pub use routes::describe;
 
 /// Reads a record of a type from its text (RFC 1035 §5.1), as the type's number and its RDATA; names in it are absolute.
@@ -62,6 +64,8 @@ pub struct ApiContext {
     pub clock: Clock,
     /// Turns static records of a service's policy into RDATA, and says what is wrong with their text.
     pub records: RecordReader,
+    /// Carries out drills.
+    pub drills: Arc<dyn DrillDesk>,
     /// Becomes true once zones and state are loaded.
     pub ready: watch::Receiver<bool>,
     /// Why the files as last read are not in force; `None`: they are.
@@ -92,7 +96,7 @@ pub struct RefusedFiles {
 /// A request that was answered.
 #[derive(Debug, Clone, Copy)]
 pub struct Answered {
-    /// `get`, `put` or `delete`; `other` where nothing is served.
+    /// `get`, `put`, `post` or `delete`; `other` where nothing is served.
     pub method: &'static str,
     /// The path with `{…}` for its names; `none` where nothing is served.
     pub route: &'static str,

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::control::ApplyError;
-use crate::model::{FieldError, Revision};
+use crate::model::{DrillRefusal, FieldError, Revision};
 use crate::registry::Refusal;
 
 /// A problem document (RFC 9457 §3). Nothing was changed, unless `detail` says otherwise.
@@ -174,6 +174,23 @@ impl From<ApplyError> for Problem {
                 Problem::unavailable(Unavailable::Store, error.to_string())
             }
             ApplyError::Stopping => Problem::unavailable(Unavailable::Stopping, error.to_string()),
+        }
+    }
+}
+
+impl From<DrillRefusal> for Problem {
+    fn from(refusal: DrillRefusal) -> Problem {
+        let detail = refusal.to_string();
+        let unknown = |kind| Problem::new(StatusCode::NOT_FOUND, kind, "There is no such thing", detail.clone());
+        let conflict = |kind, title| Problem::new(StatusCode::CONFLICT, kind, title, detail.clone());
+        match refusal {
+            DrillRefusal::UnknownDrill(_) => unknown(urn!("unknown-drill")),
+            DrillRefusal::UnknownRun(_) => unknown(urn!("unknown-run")),
+            DrillRefusal::Busy(_) => conflict(urn!("drill-busy"), "Another drill is under way"),
+            DrillRefusal::Over(_) => conflict(urn!("drill-over"), "The drill is over"),
+            DrillRefusal::Field(error) => Problem::field(error),
+            DrillRefusal::Refused { .. } => conflict(urn!("drill-refused"), "The drill did not begin"),
+            DrillRefusal::Stopping => Problem::unavailable(Unavailable::Stopping, detail),
         }
     }
 }

@@ -12,7 +12,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 
 use super::problem::Problem;
-use super::{Shared, access, discovery, drains, events, explain, instances, page, regions, services, status};
+use super::{Shared, access, discovery, drains, drills, events, explain, instances, page, regions, services, status};
 use crate::model::{CheckFields, Right};
 
 /// One call: a line of the table.
@@ -91,6 +91,14 @@ routes! {
     "/v1/drains/{kind}/{name}/resume" { post Named(Operate) => drains::resume; }
     "/v1/drains/{kind}/{outer}/{name}/pause" { post Named(Operate) => drains::pause_inner; }
     "/v1/drains/{kind}/{outer}/{name}/resume" { post Named(Operate) => drains::resume_inner; }
+    "/v1/drills" {
+        get Whole(Read) => drills::list;
+        post Whole(Operate) => drills::begin;
+    }
+    "/v1/drills/{run}" {
+        get Whole(Read) => drills::get;
+        delete Whole(Operate) => drills::delete;
+    }
     "/v1/regions" { get Listed(Read) => regions::list; }
     "/v1/explain" { get Listed(Read) => explain::get; }
     "/v1/status" { get Listed(Read) => status::get; }

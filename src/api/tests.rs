@@ -7,6 +7,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tower::ServiceExt;
 
+mod drills;
+
+use self::drills::Rehearsal;
 use super::*;
 use crate::model::{Geo, Name, Right, Settings, Token, Zone, ZoneTtl};
 use crate::store::{Embedded, Engine};
@@ -52,6 +55,7 @@ impl Desk {
             control: control(clock.clone()).await,
             clock,
             records: |rtype, _| Err(format!("{rtype} is not known here")),
+            drills: Arc::new(Rehearsal::default()),
             ready: is_ready,
             refused: watch::channel(None).1,
             metrics: Arc::new(|| "# EOF\n".into()),

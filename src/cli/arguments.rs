@@ -186,6 +186,17 @@ pub(super) enum ClientOrder {
     /// List the drains in force, and the rules that drains are held to
     #[command(after_help = "Example:\n  signpost drains")]
     Drains,
+    /// Rehearse a loss: list drills, begin one, read its report, end it early
+    ///
+    /// A drill is a drain that is measured, watched, and lifted again. Without a subcommand: the drills of the configuration, with their next
+    /// times, and the latest runs.
+    #[command(
+        after_help = "Examples:\n  signpost drills\n  signpost drills run evacuate-eu\n  signpost drills show 20261124T100000Z-evacuate-eu"
+    )]
+    Drills {
+        #[command(subcommand)]
+        order: Option<DrillsOrder>,
+    },
     /// Exit with 0 when the server is ready to answer, else with 1
     #[command(after_help = "Example:\n  HEALTHCHECK CMD [\"signpost\", \"healthcheck\"]")]
     Healthcheck,
@@ -238,6 +249,48 @@ pub(super) struct DrainArguments {
     /// Overrule the safety rules, and say why; it stands in the audit log
     #[arg(long = "override", value_name = "REASON")]
     pub(super) overrule: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DrillsOrder {
+    /// Begin a drill: one of the configuration, or one that is described here
+    ///
+    /// Returns once clients begin to move, or says why it did not begin.
+    #[command(
+        after_help = "Examples:\n  signpost drills run evacuate-eu\n  signpost drills run --lose region/eu-west --ramp 10m --hold 15m"
+    )]
+    Run(DrillArguments),
+    /// Show the report of a run as Markdown, also while it is under way
+    #[command(after_help = "Example:\n  signpost drills show 20261124T100000Z-evacuate-eu > report.md")]
+    Show {
+        /// The run, as `signpost drills` names it
+        run: String,
+    },
+    /// End the drill under way early: clients are led back from now on
+    #[command(after_help = "Example:\n  signpost drills stop 20261124T100000Z-evacuate-eu")]
+    Stop {
+        /// The run, as `signpost drills` names it
+        run: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DrillArguments {
+    /// A drill of the configuration: [drills.NAME]
+    #[arg(required_unless_present = "lose", conflicts_with_all = ["lose", "ramp", "hold", "lift"])]
+    pub(super) name: Option<Label>,
+    /// What to lose instead: region/NAME, az/REGION/AZ, service/NAME or instance/SERVICE/ID
+    #[arg(long, value_name = "KIND/NAME", value_parser = subject)]
+    pub(super) lose: Option<Subject>,
+    /// Over how long clients are moved away [default: at once]
+    #[arg(long, value_name = "PERIOD", requires = "lose")]
+    pub(super) ramp: Option<Period>,
+    /// How long it stays lost once everybody has moved [default: 5m]
+    #[arg(long, value_name = "PERIOD", requires = "lose")]
+    pub(super) hold: Option<Period>,
+    /// Over how long clients are led back [default: as long as the ramp]
+    #[arg(long, value_name = "PERIOD", requires = "lose")]
+    pub(super) lift: Option<Period>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -377,7 +430,7 @@ mod tests {
             open.extend(command.get_subcommands().cloned());
             seen += 1;
         }
-        assert_eq!(seen, 19, "signpost, its 17 subcommands, and token create");
+        assert_eq!(seen, 23, "signpost, its 18 subcommands, token create, and drills run, show and stop");
     }
 
     #[test]
@@ -418,6 +471,10 @@ mod tests {
             "signpost pause region/eu-west",
             "signpost resume instance/web/eu1",
             "signpost drains --output json",
+            "signpost drills",
+            "signpost drills run evacuate-eu",
+            "signpost drills run --lose region/eu-west --ramp 10m --hold 15m --lift 5m",
+            "signpost drills show 20261124T100000Z-evacuate-eu --output json",
             "signpost healthcheck",
             "signpost token create ci --right read,register --right operate --service web-",
             "signpost completions fish",
@@ -454,6 +511,10 @@ mod tests {
             ("signpost drain region/eu-west", "--reason <TEXT>"),
             ("signpost drain region/eu-west --reason x --ramp soon", "200ms, 5s, 10m or 4h"),
             ("signpost undrain", "<KIND/NAME>"),
+            ("signpost drills run", "<NAME>"),
+            ("signpost drills run a --lose region/eu", "cannot be used with"),
+            ("signpost drills run a --hold 5m", "cannot be used with"),
+            ("signpost drills show", "<RUN>"),
             ("signpost pause eu-west", "expected one of region/NAME"),
             ("signpost token create ci", "--right <RIGHT>"),
             ("signpost token create ci --right root", "[possible values: read, register, operate, admin]"),

@@ -69,6 +69,16 @@ impl Connection {
         self.send(Method::DELETE, path, &[], None).await
     }
 
+    /// Gets a document in another form than JSON; `accept` names it.
+    pub(super) async fn get_text(&self, path: &str, accept: &'static str) -> Result<String, Failure> {
+        let request = self.client.get(format!("{}{path}", self.api)).header(reqwest::header::ACCEPT, accept);
+        let (status, body) = self.answer(request).await?;
+        match status.is_success() {
+            true => Ok(body),
+            false => Err(Failure::Refused(Box::new(Problem::read(status, &body)))),
+        }
+    }
+
     async fn send(&self, method: Method, path: &str, query: &[(&str, &str)], body: Option<&Value>) -> Result<Reply, Failure> {
         let (status, body) = self.exchange(method, path, query, body).await?;
         if !status.is_success() {
@@ -90,11 +100,15 @@ impl Connection {
         body: Option<&Value>,
     ) -> Result<(StatusCode, String), Failure> {
         let mut request = self.client.request(method, format!("{}{path}", self.api)).query(query);
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
         if let Some(body) = body {
             request = request.json(body);
+        }
+        self.answer(request).await
+    }
+
+    async fn answer(&self, mut request: reqwest::RequestBuilder) -> Result<(StatusCode, String), Failure> {
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
         }
         let unreachable = |e: reqwest::Error| match e.is_timeout() {
             true => Failure::Unreachable { api: self.api.clone(), reason: format!("no answer within {}s", TIMEOUT.as_secs()) },

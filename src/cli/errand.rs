@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::arguments::{ClientOrder, DrainArguments, ExplainArguments, InstancesArguments, Output, TokenArguments};
 use super::connection::{self, Connection, Reply};
 use super::failure::{Failure, Problem};
-use super::{Page, complain, documents, explain, print, status, token, views};
+use super::{Page, complain, documents, drills, explain, print, status, token, views};
 use crate::model::{DEFAULT_DRAIN, DrainFields, Timestamp};
 
 /// Something to do, and how to show what came of it.
@@ -117,6 +117,7 @@ async fn carry_out(order: ClientOrder, server: &Connection) -> Result<Page, Fail
             Ok(said(format!("the drain of {subject} goes on"), reply))
         }
         ClientOrder::Drains => shown(server, views::drains(server.get("/v1/drains", &[]).await?.body, now())),
+        ClientOrder::Drills { order } => drills::carry_out(order, server).await,
         ClientOrder::Healthcheck => healthcheck(server).await,
     }
 }
@@ -162,7 +163,7 @@ async fn healthcheck(server: &Connection) -> Result<Page, Failure> {
 }
 
 /// A page made from what the server gave, or the complaint that it is not what Signpost gives.
-fn shown(server: &Connection, page: Result<Page, serde_json::Error>) -> Result<Page, Failure> {
+pub(super) fn shown(server: &Connection, page: Result<Page, serde_json::Error>) -> Result<Page, Failure> {
     page.map_err(|e| server.stranger(e.to_string()))
 }
 
@@ -177,7 +178,7 @@ fn instant(reply: &Reply, name: &str) -> Option<Timestamp> {
     reply.body.get(name).and_then(|instant| Timestamp::deserialize(instant).ok())
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp::default().plus(since)
 }
@@ -293,6 +294,27 @@ mod tests {
             ("200 OK", r#"{"name":"web","policy":"nearest","instances":[]}"#),
             "GET /v1/services/web?healthy=true&region=eu-west&tag=blue",
             "web has no such instances\n",
+        );
+        check("signpost drills", ("200 OK", r#"{"drills":[],"runs":[]}"#), "GET /v1/drills", "no drills are defined");
+        let run =
+            r#"{"run":"20261124T100000Z-x","lose":"region/eu","state":"moving","why":"","author":"ann","started":"2026-11-24T10:00:00Z"}"#;
+        check(
+            "signpost drills run x",
+            ("201 Created", run),
+            r#"POST /v1/drills {"name":"x"}"#,
+            "drill 20261124T100000Z-x has begun: region/eu goes out of answers\n",
+        );
+        check(
+            "signpost drills run --lose region/eu --ramp 10m",
+            ("201 Created", run),
+            r#"POST /v1/drills {"abort":{"empty_answers":1},"hold":"5m","lose":"region/eu","ramp":"10m","require":{}}"#,
+            "drill 20261124T100000Z-x has begun",
+        );
+        check(
+            "signpost drills stop 20261124T100000Z-x",
+            ("202 Accepted", run),
+            "DELETE /v1/drills/20261124T100000Z-x",
+            "drill 20261124T100000Z-x is stopped: clients are led back to region/eu\n",
         );
         check("signpost healthcheck", ("200 OK", "ready\n"), "GET /readyz", "ready\n");
     }

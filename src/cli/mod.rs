@@ -9,6 +9,7 @@
 mod arguments;
 mod connection;
 mod documents;
+mod drills;
 mod errand;
 mod explain;
 mod failure;

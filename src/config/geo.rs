@@ -66,6 +66,7 @@ struct RegionFields {
     longitude: Option<f64>,
     #[serde(default)]
     azs: Vec<Label>,
+    capacity: Option<u8>,
 }
 
 fn regions(root: &Item<'_>, notes: &mut Notes) -> Option<BTreeMap<Label, Region>> {
@@ -88,6 +89,10 @@ fn regions(root: &Item<'_>, notes: &mut Notes) -> Option<BTreeMap<Label, Region>
                 notes.findings.push(item.finding(&format!("azs[{n}]"), format!("{az} stands twice")));
             }
             region.azs = fields.azs;
+            if let Some(capacity) = fields.capacity.filter(|percent| !(1..=100).contains(percent)) {
+                notes.findings.push(item.finding("capacity", format!("1 to 100 percent of a name's clients, not {capacity}")));
+            }
+            region.capacity = fields.capacity;
         }
         if regions.insert(label, region).is_some() {
             notes.findings.push(item.finding("", "stands twice: names are the same in upper and lower case"));

@@ -259,7 +259,16 @@ pub(super) const KEYS: &[Key] = &[
             Ok(())
         },
     },
+    Key {
+        path: DRILLS,
+        about: "[drills.NAME] tables: lose, schedule, ramp, hold, lift, require and abort; see `POST /v1/drills`",
+        form: Form::Tables,
+        set: |_, _, _| Err(here("drills are written as [drills.NAME] tables")),
+    },
 ];
+
+/// The table of drills, whose keys are their names.
+pub(super) const DRILLS: &str = "drills";
 
 /// An error about the value itself.
 fn here(expected: impl Into<String>) -> FieldError {

@@ -7,9 +7,9 @@ use toml::Value;
 
 use super::document::{Document, Item, Spot};
 use super::finding::{ConfigError, Finding};
-use super::keys::{Draft, Form, KEYS, Key};
+use super::keys::{DRILLS, Draft, Form, KEYS, Key};
 use super::suggest;
-use crate::model::{FieldError, Locality, Settings};
+use crate::model::{DrillFields, FieldError, Label, Locality, Settings};
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "signpost.toml";
@@ -83,7 +83,9 @@ impl Reading {
         for (name, item) in entries {
             let path = format!("{prefix}{name}");
             let inner = format!("{path}.");
-            if let Some(key) = KEYS.iter().find(|k| k.path == path) {
+            if path == DRILLS {
+                self.drills(&item);
+            } else if let Some(key) = KEYS.iter().find(|k| k.path == path) {
                 let Some(value) = item.read::<Value>(&[], &mut self.findings) else { continue };
                 self.origins.insert(key.path, (file.into(), item.spot("")));
                 if let Err(error) = (key.set)(&mut self.draft, value, base) {
@@ -101,9 +103,50 @@ impl Reading {
         }
     }
 
+    /// Takes `[drills.NAME]` tables.
+    fn drills(&mut self, table: &Item<'_>) {
+        let Some(entries) = table.entries() else {
+            self.findings.push(table.finding("", "drills are written as [drills.NAME] tables"));
+            return;
+        };
+        self.draft.settings.drills.clear();
+        for (name, item) in entries {
+            let name = match Label::parse(name) {
+                Ok(name) => name,
+                Err(error) => {
+                    self.findings.push(item.finding("", error.to_string()));
+                    continue;
+                }
+            };
+            let Some(drill) = item.read::<DrillFields>(&[], &mut self.findings) else { continue };
+            match drill.validate() {
+                Ok(()) => _ = self.draft.settings.drills.insert(name, drill),
+                Err(error) => self.findings.push(item.finding(&error.field, error.expected)),
+            }
+        }
+    }
+
+    /// Takes `{ NAME = { … } }`, the value of a variable.
+    fn drills_of_variable(&mut self, name: &str, text: &str) {
+        let text = format!("drills = {text}");
+        let before = self.findings.len();
+        match Document::parse(ENVIRONMENT, &text) {
+            Ok(document) => document.root().get(DRILLS).iter().for_each(|table| self.drills(table)),
+            Err(findings) => self.findings.extend(findings),
+        }
+        for finding in &mut self.findings[before..] {
+            // The variable has no lines that anybody could find.
+            finding.line = None;
+            finding.field = finding.field.strip_prefix(DRILLS).map_or_else(|| name.into(), |within| format!("{name}{within}"));
+        }
+    }
+
     fn variable(&mut self, name: &str, text: &str) {
         let path = name[PREFIX.len()..].replace("__", ".").to_ascii_lowercase();
         let at = Spot { line: None, field: name.into() };
+        if path == DRILLS {
+            return self.drills_of_variable(name, text);
+        }
         let Some(key) = KEYS.iter().find(|k| k.path == path) else {
             let known: Vec<String> = KEYS.iter().map(variable_of).collect();
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -382,6 +425,36 @@ mod tests {
         assert_eq!(list.dns.listen, ["[::1]:5300".parse().unwrap()]);
         let bare = read("version = 1", &[("SIGNPOST__DNS__LISTEN", "[::1]:5300")]).unwrap();
         assert_eq!(bare.dns.listen, list.dns.listen);
+    }
+
+    #[test]
+    fn drills_are_read_by_name_and_blamed_by_line() {
+        let evacuate = "[drills.evacuate-eu]\nlose = \"region/eu-west\"\nschedule = \"Tue 10:00\"\nramp = \"10m\"\n\
+            [drills.evacuate-eu.abort]\nmetric = { url = \"http://127.0.0.1:9090/\", max = 0.01 }\n";
+        let settings = read(&format!("version = 1\n{evacuate}[drills.x]\nlose = \"service/web\""), &[]).unwrap();
+        let names: Vec<&str> = settings.drills.keys().map(Label::as_str).collect();
+        assert_eq!(names, ["evacuate-eu", "x"]);
+        let drill = &settings.drills[&Label::parse("evacuate-eu").unwrap()];
+        assert_eq!((drill.schedule.unwrap().to_string().as_str(), drill.abort.metric.as_ref().unwrap().max), ("Tue 10:00", 0.01));
+        let over = read(&format!("version = 1\n{evacuate}"), &[("SIGNPOST__DRILLS", "{ y = { lose = \"region/eu\", hold = \"1m\" } }")]);
+        assert_eq!(over.unwrap().drills.keys().map(Label::as_str).collect::<Vec<_>>(), ["y"]);
+
+        let check = |text: &str, env: &[(&str, &str)], expected: &str| {
+            let said = read(&format!("version = 1\n{text}"), env).unwrap_err();
+            assert!(said.len() == 1 && said[0].starts_with(expected), "{said:#?} is not {expected}");
+        };
+        check("[drills.a]\nlose = \"region/eu\"\nwait = \"1m\"", &[], "signpost.toml:4: drills.a.wait: unknown key; known are lose");
+        check("[drills.a]\nramp = \"1m\"", &[], "signpost.toml:2: drills.a: `lose` is missing");
+        check("[drills.a]\nlose = \"planet/x\"", &[], "signpost.toml:3: drills.a.lose: ");
+        check(
+            "[drills.a]\nlose = \"region/eu\"\n[drills.a.require]\nmin_healthy_weight = 101",
+            &[],
+            "signpost.toml:5: drills.a.require.min_healthy_weight: a percentage",
+        );
+        check("[drills.a]\nlose = \"region/eu\"\nschedule = \"noon\"", &[], "signpost.toml:4: drills.a.schedule: \"noon\" is no schedule");
+        check("[drills]\na = 3", &[], "signpost.toml:3: drills.a: ");
+        check("[drills.\"a b\"]\nlose = \"region/eu\"", &[], "signpost.toml:2: drills.");
+        check("", &[("SIGNPOST__DRILLS", "{ y = { hold = \"1m\" } }")], "environment: SIGNPOST__DRILLS.y: `lose` is missing");
     }
 
     #[test]

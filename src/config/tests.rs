@@ -224,6 +224,10 @@ fn this_server_stands_in_a_region_that_there_is() {
     let said = world(&settings(Some(&file), &Default::default()).unwrap()).unwrap_err();
     let reason = "region eu-west has no az 1c in regions.toml; did you mean `1a`?";
     assert_eq!(said[0].to_string(), format!("{}: here.az: {reason}", file.display()));
+    std::fs::write(&file, "version = 1\n[drills.move-out]\nlose = \"region/eu-wets\"").unwrap();
+    let said = world(&settings(Some(&file), &Default::default()).unwrap()).unwrap_err();
+    let reason = "there is no region eu-wets in regions.toml; did you mean `eu-west`?";
+    assert_eq!(said[0].to_string(), format!("{}: drills.move-out.lose: {reason}", file.display()));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 use super::finding::{Finding, Notes};
 use super::zone::Draft;
 use super::{checks, geo, master, policies, references, zone};
-use crate::model::{Geo, Name, RecordSet, Settings, Zone};
+use crate::model::{Geo, Name, RecordSet, Settings, Subject, Zone};
 
 /// A world without anything that stands in the way of serving it.
 #[derive(Debug, Clone)]
@@ -34,11 +34,21 @@ pub fn world(settings: &Settings) -> Result<Loaded, Vec<Finding>> {
     references::resolve(&mut drafts, &geo, &mut notes);
     checks::check(&drafts, &mut notes);
     policies::look(&drafts, &geo, &mut notes);
+    let file = || settings.file.as_ref().map_or("environment".into(), |f| f.display().to_string());
     if let Some(here) = &settings.here
         && let Err((field, reason)) = geo::known_place(&geo, &here.region, Some(&here.az))
     {
-        let file = settings.file.as_ref().map_or("environment".into(), |f| f.display().to_string());
-        notes.findings.push(Finding { file, line: None, field: format!("here.{field}"), reason });
+        notes.findings.push(Finding { file: file(), line: None, field: format!("here.{field}"), reason });
+    }
+    for (name, drill) in &settings.drills {
+        let place = match &drill.lose {
+            Subject::Region(region) => geo::known_place(&geo, region, None),
+            Subject::Az(locality) => geo::known_place(&geo, &locality.region, Some(&locality.az)),
+            Subject::Service(_) | Subject::Instance(_) => Ok(()),
+        };
+        if let Err((_, reason)) = place {
+            notes.findings.push(Finding { file: file(), line: None, field: format!("drills.{name}.lose"), reason });
+        }
     }
     if drafts.is_empty() && notes.findings.is_empty() {
         if settings.file.is_none() {

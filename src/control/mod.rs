@@ -95,9 +95,10 @@ pub struct Event {
     /// The revision it belongs to.
     #[schema(value_type = u64)]
     pub revision: Revision,
-    /// `registered`, `replaced`, `deregistered`, `expired`, `service_changed`, `service_removed`, `drained`, `paused`, `resumed`, `lifting`, `undrained`, `drain_expired`, `health`, `reloaded`, `reload_refused`.
+    /// `registered`, `replaced`, `deregistered`, `expired`, `service_changed`, `service_removed`, `drained`, `paused`, `resumed`, `lifting`, `undrained`, `drain_expired`, `health`, `reloaded`, `reload_refused`,
+    /// `drill_refused`, `drill_began`, `drill_aborted`, `drill_ended`, `drill_skipped`.
     pub kind: &'static str,
-    /// What it is about: `instance/web/eu1`, `region/eu-west`, `service/web`, or `config`.
+    /// What it is about: `instance/web/eu1`, `region/eu-west`, `service/web`, `drill/RUN`, or `config`.
     pub subject: String,
     /// The new state, and why.
     pub detail: String,
@@ -293,6 +294,14 @@ impl Control {
     /// The current world with `assumptions` made: for explain.
     pub fn assume(&self, assumptions: &[Assumption]) -> Result<Arc<Snapshot>, Refusal> {
         compile::assume(&self.shared.publisher.load_full(), &self.registry(), assumptions, (self.shared.clock)())
+    }
+
+    /// Tells everyone who listens of something that happened beside the writer, such as the beginning of a drill.
+    pub fn tell(&self, kind: &'static str, subject: String, detail: String, author: &str) {
+        let (at, revision) = ((self.shared.clock)(), self.registry().revision);
+        tracing::info!(kind, subject, author, "{detail}");
+        // An error: nobody listens.
+        _ = self.shared.events.send(Event { at, revision, kind, subject, detail, author: author.into() });
     }
 
     /// Every event from now on. A subscriber that is more than 1,024 events behind loses the oldest.

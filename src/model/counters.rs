@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::Sightings;
+
 macro_rules! outcomes {
     ($($(#[$doc:meta])* $name:ident => $text:literal,)*) => {
         /// What is counted of queries: one outcome each, and a few marks beside it.
@@ -50,15 +52,27 @@ outcomes! {
     FailOpen => "fail_open",
     /// So little was healthy that a level answered whole (`panic_threshold`); counted beside its outcome.
     Panic => "panic",
+    /// The name had nothing to answer for this client, and would have had if no region and no az were drained. Counted beside the outcome.
+    Empty => "empty",
 }
 
-/// How often each outcome came about. One worker writes, anyone reads.
+/// Regions with a counter of their own; those numbered higher share the last one.
+pub const COUNTED_REGIONS: usize = 256;
+
+/// How often each outcome came about, and how many answers held each region. One worker writes, anyone reads.
 #[derive(Debug)]
-pub struct Counters([AtomicU64; Counter::ALL.len()]);
+pub struct Counters {
+    outcomes: [AtomicU64; Counter::ALL.len()],
+    /// By the region's number, which it keeps for as long as the process runs.
+    regions: [AtomicU64; COUNTED_REGIONS],
+    /// Which client prefixes asked for names that are decided, in a sample.
+    pub clients: Sightings,
+}
 
 impl Default for Counters {
     fn default() -> Counters {
-        Counters(std::array::from_fn(|_| AtomicU64::new(0)))
+        let zeros = || AtomicU64::new(0);
+        Counters { outcomes: std::array::from_fn(|_| zeros()), regions: std::array::from_fn(|_| zeros()), clients: Sightings::default() }
     }
 }
 
@@ -66,12 +80,27 @@ impl Counters {
     /// Counts one. Only the worker that owns the counters calls this: a plain load and store, no locked instruction.
     #[inline]
     pub fn count(&self, counter: Counter) {
-        let counter = &self.0[counter as usize];
-        counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        add_one(&self.outcomes[counter as usize]);
+    }
+
+    /// Counts an answer that holds an instance of the region of that number; as [`Counters::count`].
+    #[inline]
+    pub fn count_region(&self, region: u16) {
+        add_one(&self.regions[usize::from(region).min(COUNTED_REGIONS - 1)]);
     }
 
     /// How often `counter` came about.
     pub fn get(&self, counter: Counter) -> u64 {
-        self.0[counter as usize].load(Ordering::Relaxed)
+        self.outcomes[counter as usize].load(Ordering::Relaxed)
     }
+
+    /// How many answers held an instance of the region of that number.
+    pub fn region(&self, region: u16) -> u64 {
+        self.regions[usize::from(region).min(COUNTED_REGIONS - 1)].load(Ordering::Relaxed)
+    }
+}
+
+#[inline]
+fn add_one(counter: &AtomicU64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
 }

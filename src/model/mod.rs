@@ -5,23 +5,28 @@ mod counters;
 mod country;
 mod course;
 mod drain;
+mod drill;
 mod health;
 mod instance;
 mod name;
 mod place;
 mod policy;
 mod recovery;
+mod report;
+mod schedule;
 mod service;
 mod settings;
 mod share;
+mod sightings;
 mod time;
 mod zone;
 
 pub use check::{Check, CheckFields, CheckKind, HttpCheck, TlsCheck};
-pub use counters::{Counter, Counters};
+pub use counters::{COUNTED_REGIONS, Counter, Counters};
 pub use country::COUNTRIES;
 pub use course::{Course, Toward};
 pub use drain::{DEFAULT_DRAIN, Drain, DrainFields, LONGEST_DRAIN, LONGEST_RAMP, SHORTEST_RAMP, Stage, check_ramp};
+pub use drill::{Abort, DrillFields, DrillOrder, MetricCheck, MetricStep, Require};
 pub use health::{CheckState, Health, ProbeResult, Pushed, Status, Vitals, Wavers};
 pub use instance::{DEFAULT_WEIGHT, FieldError, Instance, InstanceKey, MAX_WEIGHT, Port, Protocol};
 pub use name::{Label, LabelError, Name, NameError};
@@ -31,9 +36,15 @@ pub use policy::{
     AllDown, Branch, BranchFields, Clients, Goal, MAX_BRANCHES, MAX_DEPTH, MAX_LEAVES, Owner, Policy, PolicyKind, RecordData, RecordParser,
 };
 pub use recovery::{Damping, FIRST_HOLD, LONGEST_HOLD, PENALTY_HALF_LIFE, Warming};
+pub use report::{
+    DefinedDrill, DrillAnswers, DrillList, DrillRefusal, DrillReport, DrillRun, DrillState, Forecast, ForecastLatency, ForecastMove,
+    LastOld, Moment, RegionShares, Watched,
+};
+pub use schedule::{Schedule, ScheduleError};
 pub use service::{MAX_SERVICE_PORTS, Service, ServiceFields, Source, Subject};
 pub use settings::{ApiSettings, DnsSettings, LogFormat, LogSettings, ProbeSettings, Right, SafetySettings, Settings, Token};
 pub use share::{Out, Share};
+pub use sightings::{SAMPLED, Sightings};
 pub use time::{Period, PeriodError, Timestamp};
 pub use zone::{Defined, RecordSet, SOA_TIMERS, Zone, ZoneTtl};
 

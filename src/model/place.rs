@@ -38,6 +38,8 @@ pub struct Region {
     pub coordinates: Option<Coordinates>,
     /// Its azs. If empty, azs are made on use.
     pub azs: Vec<Label>,
+    /// The largest share of a name's clients that it can serve, in percent, 1–100; `None`: all of them. For `simulate`.
+    pub capacity: Option<u8>,
 }
 
 /// What is known of the place of a client prefix. Every field may be unknown.

@@ -1,9 +1,10 @@
 //! Settings: `signpost.toml` after parsing, defaults and environment.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::{Label, Locality, Period};
+use super::{DrillFields, Label, Locality, Period};
 
 /// Everything the server is told at start.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Settings {
     pub probe: ProbeSettings,
     /// What is written about what happens.
     pub log: LogSettings,
+    /// `[drills.NAME]`: drills, by name.
+    pub drills: BTreeMap<Label, DrillFields>,
 }
 
 /// `[dns]`
@@ -161,6 +164,7 @@ impl Default for Settings {
             safety: SafetySettings::default(),
             probe: ProbeSettings { enabled: true, concurrency: 2_000 },
             log: LogSettings { level: "info".into(), format: LogFormat::Text },
+            drills: BTreeMap::new(),
         }
     }
 }

@@ -137,7 +137,7 @@ pub(crate) fn zone(file: &str, json: &str) -> Zone {
 }
 
 pub(crate) fn declared(azs: &[(&str, &[&str])]) -> Option<BTreeMap<Label, Region>> {
-    let region = |azs: &[&str]| Region { coordinates: None, azs: azs.iter().map(|az| label(az)).collect() };
+    let region = |azs: &[&str]| Region { coordinates: None, azs: azs.iter().map(|az| label(az)).collect(), ..Region::default() };
     Some(azs.iter().map(|(name, azs)| (label(name), region(azs))).collect())
 }
 

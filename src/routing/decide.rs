@@ -62,6 +62,10 @@ pub struct Decision<'w> {
     pub fail_open: bool,
     /// Too little of the chosen level was healthy, so that all of it answers (`panic_threshold`).
     pub panic: bool,
+    /// The branch of the start's own policy through which it was found, by its number.
+    pub branch: Option<u32>,
+    /// Another draw might have come to another branch.
+    pub drawn: bool,
     /// Milliseconds in which the standing of what was looked at cannot change.
     pub steady_ms: u32,
 }
@@ -138,7 +142,8 @@ pub fn decide<'w, W: World, T: Trace>(
     let mut walk = Walk::new(world, asker, draw, tiers, trace);
     walk.threshold = ground.map_or(0, |ground| ground.tree.panic_threshold());
     let fail_open = ground.is_some_and(|ground| run(&mut walk, ground));
-    Decision { tiers: walk.tiers, scope: walk.scope, fail_open, panic: walk.panic, steady_ms: walk.steady_ms }
+    let Walk { tiers, scope, panic, branch, drawn, steady_ms, .. } = walk;
+    Decision { tiers, scope, fail_open, panic, branch, drawn, steady_ms }
 }
 
 /// Goes through the rounds until something answers; whether that was after all was down.

@@ -5,6 +5,8 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 /// Bits of an IPv4 prefix.
 const V4_LENGTH: u8 = 24;
 /// Bits of an IPv6 prefix.
@@ -28,6 +30,25 @@ pub(super) fn prefix(client: IpAddr) -> (u64, u8) {
                 ((address >> (128 - V6_LENGTH)) as u64, V6_LENGTH.max(common + 1))
             }
         },
+    }
+}
+
+/// The prefix by which a client is hashed and counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientPrefix(pub u64);
+
+impl ClientPrefix {
+    /// The prefix that a client is in.
+    pub fn of(client: IpAddr) -> ClientPrefix {
+        ClientPrefix(prefix(client).0)
+    }
+
+    /// The prefix as a network.
+    pub fn net(self) -> IpNet {
+        match self.0 >> V6_LENGTH {
+            0 => IpNet::new_assert(IpAddr::from((u128::from(self.0) << (128 - V6_LENGTH)).to_be_bytes()), V6_LENGTH),
+            _ => IpNet::new_assert(IpAddr::from(((self.0 as u32) << (32 - V4_LENGTH)).to_be_bytes()), V4_LENGTH),
+        }
     }
 }
 
@@ -79,6 +100,11 @@ mod tests {
         assert_eq!(check("::fffe:c000:200", "::ffff:192.0.2.0", false), 96);
         assert_eq!(check("::ff:0:0:0:0", "::", true), 57);
         assert_eq!(check("0:0:0:100::", "::", false), 56);
+        for (client, net) in
+            [("192.0.2.77", "192.0.2.0/24"), ("2001:db8:1:2ff::1", "2001:db8:1:200::/56"), ("::ffff:10.1.2.3", "10.1.2.0/24")]
+        {
+            assert_eq!(ClientPrefix::of(client.parse().unwrap()).net().to_string(), net);
+        }
     }
 
     #[test]

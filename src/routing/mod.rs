@@ -37,7 +37,7 @@ mod views;
 mod walk;
 
 pub use decide::{Choice, Decision, MAX_TIERS, Start, World, decide};
-pub use hash::seed_of;
+pub use hash::{ClientPrefix, seed_of};
 pub use mmdb::{DatabaseError, read_database};
 pub use origins::{Origin, Origins, Stand};
 pub use pick::{Picked, Sampling, Selection, expected_shares, pick};

@@ -299,7 +299,11 @@ mod tests {
 
     fn geo(database: &[(&str, &str)], networks: &[(&str, &str)], pins: &[(&str, &str, f64)]) -> Geo {
         let places = |list: &[(&str, &str)]| list.iter().map(|(cidr, text)| (net(cidr), place(text))).collect::<Vec<_>>();
-        let at = |latitude, longitude| Region { coordinates: Some(Coordinates { latitude, longitude }), azs: vec![label("1")] };
+        let at = |latitude, longitude| Region {
+            coordinates: Some(Coordinates { latitude, longitude }),
+            azs: vec![label("1")],
+            ..Region::default()
+        };
         Geo {
             regions: Some([(label("eu"), at(53.3, -6.3)), (label("us"), at(38.9, -77.4))].into()),
             networks: places(networks),

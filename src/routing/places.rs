@@ -285,7 +285,8 @@ mod tests {
 
     #[test]
     fn declared_places_are_closed_and_others_are_made_on_use() {
-        let declared = |azs: &[&str]| DeclaredRegion { coordinates: None, azs: azs.iter().map(|a| label(a)).collect() };
+        let declared =
+            |azs: &[&str]| DeclaredRegion { coordinates: None, azs: azs.iter().map(|a| label(a)).collect(), ..DeclaredRegion::default() };
         let network = |region: &str, az: &str| {
             let place = Place { region: Some(label(region)), az: Some(label(az)), ..Place::default() };
             ("10.0.0.0/8".parse().unwrap(), place)

@@ -141,7 +141,7 @@ mod tests {
         let label = |text: &str| Label::parse(text).unwrap();
         let region = |longitude: Option<f64>| Region {
             coordinates: longitude.map(|longitude| Coordinates { latitude: 0.0, longitude }),
-            azs: Vec::new(),
+            ..Region::default()
         };
         let regions = [("a", Some(0.0)), ("b", Some(10.0)), ("c", Some(20.0)), ("d", None), ("e", None)];
         let geo = Geo {

@@ -175,6 +175,14 @@ impl Tree {
         Ok(Tree { parts, all_down: policy.all_down, panic_threshold, seed: seed_of(name) })
     }
 
+    /// The largest share of clients that a branch of the root can serve, in percent; `None` where there is no such branch.
+    pub fn branch_capacity(&self, branch: u32) -> Option<u8> {
+        match self.parts.first()?.way {
+            Way::Fork { first, count, .. } if branch < count => Some(self.part(first + branch).capacity),
+            _ => None,
+        }
+    }
+
     /// What clients are hashed with.
     pub(super) fn seed(&self) -> u64 {
         self.seed
@@ -368,7 +376,7 @@ mod tests {
 
     #[test]
     fn what_is_not_declared_is_named_in_the_error() {
-        let region = Region { coordinates: None, azs: vec![label("a1")] };
+        let region = Region { coordinates: None, azs: vec![label("a1")], ..Region::default() };
         let declared = Places::new(&Geo { regions: Some([(label("a"), region)].into()), ..Geo::default() }, []);
         let check = |branch: Branch, expected: TreeError| assert_eq!(compile(&policy(vec![branch]), &declared).unwrap_err(), expected);
         check(leaf("web", Some("b"), None), TreeError::UnknownRegion(label("b")));

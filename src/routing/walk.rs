@@ -43,6 +43,10 @@ pub(super) struct Walk<'w, 't, W, T> {
     pub gated: bool,
     /// Too little of the chosen level is healthy: all of it answers.
     pub panic: bool,
+    /// The branch of the tree in which the walk began through which the first was found.
+    pub branch: Option<u32>,
+    /// A branch was drawn among several.
+    pub drawn: bool,
     /// The panic threshold of the tree in which the walk began, in percent.
     pub threshold: u8,
     /// The prefix length of clients for whom all that was looked at is the same.
@@ -110,6 +114,8 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
             short: false,
             gated: false,
             panic: false,
+            branch: None,
+            drawn: false,
             threshold: 0,
             scope: 0,
             steady_ms: u32::MAX,
@@ -334,7 +340,12 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
             self.trace.step(|| Step::new(ground.depth, at, outcome, why(part)));
         }
         if !self.is_full() {
-            self.take(ground.deeper(), first + n);
+            let is_first = self.found == 0;
+            let found = self.take(ground.deeper(), first + n);
+            // The branches of the root stand right behind it.
+            if found && is_first && ground.is_start && first == 1 {
+                self.branch = Some(n);
+            }
         }
     }
 
@@ -343,6 +354,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
         let living = self.living_branches(ground, first, count);
         let weigh = weigher(ground, first, living, weight);
         let total: u64 = (0..count).map(&weigh).sum();
+        self.drawn |= (0..count).filter(|n| weigh(*n) > 0).count() > 1;
         let salt = ground.service.map_or(0, |(service, _)| u64::from(service.0) + 1) << 32 | u64::from(at);
         let mut point = ((u128::from(mix(self.draw, salt)) * u128::from(total)) >> 64) as u64;
         let drawn = (0..count).find(|n| {

@@ -11,6 +11,7 @@ use crate::wire::Transport;
 
 /// What the server, the prober and control say of themselves.
 pub(super) fn metrics(control: &Control, server: &Arc<Server>, prober: &Arc<Prober>, refused: &Refused) -> Metrics {
+    let counters = server.counters().into_iter().map(|(_, counters)| counters).collect();
     let workers = server.counters().into_iter().map(|(labels, counters)| WorkerCounters {
         listen: labels.listen,
         transport: match labels.transport {
@@ -21,6 +22,7 @@ pub(super) fn metrics(control: &Control, server: &Arc<Server>, prober: &Arc<Prob
         counters,
     });
     let mut metrics = Metrics::new(VERSION).with_workers(workers.collect()).with_control(control.clone());
+    metrics = metrics.with_regions(counters, control.publisher().clone());
     let refused = refused.clone();
     let help = "1 while the files as last read are in force, 0 while they are wrong and what was read before them is served";
     metrics = metrics.with_reading(Reading::Gauge, "files_in_force", help, move || f64::from(refused.borrow().is_none()));

@@ -61,6 +61,12 @@ impl Directory {
         self.chunks.get(slot / CHUNK)?.get(slot % CHUNK)?.as_deref()
     }
 
+    /// Every service with its slot.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ServiceId, &CompiledService)> {
+        let slots = self.chunks.iter().flat_map(|chunk| chunk.iter());
+        slots.enumerate().filter_map(|(slot, service)| Some((ServiceId(slot as u32), service.as_deref()?)))
+    }
+
     /// How many services are registered.
     pub(super) fn len(&self) -> usize {
         self.registered

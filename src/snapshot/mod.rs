@@ -16,7 +16,7 @@ pub use publish::Publisher;
 pub use services::{CompiledService, InstanceView, ServiceView};
 pub use zones::{AnswerTtl, CompiledZone, Delegation, Glue, LeafRecords, Lookup, NamePolicy, Owner, RrSet, ZoneError};
 
-use crate::model::{DnsSettings, Generation, Geo, Label, Locality, Out, Policy, Settings, Zone};
+use crate::model::{DnsSettings, Generation, Geo, Label, Locality, Out, Policy, Settings, Share, Zone};
 use crate::routing::{Against, LocalityId, Origins, Places, Pool, ServiceId, Views, World};
 
 /// The world as one query sees it.
@@ -154,6 +154,16 @@ impl Snapshot {
     /// A service by its slot.
     pub fn service_at(&self, id: ServiceId) -> Option<&CompiledService> {
         self.directory.at(id)
+    }
+
+    /// Every registered service.
+    pub fn all_services(&self) -> impl Iterator<Item = (ServiceId, &CompiledService)> {
+        self.directory.iter()
+    }
+
+    /// Whether every region and every az is in everybody's answers.
+    pub fn is_whole(&self) -> bool {
+        self.drained.iter().all(|out| out.share == Share::NONE)
     }
 
     /// Whether there is any service at all.

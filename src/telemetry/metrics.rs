@@ -1,5 +1,6 @@
 //! Metrics in OpenMetrics text, made when somebody asks: nothing is counted twice, and nothing is added up on the query path.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use prometheus_client::registry::{Registry as Collectors, Unit};
 
 use super::facts::{Facts, MOST_INSTANCES};
 use crate::control::Control;
-use crate::model::{Counter, Counters};
+use crate::model::{COUNTED_REGIONS, Counter, Counters};
+use crate::snapshot::Publisher;
 
 /// All metrics of the process.
 #[derive(Debug)]
@@ -74,6 +76,13 @@ impl Metrics {
         self
     }
 
+    /// Adds how many answers held an instance of each region, whose names the snapshot knows.
+    pub fn with_regions(mut self, counters: Vec<Arc<Counters>>, publisher: Arc<Publisher>) -> Metrics {
+        let read = move || answers_by_region(&counters, &publisher);
+        self.collectors.register_collector(Box::new(Regions(Box::new(read))));
+        self
+    }
+
     /// Adds services, instances, drains, revision and generation.
     pub fn with_control(mut self, control: Control) -> Metrics {
         let suppressing = control.clone();
@@ -121,9 +130,9 @@ impl Metrics {
 #[derive(Debug)]
 struct Workers(Vec<WorkerCounters>);
 
-/// Counted beside an outcome, so not part of their sum.
-fn is_mark(counter: Counter) -> bool {
-    matches!(counter, Counter::Truncated | Counter::EcsUsed | Counter::FailOpen | Counter::Panic)
+/// Whether it is counted beside an outcome, and so no part of their sum.
+pub fn is_mark(counter: Counter) -> bool {
+    matches!(counter, Counter::Truncated | Counter::EcsUsed | Counter::FailOpen | Counter::Panic | Counter::Empty)
 }
 
 impl Collector for Workers {
@@ -143,10 +152,36 @@ impl Collector for Workers {
         write("dns_queries", "Queries by what came of them", "outcome", false)?;
         write(
             "dns_answers_marked",
-            "Answers that were cut, used the client's subnet, or were given although nothing was healthy",
+            "Answers that were cut, used the client's subnet, were given although nothing was healthy, or were left empty by drains",
             "mark",
             true,
         )
+    }
+}
+
+/// How many answers held an instance of each region, by its name. Regions beyond those with a counter of their own are left out.
+pub fn answers_by_region(counters: &[Arc<Counters>], publisher: &Publisher) -> BTreeMap<String, u64> {
+    let snapshot = publisher.load();
+    let counted = snapshot.places.regions().take(COUNTED_REGIONS - 1);
+    counted.map(|id| (snapshot.places.region_label(id).to_string(), counters.iter().map(|c| c.region(id.0)).sum())).collect()
+}
+
+struct Regions(Box<dyn Fn() -> BTreeMap<String, u64> + Send + Sync>);
+
+impl fmt::Debug for Regions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Regions")
+    }
+}
+
+impl Collector for Regions {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Answers that held an instance of the region; one with instances of two regions counts for both";
+        let mut metric = encoder.encode_descriptor("answers_by_region", help, None, MetricType::Counter)?;
+        for (region, count) in (self.0)() {
+            metric.encode_family(&[("region", region.as_str())])?.encode_counter::<NoLabelSet, u64, f64>(&count, None)?;
+        }
+        Ok(())
     }
 }
 
@@ -194,8 +229,6 @@ impl Collector for Elsewhere {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::model::{Generation, Health, Instance, Label, Revision, Service, Source, Timestamp, Vitals, Warming};
     use crate::registry::{InstanceEntry, Registry, ServiceEntry};

@@ -5,4 +5,4 @@ mod logs;
 mod metrics;
 
 pub use logs::{LogError, init};
-pub use metrics::{Metrics, Reading, WorkerCounters};
+pub use metrics::{Metrics, Reading, WorkerCounters, answers_by_region, is_mark};

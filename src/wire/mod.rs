@@ -10,9 +10,11 @@
 //! [`explain()`] goes the same way with open eyes: the same functions, watched.
 
 mod chaos;
+mod empty;
 mod explain;
 mod names;
 mod records;
+mod regions;
 mod reply;
 mod services;
 mod walk;
@@ -30,7 +32,8 @@ use watch::{Unwatched, Watch};
 
 use crate::codec::Request;
 use crate::codec::code::{CLASS_CH, CLASS_IN, extended, rcode, rtype};
-use crate::model::{Counter, Counters};
+use crate::model::{Counter, Counters, SAMPLED};
+use crate::routing::ClientPrefix;
 use crate::snapshot::Snapshot;
 
 /// How a query came.
@@ -114,13 +117,18 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
     judge(snapshot, request, client, draw, &mut reply, &mut Unwatched::default());
 
     worker.counters.count(reply.outcome);
+    if reply.by_client && draw % SAMPLED == 0 {
+        worker.counters.clients.note(ClientPrefix::of(client).0);
+    }
     let marks = [
         (reply.is_truncated(), Counter::Truncated),
         (reply.by_client && subnet.is_some(), Counter::EcsUsed),
         (reply.fail_open, Counter::FailOpen),
         (reply.panic, Counter::Panic),
+        (reply.empty, Counter::Empty),
     ];
     marks.into_iter().filter(|(set, _)| *set).for_each(|(_, mark)| worker.counters.count(mark));
+    reply.regions.numbers().for_each(|region| worker.counters.count_region(region));
     Outcome::Reply(reply.finish())
 }
 

@@ -1,6 +1,7 @@
 //! A reply under way: header, sections, the limit, and the OPT that is kept room for.
 
 use super::Transport;
+use super::regions::RegionSet;
 use crate::codec::code::{CLASS_IN, option, rcode, rtype};
 use crate::codec::{EDNS_FIXED, Edns, Full, HEADER, Header, NameBuf, Pointer, Request, Rest, Spelling, Writer};
 use crate::model::{Counter, DnsSettings};
@@ -39,6 +40,10 @@ pub(super) struct Reply<'r, 'm> {
     pub fail_open: bool,
     /// So little was healthy that all were answered.
     pub panic: bool,
+    /// There is nothing to answer, and would be if no region and no az were drained.
+    pub empty: bool,
+    /// The regions of the instances in the answer.
+    pub regions: RegionSet,
 }
 
 impl<'r, 'm> Reply<'r, 'm> {
@@ -83,6 +88,8 @@ impl<'r, 'm> Reply<'r, 'm> {
             by_client: false,
             fail_open: false,
             panic: false,
+            empty: false,
+            regions: RegionSet::default(),
         })
     }
 

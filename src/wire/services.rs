@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::empty;
 use super::names::{InstanceName, ServiceName};
 use super::records::{self, Alias};
 use super::reply::{Here, Reply, Section};
@@ -215,7 +216,10 @@ fn answer_plan<W: Watch>(at: &At<'_>, plan: &Plan<'_>, reply: &mut Reply<'_, '_>
             return answer_leaf(at, records?, leaf, plan.wanted, ttl, reply);
         }
         Some(Choice::Instances(_)) => {}
-        None => reply.explain(extended::OTHER, "no instance can be answered: none matches, or all are drained or down"),
+        None => {
+            reply.explain(extended::OTHER, "no instance can be answered: none matches, or all are drained or down");
+            reply.empty = empty::by_drains(at.asked, plan.start);
+        }
     }
     match plan.wanted {
         Some(wanted) => write(at, &levels(at.asked, &decision, is_srv), wanted, ttl, reply, watch),
@@ -306,6 +310,10 @@ fn write<W: Watch>(
                     Wanted::Srv(_) => write_srv(at, service, picked, n as u16, need, ttl, &mut linked, reply),
                     Wanted::Https => write_https(at, level, picked, ttl, &mut linked, reply),
                 };
+                if written.is_ok() {
+                    let locality = service.pool().locality(picked.member);
+                    reply.regions.add(at.asked.snapshot.places.region_of(locality));
+                }
             }
         });
     }

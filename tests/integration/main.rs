@@ -8,6 +8,7 @@ mod ask;
 mod command;
 mod drill;
 mod durability;
+mod evacuation;
 mod figures;
 mod floors;
 mod message;

@@ -146,6 +146,11 @@ impl CompiledZone {
         self.keys.get(key).and_then(|index| self.owners.get(*index as usize))
     }
 
+    /// Every name with a policy: its key for [`CompiledZone::at`], and the policy.
+    pub fn policies(&self) -> impl Iterator<Item = (&[u8], &NamePolicy)> {
+        self.keys.iter().filter_map(|(key, index)| Some((&**key, self.owners.get(*index as usize)?.policy()?)))
+    }
+
     /// How many labels `name` has before the apex.
     #[inline]
     pub fn depth(&self, name: &NameBuf) -> usize {

@@ -84,6 +84,7 @@ impl World {
         let region = |latitude, longitude| Region {
             coordinates: Some(Coordinates { latitude, longitude }),
             azs: vec![label("az-1"), label("az-2")],
+            ..Region::default()
         };
         let in_region = |region: &str, country: &str| Place { region: Some(label(region)), country: code(country), ..Place::default() };
         let geo = Geo {

@@ -1,0 +1,112 @@
+//! Floor 3: who would be served where, if something were otherwise. Pure.
+//!
+//! [`simulate()`] decides for every client prefix of a [`Population`], in the world as it is and in another one, and compares. Both worlds
+//! are [`Snapshot`]s and both decisions are [`crate::routing::decide()`]'s, so what is simulated is what queries would be answered. Where a
+//! policy draws, what counts is the distribution.
+//!
+//! ```text
+//! Population ──┐            ┌─ decide before ─┐
+//!              ├─ prefix ───┤                 ├─ moved? from where to where? how far? ──▶ Report
+//! names ───────┘            └─ decide after ──┘
+//! ```
+
+mod population;
+mod report;
+mod served;
+
+use std::collections::BTreeMap;
+
+pub use population::Population;
+use report::Tally;
+pub use report::{ClientReport, Exceeded, Latency, Move, NameReport, Place, Report};
+use served::{Asked, served};
+
+use crate::model::{Label, Name};
+use crate::routing::{Filter, ServiceId, Start};
+use crate::snapshot::Snapshot;
+
+/// Most decisions of one simulation; beyond, only a part of the clients is looked at.
+pub const MOST_DECISIONS: usize = 4_000_000;
+
+/// A name that is decided: a service, or a name with a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecidedName {
+    /// The name, absolute.
+    pub name: String,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    Service(ServiceId),
+    /// In the zone of that apex, at that key.
+    Policy {
+        apex: Box<[u8]>,
+        key: Box<[u8]>,
+    },
+}
+
+impl DecidedName {
+    /// Every name that `snapshot` decides: services under the first zone that shows them, and names with policies. By name.
+    pub fn all(snapshot: &Snapshot) -> Vec<DecidedName> {
+        let mut names = Vec::new();
+        if let Some(zone) = snapshot.services_zone() {
+            let apex = zone.name().to_string();
+            let services = snapshot.all_services().filter(|(_, service)| !service.is_empty());
+            names
+                .extend(services.map(|(id, service)| DecidedName { name: format!("{}.{apex}", service.label()), kind: Kind::Service(id) }));
+        }
+        for zone in snapshot.zones() {
+            names.extend(zone.policies().map(|(key, _)| DecidedName {
+                name: Name::from_wire(&[key, zone.apex()].concat()).to_string(),
+                kind: Kind::Policy { apex: zone.apex().into(), key: key.into() },
+            }));
+        }
+        names.sort_by(|a, b| a.name.cmp(&b.name));
+        names
+    }
+
+    /// Where the decision starts in a snapshot; `None` where it has no such name.
+    fn start<'w>(&self, snapshot: &'w Snapshot) -> Option<Start<'w>> {
+        match &self.kind {
+            Kind::Service(id) => snapshot.service_at(*id).map(|_| Start::Service(*id, Filter::default())),
+            Kind::Policy { apex, key } => Some(Start::Tree(&snapshot.zone(apex)?.at(key)?.policy()?.tree)),
+        }
+    }
+}
+
+/// Compares two worlds for every name and every client prefix.
+///
+/// `lost` is what the report says is otherwise; `capacities` is what regions say they can serve, in percent of a name's clients. With
+/// `listed`, every prefix is also told by itself.
+pub fn simulate(
+    before: &Snapshot,
+    after: &Snapshot,
+    population: &Population,
+    names: &[DecidedName],
+    lost: &[String],
+    capacities: &BTreeMap<Label, u8>,
+    listed: bool,
+) -> Report {
+    let clients = population.within(MOST_DECISIONS / names.len().max(1));
+    let mut report = Report::new(lost, before, &clients, population.len());
+    for name in names {
+        let (Some(from), Some(to)) = (name.start(before), name.start(after)) else { continue };
+        let mut tally = Tally::default();
+        for (net, weight) in clients.iter() {
+            let client = net.addr();
+            let (before, after) = (served(before, &Asked { start: from, client }), served(after, &Asked { start: to, client }));
+            tally.add(*weight, *net, &before, &after, listed);
+        }
+        let policy = match to {
+            Start::Tree(tree) => Some(tree),
+            Start::Service(id, _) => after.service_at(id).map(|service| service.pool().tree()),
+        };
+        report.add(tally.finish(&name.name, policy, capacities));
+    }
+    report.finish();
+    report
+}
+
+#[cfg(test)]
+mod tests;
