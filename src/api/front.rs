@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   request → guard → authenticate → may? ─┬─ reads ──────────────────────────────────────────────▶ handler → reply
-//!                                          └─ writes → audit ready? → body ≤ 64 KiB → handler → audit line → reply
+//!                                          └─ writes → audit ready? → body within its limit → handler → audit line → reply
 //! ```
 //!
 //! A write runs in a task of its own: a client that hangs up cannot stop it between the change and its audit line.
@@ -24,7 +24,7 @@ use super::audit::Entry;
 use super::problem::{Detail, Problem, Unavailable};
 use super::reply::Made;
 use super::routes::{self, Need, Route};
-use super::{Answered, Shared, request};
+use super::{Answered, Shared, measurements, request};
 
 /// Where a request came from.
 #[derive(Debug, Clone, Copy)]
@@ -132,7 +132,7 @@ async fn write(api: &Shared, mut request: Request, route: &Route, next: Next) ->
     let peer = request.extensions().get::<Peer>().map(|peer| peer.0.to_string()).unwrap_or_default();
     let (caller, body, response) = match admit(api, &mut request, Some(route)).await {
         Err(refused) => (refused.caller, Bytes::new(), refused.problem.into_response()),
-        Ok(caller) => match take_body(&mut request).await {
+        Ok(caller) => match take_body(&mut request, most_body(route)).await {
             Err(problem) => (Some(caller), Bytes::new(), problem.into_response()),
             Ok(body) => {
                 *request.body_mut() = Body::from(body.clone());
@@ -157,7 +157,8 @@ async fn write(api: &Shared, mut request: Request, route: &Route, next: Next) ->
         },
     };
     tracing::info!(%method, path, status = status.as_u16(), author, revision = revision.map(|r| r.0), reason, "write");
-    let body = serde_json::from_slice(&body).ok();
+    // Samples come by the thousand and change nothing that is written down: the line says that they came.
+    let body = serde_json::from_slice(&body).ok().filter(|_| route.path != measurements::PATH);
     let (method, path, peer, status, reason) = (method.as_str(), path.as_str(), peer.as_str(), status.as_u16(), reason.as_deref());
     match api.audit.append(&Entry { at, author, peer, method, path, body, status, revision, reason, left_out }).await {
         Ok(()) => response,
@@ -169,13 +170,18 @@ async fn write(api: &Shared, mut request: Request, route: &Route, next: Next) ->
     }
 }
 
+/// Most octets of a body.
+fn most_body(route: &Route) -> usize {
+    if route.path == measurements::PATH { measurements::MAX_BODY } else { request::MAX_BODY }
+}
+
 /// Takes the whole body, within limits of size and time.
-async fn take_body(request: &mut Request) -> Result<Bytes, Problem> {
-    let body = Limited::new(std::mem::take(request.body_mut()), request::MAX_BODY);
+async fn take_body(request: &mut Request, most: usize) -> Result<Bytes, Problem> {
+    let body = Limited::new(std::mem::take(request.body_mut()), most);
     match tokio::time::timeout(BODY_TIME, body.collect()).await {
         Err(_) => Err(Problem::slow_body()),
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::too_large(request::MAX_BODY)),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::too_large(most)),
         Ok(Err(error)) => Err(Problem::syntax(format!("the body broke off: {error}"))),
     }
 }

@@ -1,7 +1,8 @@
 //! Shell (floor 5): the HTTP API of DESIGN §11: JSON in and out, RFC 9457 problems, OpenAPI made from the types.
 //!
 //! ```text
-//!   listen ─▶ front (guard, rights, audit) ─▶ routes ─▶ services, instances, drains, drills, regions, explain, events, discovery, status, page
+//!   listen ─▶ front (guard, rights, audit) ─▶ routes ─▶ services, instances, drains, drills, regions, measurements, explain, events,
+//!                                                       discovery, status, page
 //! ```
 //!
 //! Reads copy what they show out of the registry and write it after its lock is gone; writes are [`Command`](crate::registry::Command)s to
@@ -19,6 +20,7 @@ mod explain;
 mod front;
 mod instances;
 mod listen;
+mod measurements;
 mod page;
 mod problem;
 mod regions;

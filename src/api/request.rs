@@ -11,7 +11,7 @@ use super::problem::Problem;
 use crate::model::{FieldError, InstanceKey, Label, Period, Revision};
 use crate::registry::{Precondition, Refusal};
 
-/// Most octets of a body.
+/// Most octets of a body, but for those of measurements.
 pub const MAX_BODY: usize = 64 * 1024;
 
 /// Reads a JSON body. A text that is no JSON object is a syntax problem; a value of the wrong type, a missing or an unknown one is a field

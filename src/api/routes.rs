@@ -12,7 +12,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 
 use super::problem::Problem;
-use super::{Shared, access, discovery, drains, drills, events, explain, instances, page, regions, services, status};
+use super::{Shared, access, discovery, drains, drills, events, explain, instances, measurements, page, regions, services, status};
 use crate::model::{CheckFields, Right};
 
 /// One call: a line of the table.
@@ -100,6 +100,10 @@ routes! {
         delete Whole(Operate) => drills::delete;
     }
     "/v1/regions" { get Listed(Read) => regions::list; }
+    "/v1/measurements" {
+        get Whole(Read) => measurements::list;
+        post Whole(Operate) => measurements::post;
+    }
     "/v1/explain" { get Listed(Read) => explain::get; }
     "/v1/status" { get Listed(Read) => status::get; }
     "/v1/events" { get Listed(Read) => events::stream; }

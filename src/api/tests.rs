@@ -166,6 +166,23 @@ async fn what_cannot_be_is_refused_with_a_problem() {
         ("POST /v1/drains/planet/earth/pause", vec![], "", 422, Some("subject")),
         ("PUT /v1/drains/region/eu-west", vec![("if-match", "\"1\"")], r#"{"reason":"x"}"#, 400, Some("if-match")),
         ("PUT /v1/services/web/instances/eu1/status", vec![], r#"{"status":"poorly"}"#, 422, Some("status")),
+        (
+            "POST /v1/measurements",
+            vec![],
+            r#"{"samples":[{"client":"198.51.100.0/33","region":"r","rtt_ms":1}]}"#,
+            422,
+            Some("samples[0].client"),
+        ),
+        (
+            "POST /v1/measurements",
+            vec![],
+            r#"{"samples":[{"client":"198.51.100.1","region":"r","rtt_ms":1}]}"#,
+            422,
+            Some("samples[0].region"),
+        ),
+        ("POST /v1/measurements", vec![], r#"{"samples":[{"client":"198.51.100.1","region":"r","rtt":1}]}"#, 422, Some("samples[0].rtt")),
+        ("GET /v1/measurements?client=here", vec![], "", 400, Some("client")),
+        ("GET /v1/measurements?limit=1001", vec![], "", 400, Some("limit")),
         ("GET /v1/explain", vec![], "", 400, Some("name")),
         ("GET /v1/explain?name=web.svc.example&type=FOO", vec![], "", 400, Some("type")),
         ("GET /v1/explain?name=web.svc.example&client=x", vec![], "", 400, Some("client")),
@@ -653,4 +670,46 @@ async fn the_api_starts_on_a_port_reloads_tokens_and_stops() {
     tokio::time::timeout(Duration::from_secs(20), api.stop()).await.unwrap();
     assert!(events.chunk().await.unwrap().is_none());
     assert!(client.get(format!("http://{address}/healthz")).send().await.is_err());
+}
+
+#[tokio::test]
+async fn measured_round_trips_are_taken_all_or_none_and_listed() {
+    let desk =
+        Desk::new(&[token("agent", &[Right::Operate], &[]), token("looker", &[Right::Read], &[]), token("web", &[Right::Admin], &["web"])])
+            .await;
+    let agent = [("authorization", "Bearer agent")];
+    let looker = [("authorization", "Bearer looker")];
+    assert_eq!(desk.ask("PUT /v1/services/web/instances/eu1", &[("authorization", "Bearer web")], INSTANCE).await.0, 201);
+    let body = |samples: &[(&str, &str, f64)]| {
+        let samples: Vec<Value> =
+            samples.iter().map(|(client, region, ms)| serde_json::json!({ "client": client, "region": region, "rtt_ms": ms })).collect();
+        serde_json::json!({ "samples": samples }).to_string()
+    };
+    let post = "POST /v1/measurements";
+    let good = [("198.51.100.7", "eu-west", 20.0), ("198.51.100.0/24", "EU-West", 30.0), ("2001:db8::/32", "eu-west", 9.5)];
+    for (headers, samples, status, field) in [
+        (&looker, &good[..], 403, None),
+        (&[("authorization", "Bearer web")], &good[..], 403, None),
+        (&agent, &[good[0], ("198.51.100.7", "mars", 1.0)], 422, Some("samples[1].region")),
+        (&agent, &[good[0], ("198.51.100.7", "eu-west", 0.0)], 422, Some("samples[1].rtt_ms")),
+        (&agent, &vec![good[0]; 10_001], 422, Some("samples")),
+    ] {
+        let (found, problem) = desk.ask(post, headers, &body(samples)).await;
+        assert_eq!((found, problem["field"].as_str()), (status, field), "{problem}");
+    }
+    assert_eq!(desk.ask("GET /v1/measurements", &looker, "").await.1["prefixes"], 0);
+    assert_eq!(desk.ask(post, &agent, &body(&good)).await, (202, serde_json::json!({ "taken": 3 })));
+    assert_eq!(desk.ask(post, &agent, &body(&vec![good[2]; 10_000])).await.0, 202, "more than other bodies may hold");
+    let (_, list) = desk.ask("GET /v1/measurements?client=198.51.100.9", &looker, "").await;
+    let mean = serde_json::json!({ "region": "eu-west", "rtt_ms": 23.0, "samples": 2, "last": "2023-11-14T22:13:20.000Z", "age": "0s" });
+    let row = serde_json::json!({ "client": "198.51.100.0/24", "regions": [mean] });
+    assert_eq!(list, serde_json::json!({ "prefixes": 2, "measurements": [row] }));
+    let (_, first) = desk.ask("GET /v1/measurements?limit=1", &looker, "").await;
+    assert_eq!(first["next"], "198.51.100.0/24");
+    let (_, rest) = desk.ask("GET /v1/measurements?limit=1&after=198.51.100.0/24", &looker, "").await;
+    assert_eq!((&rest["measurements"][0]["client"], &rest["next"]), (&Value::from("2001:db8::/32"), &Value::Null));
+    assert_eq!(desk.ask("GET /v1/measurements", &agent, "").await.0, 403);
+    let audit = desk.audit();
+    let line = audit.iter().rfind(|line| line["status"] == 202).unwrap();
+    assert!(line["path"] == "/v1/measurements" && line["author"] == "agent" && line["body"].is_null(), "{line}");
 }

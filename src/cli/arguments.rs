@@ -186,6 +186,16 @@ pub(super) enum ClientOrder {
     /// List the drains in force, and the rules that drains are held to
     #[command(after_help = "Example:\n  signpost drains")]
     Drains,
+    /// List measured round trips between clients and regions
+    ///
+    /// They are posted to /v1/measurements by whoever measures. What ranks the regions of one client, and where that comes from, `explain`
+    /// shows.
+    #[command(after_help = "Examples:\n  signpost measurements\n  signpost measurements --client 198.51.100.0/24")]
+    Measurements {
+        /// Only prefixes that hold this address or network, or lie within it
+        #[arg(long, value_name = "IP|CIDR")]
+        client: Option<String>,
+    },
     /// Rehearse a loss: list drills, begin one, read its report, end it early
     ///
     /// A drill is a drain that is measured, watched, and lifted again. Without a subcommand: the drills of the configuration, with their next
@@ -430,7 +440,7 @@ mod tests {
             open.extend(command.get_subcommands().cloned());
             seen += 1;
         }
-        assert_eq!(seen, 23, "signpost, its 18 subcommands, token create, and drills run, show and stop");
+        assert_eq!(seen, 24, "signpost, its 19 subcommands, token create, and drills run, show and stop");
     }
 
     #[test]
@@ -471,6 +481,7 @@ mod tests {
             "signpost pause region/eu-west",
             "signpost resume instance/web/eu1",
             "signpost drains --output json",
+            "signpost measurements --client 198.51.100.0/24",
             "signpost drills",
             "signpost drills run evacuate-eu",
             "signpost drills run --lose region/eu-west --ramp 10m --hold 15m --lift 5m",

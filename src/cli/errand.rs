@@ -117,6 +117,10 @@ async fn carry_out(order: ClientOrder, server: &Connection) -> Result<Page, Fail
             Ok(said(format!("the drain of {subject} goes on"), reply))
         }
         ClientOrder::Drains => shown(server, views::drains(server.get("/v1/drains", &[]).await?.body, now())),
+        ClientOrder::Measurements { client } => {
+            let query: Vec<_> = client.iter().map(|client| ("client", client.as_str())).chain([("limit", "1000")]).collect();
+            shown(server, views::measurements(server.get("/v1/measurements", &query).await?.body))
+        }
         ClientOrder::Drills { order } => drills::carry_out(order, server).await,
         ClientOrder::Healthcheck => healthcheck(server).await,
     }
@@ -267,6 +271,12 @@ mod tests {
             ("200 OK", r#"{"revision":9}"#),
             "DELETE /v1/drains/region/eu-west",
             "region/eu-west serves again",
+        );
+        check(
+            "signpost measurements --client 10.0.0.0/8",
+            ("200 OK", r#"{"prefixes":0,"measurements":[]}"#),
+            "GET /v1/measurements?client=10.0.0.0%2F8&limit=1000",
+            "nothing was measured\n",
         );
         check(
             "signpost drain az/eu-west/a --reason drill --ramp 10m --override tested",

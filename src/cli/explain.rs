@@ -45,6 +45,8 @@ struct Origin {
 struct Ranked {
     region: String,
     ms: f32,
+    #[serde(default)]
+    source: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -138,7 +140,11 @@ fn origin(text: &mut String, origin: &Origin) {
         false => line("client", format!("{} (known for /{})", known.join(", "), origin.scope)),
     }
     if !origin.ranking.is_empty() {
-        let near: Vec<String> = origin.ranking.iter().take(REGIONS_SHOWN).map(|r| format!("{} {:.0} ms", r.region, r.ms)).collect();
+        let shown = |r: &Ranked| match r.source.as_str() {
+            "" => format!("{} {:.0} ms", r.region, r.ms),
+            source => format!("{} {:.0} ms ({source})", r.region, r.ms),
+        };
+        let near: Vec<String> = origin.ranking.iter().take(REGIONS_SHOWN).map(shown).collect();
         let more = if origin.ranking.len() > REGIONS_SHOWN { ", …" } else { "" };
         line("regions", near.join(", ") + more);
     }
@@ -276,7 +282,7 @@ mod tests {
                 "name": "web.svc.example.", "type": "A", "client": "203.0.113.9", "generation": 34,
                 "origin": { "scope": 24, "region": "eu-west", "az": null, "continent": "EU", "country": "IE", "subdivision": null,
                             "coordinates": [53.3, -6.3], "asn": 64500,
-                            "ranking": [{ "region": "eu-west", "ms": 0.0 }, { "region": "us-east", "ms": 78.2 }] },
+                            "ranking": [{ "region": "eu-west", "ms": 0.0 }, { "region": "us-east", "ms": 78.2, "source": "measured" }] },
                 "names": [{
                     "name": "web.svc.example.", "zone": "svc.example.", "file": "zones/svc.example.toml", "kind": "service",
                     "service": "web", "instance": null, "narrowed": ["tag=blue"], "fail_open": false, "steady_ms": 5000, "ttl": 5, "scope": 24,
@@ -291,7 +297,7 @@ mod tests {
             "\
 web.svc.example. A for 203.0.113.9, in snapshot 34
   client   eu-west, IE, EU, AS64500, 53.3° N 6.3° W (known for /24)
-  regions  eu-west 0 ms, us-east 78 ms
+  regions  eu-west 0 ms, us-east 78 ms (measured)
 
 web.svc.example.  service web where tag=blue in zone svc.example. (zones/svc.example.toml)
   failover                    looks      at 2 branches

@@ -242,6 +242,54 @@ pub(super) fn drain_table(drains: &[DrainLine], now: Timestamp) -> Table {
     table
 }
 
+#[derive(Debug, Deserialize)]
+struct MeasurementList {
+    prefixes: usize,
+    measurements: Vec<MeasuredPrefix>,
+    #[serde(default)]
+    next: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct MeasuredPrefix {
+    client: String,
+    regions: Vec<MeasuredRegion>,
+}
+
+#[derive(Debug, Deserialize)]
+struct MeasuredRegion {
+    region: String,
+    rtt_ms: f64,
+    samples: u32,
+    age: Period,
+}
+
+/// `measurements`
+pub(super) fn measurements(document: Value) -> Result<Page, serde_json::Error> {
+    let list: MeasurementList = read(&document)?;
+    if list.measurements.is_empty() {
+        return Ok(page(document, "nothing was measured\n".into()));
+    }
+    let mut table = Table::new(["CLIENTS", "REGION", "MS", "SAMPLES", "LAST"]);
+    for prefix in &list.measurements {
+        for (n, region) in prefix.regions.iter().enumerate() {
+            table.row([
+                Cell::new(if n == 0 { prefix.client.as_str() } else { "" }),
+                Cell::new(&region.region),
+                Cell::number(format!("{:.1}", region.rtt_ms)),
+                Cell::number(region.samples),
+                Cell::new(format!("{} ago", length(region.age.0))),
+            ]);
+        }
+    }
+    let mut text = table.render();
+    if list.next.is_some() {
+        let more = format!("the first {} of {} prefixes; --client narrows them\n", list.measurements.len(), list.prefixes);
+        push(&mut text, &more, FAINT);
+    }
+    Ok(page(document, text))
+}
+
 /// Reads the part of a document that is shown.
 pub(super) fn read<T: DeserializeOwned>(document: &Value) -> Result<T, serde_json::Error> {
     T::deserialize(document)
@@ -394,6 +442,17 @@ mod tests {
             ],
         );
         check(drains(json!({ "drains": [] }), noon()), &["nothing is drained"]);
+        let to = |region: &str, ms: f64| json!({ "region": region, "rtt_ms": ms, "samples": 12, "last": "2026-11-20T11:54:48Z", "age": "1m12s" });
+        check(
+            measurements(json!({ "prefixes": 7, "next": "10.1.2.0/24", "measurements": [
+                { "client": "10.1.2.0/24", "regions": [to("eu-west", 9.04), to("us-east", 88.0)] } ] })),
+            &[
+                "CLIENTS      REGION     MS  SAMPLES  LAST",
+                "10.1.2.0/24  eu-west   9.0       12  1m12s ago",
+                "             us-east  88.0       12  1m12s ago",
+                "the first 1 of 7 prefixes; --client narrows them",
+            ],
+        );
         assert!(services(json!({ "hello": "world" })).is_err());
     }
 }

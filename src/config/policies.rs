@@ -60,8 +60,10 @@ impl Known {
     fn add(&mut self, place: &Place) {
         self.countries |= place.country.is_some() || place.continent.is_some();
         self.asns |= place.asn.is_some();
-        self.coordinates |= place.coordinates.is_some();
-        self.ways |= place.coordinates.is_some() || place.region.is_some();
+        // A country has a place too, if a rough one.
+        let somewhere = place.coordinates.is_some() || place.country.is_some();
+        self.coordinates |= somewhere;
+        self.ways |= somewhere || place.region.is_some();
     }
 }
 

@@ -14,6 +14,7 @@ mod lapse;
 mod orders;
 mod outcome;
 mod records;
+mod survey;
 mod task;
 mod writer;
 
@@ -23,6 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 pub use self::core::{Departure, Input, Landing};
+pub use survey::Sample;
 pub use writer::{Output, Writer};
 
 use self::heartbeats::{Heartbeats, Renewal};
@@ -30,6 +32,7 @@ use self::orders::Orders;
 use self::task::Call;
 use crate::model::{Check, DnsSettings, Geo, Health, InstanceKey, Locality, Revision, SafetySettings, Subject, Timestamp, Zone};
 use crate::registry::{Command, Refusal, Registry};
+use crate::routing::Measurements;
 use crate::snapshot::{Publisher, Snapshot, ZoneError};
 use crate::store::{Engine, Store, Unavailable};
 
@@ -171,6 +174,7 @@ pub struct Control {
 struct Shared {
     publisher: Arc<Publisher>,
     registry: Arc<RwLock<Registry>>,
+    measurements: Arc<RwLock<Measurements>>,
     beats: Arc<Heartbeats>,
     numbers: Arc<Orders>,
     flaps_suppressed: Arc<AtomicU64>,
@@ -207,6 +211,7 @@ impl Control {
         let shared = Arc::new(Shared {
             publisher: Arc::new(Publisher::new(Snapshot::clone(writer.snapshot()))),
             registry: writer.registry().clone(),
+            measurements: writer.surveys.measurements.clone(),
             beats: writer.core.beats.clone(),
             numbers: writer.core.orders.clone(),
             flaps_suppressed: writer.core.flaps_suppressed.clone(),
@@ -251,6 +256,20 @@ impl Control {
     pub fn observe(&self, observation: Observation) {
         // An error: the server is stopping.
         _ = self.observations.send(observation);
+    }
+
+    /// Takes measured round trips, all of them or none: an unknown region, or a time that is none, is refused with the sample's field.
+    /// Answers follow within some seconds.
+    pub async fn measure(&self, samples: Vec<Sample>) -> Result<(), ApplyError> {
+        let (reply, answer) = oneshot::channel();
+        self.calls.send(Call::Measure(samples, reply)).await.map_err(|_| ApplyError::Stopping)?;
+        let taken = answer.await.map_err(|_| ApplyError::Stopping)?;
+        taken.map_err(|error| Refusal::Field(error).into())
+    }
+
+    /// What was measured, for looking. Keep the guard only for as long as it takes to copy out what is wanted.
+    pub fn measurements(&self) -> RwLockReadGuard<'_, Measurements> {
+        survey::read(&self.shared.measurements)
     }
 
     /// Replaces zones, geo data and answer settings, all or nothing.

@@ -9,11 +9,13 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::core::{self, Departure, Input, Landing, RETRY};
 use super::writer::{Output, Writer};
-use super::{Applied, ApplyError, Observation, Shared};
-use crate::model::{DnsSettings, Geo, Revision, Timestamp, Zone};
+use super::{Applied, ApplyError, Observation, Sample, Shared};
+use crate::model::{DnsSettings, FieldError, Geo, Revision, Timestamp, Zone};
+use crate::routing::Surveyed;
 use crate::snapshot::ZoneError;
 use crate::store::{Engine, Item, Operation, Store, StoreId, Unavailable};
 
@@ -29,6 +31,8 @@ pub(super) enum Call {
     Input(Input<Reply>),
     /// Zones, geo data and answer settings.
     Load(Box<World>, oneshot::Sender<Result<(), ZoneError>>),
+    /// Measured round trips.
+    Measure(Vec<Sample>, oneshot::Sender<Result<(), FieldError>>),
     /// The end.
     Stop(oneshot::Sender<()>),
 }
@@ -60,6 +64,8 @@ struct Task {
     /// Loads that wait until nothing is under way.
     loads: Vec<(World, oneshot::Sender<Result<(), ZoneError>>)>,
     stops: Vec<oneshot::Sender<()>>,
+    /// Measurements that are being compiled.
+    survey: Option<JoinHandle<Surveyed>>,
     /// When to stop, whatever is left.
     stop_by: Option<Instant>,
     /// The store could not be read anew: not before, unless somebody asks for something.
@@ -82,6 +88,9 @@ pub(super) async fn run(
             task.load(&shared, &mut writer, now);
             task.take_off(&mut writer, &engine, now);
         }
+        if task.survey.is_none() {
+            task.survey = writer.survey(now).map(|survey| tokio::task::spawn_blocking(|| survey.compile()));
+        }
         make_known(&shared, writer.output(now));
         if task.stop_by.is_some_and(|by| task.flight.is_none() && writer.core.is_idle() || by <= Instant::now()) {
             break;
@@ -90,6 +99,7 @@ pub(super) async fn run(
         let takes_calls = task.stop_by.is_none() && writer.core.queued() < LINE;
         tokio::select! {
             arrival = arrive(&mut task.flight) => task.land(&mut writer, arrival, (shared.clock)()),
+            surveyed = finish(&mut task.survey) => writer.surveyed(surveyed),
             Some(observation) = observations.recv() => {
                 let more = std::iter::from_fn(|| observations.try_recv().ok()).take(OBSERVATIONS);
                 for observation in std::iter::once(observation).chain(more) {
@@ -115,6 +125,8 @@ impl Task {
         match call {
             Some(Call::Input(input)) => writer.handle(now, input),
             Some(Call::Load(world, reply)) => self.loads.push((*world, reply)),
+            // Whoever asked may have gone; what was taken stands.
+            Some(Call::Measure(samples, reply)) => _ = reply.send(writer.measure(now, &samples)),
             Some(Call::Stop(reply)) => {
                 self.stops.push(reply);
                 self.stop_by = Some(Instant::now() + LAST);
@@ -172,6 +184,14 @@ async fn fly(engine: &Engine, departure: Departure) -> Landing {
         tracing::error!(%error, "the store refused a write");
     }
     Landing { commands, behind }
+}
+
+/// Waits for measurements that are being compiled.
+async fn finish(survey: &mut Option<JoinHandle<Surveyed>>) -> Option<Surveyed> {
+    let Some(compiling) = survey else { return pending().await };
+    let surveyed = compiling.await;
+    *survey = None;
+    surveyed.map_err(|error| tracing::error!(%error, "measured round trips could not be compiled")).ok()
 }
 
 async fn arrive(flight: &mut Option<Flight>) -> Arrival {

@@ -304,3 +304,22 @@ async fn a_store_that_cannot_be_read_does_not_start() {
     let outcome = Control::start(Engine::Embedded(store), vec![], Geo::default(), Settings::default().dns, None, clock().0).await;
     assert!(matches!(outcome.err().unwrap(), StartError::Value { key, .. } if key == "instances/web/a"));
 }
+
+#[tokio::test]
+async fn measured_round_trips_come_into_answers() {
+    let control = start(Embedded::in_memory().unwrap()).await;
+    control.apply(command("put web/a"), "me").await.unwrap();
+    let client = "198.51.100.7".parse().unwrap();
+    let region = control.publisher().load().places.regions().next().unwrap();
+    let label = control.publisher().load().places.region_label(region).clone();
+    control.measure(vec![Sample { client: "198.51.100.7/32".parse().unwrap(), region: label, rtt_ms: 23.5 }]).await.unwrap();
+    assert_eq!(control.measurements().len(), 1);
+    let follows = async {
+        while control.publisher().load().origins.stand(client).0.ranking.first() != Some(&(region, 24.0)) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), follows).await.expect("answers follow");
+    control.stop().await;
+    assert!(matches!(control.measure(Vec::new()).await, Err(ApplyError::Stopping)));
+}

@@ -7,9 +7,11 @@ use std::sync::{Arc, RwLock};
 use super::core::{Core, Departure, Effects, Input, Landing, read};
 use super::outcome::{recall, standing_orders, zone_error};
 use super::records::{self, Stored};
+use super::survey::{Sample, Surveys};
 use super::{Applied, ApplyError, Event, ProbeOrder, StartError, compile};
-use crate::model::{DnsSettings, Geo, Label, Revision, Service, Source, Timestamp, Zone};
+use crate::model::{DnsSettings, FieldError, Geo, Label, Revision, Service, Source, Timestamp, Zone};
 use crate::registry::{Registry, Warning};
+use crate::routing::{Origins, Survey, Surveyed};
 use crate::snapshot::{ServiceView, Snapshot, Update, ZoneError};
 use crate::store::Item;
 
@@ -20,8 +22,9 @@ pub struct Writer<T> {
     snapshot: Arc<Snapshot>,
     zones: Vec<Zone>,
     geo: Geo,
-    /// Whether the snapshot was loaded and not yet given out.
+    /// Whether the snapshot was loaded, or measurements came into it, and it was not yet given out.
     loaded: bool,
+    pub(super) surveys: Surveys,
     /// Registered services whose policies cannot be compiled: they are answered by the default one.
     astray: BTreeSet<Label>,
 }
@@ -64,7 +67,7 @@ impl<T> Writer<T> {
         gone.into_iter().for_each(|key| core.behind.health(key));
         // Nobody has seen anything yet: the snapshot is whole, and the prober asks for all its orders.
         core.effects();
-        Ok(Writer { core, snapshot, zones, geo, loaded: false, astray })
+        Ok(Writer { core, snapshot, zones, geo, loaded: false, surveys: Surveys::default(), astray })
     }
 
     /// Takes one input.
@@ -79,7 +82,24 @@ impl<T> Writer<T> {
 
     /// When [`Writer::tick`] is needed next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.core.next_deadline()
+        [self.core.next_deadline(), self.surveys.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// Takes measured round trips: all of them or, where one cannot be, none.
+    pub fn measure(&mut self, now: Timestamp, samples: &[Sample]) -> Result<(), FieldError> {
+        self.surveys.take(now, samples, &self.snapshot.places)
+    }
+
+    /// What was measured lately, if it is to be compiled now: wherever there is time for it. [`Writer::surveyed`] waits for it.
+    pub fn survey(&mut self, now: Timestamp) -> Option<Survey> {
+        self.surveys.begin(now, &self.snapshot)
+    }
+
+    /// Takes what came of [`Writer::survey`]; `None`: nothing.
+    pub fn surveyed(&mut self, surveyed: Option<Surveyed>) {
+        if let Some(origins) = self.surveys.end(surveyed, &self.snapshot) {
+            self.take_measured(origins);
+        }
     }
 
     /// What goes to the store now; `None` also while something is under way.
@@ -95,6 +115,7 @@ impl<T> Writer<T> {
 
     /// Replaces zones, geo data and answer settings, all or nothing. Nothing may be under way.
     pub fn load(&mut self, zones: Vec<Zone>, geo: Geo, dns: &DnsSettings, now: Timestamp) -> Result<(), ZoneError> {
+        let before = self.snapshot.origins.clone();
         let (next, differ) = {
             let registry = read(&self.core.registry);
             let (next, warnings) = registry.loaded(&zones, geo.regions.clone(), now).map_err(zone_error)?;
@@ -136,6 +157,11 @@ impl<T> Writer<T> {
         let detail = format!("{} zones, {} services", zones.len(), read(&self.core.registry).services.len());
         self.core.tell(now, "reloaded", "config".into(), detail, "");
         (self.zones, self.geo, self.loaded) = (zones, geo, true);
+        if !self.snapshot.origins.is_same_build(&before)
+            && let Some(origins) = self.surveys.anew(now, &self.snapshot)
+        {
+            self.take_measured(origins);
+        }
         Ok(())
     }
 
@@ -155,6 +181,13 @@ impl<T> Writer<T> {
         }
         let snapshot = changed.then(|| self.snapshot.clone());
         Output { snapshot, orders, events, answers }
+    }
+
+    fn take_measured(&mut self, origins: Arc<Origins>) {
+        // Measurements contradict nothing.
+        if let Ok(snapshot) = self.snapshot.update(&[Update::Measured(origins)]) {
+            (self.snapshot, self.loaded) = (Arc::new(snapshot), true);
+        }
     }
 
     /// The orders of a prober that begins now.

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::walk::{Asker, Ground, Walk};
+use super::hash::unmix;
+use super::walk::{Asker, Ground, Walk, draw_salt};
 use super::{Filter, LocalityId, Origins, Places, Pool, Selection, ServiceId, Standing, Step, Trace, Tree};
 use crate::model::{AllDown, Out, Share};
 
@@ -144,6 +145,18 @@ pub fn decide<'w, W: World, T: Trace>(
     let fail_open = ground.is_some_and(|ground| run(&mut walk, ground));
     let Walk { tiers, scope, panic, branch, drawn, steady_ms, .. } = walk;
     Decision { tiers, scope, fail_open, panic, branch, drawn, steady_ms }
+}
+
+/// So many draws that stand for all: where the start's own policy draws among branches, each is drawn in proportion.
+pub fn even_draws(start: Start<'_>, count: u64) -> impl Iterator<Item = u64> {
+    let salt = draw_salt(
+        match start {
+            Start::Service(service, _) => Some(service),
+            Start::Tree(_) => None,
+        },
+        0,
+    );
+    (0..count).map(move |n| unmix((u128::from(2 * n + 1) * (1 << 63) / u128::from(count)) as u64, salt))
 }
 
 /// Goes through the rounds until something answers; whether that was after all was down.

@@ -65,6 +65,17 @@ pub(super) fn mix(value: u64, salt: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// The value of which [`mix`] makes `mixed`: for whoever wants draws that come out evenly.
+pub(super) fn unmix(mixed: u64, salt: u64) -> u64 {
+    // The inverses of the multipliers modulo 2⁶⁴, and of each shift, which 64 bits hold at most three times.
+    let mut z = mixed ^ (mixed >> 31) ^ (mixed >> 62);
+    z = z.wrapping_mul(0x3196_42b2_d24d_8ec3);
+    z = z ^ (z >> 27) ^ (z >> 54);
+    z = z.wrapping_mul(0x96de_1b17_3f11_9089);
+    z = z ^ (z >> 30) ^ (z >> 60);
+    z.wrapping_sub(salt.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
 /// The score of one among several in weighted rendezvous hashing (Schindelhauer and Schomaker 2005): the highest wins, each with a
 /// probability in proportion to its weight. A changed weight moves only clients from or to its own.
 pub(super) fn score(client: u64, seed: u64, weight: f64) -> f64 {
@@ -104,6 +115,14 @@ mod tests {
             [("192.0.2.77", "192.0.2.0/24"), ("2001:db8:1:2ff::1", "2001:db8:1:200::/56"), ("::ffff:10.1.2.3", "10.1.2.0/24")]
         {
             assert_eq!(ClientPrefix::of(client.parse().unwrap()).net().to_string(), net);
+        }
+    }
+
+    #[test]
+    fn what_is_mixed_can_be_unmixed() {
+        for n in 0..1000u64 {
+            let (value, salt) = (n.wrapping_mul(0x0123_4567_89ab_cdef), n << 30 | n);
+            assert_eq!(unmix(mix(value, salt), salt), value);
         }
     }
 

@@ -7,8 +7,10 @@ use crate::model::{Out, Share};
 /// Instances 0 and 1 are in eu, 2 in us, 3 in ap.
 const WEB: &str = "eu/1:h eu/2:h us/1:h ap/1:h";
 
-/// What fails: instances by standing, and azs drained for a share of the clients in percent.
-const FAILURES: [(&str, &str, &[(&str, u8)]); 8] = [
+/// What fails: its title, instances by standing, and azs drained for a share of the clients in percent.
+type Failure = (&'static str, &'static str, &'static [(&'static str, u8)]);
+
+const FAILURES: [Failure; 8] = [
     ("nothing", WEB, &[]),
     ("eu/1 is down", "eu/1:u eu/2:h us/1:h ap/1:h", &[]),
     ("eu is down", "eu/1:u eu/2:u us/1:h ap/1:h", &[]),
@@ -132,9 +134,9 @@ fn names_answer_with_the_branch_that_is_left() {
         weighted      | web[0,1]        | web[1]          | web[2]          | web[2]          | web[2]@         | web[3]          | !web[0,1]       | -
         sticky        | web[0,1]@       | web[1]@         | web[2]@         | web[2]@         | web[2]@         | web[3]          | !web[0,1]@      | -
         latency       | web[0,1]@       | web[1]@         | web[2]@         | web[2]@         | web[2]@         | web[3]          | !web[0,1]@      | -
-        nearest       | web[2]@         | web[2]@         | web[2]@         | web[2]@         | web[2]@         | web[3]          | !web[2]@        | -
-        geoproximity  | web[2]@         | web[2]@         | web[2]@         | web[2]@         | web[2]@         | web[3]          | !web[2]@        | -
-        bias ap 95    | web[2]@         | web[2]@         | web[2]@         | web[2]@         | web[2]@         | web[3]          | !web[2]@        | -
+        nearest       | web[0,1]@       | web[1]@         | web[2]@         | web[2]@         | web[2]@         | web[3]          | !web[0,1]@      | -
+        geoproximity  | web[0,1]@       | web[1]@         | web[2]@         | web[2]@         | web[2]@         | web[3]          | !web[0,1]@      | -
+        bias ap 95    | web[3]@         | web[3]@         | web[3]@         | web[3]@         | web[3]@         | web[3]          | !web[3]@        | -
         geolocation   | web[0,1]@       | web[1]@         | web[3]@         | web[3]@         | web[3]@         | web[3]@         | !web[0,1]@      | -
         no default    | web[0,1]@       | web[1]@         | !web[0,1]@      | -@              | web[0,1]@       | !web[0,1]@      | !web[0,1]@      | -
         cidr          | web[0,1]@       | web[1]@         | web[2]@         | web[2]@         | web[2]@         | web[3]@         | !web[0,1]@      | -

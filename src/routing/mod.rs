@@ -12,6 +12,7 @@
 //! origins   clients' places  trace          what explain shows of all that
 //! ```
 
+mod centroids;
 mod continents;
 mod decide;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod hash;
 mod levels;
 #[cfg(test)]
 mod matrix;
+mod measured;
 mod mmdb;
 mod origins;
 mod own;
@@ -30,19 +32,24 @@ mod prefixes;
 #[cfg(test)]
 mod properties;
 mod ranking;
+mod sites;
 mod spill;
+mod stands;
 mod trace;
 mod tree;
 mod views;
 mod walk;
 
-pub use decide::{Choice, Decision, MAX_TIERS, Start, World, decide};
+pub use decide::{Choice, Decision, MAX_TIERS, Start, World, decide, even_draws};
 pub use hash::{ClientPrefix, seed_of};
+pub use measured::{FRESH, Fresh, MOST_MS, MOST_PREFIXES, MOST_REGIONS, Measured, Measurements, Survey, Surveyed, measured_prefix};
 pub use mmdb::{DatabaseError, read_database};
-pub use origins::{Origin, Origins, Stand};
+pub use origins::{Origin, Origins};
 pub use pick::{Picked, Sampling, Selection, expected_shares, pick};
 pub use places::{AzName, LocalityId, Places, RegionId};
 pub use pool::{Filter, Gate, Member, Need, Pool, Standing};
+pub use ranking::LatencySource;
+pub use stands::{Orders, Stand};
 pub use trace::{Silent, Step, Steps, Trace};
 pub use tree::{Against, ServiceId, Tree, TreeError};
 pub use views::Views;

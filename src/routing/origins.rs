@@ -11,9 +11,12 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use ipnet::IpNet;
 
+use super::centroids::centroid;
 use super::continents::continent_of;
+use super::measured::Fresh;
 use super::prefixes::Prefixes;
-use super::ranking::{Basis, Point, Rankings};
+use super::ranking::{Basis, LatencySource, Point, Rankings};
+use super::stands::{Footing, Ground, Orders, Roll, Stand, Stands};
 use super::{LocalityId, Places, RegionId};
 use crate::model::{Code, Coordinates, Geo, Place};
 
@@ -30,7 +33,7 @@ pub struct Origin {
     pub country: Option<Code>,
     /// Subdivision of the country.
     pub subdivision: Option<Code>,
-    /// Where it is; from a database to a tenth of a degree.
+    /// Where it is; from a database to a tenth of a degree. Where only the country is known, the middle of its people.
     pub coordinates: Option<Coordinates>,
     /// Autonomous system.
     pub asn: Option<u32>,
@@ -38,38 +41,32 @@ pub struct Origin {
     pub ranking: Arc<[(RegionId, f32)]>,
 }
 
-/// What `nearest` and `latency` go by: less than an [`Origin`], so that more neighbouring prefixes are alike and an answer holds for more
-/// clients.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Stand {
-    /// The region the operator put the client in.
-    pub region: Option<RegionId>,
-    /// The az the operator put it in; one of `region`.
-    pub locality: Option<LocalityId>,
-    /// Regions from the nearest to the farthest with the milliseconds expected; regions that cannot be ranked are left out.
-    pub ranking: Arc<[(RegionId, f32)]>,
-}
-
 /// The table.
 #[derive(Debug)]
 pub struct Origins {
+    /// What files and databases say.
+    base: Arc<Base>,
+    /// How clients stand by that and by what was measured: longer prefixes, for what differs elsewhere is equal here.
+    stands: Arc<Stands>,
+}
+
+#[derive(Debug)]
+struct Base {
     origins: Box<[Origin]>,
     /// By the numbers of `origins`.
     prefixes: Prefixes,
-    stands: Box<[Stand]>,
-    /// By the numbers of `stands`: longer prefixes, for what differs elsewhere is equal here.
-    stand_prefixes: Prefixes,
+    /// The footing of each origin in `ground`.
+    footing_of: Box<[u32]>,
+    ground: Ground,
 }
 
 impl Default for Origins {
     /// Nothing is known of anybody.
     fn default() -> Origins {
-        Origins {
-            origins: Box::new([Origin::default()]),
-            prefixes: Prefixes::default(),
-            stands: Box::new([Stand::default()]),
-            stand_prefixes: Prefixes::default(),
-        }
+        let ground = Ground { footings: vec![Footing::default()], stand_of: vec![0], ..Ground::default() };
+        let stands = ground.stands.clone();
+        let base = Base { origins: Box::new([Origin::default()]), prefixes: Prefixes::default(), footing_of: Box::new([0]), ground };
+        Origins { base: Arc::new(base), stands }
     }
 }
 
@@ -85,9 +82,34 @@ impl Origins {
         }
         let mut census = Census::new(places, geo);
         let prefixes = census.sweep();
-        let Census { origins, stands, stand_of, .. } = census;
-        let stand_prefixes = prefixes.renumbered(|number| stand_of[number as usize]);
-        Origins { origins: origins.into(), prefixes, stands: stands.into(), stand_prefixes }
+        let Census { origins, footing_of, footings, stand_of, roll, rankings, .. } = census;
+        let stands = roll.stands(prefixes.renumbered(|number| stand_of[footing_of[number as usize] as usize]));
+        let ground = Ground { tables: rankings.tables, footings, stand_of, stands: Arc::new(stands) };
+        let stands = ground.stands.clone();
+        let base = Base { origins: origins.into(), prefixes, footing_of: footing_of.into(), ground };
+        Origins { base: Arc::new(base), stands }
+    }
+
+    /// The same clients with other measurements, `fresh` in the order of prefixes, and the orders of regions that are then in force. `orders`
+    /// are those that were: a region passes another only if it is better by 10 ms and 15 %. `places` are those of [`Origins::build`], or
+    /// were made from them.
+    ///
+    /// What does not depend on measurements is shared, not compiled anew.
+    pub fn measured(&self, places: &Places, fresh: &[Fresh], orders: &Orders) -> (Origins, Orders) {
+        let Base { prefixes, footing_of, ground, .. } = &*self.base;
+        let (stands, orders) = match fresh {
+            [] => (ground.stands.clone(), Orders::default()),
+            _ => {
+                let (stands, orders) = ground.measured(prefixes, footing_of, places, fresh, orders);
+                (Arc::new(stands), orders)
+            }
+        };
+        (Origins { base: self.base.clone(), stands }, orders)
+    }
+
+    /// Whether both were made by the same [`Origins::build`].
+    pub fn is_same_build(&self, other: &Origins) -> bool {
+        Arc::ptr_eq(&self.base, &other.base)
     }
 
     /// What is known of a client, and the prefix length for which it holds (the scope of an answer that depends on it).
@@ -95,36 +117,40 @@ impl Origins {
     /// An IPv4-mapped address (RFC 4291 §2.5.5.2) is looked up as IPv4; its length still counts from the start of the IPv6 address.
     #[inline]
     pub fn find(&self, client: IpAddr) -> (&Origin, u8) {
-        let (number, length) = self.prefixes.find(client);
-        (&self.origins[number as usize], length)
+        let (number, length) = self.base.prefixes.find(client);
+        (&self.base.origins[number as usize], length)
     }
 
-    /// Where a client stands among the regions, and the prefix length for which it holds: at most that of [`Origins::find`].
+    /// Where a client stands among the regions, measurements included, and the prefix length for which it holds.
     #[inline]
     pub fn stand(&self, client: IpAddr) -> (&Stand, u8) {
-        let (number, length) = self.stand_prefixes.find(client);
-        (&self.stands[number as usize], length)
+        self.stands.find(client)
+    }
+
+    /// Where the milliseconds of a client's stand come from, region by region.
+    pub fn sources(&self, client: IpAddr) -> &[LatencySource] {
+        self.stands.sources(client)
     }
 
     /// Every prefix with what is known of its clients: those of IPv4 first, each family in the order of addresses. Together they are every
     /// address that can be asked for.
     pub fn leaves(&self) -> impl Iterator<Item = (IpNet, &Origin)> {
-        self.prefixes.iter().map(|(net, number)| (net, &self.origins[number as usize]))
+        self.base.prefixes.iter().map(|(net, number)| (net, &self.base.origins[number as usize]))
     }
 
     /// Different origins, by the numbers that [`Origins::prefixes`] has.
     pub(super) fn all(&self) -> &[Origin] {
-        &self.origins
+        &self.base.origins
     }
 
     /// The table behind [`Origins::find`], for tables that are made from it.
     pub(super) fn prefixes(&self) -> &Prefixes {
-        &self.prefixes
+        &self.base.prefixes
     }
 
     /// How many prefixes the table holds, and how many different origins.
     pub fn size(&self) -> (usize, usize) {
-        (self.prefixes.len(), self.origins.len())
+        (self.base.prefixes.len(), self.base.origins.len())
     }
 }
 
@@ -188,17 +214,20 @@ struct Sources {
     pin: Option<u32>,
 }
 
-/// Gives numbers to origins and stands.
+/// Gives numbers to origins, footings and stands.
 struct Census<'a> {
     geo: &'a Geo,
     networks: Vec<Facts>,
     rankings: Rankings<'a>,
-    numbers: HashMap<(Facts, u32), u32, FixedState>,
+    numbers: HashMap<(Facts, Option<u32>), u32, FixedState>,
     origins: Vec<Origin>,
-    stand_numbers: HashMap<(Option<RegionId>, Option<LocalityId>, u32), u32, FixedState>,
-    stands: Vec<Stand>,
-    /// The stand of each origin.
+    /// The footing of each origin.
+    footing_of: Vec<u32>,
+    footing_numbers: HashMap<Footing, u32, FixedState>,
+    footings: Vec<Footing>,
+    /// The stand of each footing.
     stand_of: Vec<u32>,
+    roll: Roll,
 }
 
 impl<'a> Census<'a> {
@@ -209,9 +238,11 @@ impl<'a> Census<'a> {
             rankings: Rankings::new(places, geo),
             numbers: HashMap::default(),
             origins: Vec::new(),
-            stand_numbers: HashMap::default(),
-            stands: Vec::new(),
+            footing_of: Vec::new(),
+            footing_numbers: HashMap::default(),
+            footings: Vec::new(),
             stand_of: Vec::new(),
+            roll: Roll::default(),
         }
     }
 
@@ -221,10 +252,11 @@ impl<'a> Census<'a> {
         let (first_network, first_pin) = (geo.database.len(), geo.database.len() + geo.networks.len());
         let placed = geo.database.iter().chain(&geo.networks).map(|(net, _)| *net);
         let nets = placed.chain(geo.pins.iter().map(|(net, _)| *net)).enumerate().map(|(n, net)| (net, n));
+        let pins: Vec<u32> = (0..geo.pins.len() as u32).map(|n| self.rankings.tables.pin(n)).collect();
         let cover = |outer: &Sources, n: usize| match n {
             n if n < first_network => Sources { database: Facts::of_database(&geo.database[n].1).over(outer.database), ..*outer },
             n if n < first_pin => Sources { network: Some((n - first_network) as u32), ..*outer },
-            _ => Sources { pin: Some((n - first_pin) as u32), ..*outer },
+            _ => Sources { pin: Some(pins[n - first_pin]), ..*outer },
         };
         Prefixes::sweep(nets, Sources::default(), cover, |sources| self.number(sources))
     }
@@ -234,12 +266,23 @@ impl<'a> Census<'a> {
             Some(n) => self.networks[n as usize].over(sources.database),
             None => sources.database,
         };
-        let ranking = self.rankings.number(Basis { region: facts.region, point: facts.point, pin: sources.pin });
-        if let Some(known) = self.numbers.get(&(facts, ranking)) {
+        let point = facts.point.or_else(|| facts.country.and_then(centroid).map(Point::from));
+        let facts = Facts { point, ..facts };
+        if let Some(known) = self.numbers.get(&(facts, sources.pin)) {
             return *known;
         }
+        let basis = Basis { region: facts.region, point: facts.point, pin: sources.pin };
+        let ranking = self.rankings.number(basis);
+        let (ranking, from) = self.rankings.get(ranking);
+        let footing = Footing { basis, locality: facts.locality };
+        let footing = *self.footing_numbers.entry(footing).or_insert_with(|| {
+            let ranked = ranking.iter().zip(from.iter()).map(|((region, ms), source)| (*region, *ms, *source));
+            self.stand_of.push(self.roll.number(&footing, ranked));
+            self.footings.push(footing);
+            self.footings.len() as u32 - 1
+        });
         let number = self.origins.len() as u32;
-        let origin = Origin {
+        self.origins.push(Origin {
             region: facts.region,
             locality: facts.locality,
             continent: facts.continent,
@@ -247,15 +290,10 @@ impl<'a> Census<'a> {
             subdivision: facts.subdivision,
             coordinates: facts.point.map(Coordinates::from),
             asn: facts.asn,
-            ranking: self.rankings.get(ranking),
-        };
-        let stand = *self.stand_numbers.entry((facts.region, facts.locality, ranking)).or_insert_with(|| {
-            self.stands.push(Stand { region: origin.region, locality: origin.locality, ranking: origin.ranking.clone() });
-            self.stands.len() as u32 - 1
+            ranking: ranking.clone(),
         });
-        self.stand_of.push(stand);
-        self.origins.push(origin);
-        self.numbers.insert((facts, ranking), number);
+        self.footing_of.push(footing);
+        self.numbers.insert((facts, sources.pin), number);
         number
     }
 }
@@ -348,9 +386,9 @@ mod tests {
             ("10.1.9.9", "@eu /1 eu:0 us:109", 16),
             ("10.2.9.9", "@eu eu:0 us:109", 16),
             ("81.1.1.1", "EU FR 48.9,2.4 AS1 eu:16 us:124", 15),
-            ("81.2.1.1", "EU GB AS2", 16),
+            ("81.2.1.1", "EU GB 52.5,-1.5 AS2 eu:7 us:116", 16),
             ("81.128.1.1", "EU FR @eu 48.9,2.4 AS1 eu:0 us:109", 16),
-            ("81.129.1.1", "NA CA AS1", 16),
+            ("81.129.1.1", "NA CA 46,-79 AS1 us:16 eu:101", 16),
             ("81.130.1.1", "EU FR 48.81,2.22 AS1 eu:16 us:124", 16),
             ("192.0.2.1", "", 1),
             ("2001:db8::1", "NA US MA 42.4,-71.1 us:13 eu:96", 32),
@@ -372,7 +410,11 @@ mod tests {
     #[test]
     fn databases_that_overlap_complete_each_other() {
         let city_and_asn = [("81.0.0.0/8", "FR 48.8,2.3"), ("81.1.0.0/16", "AS1"), ("82.0.0.0/8", "AS2"), ("82.1.0.0/16", "US-MA")];
-        let cases = [("81.1.1.1", "EU FR 48.8,2.3 AS1 eu:16 us:124", 16), ("82.1.1.1", "NA US MA AS2", 16), ("82.2.1.1", "AS2", 15)];
+        let cases = [
+            ("81.1.1.1", "EU FR 48.8,2.3 AS1 eu:16 us:124", 16),
+            ("82.1.1.1", "NA US MA 38,-91 AS2 us:24 eu:128", 16),
+            ("82.2.1.1", "AS2", 15),
+        ];
         check(&geo(&city_and_asn, &[], &[]), &cases);
     }
 
@@ -395,6 +437,8 @@ mod tests {
         };
         let network = specific(&mut geo.networks.iter().map(|(net, _)| net));
         let facts = network.map_or(database, |n| Facts::of_network(&geo.networks[n].1, places).over(database));
+        let point = facts.point.or_else(|| facts.country.and_then(centroid).map(Point::from));
+        let facts = Facts { point, ..facts };
         (facts, specific(&mut geo.pins.iter().map(|(net, _)| net)))
     }
 
@@ -447,7 +491,9 @@ mod tests {
                 };
                 prop_assert_eq!(origins.find(other), (origin, length), "{} and {} share /{}", client, other, length);
                 let (stand, wide) = origins.stand(client);
-                prop_assert!((stand.region, stand.locality, &stand.ranking) == (origin.region, origin.locality, &origin.ranking));
+                prop_assert_eq!((stand.region, stand.locality), (origin.region, origin.locality));
+                let rounded: Vec<_> = origin.ranking.iter().map(|(region, ms)| (*region, ms.round())).collect();
+                prop_assert_eq!(&*stand.ranking, rounded.as_slice());
                 prop_assert!(wide <= length);
                 if client.to_canonical() != client {
                     continue;

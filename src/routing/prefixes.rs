@@ -83,7 +83,7 @@ impl<A: Address> Table<A> {
     /// The table of consecutive pieces: the first address of each, in order, and its number. The first piece begins at 0 and each ends
     /// where the next one begins. Neighbours of equal number are joined, and what results is cut into the fewest prefixes.
     pub fn merged(pieces: impl Iterator<Item = (A, u32)>) -> Table<A> {
-        let mut merged = Pieces { leaves: Vec::with_capacity(pieces.size_hint().0), run: None };
+        let mut merged = Pieces::with_capacity(pieces.size_hint().0);
         let mut before: Option<(A, u32)> = None;
         for (start, number) in pieces {
             if let Some((first, number)) = before {
@@ -94,13 +94,34 @@ impl<A: Address> Table<A> {
         if let Some((first, number)) = before {
             merged.add(first, A::MAX, number);
         }
-        merged.cut();
-        Table::new(merged.leaves)
+        merged.table()
     }
 
     /// The same addresses under other numbers; what is equal then is joined.
-    fn renumbered(&self, mut number: impl FnMut(A, u8, u32) -> u32) -> Table<A> {
-        Table::merged(self.leaves().map(|(start, length, old)| (start, number(start, length, old))))
+    fn renumbered(&self, mut number: impl FnMut(u32) -> u32) -> Table<A> {
+        let mut pieces = Pieces::with_capacity(self.len());
+        let mut from = 0;
+        while let Some((first, _)) = self.leaves.get(from) {
+            let new = number(*first);
+            let (mut to, mut alike) = (from + 1, true);
+            while let Some((old, _)) = self.leaves.get(to)
+                && (*old == self.leaves[to - 1].0 || number(*old) == new)
+            {
+                alike &= old == first;
+                to += 1;
+            }
+            if alike {
+                // Already cut into the fewest.
+                pieces.starts.extend_from_slice(&self.starts[from..to]);
+                pieces.leaves.extend(self.leaves[from..to].iter().map(|(_, length)| (new, *length)));
+            } else {
+                let last = self.starts.get(to).map_or(A::MAX, |next| A::from_wide(next.wide() - 1));
+                pieces.add(self.starts[from], last, new);
+                pieces.cut();
+            }
+            from = to;
+        }
+        pieces.table()
     }
 
     /// Both tables as one: each address has the number that `join` makes of its two.
@@ -128,23 +149,19 @@ impl<A: Address> Table<A> {
         Table::merged(pieces)
     }
 
-    fn new(leaves: Vec<(A, u8, u32)>) -> Table<A> {
+    fn new(starts: Vec<A>, leaves: Vec<(u32, u8)>) -> Table<A> {
         let mut below = Vec::new();
-        if leaves.len() >= INDEXED {
+        if starts.len() >= INDEXED {
             below.reserve_exact((1 << 16) + 1);
-            let mut count = 0;
-            for first in 0..=1u32 << 16 {
-                while leaves.get(count).is_some_and(|(start, ..)| start.wide() >> (A::BITS - 16) < u128::from(first)) {
-                    count += 1;
+            for (n, start) in starts.iter().enumerate() {
+                let first = (start.wide() >> (A::BITS - 16)) as usize;
+                while below.len() <= first {
+                    below.push(n as u32);
                 }
-                below.push(count as u32);
             }
+            below.resize((1 << 16) + 1, starts.len() as u32);
         }
-        Table {
-            starts: leaves.iter().map(|(start, ..)| *start).collect(),
-            leaves: leaves.iter().map(|(_, length, number)| (*number, *length)).collect(),
-            below: below.into(),
-        }
+        Table { starts: starts.into(), leaves: leaves.into(), below: below.into() }
     }
 }
 
@@ -185,7 +202,7 @@ impl<A: Address> Covering<A> {
     pub fn sweep<S>(mut self, around: S, cover: impl Fn(&S, usize) -> S, mut number: impl FnMut(&S) -> u32) -> Table<A> {
         // A database comes sorted, which this sort notices.
         self.prefixes.sort();
-        let mut pieces = Pieces { leaves: Vec::with_capacity(self.prefixes.len() + 1), run: None };
+        let mut pieces = Pieces::with_capacity(self.prefixes.len() + 1);
         let mut open = vec![Open { last: A::MAX, state: around, number: None }];
         let mut next = Some(A::default());
         for (start, length, source) in self.prefixes {
@@ -197,8 +214,7 @@ impl<A: Address> Covering<A> {
         while let Some(top) = open.pop() {
             emit(top, &mut next, &mut pieces, &mut number);
         }
-        pieces.cut();
-        Table::new(pieces.leaves)
+        pieces.table()
     }
 }
 
@@ -232,12 +248,23 @@ fn emit<A: Address, S>(top: Open<A, S>, next: &mut Option<A>, pieces: &mut Piece
 
 /// Consecutive pieces of the address space.
 struct Pieces<A> {
-    leaves: Vec<(A, u8, u32)>,
+    /// As in [`Table`].
+    starts: Vec<A>,
+    leaves: Vec<(u32, u8)>,
     /// The piece at the end, which may grow: first and last address, and number.
     run: Option<(A, A, u32)>,
 }
 
 impl<A: Address> Pieces<A> {
+    fn with_capacity(capacity: usize) -> Pieces<A> {
+        Pieces { starts: Vec::with_capacity(capacity), leaves: Vec::with_capacity(capacity), run: None }
+    }
+
+    fn table(mut self) -> Table<A> {
+        self.cut();
+        Table::new(self.starts, self.leaves)
+    }
+
     fn add(&mut self, first: A, last: A, number: u32) {
         match &mut self.run {
             Some((_, end, n)) if *n == number => *end = last,
@@ -260,7 +287,8 @@ impl<A: Address> Pieces<A> {
                 rest => (rest + 1).ilog2(),
             };
             let host = aligned.min(fitting);
-            self.leaves.push((A::from_wide(first), A::BITS - host as u8, number));
+            self.starts.push(A::from_wide(first));
+            self.leaves.push((number, A::BITS - host as u8));
             let end = first | (1u128.unbounded_shl(host).wrapping_sub(1));
             if end >= last {
                 return;
@@ -339,8 +367,8 @@ impl Prefixes {
 
     /// The same addresses under other numbers; neighbours of equal number are one prefix then.
     pub fn renumbered(&self, mut number: impl FnMut(u32) -> u32) -> Prefixes {
-        let v4 = self.v4.renumbered(|_, _, old| number(old));
-        let v6 = self.v6.renumbered(|_, _, old| if old == APART { APART } else { number(old) });
+        let v4 = self.v4.renumbered(&mut number);
+        let v6 = self.v6.renumbered(|old| if old == APART { APART } else { number(old) });
         Prefixes { v4, v6 }
     }
 

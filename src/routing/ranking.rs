@@ -14,7 +14,7 @@ use crate::model::{Coordinates, Geo, Label};
 const MS_PER_KM: f64 = 0.02;
 
 /// The earth's mean radius in kilometres.
-const EARTH_RADIUS_KM: f64 = 6371.0;
+pub(super) const EARTH_RADIUS_KM: f64 = 6371.0;
 
 /// The great circle between two points in kilometres (haversine).
 pub(super) fn distance_km(from: Coordinates, to: Coordinates) -> f64 {
@@ -50,29 +50,136 @@ impl From<Point> for Coordinates {
     }
 }
 
-type Ranking = Arc<[(RegionId, f32)]>;
-
-/// Makes rankings, each one once.
-pub(super) struct Rankings<'a> {
-    places: &'a Places,
-    rtt_ms: HashMap<(RegionId, RegionId), f64>,
-    pins: Vec<BTreeMap<RegionId, f64>>,
-    by_basis: HashMap<Basis, u32, FixedState>,
-    by_content: HashMap<Vec<(u16, u32)>, u32, FixedState>,
-    all: Vec<Ranking>,
+/// Where the milliseconds to a region come from, the best source first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LatencySource {
+    /// A pin of `latency.toml`.
+    Pinned,
+    /// Fresh measurements of the client's prefix.
+    Measured,
+    /// The RTT table of `latency.toml`, from the client's region.
+    Table,
+    /// The distance, corrected by what was measured in the neighbourhood.
+    Blended,
+    /// The distance alone.
+    Distance,
 }
 
-impl<'a> Rankings<'a> {
-    pub fn new(places: &'a Places, geo: &Geo) -> Rankings<'a> {
+impl LatencySource {
+    /// In a word, as explain shows it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LatencySource::Pinned => "pinned",
+            LatencySource::Measured => "measured",
+            LatencySource::Table => "table",
+            LatencySource::Blended => "blended",
+            LatencySource::Distance => "distance",
+        }
+    }
+}
+
+/// A region, the milliseconds expected, and where they come from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Ranked {
+    pub region: RegionId,
+    pub ms: f64,
+    pub source: LatencySource,
+}
+
+/// What `latency.toml` says, by the numbers of regions.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    rtt_ms: HashMap<(RegionId, RegionId), f64, FixedState>,
+    pins: Vec<BTreeMap<RegionId, f64>>,
+    /// Of each pin, the first one that says the same.
+    alike: Vec<u32>,
+}
+
+impl Tables {
+    pub fn new(places: &Places, geo: &Geo) -> Tables {
         let region = |label: &Label| places.region(label.as_str().as_bytes());
-        let mut rtt_ms = HashMap::new();
+        let mut rtt_ms = HashMap::default();
         for ((from, to), ms) in &geo.rtt_ms {
             if let (Some(from), Some(to)) = (region(from), region(to)) {
                 rtt_ms.insert((from, to), *ms);
             }
         }
-        let pins = geo.pins.iter().map(|(_, row)| row.iter().filter_map(|(label, ms)| Some((region(label)?, *ms))).collect()).collect();
-        Rankings { places, rtt_ms, pins, by_basis: HashMap::default(), by_content: HashMap::default(), all: Vec::new() }
+        let pin = |row: &BTreeMap<Label, f64>| row.iter().filter_map(|(label, ms)| Some((region(label)?, *ms))).collect();
+        let pins: Vec<BTreeMap<RegionId, f64>> = geo.pins.iter().map(|(_, row)| pin(row)).collect();
+        let mut first = HashMap::new();
+        let content = |row: &BTreeMap<RegionId, f64>| row.iter().map(|(region, ms)| (*region, ms.to_bits())).collect::<Vec<_>>();
+        let alike = pins.iter().zip(0..).map(|(row, n)| *first.entry(content(row)).or_insert(n)).collect();
+        Tables { rtt_ms, pins, alike }
+    }
+
+    /// One number for all pins that say the same.
+    pub fn pin(&self, number: u32) -> u32 {
+        self.alike.get(number as usize).copied().unwrap_or(number)
+    }
+
+    /// Regions by the milliseconds expected, of each the best source's: its pin, what was `measured` to it, the RTT table, and the
+    /// distance, corrected where `blend` makes another estimate of it.
+    pub fn rank(
+        &self,
+        places: &Places,
+        basis: Basis,
+        measured: &[(RegionId, f64)],
+        mut blend: impl FnMut(RegionId, f64) -> Option<f64>,
+    ) -> Vec<Ranked> {
+        let pin = basis.pin.and_then(|n| self.pins.get(n as usize));
+        let at = standpoint(places, basis);
+        let mut best = |region| {
+            if let Some(ms) = pin.and_then(|row| row.get(&region)) {
+                return Some((*ms, LatencySource::Pinned));
+            }
+            if let Some((_, ms)) = measured.iter().find(|(r, _)| *r == region) {
+                return Some((*ms, LatencySource::Measured));
+            }
+            if let Some(ms) = basis.region.and_then(|own| self.between(own, region)) {
+                return Some((ms, LatencySource::Table));
+            }
+            let distant = expected_ms(at?, places.coordinates(region)?);
+            Some(blend(region, distant).map_or((distant, LatencySource::Distance), |ms| (ms, LatencySource::Blended)))
+        };
+        let known = places.regions().filter_map(|region| best(region).map(|(ms, source)| Ranked { region, ms, source }));
+        let mut ranking: Vec<Ranked> = known.filter(|ranked| ranked.ms.is_finite()).collect();
+        ranking.sort_by(|a, b| a.ms.total_cmp(&b.ms).then_with(|| places.region_label(a.region).cmp(places.region_label(b.region))));
+        ranking
+    }
+
+    /// The RTT table's word, in whatever direction it was given.
+    fn between(&self, from: RegionId, to: RegionId) -> Option<f64> {
+        let entry = |pair| self.rtt_ms.get(&pair).copied();
+        entry((from, to)).or_else(|| entry((to, from))).or_else(|| (from == to).then_some(0.0))
+    }
+}
+
+/// Where distances are measured from: the client's region, else its own place.
+pub(super) fn standpoint(places: &Places, basis: Basis) -> Option<Coordinates> {
+    basis.region.and_then(|own| places.coordinates(own)).or(basis.point.map(Coordinates::from))
+}
+
+/// The milliseconds that follow from the distance alone.
+pub(super) fn expected_ms(from: Coordinates, to: Coordinates) -> f64 {
+    distance_km(from, to) * MS_PER_KM
+}
+
+/// Rankings without measurements, each one once.
+pub(super) struct Rankings<'a> {
+    places: &'a Places,
+    pub tables: Tables,
+    by_basis: HashMap<Basis, u32, FixedState>,
+    by_content: HashMap<Vec<(u16, u32, LatencySource)>, u32, FixedState>,
+    all: Vec<(Ranking, Arc<[LatencySource]>)>,
+}
+
+/// Regions from the nearest to the farthest with the milliseconds expected.
+pub(super) type Ranking = Arc<[(RegionId, f32)]>;
+
+impl<'a> Rankings<'a> {
+    pub fn new(places: &'a Places, geo: &Geo) -> Rankings<'a> {
+        let tables = Tables::new(places, geo);
+        Rankings { places, tables, by_basis: HashMap::default(), by_content: HashMap::default(), all: Vec::new() }
     }
 
     /// The number of the ranking that follows from `basis`; equal rankings have equal numbers.
@@ -80,43 +187,20 @@ impl<'a> Rankings<'a> {
         if let Some(known) = self.by_basis.get(&basis) {
             return *known;
         }
-        let ranking = self.rank(basis);
-        let content = ranking.iter().map(|(region, ms)| (region.0, ms.to_bits())).collect();
+        let ranking = self.tables.rank(self.places, basis, &[], |_, _| None);
+        let content = ranking.iter().map(|ranked| (ranked.region.0, (ranked.ms as f32).to_bits(), ranked.source)).collect();
         let number = *self.by_content.entry(content).or_insert_with(|| {
-            self.all.push(ranking.into());
+            let sources = ranking.iter().map(|ranked| ranked.source).collect();
+            self.all.push((ranking.iter().map(|ranked| (ranked.region, ranked.ms as f32)).collect(), sources));
             self.all.len() as u32 - 1
         });
         self.by_basis.insert(basis, number);
         number
     }
 
-    pub fn get(&self, number: u32) -> Ranking {
-        self.all[number as usize].clone()
-    }
-
-    fn rank(&self, basis: Basis) -> Vec<(RegionId, f32)> {
-        let pin = basis.pin.and_then(|n| self.pins.get(n as usize));
-        let at = basis.region.and_then(|own| self.places.coordinates(own)).or(basis.point.map(Coordinates::from));
-        let mut ranking: Vec<(RegionId, f64)> = self
-            .places
-            .regions()
-            .filter_map(|region| {
-                let pinned = pin.and_then(|row| row.get(&region)).copied();
-                let measured = || basis.region.and_then(|own| self.measured(own, region));
-                let distant = || Some(distance_km(at?, self.places.coordinates(region)?) * MS_PER_KM);
-                Some((region, pinned.or_else(measured).or_else(distant).filter(|ms| ms.is_finite())?))
-            })
-            .collect();
-        ranking.sort_by(|(a, near), (b, far)| {
-            near.total_cmp(far).then_with(|| self.places.region_label(*a).cmp(self.places.region_label(*b)))
-        });
-        ranking.into_iter().map(|(region, ms)| (region, ms as f32)).collect()
-    }
-
-    /// The RTT table's word, in whatever direction it was given.
-    fn measured(&self, from: RegionId, to: RegionId) -> Option<f64> {
-        let entry = |pair| self.rtt_ms.get(&pair).copied();
-        entry((from, to)).or_else(|| entry((to, from))).or_else(|| (from == to).then_some(0.0))
+    /// A ranking, and where the milliseconds of each region come from.
+    pub fn get(&self, number: u32) -> &(Ranking, Arc<[LatencySource]>) {
+        &self.all[number as usize]
     }
 }
 
@@ -157,7 +241,7 @@ mod tests {
             let basis = Basis { region: region.map(|r| places.region(r.as_bytes()).unwrap()), point, pin };
             let number = rankings.number(basis);
             assert_eq!(rankings.number(basis), number);
-            let text: Vec<String> = rankings.get(number).iter().map(|(r, ms)| format!("{}:{ms:.0}", places.region_label(*r))).collect();
+            let text: Vec<String> = rankings.get(number).0.iter().map(|(r, ms)| format!("{}:{ms:.0}", places.region_label(*r))).collect();
             assert_eq!(text.join(" "), expected);
         };
         check(None, None, None, "");

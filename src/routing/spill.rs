@@ -11,11 +11,11 @@
 //! carries      0.56              0.28              0.16
 //! ```
 //!
-//! A client's place follows from the hash of its prefix and the service's name, by weighted rendezvous: each level gets as many clients
-//! as it carries. While a level recovers, clients go to it, or fill up a place that others left for it; nobody leaves it, and nobody
-//! returns to a level that he has left.
+//! A client comes to the levels in order, and each takes its part of those who come: the hash of the client's prefix with the service's
+//! name and the level's says whether it is one of them. So a level keeps its clients whatever becomes of those behind it; while a level
+//! recovers clients go to it, or fill up a place that others left for it; and nobody returns to a level that he has left.
 
-use super::hash::{self, mix, salt};
+use super::hash::{mix, salt};
 use super::pool::Load;
 
 /// What a level of full health may lose before it sheds load: Envoy's overprovisioning factor, in tenths.
@@ -64,17 +64,16 @@ pub(super) fn spill<L>(
         sum += capacity;
     }
     let client = mix(client, salt::SPILL);
-    let mut left = WHOLE;
-    let mut best: Option<(f64, usize)> = None;
+    let mut left = sum.min(WHOLE);
     for (n, level) in levels.enumerate() {
         let given = capacity(load(&level)).min(left);
-        left -= given;
-        let score = hash::score(client, seed(&level), given as f64);
-        if given > 0 && best.is_none_or(|(highest, _)| score > highest) {
-            best = Some((score, n));
+        // `given` of those that are left: the last level that carries anything takes all that come.
+        if given > 0 && ((mix(client, seed(&level)) >> 32) * left) >> 32 < given {
+            return Some(Spill { level: n, hashed: carrying > 1, short: sum < WHOLE });
         }
+        left -= given;
     }
-    best.map(|(_, level)| Spill { level, hashed: carrying > 1, short: sum < WHOLE })
+    None
 }
 
 /// The share of the load that each level is given: for explain.

@@ -312,8 +312,8 @@ mod tests {
             "
             round: runs (healthy instances)
             level eu/1: unhealthy (own az; 0 of 1 healthy, 1 unhealthy)
-            level eu: next tier (rest of own region; 1 of 2 healthy, 1 drained; carries 70.0 % of the load)
-            level us: chosen (70 ms, 70 ms more than eu; 1 of 2 healthy, 1 in a drained az or region; carries 30.0 % of the load)",
+            level eu: chosen (rest of own region; 1 of 2 healthy, 1 drained; carries 70.0 % of the load)
+            level us: next tier (70 ms, 70 ms more than eu; 1 of 2 healthy, 1 in a drained az or region; carries 30.0 % of the load)",
         );
         let tree = world.tree(
             r#"{"policy":"failover","branches":[{"service":"far"},{"service":"gone"},
@@ -375,7 +375,7 @@ mod tests {
             round: runs (nothing healthy: also instances without a result yet)
             geolocation: entered (3 branches)
               branch 1: far: chosen (client in FR (EU): matches by country)
-                all instances: chosen (0 of 1 healthy, 1 without a result yet; those without a result count)
+                level ap: chosen (215 ms, 197 ms more than eu; 0 of 1 healthy, 1 without a result yet; those without a result count)
               branch 3: web: unhealthy (client in FR (EU): the default)
               branch 2: web: filtered (client in FR (EU): not among its clients)",
         );

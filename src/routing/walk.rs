@@ -355,7 +355,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
         let weigh = weigher(ground, first, living, weight);
         let total: u64 = (0..count).map(&weigh).sum();
         self.drawn |= (0..count).filter(|n| weigh(*n) > 0).count() > 1;
-        let salt = ground.service.map_or(0, |(service, _)| u64::from(service.0) + 1) << 32 | u64::from(at);
+        let salt = draw_salt(ground.service.map(|(service, _)| service), at);
         let mut point = ((u128::from(mix(self.draw, salt)) * u128::from(total)) >> 64) as u64;
         let drawn = (0..count).find(|n| {
             let hit = point < weigh(*n);
@@ -532,6 +532,11 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
         }
         sum
     }
+}
+
+/// Each place of a tree where branches are drawn has a draw of its own, so that those one below the other are independent.
+pub(super) fn draw_salt(service: Option<ServiceId>, part: u32) -> u64 {
+    service.map_or(0, |service| u64::from(service.0) + 1) << 32 | u64::from(part)
 }
 
 /// What each branch weighs in a draw among those that live; all that live weigh nothing: they are equal (Route 53).

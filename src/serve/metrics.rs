@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use super::{Refused, VERSION};
 use crate::control::Control;
 use crate::probe::{ProbeStats, Prober};
+use crate::routing::Measurements;
 use crate::server::{ConnectionStats, Server};
 use crate::telemetry::{Metrics, Reading, WorkerCounters};
 use crate::wire::Transport;
@@ -38,6 +39,18 @@ pub(super) fn metrics(control: &Control, server: &Arc<Server>, prober: &Arc<Prob
     for (kind, name, help, read) in probes {
         let prober: Weak<Prober> = Arc::downgrade(prober);
         metrics = metrics.with_reading(kind, name, help, move || prober.upgrade().map_or(0.0, |prober| read(&prober.stats())));
+    }
+    type OfMeasurements = fn(&Measurements) -> f64;
+    let measurements: [(Reading, &'static str, &'static str, OfMeasurements); 3] = [
+        (Reading::Gauge, "measured_prefixes", "Client prefixes with measured round trips", |m| m.len() as f64),
+        (Reading::Counter, "measurement_samples", "Measured round trips taken", |m| m.taken() as f64),
+        (Reading::Counter, "measurements_evicted", "Means of a prefix and region that were forgotten for want of room", |m| {
+            m.evicted() as f64
+        }),
+    ];
+    for (kind, name, help, read) in measurements {
+        let control = control.clone();
+        metrics = metrics.with_reading(kind, name, help, move || read(&control.measurements()));
     }
     type OfConnections = fn(&ConnectionStats) -> f64;
     let connections: [(Reading, &'static str, &'static str, OfConnections); 4] = [

@@ -15,11 +15,12 @@ mod report;
 mod served;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 pub use population::Population;
 use report::Tally;
 pub use report::{ClientReport, Exceeded, Latency, Move, NameReport, Place, Report};
-use served::{Asked, served};
+use served::{Asked, Served, served};
 
 use crate::model::{Label, Name};
 use crate::routing::{Filter, ServiceId, Start};
@@ -93,10 +94,16 @@ pub fn simulate(
     for name in names {
         let (Some(from), Some(to)) = (name.start(before), name.start(after)) else { continue };
         let mut tally = Tally::default();
+        // Of the client before; neighbours are often in one prefix.
+        let mut last: Option<(IpAddr, Served, Served)> = None;
         for (net, weight) in clients.iter() {
             let client = net.addr();
-            let (before, after) = (served(before, &Asked { start: from, client }), served(after, &Asked { start: to, client }));
-            tally.add(*weight, *net, &before, &after, listed);
+            let known = last.as_ref().map(|(of, then, now)| (then.reused(before, *of, client), now.reused(after, *of, client)));
+            let (then, now) = known.unwrap_or_default();
+            let then = then.unwrap_or_else(|| served(before, &Asked { start: from, client }));
+            let now = now.unwrap_or_else(|| served(after, &Asked { start: to, client }));
+            tally.add(*weight, *net, &then, &now, listed);
+            last = Some((client, then, now));
         }
         let policy = match to {
             Start::Tree(tree) => Some(tree),

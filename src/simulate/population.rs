@@ -89,7 +89,7 @@ fn parts(net: IpNet, most: usize) -> Vec<IpNet> {
     let count = 1u128 << bits;
     let taken = count.min(most as u128);
     let at = |n: u128| -> IpAddr {
-        let offset = n * (count / taken) << host;
+        let offset = (n * (count / taken)) << host;
         match net.network() {
             IpAddr::V4(first) => Ipv4Addr::from(u32::from(first) + offset as u32).into(),
             IpAddr::V6(first) => Ipv6Addr::from(u128::from(first) + offset).into(),

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::report::Place;
-use crate::routing::{Choice, Need, Selection, Silent, Start, decide, expected_shares};
+use crate::routing::{Choice, Need, Selection, Silent, Start, decide, even_draws, expected_shares};
 use crate::snapshot::Snapshot;
 
 /// How many draws stand for all where a policy draws among branches: spread evenly, the same ones each time.
-const DRAWS: u64 = 64;
+const DRAWS: u64 = 256;
 
 /// A question of one client.
 pub(super) struct Asked<'w> {
@@ -17,7 +19,7 @@ pub(super) struct Asked<'w> {
 }
 
 /// Where a client is served.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Served {
     /// Shares of its queries, which sum to 1.
     pub places: BTreeMap<Place, f64>,
@@ -27,6 +29,17 @@ pub(super) struct Served {
     pub fail_open: f64,
     /// Mean round trip in milliseconds, where that is known for every region that serves it.
     pub ms: Option<f64>,
+    /// The prefix length of clients for whom all but the round trip is the same.
+    scope: u8,
+}
+
+impl Served {
+    /// What is known of another client where this is what was found for `of`: the same, if it is in the same prefix.
+    pub fn reused(&self, snapshot: &Snapshot, of: IpAddr, client: IpAddr) -> Option<Served> {
+        let net = IpNet::new(of, self.scope).ok()?;
+        let is_same = self.scope == 0 || net.contains(&client);
+        is_same.then(|| Served { ms: distance(snapshot, client, &self.places), ..self.clone() })
+    }
 }
 
 /// Where the client is served in the world of a snapshot.
@@ -35,12 +48,9 @@ pub(super) fn served(snapshot: &Snapshot, asked: &Asked<'_>) -> Served {
     let first = decide(snapshot, asked.start, asked.client, 0, 0, &mut Silent);
     let draws = if first.drawn { DRAWS } else { 1 };
     let share = 1.0 / draws as f64;
-    for n in 0..draws {
-        let decision = match n {
-            0 => first,
-            // The draw is scrambled where it is used: any distinct ones do.
-            _ => decide(snapshot, asked.start, asked.client, n.wrapping_mul(0x9e37_79b9_7f4a_7c15), 0, &mut Silent),
-        };
+    for draw in even_draws(asked.start, draws) {
+        let decision = if first.drawn { decide(snapshot, asked.start, asked.client, draw, 0, &mut Silent) } else { first };
+        served.scope = served.scope.max(decision.scope);
         if decision.fail_open {
             served.fail_open += share;
         }

@@ -14,13 +14,13 @@ fn label(text: &str) -> Label {
     Label::parse(text).unwrap()
 }
 
-/// Three regions, of each of which a /22 of clients is known, 10 ms near and farther to the others; service `web` has an instance in each
+/// Three regions, of each of which a /18 of clients is known, 10 ms near and farther to the others; service `web` has an instance in each
 /// but as said; and names with the policies given.
 fn world(instances: &[(&str, Health)], service: &str, names: &[(&str, &str)]) -> Snapshot {
     let mut geo = Geo { regions: Some(BTreeMap::new()), ..Geo::default() };
     for (n, region) in ["eu", "us", "ap"].into_iter().enumerate() {
         geo.regions.as_mut().unwrap().insert(label(region), Region { azs: vec![label("1")], ..Region::default() });
-        let net: ipnet::IpNet = format!("10.{n}.0.0/22").parse().unwrap();
+        let net: ipnet::IpNet = format!("10.{n}.0.0/18").parse().unwrap();
         geo.networks.push((net, Whereabouts { region: Some(label(region)), ..Whereabouts::default() }));
         let rtt = ["eu", "us", "ap"].into_iter().enumerate().map(|(m, to)| (label(to), 10.0 + 80.0 * ((m + 3 - n) % 3) as f64));
         geo.pins.push((net, rtt.collect()));
@@ -112,10 +112,10 @@ fn a_lost_region_moves_its_clients_and_nobody_else() {
         100.0,
         &[("us", 60), ("ap", 20)],
         &[
-            "api.test.: 100.0 % | region/eu → records 100.0 %, ? → ? ms",
+            "api.test.: 100.0 % | region/eu → records 100.0 %, 90 → ? ms",
             "only.test.: 100.0 % | region/eu → nothing 100.0 %, 90 → ? ms | emptied 100.0 %",
             "drawn.test.: 75.0 % | region/eu → region/us 75.0 %, 90 → 90 ms | region/us 100.0 of 60 %",
-            "web.test.: 33.3 % | region/eu → region/us 33.3 %, 10 → 90 ms | region/us 66.7 of 60 % | region/ap 33.3 of 20 %",
+            "web.test.: 33.3 % | region/eu → region/us 33.3 %, 10 → 90 ms | region/ap 33.3 of 20 % | region/us 66.7 of 60 %",
         ],
     );
     assert_eq!(report.warnings().len(), 4);
@@ -137,9 +137,8 @@ fn a_lost_region_moves_its_clients_and_nobody_else() {
 #[test]
 fn a_ramp_moves_its_share_and_spill_takes_up_the_rest() {
     let half = world(&[("eu1", H), ("eu2", Health::Unhealthy), ("us1", H), ("ap1", H)], "{}", &[]);
-    // 12 prefixes stand for the clients, so shares come in twelfths.
-    let report = check(&half, "us", 100.0, &[], &["web.test.: 41.7 % | region/us → region/ap 41.7 %, 26 → 106 ms"]);
+    let report = check(&half, "us", 100.0, &[], &["web.test.: 44.8 % | region/us → region/ap 44.8 %, 30 → 110 ms"]);
     assert!(report.warnings().is_empty());
     let whole = world(&[("eu1", H), ("us1", H)], "{}", &[]);
-    check(&whole, "eu", 50.0, &[], &["web.test.: 33.3 % | region/eu → region/us 33.3 %, 50 → 50 ms"]);
+    check(&whole, "eu", 50.0, &[], &["web.test.: 34.4 % | region/eu → region/us 34.4 %, 52 → 132 ms"]);
 }

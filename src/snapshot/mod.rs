@@ -62,8 +62,10 @@ pub enum Update<'a> {
     },
     /// All zones.
     Zones(&'a [Zone]),
-    /// Everything under `geo/`.
+    /// Everything under `geo/`. What was measured is to be compiled anew.
     Geo(&'a Geo),
+    /// How clients stand by what was measured; made from the origins that this snapshot has, else it is left out.
+    Measured(Arc<Origins>),
     /// Settings of answers.
     Dns(&'a DnsSettings),
 }
@@ -110,7 +112,8 @@ impl Snapshot {
                 Update::Drained { regions, azs } => next.drains = Arc::new(Drains { regions: (*regions).clone(), azs: (*azs).clone() }),
                 Update::Zones(zones) => next.compile_zones(zones)?,
                 Update::Dns(settings) => next.dns = Arc::new((*settings).clone()),
-                Update::Geo(_) => {}
+                Update::Measured(origins) if origins.is_same_build(&next.origins) => next.origins = origins.clone(),
+                Update::Geo(_) | Update::Measured(_) => {}
             }
         }
         if !Arc::ptr_eq(&next.places, &self.places) || !Arc::ptr_eq(&next.drains, &self.drains) {

@@ -68,7 +68,8 @@ pub struct ExplainedOrigin {
     pub coordinates: Option<(f64, f64)>,
     /// Autonomous system.
     pub asn: Option<u32>,
-    /// Regions from the nearest to the farthest, as far as they can be ranked.
+    /// Regions from the nearest to the farthest, as far as they can be ranked: what `nearest` and `latency` go by. A region stands behind
+    /// one that is a little slower, as long as it is not better by 10 ms and 15 %.
     pub ranking: Vec<RankedRegion>,
 }
 
@@ -79,6 +80,10 @@ pub struct RankedRegion {
     pub region: String,
     /// Milliseconds expected.
     pub ms: f32,
+    /// Where they come from: `pinned` (`latency.toml`), `measured` (the client's prefix), `table` (`latency.toml`, from the client's
+    /// region), `blended` (the distance, corrected by what was measured near by), or `distance`.
+    #[schema(value_type = String)]
+    pub source: &'static str,
 }
 
 /// What a name is.
@@ -197,7 +202,7 @@ pub fn explain(snapshot: &Snapshot, name: &Name, qtype: u16, client: IpAddr, dra
         subdivision: origin.subdivision.map(|code| code.to_string()),
         coordinates: origin.coordinates.map(|at| (at.latitude, at.longitude)),
         asn: origin.asn,
-        ranking: origin.ranking.iter().map(|(r, ms)| RankedRegion { region: places.region_label(*r).to_string(), ms: *ms }).collect(),
+        ranking: ranking(snapshot, client),
     };
     let mut explanation = Explanation {
         name: name.to_string(),
@@ -235,6 +240,13 @@ pub fn explain(snapshot: &Snapshot, name: &Name, qtype: u16, client: IpAddr, dra
         explanation.additional = shown(&message.additionals);
     }
     explanation
+}
+
+fn ranking(snapshot: &Snapshot, client: IpAddr) -> Vec<RankedRegion> {
+    let ranking = &snapshot.origins.stand(client).0.ranking;
+    let sources = snapshot.origins.sources(client);
+    let label = |region| snapshot.places.region_label(region).to_string();
+    ranking.iter().zip(sources).map(|((r, ms), source)| RankedRegion { region: label(*r), ms: *ms, source: source.as_str() }).collect()
 }
 
 /// The query that a client would send, with EDNS, so that the reply carries its reason.

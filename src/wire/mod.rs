@@ -117,7 +117,7 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
     judge(snapshot, request, client, draw, &mut reply, &mut Unwatched::default());
 
     worker.counters.count(reply.outcome);
-    if reply.by_client && draw % SAMPLED == 0 {
+    if reply.by_client && draw.is_multiple_of(SAMPLED) {
         worker.counters.clients.note(ClientPrefix::of(client).0);
     }
     let marks = [

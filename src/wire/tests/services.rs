@@ -275,6 +275,8 @@ fn explain_says_what_the_answer_is_and_why() {
     assert_eq!((web.names[0].kind, web.names[0].ttl), (NameKind::Service, Some(30)));
     assert_eq!(web.answer[0].data, "192.0.2.21");
     assert_eq!(web.origin.region.as_deref(), Some("london"));
+    let ranking: Vec<(&str, f32, &str)> = web.origin.ranking.iter().map(|r| (r.region.as_str(), r.ms, r.source)).collect();
+    assert_eq!(ranking, [("london", 0.0, "table"), ("boston", 76.0, "table")]);
     let level = &web.names[0].levels[0];
     assert_eq!((level.region.as_deref(), level.instances.len()), (Some("london"), 1));
     assert_eq!((level.instances[0].id.as_str(), level.instances[0].share, level.instances[0].picked), ("l1", 1.0, true));
