@@ -54,6 +54,7 @@ const QUESTIONS: &[(&str, RecordType, Must, usize)] = &[
     ("nested", RecordType::AAAA, Must::Equal, 3),
     ("any", RecordType::A, Must::BePossible, 5),
     ("leads", RecordType::A, Must::Equal, 8),
+    ("through", RecordType::A, Must::Equal, 6),
     ("www", RecordType::A, Must::Equal, 6),
     ("away", RecordType::A, Must::Equal, 5),
     // Services, by their own policies.
