@@ -17,6 +17,7 @@ mod oracle;
 mod overlap;
 mod policies;
 mod process;
+mod simulate;
 mod steering;
 mod transcripts;
 
