@@ -5,12 +5,17 @@
 //! the leaf; [`pick()`] chooses which of its instances stand in one answer. Every path (UDP, TCP, explain, tests) calls these two.
 //!
 //! ```text
-//! compiled before            asked per query
-//! places    regions, azs     origins.find   client → place, ranking, scope
-//! tree      policy           decide → walk  rounds of health; branches; `levels` of a service's instances
-//! pool      instances        pick           which instances of the level
-//! origins   clients' places  trace          what explain shows of all that
+//! compiled before               asked per query
+//! places    regions, azs        decide → walk   rounds of health; branches
+//! tree      policy              own → levels    a service's instances, best level first
+//! pool      instances           spill           which level serves this client, where they are not whole
+//! origins   clients' places     pick            which instances of the level
+//!   stands  ranking of regions  hash            what is the same for a client's prefix every time
+//!   views   order of branches   trace           what explain shows of all that
 //! ```
+//!
+//! What a decision depends on makes its scope: the prefix of the stand or view that was looked at, the hashed prefix where a client's hash
+//! decided. All of them hold the client, so the longest one is where all of it holds (DESIGN §9, invariant 8).
 
 mod centroids;
 mod continents;
