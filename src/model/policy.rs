@@ -285,7 +285,7 @@ impl Policy {
     /// Builds a policy from its fields: every leaf, criterion and limit checked. `fields` are those of the root, of which what speaks
     /// of a branch's place in a policy above is not looked at. [`BranchFields::name`] must have been resolved before.
     pub fn from_fields(fields: &BranchFields, owner: Owner, parse: RecordParser<'_>) -> Result<Policy, FieldError> {
-        let mut policy = Policy::build(fields.policy.unwrap_or_default(), fields, owner, parse, 1)?;
+        let policy = Policy::from_stored(fields, owner, parse)?;
         let leaves = policy.leaves();
         if leaves > MAX_LEAVES {
             return Err(FieldError::new(
@@ -293,6 +293,13 @@ impl Policy {
                 format!("at most {MAX_LEAVES} branches in all, at every depth together, not {leaves}"),
             ));
         }
+        policy.check_needs()?;
+        Ok(policy)
+    }
+
+    /// As [`Policy::from_fields`], without the bounds that were set after policies had been stored: what is stored must be read.
+    pub fn from_stored(fields: &BranchFields, owner: Owner, parse: RecordParser<'_>) -> Result<Policy, FieldError> {
+        let mut policy = Policy::build(fields.policy.unwrap_or_default(), fields, owner, parse, 1)?;
         let panic_threshold = fields.panic_threshold.unwrap_or(0);
         if panic_threshold > 100 {
             return Err(FieldError::new("panic_threshold", format!("0 to 100 percent, not {panic_threshold}")));
@@ -329,9 +336,6 @@ impl Policy {
         if fields.min_healthy == Some(0) {
             return Err(FieldError::new("min_healthy", "at least 1"));
         }
-        if fields.min_healthy.is_some_and(|needed| !written.is_empty() && needed as usize > written.len()) {
-            return Err(FieldError::new("min_healthy", format!("at most {}, for there are no more branches", written.len())));
-        }
         if written.is_empty() && kind.needs_branches() {
             return Err(FieldError::new("branches", format!("{kind} needs branches, for it chooses among them by what they say")));
         }
@@ -351,6 +355,17 @@ impl Policy {
         }
         let all_down = fields.all_down.unwrap_or_default();
         Ok(Policy { kind, branches, all_down, min_healthy: fields.min_healthy.unwrap_or(1), panic_threshold: 0 })
+    }
+
+    /// Refuses policies that need more healthy branches than they have, at every depth.
+    fn check_needs(&self) -> Result<(), FieldError> {
+        if !self.branches.is_empty() && self.min_healthy as usize > self.branches.len() {
+            return Err(FieldError::new("min_healthy", format!("at most {}, for there are no more branches", self.branches.len())));
+        }
+        self.branches.iter().enumerate().try_for_each(|(n, branch)| match &branch.goal {
+            Goal::Policy(below) => below.check_needs().map_err(|error| error.within(&format!("branches[{n}]"))),
+            _ => Ok(()),
+        })
     }
 
     /// How many leaves there are at every depth together.
