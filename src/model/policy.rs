@@ -60,8 +60,9 @@ pub struct Policy {
     pub all_down: AllDown,
     /// How many branches (of a leaf: instances) must be healthy for the node to count as healthy; at least 1; default 1.
     pub min_healthy: u32,
-    /// In percent, 0–100: a level of instances of which less is healthy (by weight) is answered whole, healthy or not, once all levels
-    /// together are short (Envoy's panic threshold); 0, the default: never. Of the root's.
+    /// In percent, 0–100: a level of instances of which less is healthy (by weight) is answered whole, healthy or not, once the levels
+    /// together carry less than the load (Envoy's panic threshold; under rules that do not spill: once that level does); 0, the default:
+    /// never. Of the root's.
     pub panic_threshold: u8,
 }
 

@@ -24,6 +24,7 @@ mod decide;
 mod fixture;
 mod hash;
 mod levels;
+mod living;
 #[cfg(test)]
 mod matrix;
 mod measured;

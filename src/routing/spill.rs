@@ -1,7 +1,8 @@
 //! Spill: how the load of a service is shared out among levels that are not whole.
 //!
 //! A level carries `min(1, 1.4 × healthy share by weight)` of the load, as Envoy's priority levels do: a level that has lost less than
-//! two sevenths still carries everything. What it cannot carry goes to the next level. Where all together carry less than the load, each
+//! two sevenths still carries everything. What an operator drained is lost to its level as what is unhealthy is; what waits for its first
+//! result was never there. What a level cannot carry goes to the next one. Where all together carry less than the load, each
 //! is given more, in proportion to what it can.
 //!
 //! ```text

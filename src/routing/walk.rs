@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use super::decide::{Choice, MAX_TIERS, World};
 use super::hash::{self, mix, salt};
 use super::levels::is_unknown;
-use super::pool::{Gate, Load, Sieve};
+use super::pool::{Gate, Load};
 use super::spill::spill;
 use super::trace::{Trace, words};
 use super::tree::{Part, Tree, Way};
@@ -82,7 +82,7 @@ pub(super) struct Ground<'w> {
     /// The client's hash with the tree's name.
     pub hash: u64,
     /// It is the tree in which the walk began.
-    is_start: bool,
+    pub is_start: bool,
 }
 
 impl<'w> Ground<'w> {
@@ -171,37 +171,8 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
         }
     }
 
-    /// Whether [`Walk::take`] would find anything.
-    fn alive(&mut self, ground: Ground<'w>, number: u32) -> bool {
-        let part = ground.tree.part(number);
-        let needed = self.needed(part);
-        match &part.way {
-            Way::Fork { rule, first, count, view: Some(view) } if rule.tells_clients_apart() => {
-                let (order, length) = view.find(self.asker.client);
-                let reached = order.iter().any(|(n, _)| self.alive(ground.deeper(), first + u32::from(*n)));
-                // Where nothing lives at all, that is so for every client.
-                if reached || self.serves_others(ground, *first, *count) {
-                    self.scope = self.scope.max(length);
-                }
-                reached && (needed == 1 || self.has_living_branches(ground, *first, *count, needed))
-            }
-            Way::Fork { first, count, .. } => self.has_living_branches(ground, *first, *count, needed),
-            Way::Own(_) => self.has_living(ground, needed),
-            Way::Instances { service: None, narrowing } => {
-                self.has_living(Ground { filter: narrowing.add_to(ground.filter), ..ground }, needed)
-            }
-            Way::Instances { service: Some((service, _)), narrowing } => {
-                match self.enter(ground, *service, narrowing.add_to(ground.filter)) {
-                    Some(below) => (needed == 1 || self.has_living(below, needed)) && self.alive(below, 0),
-                    None => false,
-                }
-            }
-            Way::Records { .. } => true,
-        }
-    }
-
     /// Into a service's own tree. Only names lead to services, so that no service can lead back to itself.
-    fn enter(&self, ground: Ground<'w>, service: ServiceId, filter: Filter<'w>) -> Option<Ground<'w>> {
+    pub(super) fn enter(&self, ground: Ground<'w>, service: ServiceId, filter: Filter<'w>) -> Option<Ground<'w>> {
         let pool = self.world.pool(service).filter(|_| ground.service.is_none())?;
         let hash = mix(self.asker.prefix, pool.tree().seed());
         Some(Ground { tree: pool.tree(), service: Some((service, pool)), filter, depth: ground.depth, hash, is_start: false })
@@ -307,32 +278,6 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
         }
     }
 
-    /// What a branch can carry: its instances by weight, or all or nothing where it is no plain set of them.
-    fn branch_load(&mut self, ground: Ground<'w>, number: u32) -> Load {
-        if !self.alive(ground.deeper(), number) {
-            return Load::default();
-        }
-        let whole = Load { living: 1, all: 1 };
-        let part = ground.tree.part(number);
-        let Way::Instances { service, narrowing } = &part.way else { return whole };
-        let filter = narrowing.add_to(ground.filter);
-        let below = match service {
-            Some((service, _)) => self.enter(ground, *service, filter),
-            None => Some(Ground { filter, ..ground }),
-        };
-        match below.and_then(|below| Some((below, below.service?.1))) {
-            Some((below, pool)) => {
-                let (sieve, gate) = (pool.sieve(&below.filter), self.gate(below));
-                // All of it counts here, also what one need not look at to know that something lives.
-                for group in pool.groups(filter.region).iter().filter(|group| sieve.passes_group(group)) {
-                    self.is_out(gate, group.locality);
-                }
-                self.load(below, pool, &sieve, filter.region, |_| true)
-            }
-            None => whole,
-        }
-    }
-
     /// Takes a branch, unless enough was found.
     fn visit(&mut self, ground: Ground<'w>, first: u32, n: u32, why: impl FnOnce(&Part) -> String) {
         let part = ground.tree.part(first + n);
@@ -415,7 +360,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
         self.found >= self.wanted
     }
 
-    fn needed(&self, part: &Part) -> usize {
+    pub(super) fn needed(&self, part: &Part) -> usize {
         if self.strict { part.min_healthy as usize } else { 1 }
     }
 
@@ -460,84 +405,8 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
     }
 
     /// The branches that take part: all but the last resort.
-    fn branches(&self, ground: Ground<'w>, first: u32, count: u32) -> impl Iterator<Item = u32> + use<'w, W, T> {
+    pub(super) fn branches(&self, ground: Ground<'w>, first: u32, count: u32) -> impl Iterator<Item = u32> + use<'w, W, T> {
         (0..count).filter(move |n| !ground.tree.part(first + n).resort)
-    }
-
-    /// [`Walk::alive`], without a trace of the look.
-    fn would_be_alive(&mut self, ground: Ground<'w>, number: u32) -> bool {
-        let (scope, steady_ms, short, gated) = (self.scope, self.steady_ms, self.short, self.gated);
-        let alive = self.alive(ground.deeper(), number);
-        (self.scope, self.steady_ms, self.short, self.gated) = (scope, steady_ms, short, gated);
-        alive
-    }
-
-    fn has_living_branches(&mut self, ground: Ground<'w>, first: u32, count: u32, needed: usize) -> bool {
-        let mut found = 0;
-        for n in self.branches(ground, first, count) {
-            found += usize::from(self.alive(ground.deeper(), first + n));
-            if found >= needed {
-                return true;
-            }
-        }
-        self.short |= found > 0;
-        false
-    }
-
-    /// Whether any branch lives, for whichever clients. This client is answered the same, so it holds as long as if nobody had looked.
-    fn serves_others(&mut self, ground: Ground<'w>, first: u32, count: u32) -> bool {
-        let (steady_ms, short, gated) = (self.steady_ms, self.short, self.gated);
-        let lives = self.has_living_branches(ground, first, count, 1);
-        (self.steady_ms, self.short, self.gated) = (steady_ms, short, gated);
-        lives
-    }
-
-    /// One bit for each branch. `ground` is that of the branches.
-    fn living_branches(&mut self, ground: Ground<'w>, first: u32, count: u32) -> u64 {
-        let branches = self.branches(ground, first, count);
-        branches.fold(0, |living, n| living | u64::from(self.alive(ground.deeper(), first + n)) << n)
-    }
-
-    fn has_living(&mut self, ground: Ground<'w>, needed: usize) -> bool {
-        let found = self.count_living(ground, needed);
-        self.short |= found > 0 && found < needed;
-        found >= needed
-    }
-
-    /// How many of a service's instances count as healthy, as far as `enough`.
-    fn count_living(&mut self, ground: Ground<'w>, enough: usize) -> usize {
-        let Some((_, pool)) = ground.service else { return 0 };
-        self.look_at(pool);
-        let (sieve, gate) = (pool.sieve(&ground.filter), self.gate(ground));
-        let mut found = 0;
-        for group in pool.groups(ground.filter.region) {
-            if !self.is_out(gate, group.locality) {
-                found += sieve.count(pool, group, self.standing, gate);
-            }
-            if found >= enough {
-                break;
-            }
-        }
-        found
-    }
-
-    /// What the instances of a part of a pool can carry.
-    pub(super) fn load(
-        &self,
-        ground: Ground<'w>,
-        pool: &Pool,
-        sieve: &Sieve,
-        region: Option<RegionId>,
-        has: impl Fn(LocalityId) -> bool,
-    ) -> Load {
-        let gate = self.gate(ground);
-        let mut sum = Load::default();
-        for group in pool.groups(region).iter().filter(|group| has(group.locality)) {
-            let load = sieve.weigh(pool, group, self.standing, gate);
-            sum.all += load.all;
-            sum.living += if gate.shuts(self.world.out(group.locality).share) { 0 } else { load.living };
-        }
-        sum
     }
 }
 
