@@ -14,6 +14,7 @@
 mod check;
 mod drills;
 mod metrics;
+mod simulate;
 #[cfg(test)]
 mod tests;
 
@@ -218,6 +219,7 @@ pub struct Running {
     prober: Arc<Prober>,
     http: Api,
     drills: Drills,
+    clients: simulate::Clients,
     ready: watch::Sender<bool>,
     settings: Settings,
     /// What needs a start to change is compared with this.
@@ -271,13 +273,15 @@ impl Running {
         let metrics = Arc::new(metrics::metrics(&control, &server, &prober, &is_refused, &clock));
         let counted = metrics.clone();
         let (ready, is_ready) = watch::channel(false);
-        let drills = drills::start(&settings, &control, &server, &clock);
+        let clients = simulate::clients(&server);
+        let drills = drills::start(&settings, &control, &server, clients.clone(), &clock);
         let context = ApiContext {
             control: control.clone(),
             started: clock(),
             clock: clock.clone(),
             records: |rtype, text| config::parse_record(rtype, text, &Name::root()),
             drills: Arc::new(drills.clone()),
+            clients: clients.clone(),
             ready: is_ready,
             refused: is_refused,
             metrics: Arc::new(move || metrics.text()),
@@ -295,8 +299,9 @@ impl Running {
         };
         // The first snapshot is published and every listener runs.
         ready.send_replace(true);
+        simulate::warn(&control, clients.clone(), ready.subscribe());
         let (api, started_with) = (http.address(), settings.clone());
-        Ok(Running { dns, api, control, server, prober, http, drills, ready, settings, started_with, refused, clock, apexes })
+        Ok(Running { dns, api, control, server, prober, http, drills, clients, ready, settings, started_with, refused, clock, apexes })
     }
 
     /// Reads the configuration, zones and geo data again, and takes them if nothing is wrong with any of them; else everything stays as it
@@ -316,6 +321,7 @@ impl Running {
                 }
                 self.refused.send_replace(None);
                 tracing::info!("the new configuration, zones and geo data are in force");
+                simulate::warn(&self.control, self.clients.clone(), self.ready.subscribe());
                 self.settings = settings;
                 true
             }

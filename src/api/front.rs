@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   request → guard → authenticate → may? ─┬─ reads ──────────────────────────────────────────────▶ handler → reply
+//!                                          ├─ questions with a body → body within its limit ────────▶ handler → reply
 //!                                          └─ writes → audit ready? → body within its limit → handler → audit line → reply
 //! ```
 //!
@@ -43,6 +44,8 @@ pub async fn front(State(api): State<Arc<Shared>>, mut request: Request, next: N
             Ok(_) => next.run(request).await,
             Err(refused) => refused.problem.into_response(),
         }
+    } else if route.is_some_and(|route| matches!(route.need, Need::Asked(_))) {
+        ask(&api, request, route, next).await
     } else {
         write_apart(&api, request, route, next).await
     };
@@ -72,7 +75,7 @@ async fn admit(api: &Shared, request: &mut Request, route: Option<&Route>) -> Re
         // Nothing is served there: the router says so, to everyone.
         None | Some(Need::Free) => (None, Scope::Narrowed),
         Some(Need::Named(right)) => (Some(right), named(request).await.map_err(stranger)?),
-        Some(Need::Listed(right)) => (Some(right), Scope::Narrowed),
+        Some(Need::Listed(right) | Need::Asked(right)) => (Some(right), Scope::Narrowed),
         Some(Need::Whole(right)) => (Some(right), Scope::Everything),
     };
     let caller = match right {
@@ -87,6 +90,20 @@ async fn admit(api: &Shared, request: &mut Request, route: Option<&Route>) -> Re
     };
     request.extensions_mut().insert(caller.clone());
     Ok(caller)
+}
+
+/// A question that is too long for a query: it has a body, and changes nothing.
+async fn ask(api: &Shared, mut request: Request, route: Option<&Route>, next: Next) -> Response {
+    if let Err(refused) = admit(api, &mut request, route).await {
+        return refused.problem.into_response();
+    }
+    match take_body(&mut request, request::MAX_BODY).await {
+        Err(problem) => problem.into_response(),
+        Ok(body) => {
+            *request.body_mut() = Body::from(body);
+            next.run(request).await
+        }
+    }
 }
 
 /// What the names in the path are about.

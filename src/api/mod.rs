@@ -1,8 +1,8 @@
 //! Shell (floor 5): the HTTP API of DESIGN §11: JSON in and out, RFC 9457 problems, OpenAPI made from the types.
 //!
 //! ```text
-//!   listen ─▶ front (guard, rights, audit) ─▶ routes ─▶ services, instances, drains, drills, regions, measurements, explain, events,
-//!                                                       discovery, status, page
+//!   listen ─▶ front (guard, rights, audit) ─▶ routes ─▶ services, instances, drains, drills, regions, measurements, explain,
+//!                                                       simulate, events, discovery, status, page
 //! ```
 //!
 //! Reads copy what they show out of the registry and write it after its lock is gone; writes are [`Command`](crate::registry::Command)s to
@@ -28,6 +28,7 @@ mod reply;
 mod request;
 mod routes;
 mod services;
+mod simulate;
 mod status;
 mod views;
 
@@ -68,6 +69,8 @@ pub struct ApiContext {
     pub records: RecordReader,
     /// Carries out drills.
     pub drills: Arc<dyn DrillDesk>,
+    /// Client prefixes that were seen to ask, as [`ClientPrefix`](crate::routing::ClientPrefix) numbers them, and how often each.
+    pub clients: Arc<dyn Fn() -> Vec<(u64, u32)> + Send + Sync>,
     /// Becomes true once zones and state are loaded.
     pub ready: watch::Receiver<bool>,
     /// Why the files as last read are not in force; `None`: they are.
@@ -152,6 +155,8 @@ pub struct Api {
 const MAX_WRITES: u32 = 1024;
 /// Most event streams and blocking reads at once; further ones are refused.
 const MAX_WAITING: usize = 512;
+/// Most simulations at once; further ones wait.
+const MAX_SIMULATIONS: usize = 2;
 /// How long writes under way may take once the server stops.
 const STOP_TIME: Duration = Duration::from_secs(5);
 
@@ -229,6 +234,8 @@ struct Shared {
     writes: Arc<Semaphore>,
     /// One permit for each stream and blocking read.
     waiting: Arc<Semaphore>,
+    /// One permit for each simulation under way.
+    simulations: Arc<Semaphore>,
     stopping: watch::Receiver<bool>,
     address: SocketAddr,
 }
@@ -242,7 +249,8 @@ impl Shared {
         address: SocketAddr,
     ) -> Shared {
         let writes = Arc::new(Semaphore::new(MAX_WRITES as usize));
-        Shared { context, access, reloads, audit, writes, waiting: Arc::new(Semaphore::new(MAX_WAITING)), stopping, address }
+        let (waiting, simulations) = (Arc::new(Semaphore::new(MAX_WAITING)), Arc::new(Semaphore::new(MAX_SIMULATIONS)));
+        Shared { context, access, reloads, audit, writes, waiting, simulations, stopping, address }
     }
 
     /// A place among those that wait for changes.

@@ -12,7 +12,9 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 
 use super::problem::Problem;
-use super::{Shared, access, discovery, drains, drills, events, explain, instances, measurements, page, regions, services, status};
+use super::{
+    Shared, access, discovery, drains, drills, events, explain, instances, measurements, page, regions, services, simulate, status,
+};
 use crate::model::{CheckFields, Right};
 
 /// One call: a line of the table.
@@ -37,11 +39,13 @@ pub enum Need {
     Named(Right),
     /// A right; the handler leaves out what the caller may not see.
     Listed(Right),
+    /// As `Listed`, and nothing changes whatever the method says: it is not audited.
+    Asked(Right),
     /// A right that is not limited to services.
     Whole(Right),
 }
 
-use Need::{Free, Listed, Named, Whole};
+use Need::{Asked, Free, Listed, Named, Whole};
 use Right::{Operate, Read, Register};
 
 macro_rules! routes {
@@ -105,6 +109,10 @@ routes! {
         post Whole(Operate) => measurements::post;
     }
     "/v1/explain" { get Listed(Read) => explain::get; }
+    "/v1/simulate" {
+        get Listed(Read) => simulate::list;
+        post Asked(Read) => simulate::compare;
+    }
     "/v1/status" { get Listed(Read) => status::get; }
     "/v1/events" { get Listed(Read) => events::stream; }
     "/v1/sd/prometheus" { get Listed(Read) => discovery::prometheus; }
@@ -150,7 +158,7 @@ pub fn describe() -> utoipa::openapi::OpenApi {
         operation.operation_id = Some(route.name.trim_start_matches('.').into());
         let right = match route.need {
             Free => continue,
-            Named(right) | Listed(right) | Whole(right) => access::word(right),
+            Named(right) | Listed(right) | Asked(right) | Whole(right) => access::word(right),
         };
         operation.security = Some(vec![SecurityRequirement::new("token", [right])]);
         let said = operation.description.take().map(|text| text + "\n\n").unwrap_or_default();

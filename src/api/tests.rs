@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use tower::ServiceExt;
 
 mod drills;
+mod simulate;
 
 use self::drills::Rehearsal;
 use super::*;
@@ -56,6 +57,7 @@ impl Desk {
             clock,
             records: |rtype, _| Err(format!("{rtype} is not known here")),
             drills: Arc::new(Rehearsal::default()),
+            clients: Arc::new(Vec::new),
             ready: is_ready,
             refused: watch::channel(None).1,
             metrics: Arc::new(|| "# EOF\n".into()),

@@ -209,6 +209,14 @@ pub(super) enum ClientOrder {
         #[command(subcommand)]
         order: Option<DrillsOrder>,
     },
+    /// Show who would be served where without a region, az, service or instance
+    ///
+    /// Every client prefix is decided in the world as it is and in the one without, by the same code that answers queries; nothing changes.
+    /// Without --lose: each region lost by itself, with what to be warned of.
+    #[command(
+        after_help = "Examples:\n  signpost simulate\n  signpost simulate --lose region/eu-west\n  signpost simulate --lose region/eu-west --name web.svc.example --client 203.0.113.0/24"
+    )]
+    Simulate(SimulateArguments),
     /// Exit with 0 when the server is ready to answer, else with 1
     #[command(after_help = "Example:\n  HEALTHCHECK CMD [\"signpost\", \"healthcheck\"]")]
     Healthcheck,
@@ -242,6 +250,19 @@ pub(super) struct ExplainArguments {
     /// Assume something to be otherwise: region/R=drained, region/R=serving, instance/S/ID=unhealthy; may stand several times
     #[arg(long = "with", value_name = "SUBJECT=STATE", value_parser = assumption)]
     pub(super) assumptions: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SimulateArguments {
+    /// What is lost: region/NAME, az/REGION/AZ, service/NAME or instance/SERVICE/ID; may stand several times
+    #[arg(long, value_name = "KIND/NAME", value_parser = subject)]
+    pub(super) lose: Vec<Subject>,
+    /// Only this name, such as web.svc.example; may stand several times [default: all]
+    #[arg(long = "name", value_name = "NAME", requires = "lose")]
+    pub(super) names: Vec<String>,
+    /// These clients, each listed by itself; may stand several times [default: those that were seen to ask]
+    #[arg(long = "client", value_name = "CIDR", requires = "lose", value_parser = prefix)]
+    pub(super) clients: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -404,6 +425,13 @@ fn assumption(text: &str) -> Result<String, String> {
     }
 }
 
+fn prefix(text: &str) -> Result<String, String> {
+    match text.parse::<IpAddr>().is_ok() || text.parse::<ipnet::IpNet>().is_ok() {
+        true => Ok(text.to_owned()),
+        false => Err("expected a prefix such as 10.1.0.0/16 or 2001:db8::/48".into()),
+    }
+}
+
 fn token_name(text: &str) -> Result<String, String> {
     match !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.@".contains(&b)) {
         true => Ok(text.to_owned()),
@@ -442,7 +470,7 @@ mod tests {
             open.extend(command.get_subcommands().cloned());
             seen += 1;
         }
-        assert_eq!(seen, 24, "signpost, its 19 subcommands, token create, and drills run, show and stop");
+        assert_eq!(seen, 25, "signpost, its 20 subcommands, token create, and drills run, show and stop");
     }
 
     #[test]
@@ -488,6 +516,8 @@ mod tests {
             "signpost drills run evacuate-eu",
             "signpost drills run --lose region/eu-west --ramp 10m --hold 15m --lift 5m",
             "signpost drills show 20261124T100000Z-evacuate-eu --output json",
+            "signpost simulate",
+            "signpost simulate --lose region/eu-west --lose az/us/a --name web.svc.example --client 203.0.113.0/24 --client 2001:db8::7",
             "signpost healthcheck",
             "signpost token create ci --right read,register --right operate --service web-",
             "signpost completions fish",
@@ -502,7 +532,10 @@ mod tests {
     #[test]
     fn what_is_wrong_is_usage_and_says_what_was_expected() {
         for (line, said) in [
-            ("signpost simulate", "unrecognized subcommand"),
+            ("signpost simulation", "unrecognized subcommand"),
+            ("signpost simulate --lose eu-west", "expected one of region/NAME"),
+            ("signpost simulate --lose region/eu --client here", "expected a prefix such as 10.1.0.0/16"),
+            ("signpost simulate --name web.svc.example", "--lose <KIND/NAME>"),
             ("signpost status --api 127.0.0.1:8053", "expected a URL such as http://127.0.0.1:8053"),
             ("signpost status --output yaml", "[possible values: text, json]"),
             ("signpost instances", "<SERVICE>"),

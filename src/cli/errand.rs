@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::arguments::{ClientOrder, DrainArguments, ExplainArguments, InstancesArguments, Output, TokenArguments};
 use super::connection::{self, Connection, Reply};
 use super::failure::{Failure, Problem};
-use super::{Page, complain, documents, drills, explain, print, status, token, views};
+use super::{Page, complain, documents, drills, explain, print, simulate, status, token, views};
 use crate::model::{DEFAULT_DRAIN, DrainFields, Timestamp};
 
 /// Something to do, and how to show what came of it.
@@ -122,6 +122,7 @@ async fn carry_out(order: ClientOrder, server: &Connection) -> Result<Page, Fail
             shown(server, views::measurements(server.get("/v1/measurements", &query).await?.body))
         }
         ClientOrder::Drills { order } => drills::carry_out(order, server).await,
+        ClientOrder::Simulate(arguments) => simulate::carry_out(arguments, server).await,
         ClientOrder::Healthcheck => healthcheck(server).await,
     }
 }
@@ -304,6 +305,14 @@ mod tests {
             ("200 OK", r#"{"name":"web","policy":"nearest","instances":[]}"#),
             "GET /v1/services/web?healthy=true&region=eu-west&tag=blue",
             "web has no such instances\n",
+        );
+        check("signpost simulate", ("200 OK", r#"{"losses":[]}"#), "GET /v1/simulate", "there are no regions yet\n");
+        let report = r#"{"lost":["region/eu"],"clients":2,"population":9,"total":{"name":"","moved":0,"emptied":0,"fail_open":0,"moves":[],"exceeded":[]},"names":[]}"#;
+        check(
+            "signpost simulate --lose region/eu --lose az/us/a --name web.test --client 10.1.0.0/16",
+            ("200 OK", report),
+            r#"POST /v1/simulate {"clients":["10.1.0.0/16"],"lose":["region/eu","az/us/a"],"names":["web.test"]}"#,
+            "without region/eu, 2 of 9 client prefixes\n",
         );
         check("signpost drills", ("200 OK", r#"{"drills":[],"runs":[]}"#), "GET /v1/drills", "no drills are defined");
         let run =

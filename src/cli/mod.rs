@@ -14,6 +14,7 @@ mod errand;
 mod explain;
 mod failure;
 mod register;
+mod simulate;
 mod status;
 mod table;
 mod token;

@@ -147,10 +147,11 @@ fn view_of<'a>(
             Subject::Service(_) | Subject::Instance(_) | Subject::Region(_) | Subject::Az(_) => {}
         }
     }
-    let instead: BTreeMap<&Label, &Vitals> =
-        vitals.into_iter().flatten().filter(|(key, _)| key.service == *name).map(|(key, vitals)| (&key.id, vitals)).collect();
+    let vitals = vitals.filter(|vitals| !vitals.is_empty());
+    // Looked up one by one: the assumptions may be about every instance of every service.
+    let instead = |id: &Label| vitals?.get(&InstanceKey { service: name.clone(), id: id.clone() });
     let instances = entry.instances.iter().map(|(id, instance)| {
-        let vitals = instead.get(id).copied().unwrap_or(&instance.vitals);
+        let vitals = instead(id).unwrap_or(&instance.vitals);
         let out = some.get(id).copied().unwrap_or_default();
         InstanceView { id, instance: &instance.instance, vitals, out, warmth: vitals.warmth(now) }
     });

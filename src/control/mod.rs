@@ -11,6 +11,7 @@ mod compile;
 mod core;
 mod heartbeats;
 mod lapse;
+mod losses;
 mod orders;
 mod outcome;
 mod records;
@@ -24,6 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 pub use self::core::{Departure, Input, Landing};
+pub use losses::{Loss, Losses};
 pub use survey::Sample;
 pub use writer::{Output, Writer};
 

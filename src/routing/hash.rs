@@ -11,17 +11,24 @@ use ipnet::IpNet;
 const V4_LENGTH: u8 = 24;
 /// Bits of an IPv6 prefix.
 const V6_LENGTH: u8 = 56;
+/// Where IPv4 begins within IPv6: `::ffff:0:0`, of 96 bits.
+const MAPPED: u128 = 0xffff << 32;
 
 /// The prefix of a client, as a number, and its length: the least scope of an answer that depends on it.
 ///
-/// An IPv4-mapped address (RFC 4291 §2.5.5.2) is that IPv4 client; the length counts from the start of the IPv6 address.
+/// An IPv4-mapped address (RFC 4291 §2.5.5.2) is that IPv4 client; the length counts from the start of the IPv6 address. So what shares
+/// a /56 with those addresses holds no further than up to them.
 pub(super) fn prefix(client: IpAddr) -> (u64, u8) {
     let v4 = |address: std::net::Ipv4Addr| 1 << 56 | u64::from(u32::from(address) >> (32 - V4_LENGTH));
     match client {
         IpAddr::V4(address) => (v4(address), V4_LENGTH),
         IpAddr::V6(address) => match address.to_ipv4_mapped() {
             Some(mapped) => (v4(mapped), 96 + V4_LENGTH),
-            None => ((u128::from(address) >> (128 - V6_LENGTH)) as u64, V6_LENGTH),
+            None => {
+                let address = u128::from(address);
+                let common = (address ^ MAPPED).leading_zeros() as u8;
+                ((address >> (128 - V6_LENGTH)) as u64, V6_LENGTH.max(common + 1))
+            }
         },
     }
 }
@@ -99,7 +106,11 @@ mod tests {
         assert_eq!(check("2001:db8:0:ff::1", "2001:db8:0:1::2", true), 56);
         assert_eq!(check("2001:db8:0:100::", "2001:db8::", false), 56);
         assert_eq!(check("::ffff:192.0.2.1", "192.0.2.9", true), 120);
-        assert_eq!(check("::1:c000:200", "192.0.2.1", false), 56);
+        assert_eq!(check("::1:c000:200", "192.0.2.1", false), 81);
+        assert_eq!(check("::1", "::2", true), 81);
+        assert_eq!(check("::fffe:c000:200", "::ffff:192.0.2.0", false), 96);
+        assert_eq!(check("::ff:0:0:0:0", "::", true), 57);
+        assert_eq!(check("0:0:0:100::", "::", false), 56);
         for (client, net) in
             [("192.0.2.77", "192.0.2.0/24"), ("2001:db8:1:2ff::1", "2001:db8:1:200::/56"), ("::ffff:10.1.2.3", "10.1.2.0/24")]
         {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{ServeError, settings, steady_clock};
+use super::{ServeError, settings, simulate, steady_clock};
 use crate::config::{self, ConfigError, Finding, Loaded};
 use crate::control::Control;
 use crate::model::Settings;
@@ -29,7 +29,8 @@ pub struct Verdict {
     pub regions: usize,
 }
 
-/// Reads the configuration, zones and geo data as a start would, and compiles them; what is registered is not looked at.
+/// Reads the configuration, zones and geo data as a start would, compiles them, and simulates the loss of each region while every instance
+/// is healthy; what is registered is not looked at.
 pub fn check(config: Option<&Path>) -> Verdict {
     match settings(config) {
         Ok(settings) => check_world(&settings),
@@ -61,15 +62,19 @@ fn check_world(settings: &Settings) -> Verdict {
             let clock = steady_clock();
             runtime.block_on(async {
                 let control = Control::start(engine, zones, geo, settings.dns.clone(), settings.here.clone(), clock).await?;
+                // Nobody was seen to ask: the clients are those whose place is known.
+                let lost = simulate::warnings(&control, std::iter::empty(), || true);
                 control.stop().await;
-                Ok(())
+                Ok(lost)
             })
         });
-    if let Err(error) = started {
-        verdict.errors.push(match error {
-            ServeError::Zone(error) => Finding { file: error.file, line: None, field: error.name, reason: error.reason },
-            error => Finding { file: "signpost".into(), line: None, field: String::new(), reason: error.to_string() },
-        });
+    let finding = |file: &str, reason: String| Finding { file: file.into(), line: None, field: String::new(), reason };
+    match started {
+        Ok(lost) => verdict.warnings.extend(lost.into_iter().map(|warning| finding("simulate", warning))),
+        Err(ServeError::Zone(error)) => {
+            verdict.errors.push(Finding { file: error.file, line: None, field: error.name, reason: error.reason });
+        }
+        Err(error) => verdict.errors.push(finding("signpost", error.to_string())),
     }
     verdict
 }

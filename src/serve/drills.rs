@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use super::simulate::{self, Clients};
 use crate::api::DrillDesk;
 use crate::control::{Clock, Control};
-use crate::drill::{self, Counts, DrillContext, Drills, Outlook};
-use crate::model::{Counter, DrillList, DrillOrder, DrillRefusal, DrillReport, DrillRun, Settings, Subject};
+use crate::drill::{self, Counts, DrillContext, Drills};
+use crate::model::{Counter, DrillList, DrillOrder, DrillRefusal, DrillReport, DrillRun, Settings};
 use crate::server::Server;
 use crate::telemetry;
 
 /// Starts the drills of the settings.
-pub(super) fn start(settings: &Settings, control: &Control, server: &Server, clock: &Clock) -> Drills {
+pub(super) fn start(settings: &Settings, control: &Control, server: &Server, clients: Clients, clock: &Clock) -> Drills {
     let workers: Vec<_> = server.counters().into_iter().map(|(_, counters)| counters).collect();
     let publisher = control.publisher().clone();
     let counts = move || {
@@ -30,14 +31,9 @@ pub(super) fn start(settings: &Settings, control: &Control, server: &Server, clo
         clock: clock.clone(),
         folder: settings.data_dir.join("drills"),
         counts: Arc::new(counts),
-        forecast: forecast(),
+        forecast: simulate::forecast(control, clients),
     };
     drill::start(&settings.drills, context)
-}
-
-/// The seam for simulation: who would move where. Without one, reports have no forecast.
-fn forecast() -> Arc<dyn Fn(&Subject) -> Outlook + Send + Sync> {
-    Arc::new(|_| Box::new(|| None))
 }
 
 impl DrillDesk for Drills {

@@ -178,3 +178,48 @@ fn a_check_finds_what_a_start_would_refuse() {
     );
     check(&[("signpost.toml", "version = 1\ndatadir = \"x\"\n")], &["signpost.toml:2: datadir: unknown key", "cannot be served: 1 error"]);
 }
+
+#[test]
+fn a_check_warns_of_what_is_lost_with_one_region() {
+    let instances = |regions: &[&str]| -> String {
+        let line = |r: &&str| format!("[services.web.instances.{r}1]\naddresses = [\"192.0.2.1\"]\nregion = \"{r}\"\naz = \"a\"\n");
+        let check = "checks = [{ http = \"/\", port = \"http\" }]\nports = { http = 80 }\n";
+        regions.iter().map(|region| line(region) + check).collect()
+    };
+    let check = |regions: &[&str], rest: &str, expected: &[&str]| {
+        let zone = format!("ns = [\"ns.example.com.\"]\nservices = true\n{}{rest}", instances(regions));
+        let home = home(&[("zones/svc.example.toml", &zone)]);
+        let verdict = check(Some(&home.path().join("signpost.toml")));
+        let warnings: Vec<String> = verdict.warnings.iter().map(ToString::to_string).collect();
+        assert!(verdict.is_fine(), "{}", verdict.text());
+        assert_eq!(warnings, expected, "{regions:?}");
+    };
+    check(&["eu", "us"], "", &[]);
+    // One region, or none: there is nothing to compare.
+    check(&["eu"], "", &[]);
+    let pinned = "[names.api]\npolicy = \"failover\"\nbranches = [{ service = \"web\", region = \"eu\" }]\n";
+    check(&["eu", "us"], pinned, &["simulate: without region/eu, 100.0 % of the clients of api.svc.example. get no answer"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asked_is_who_is_simulated() {
+    let home = home(&[]);
+    let running = Running::start(read(&home)).await.unwrap();
+    for (id, region) in [("eu1", "eu"), ("us1", "us")] {
+        let body = json!({ "addresses": ["192.0.2.10"], "region": region, "az": "a" });
+        assert_eq!(put(&running, &format!("/v1/services/web/instances/{id}"), body).await, 201);
+    }
+    let losses = async || serde_json::from_str::<serde_json::Value>(&get(&running, "/v1/simulate").await.1).unwrap();
+    assert_eq!(losses().await["losses"][1]["moved"], 0.5, "nobody asked: clients from all over, half of the answers from each region");
+    assert!((running.clients)().is_empty());
+    // One query in so many is looked at, by chance: within a thousand one is, but for once in 10²⁸ times.
+    for _ in 0..1000 {
+        ask(running.dns[0], "web.svc.example.").await;
+        if !(running.clients)().is_empty() {
+            break;
+        }
+    }
+    let seen = (running.clients)();
+    assert_eq!(seen.len(), 1, "loopback alone has asked: {seen:?}");
+    running.stop().await;
+}

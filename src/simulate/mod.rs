@@ -23,7 +23,7 @@ pub use report::{ClientReport, Exceeded, Latency, Move, NameReport, Place, Repor
 use served::{Asked, Served, served};
 
 use crate::model::{Label, Name};
-use crate::routing::{Filter, ServiceId, Start};
+use crate::routing::{Filter, ServiceId, Start, Tree};
 use crate::snapshot::Snapshot;
 
 /// Most decisions of one simulation; beyond, only a part of the clients is looked at.
@@ -65,6 +65,17 @@ impl DecidedName {
         }
         names.sort_by(|a, b| a.name.cmp(&b.name));
         names
+    }
+
+    /// The services that its answers may come from in a snapshot, and its own, if it is one; each as often as it is named.
+    pub fn services<'w>(&self, snapshot: &'w Snapshot) -> Vec<&'w Label> {
+        let (own, tree) = match self.start(snapshot) {
+            Some(Start::Service(id, _)) => (Some(id), snapshot.service_at(id).map(|service| service.pool().tree())),
+            Some(Start::Tree(tree)) => (None, Some(tree)),
+            None => (None, None),
+        };
+        let all = own.into_iter().chain(tree.into_iter().flat_map(Tree::services));
+        all.filter_map(|id| Some(snapshot.service_at(id)?.label())).collect()
     }
 
     /// Where the decision starts in a snapshot; `None` where it has no such name.

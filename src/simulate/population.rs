@@ -56,6 +56,12 @@ impl Population {
         Population { clients: clients.collect(), observed: false }
     }
 
+    /// At most so many of them, evenly chosen; at least one where there is any.
+    pub fn at_most(self, most: usize) -> Population {
+        let step = self.clients.len().div_ceil(most.max(1)).max(1);
+        Population { clients: self.clients.into_iter().step_by(step).collect(), ..self }
+    }
+
     /// How many prefixes.
     pub fn len(&self) -> usize {
         self.clients.len()

@@ -39,6 +39,15 @@ fn a_service_is_registered_drained_explained_and_deregistered_from_the_command_l
     let explain = ["explain", "web.svc.example", "A", "--client", "203.0.113.9"];
     check(&explain, 0, &["chosen", "100.0 %", "192.0.2.10"], &["192.0.2.10"]);
     check(&[&explain[..], &["--with", "region/eu-west=drained"]].concat(), 0, &["no data of this type"], &["192.0.2.10"]);
+    check(
+        &["simulate"],
+        0,
+        &["region/eu-west        100.0 %         1", "100.0 % of the clients of web.svc.example. get no answer"],
+        &["192.0.2.10"],
+    );
+    let simulate = ["simulate", "--lose", "region/eu-west", "--client", "203.0.113.9"];
+    check(&simulate, 0, &["203.0.113.9/32  region/eu-west  nothing", "warning: without region/eu-west"], &["192.0.2.10"]);
+    check(&["simulate", "--lose", "region/nowhere"], 1, &["lose[0]: ", "there is no region/nowhere"], &["192.0.2.10"]);
     let drain = ["drain", "region/eu-west", "--reason", "a test"];
     check(&drain, 1, &["0 of 1 regions would be up, 1 is the least; `--override` with a reason overrules"], &["192.0.2.10"]);
     let overruled = [&drain[..], &["--override", "nobody uses it"]].concat();

@@ -16,6 +16,8 @@ async fn a_region_is_evacuated_and_comes_back_without_an_empty_answer() {
     assert_eq!((report["state"].as_str(), report["why"].as_str()), (Some("done"), Some("")), "{told}");
     assert!(evacuation.answers > 1_000 && evacuation.empty == 0, "{told}");
     assert_eq!((evacuation.moved, evacuation.changes), (200, (2, 0)), "each away once and back once, and nobody else\n{told}");
+    let moves = report["forecast"]["moves"].as_array().unwrap();
+    assert!(!moves.is_empty() && moves.iter().all(|m| m["from"] == "region/eu-west" && m["to"] != "nothing"), "{told}");
     let timeline: Vec<&str> = report["timeline"].as_array().unwrap().iter().map(|moment| moment["what"].as_str().unwrap()).collect();
     let moments = ["announced", "first client moved", "25 % moved", "50 % moved", "75 % moved", "all moved", "lift", "restored"];
     assert_eq!(

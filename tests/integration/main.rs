@@ -13,8 +13,12 @@ mod figures;
 mod floors;
 mod message;
 mod oracle;
+#[path = "../overlap/mod.rs"]
+mod overlap;
 mod policies;
 mod process;
+mod simulate;
+mod steering;
 mod transcripts;
 
 /// Counts allocations, thread by thread, for the one test that looks; the others notice nothing.

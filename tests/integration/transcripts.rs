@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 use signpost::config;
 use signpost::control::{Input, Landing, Observation, ProbeOrder, Writer};
 use signpost::model::{
-    CheckState, Counter, Counters, Drain, DrainFields, Instance, InstanceKey, Label, Period, ProbeResult, Pushed, Revision, Service,
+    CheckState, Counter, Counters, Drain, DrainFields, Instance, InstanceKey, Label, Out, Period, ProbeResult, Pushed, Revision, Service,
     ServiceFields, Settings, Subject, Timestamp,
 };
 use signpost::registry::{Command, Precondition};
+use signpost::snapshot::Snapshot;
 use signpost::wire::{self, Outcome, Query, Transport, Worker};
 
 use crate::message::{Question, render, summary};
@@ -35,7 +36,7 @@ struct Checked {
 }
 
 /// The world of a story.
-struct Story {
+pub struct Story {
     declared: Declared,
     folder: tempfile::TempDir,
     files: BTreeMap<String, String>,
@@ -54,6 +55,31 @@ struct Story {
 }
 
 impl Story {
+    /// A story that has begun with these files: path and text.
+    pub fn of_files(files: &[(&str, &str)]) -> Story {
+        let mut story = Story::new(Declared::InTheZoneFile);
+        story.files = files.iter().map(|(path, text)| (path.to_string(), text.to_string())).collect();
+        story.tell("start");
+        story
+    }
+
+    /// Tells a line of which nothing is refused.
+    pub fn tell(&mut self, line: &str) {
+        let refused = self.line(line, &[]);
+        assert!(refused.is_empty(), "{line}: {refused:?}");
+    }
+
+    /// The world as queries see it.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.writer.as_ref().expect("the story has started").snapshot().clone()
+    }
+
+    /// What is out of answers, and how far.
+    pub fn outs(&self) -> BTreeMap<Subject, Out> {
+        let registry = self.writer.as_ref().expect("the story has started").registry().read().unwrap();
+        registry.drains.iter().map(|(subject, entry)| (subject.clone(), entry.drain.out(self.now))).collect()
+    }
+
     fn new(declared: Declared) -> Story {
         let counters = Arc::new(Counters::default());
         Story {

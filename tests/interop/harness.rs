@@ -47,9 +47,27 @@ impl Signpost {
         self.call("DELETE", path, "");
     }
 
-    fn call(&self, method: &str, path: &str, body: &str) {
+    /// `POST`s without a body; it must be accepted.
+    pub fn post(&self, path: &str) {
+        self.call("POST", path, "");
+    }
+
+    /// What `GET` finds; it must be there.
+    pub fn get(&self, path: &str) -> serde_json::Value {
+        serde_json::from_str(&self.call("GET", path, "")).expect("a JSON document")
+    }
+
+    /// How many DNS queries it has answered, by its own count.
+    pub fn queries(&self) -> usize {
+        let text = self.call("GET", "/metrics", "");
+        let counted = text.lines().filter(|line| line.starts_with("signpost_dns_queries_total{"));
+        counted.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok()).sum()
+    }
+
+    fn call(&self, method: &str, path: &str, body: &str) -> String {
         let (status, text) = http(self.api, method, path, body).unwrap_or_else(|e| panic!("{method} {path}: {e}"));
         assert!((200..300).contains(&status), "{method} {path} {body}: {status} {text}");
+        text
     }
 
     /// `@address` and `-p port`, as dig, kdig and drill take them.

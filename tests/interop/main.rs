@@ -6,9 +6,13 @@
 #![allow(clippy::disallowed_methods)]
 
 mod clients;
+mod datagrams;
 mod glibc;
 mod haproxy;
 mod harness;
+#[path = "../overlap/mod.rs"]
+mod overlap;
 mod recursors;
 mod reply;
+mod scopes;
 mod world;
