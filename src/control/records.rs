@@ -118,7 +118,7 @@ fn read_service(stored: StoredService) -> Result<Service, String> {
         let found = known.get(&(rtype.to_string(), text.to_string())).cloned();
         found.ok_or_else(|| format!("the RDATA of {rtype} {text:?} is not stored"))
     };
-    Service::from_fields(stored.fields, &parse).map_err(|error| error.to_string())
+    Service::from_stored(stored.fields, &parse).map_err(|error| error.to_string())
 }
 
 /// Everything that was stored.
@@ -188,7 +188,8 @@ fn read_value<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Health;
+    use crate::control::Writer;
+    use crate::model::{Geo, Health, Out, Settings};
 
     fn item(key: &str, value: Value) -> Item {
         Item { key: key.into(), value, revision: Revision(7) }
@@ -219,6 +220,44 @@ mod tests {
         let key = InstanceKey { service: Label::parse("web").unwrap(), id: Label::parse("a").unwrap() };
         assert_eq!(*stored.registry.instance(&key).unwrap().instance, instance);
         assert_eq!((stored.registry.revision, stored.health), (Revision(9), vec![(key, vitals)]));
+    }
+
+    /// As the first version with a store wrote it: before ramps, damping, slow start, and the bounds of what was added to policies.
+    #[test]
+    fn what_was_written_before_is_read() {
+        let stored = [
+            (
+                "services/web",
+                r#"{"fields":{"policy":"failover","min_healthy":3,"branches":[{"region":"eu-west"},{"policy":"weighted","min_healthy":2,
+                    "branches":[{"records":{"A":["192.0.2.9"]},"weight":3}]}]},
+                    "records":[{"type":"A","text":"192.0.2.9","code":1,"rdata":"c0000209"}]}"#,
+            ),
+            (
+                "instances/web/a",
+                r#"{"addresses":["192.0.2.1"],"ports":{"http":8080},"region":"eu-west","az":"eu-west-1a","weight":100,"heartbeat":"30s",
+                    "deregister_after":"10m","checks":[{"http":"/healthz","port":"http","interval":"5s","timeout":"2s","rise":2,"fall":3}]}"#,
+            ),
+            (
+                "health/web/a",
+                r#"{"probed":"unhealthy","beating":"healthy","pushed":{"status":"warning","note":"slow"},"since":"2026-11-20T12:00:00Z",
+                    "why":"refused","unconfirmed":true}"#,
+            ),
+            (
+                "drains/region/eu-west",
+                r#"{"reason":"works","author":"ann","started":"2026-11-20T12:00:00Z","expires":"2026-11-20T16:00:00Z"}"#,
+            ),
+        ];
+        let items: Vec<Item> = stored.iter().map(|(key, text)| item(key, text.as_bytes().into())).collect();
+        let read = read(Revision(9), items.clone()).unwrap();
+        let drain = &read.registry.drains.values().next().unwrap().drain;
+        let (started, expires) = (drain.started, drain.expires);
+        assert_eq!((drain.out(started), drain.is_over(expires)), (Out::DRAINED, true));
+        let (key, vitals) = &read.health[0];
+        assert_eq!((vitals.health(), vitals.warmth(started), vitals.damping.is_untouched()), (Health::Unhealthy, 100, true));
+        assert_eq!(read.registry.services["web"].service.policy.min_healthy, 3);
+        assert!(read.registry.instance(key).is_some());
+        let writer = Writer::<()>::begin((Revision(9), items), Vec::new(), Geo::default(), &Settings::default().dns, started).unwrap();
+        assert!(!writer.snapshot().is_whole() && writer.snapshot().service(b"web").is_some_and(|(_, web)| web.len() == 1));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::model::{Health, Instance, InstanceKey, Label, Out, Subject, Timestamp};
-use crate::registry::Registry;
+use crate::model::{Health, InstanceKey, Label, Out, Subject, Timestamp};
+use crate::registry::{Registry, concerns};
 
 use super::machine::reason;
 
@@ -66,11 +66,13 @@ pub fn survey(registry: &Registry, lost: &Subject) -> (u32, f64) {
     let mut regions: BTreeSet<&Label> = BTreeSet::new();
     let (mut all, mut healthy) = (0u64, 0u64);
     for (name, service) in &registry.services {
+        // Instances of which none has a weight are equal (DESIGN §3).
+        let equal = service.instances.values().all(|entry| entry.instance.weight == 0);
         for (id, entry) in &service.instances {
-            if is_of(lost, name, id, &entry.instance) {
+            if concerns(lost, name, id, &entry.instance) {
                 continue;
             }
-            let weight = u64::from(entry.instance.weight);
+            let weight = if equal { 1 } else { u64::from(entry.instance.weight) };
             all += weight;
             let is_drained =
                 || !registry.drains.is_empty() && registry.drained_by(&InstanceKey { service: name.clone(), id: id.clone() }).is_some();
@@ -84,16 +86,6 @@ pub fn survey(registry: &Registry, lost: &Subject) -> (u32, f64) {
     }
     let share = if all == 0 { 0.0 } else { healthy as f64 * 100.0 / all as f64 };
     (regions.len().try_into().unwrap_or(u32::MAX), share)
-}
-
-/// Whether an instance is part of a subject.
-fn is_of(subject: &Subject, service: &Label, id: &Label, instance: &Instance) -> bool {
-    match subject {
-        Subject::Region(region) => instance.region == *region,
-        Subject::Az(locality) => instance.region == locality.region && instance.az == locality.az,
-        Subject::Service(name) => service == name,
-        Subject::Instance(key) => *service == key.service && *id == key.id,
-    }
 }
 
 #[cfg(test)]
@@ -112,6 +104,13 @@ mod tests {
             registry.apply(&command, Timestamp(0), Revision(n as u64 + 1)).unwrap();
         }
         registry
+    }
+
+    #[test]
+    fn instances_of_which_none_has_a_weight_are_equal() {
+        let registry = world(&[("eu", "eu", 0), ("us", "us", 0), ("ap", "ap", 0)]);
+        let survey = survey(&registry, &Subject::parse("region/eu").unwrap());
+        assert_eq!(survey, (2, 100.0));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Floor 0: the words of DESIGN §1 as values. No IO, no clock, no randomness, nothing that acts.
 
+mod branch_fields;
+mod build_policy;
 mod check;
 mod counters;
 mod country;
@@ -21,6 +23,9 @@ mod sightings;
 mod time;
 mod zone;
 
+pub use branch_fields::BranchFields;
+pub(crate) use branch_fields::within;
+pub use build_policy::{Owner, RecordParser};
 pub use check::{Check, CheckFields, CheckKind, HttpCheck, TlsCheck};
 pub use counters::{COUNTED_REGIONS, Counter, Counters};
 pub use country::COUNTRIES;
@@ -31,10 +36,7 @@ pub use health::{CheckState, Health, ProbeResult, Pushed, Status, Vitals, Wavers
 pub use instance::{DEFAULT_WEIGHT, FieldError, Instance, InstanceKey, MAX_WEIGHT, Port, Protocol};
 pub use name::{Label, LabelError, Name, NameError};
 pub use place::{Code, Coordinates, Geo, Locality, Place, Region};
-pub(crate) use policy::within;
-pub use policy::{
-    AllDown, Branch, BranchFields, Clients, Goal, MAX_BRANCHES, MAX_DEPTH, MAX_LEAVES, Owner, Policy, PolicyKind, RecordData, RecordParser,
-};
+pub use policy::{AllDown, Branch, Clients, Goal, MAX_BRANCHES, MAX_DEPTH, MAX_LEAVES, Policy, PolicyKind, RecordData};
 pub use recovery::{Damping, FIRST_HOLD, LONGEST_HOLD, PENALTY_HALF_LIFE, Warming};
 pub use report::{
     DefinedDrill, DrillAnswers, DrillList, DrillRefusal, DrillReport, DrillRun, DrillState, Forecast, ForecastLatency, ForecastMove,

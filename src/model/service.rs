@@ -101,6 +101,16 @@ impl Service {
     /// Checks the fields and builds the policy. `parse` reads static records of branches.
     pub fn from_fields(fields: ServiceFields, parse: super::RecordParser<'_>) -> Result<Service, FieldError> {
         let policy = Policy::from_fields(&fields.root(), Owner::Service, parse)?;
+        Service::with(fields, policy)
+    }
+
+    /// As [`Service::from_fields`], for what was stored, maybe by an earlier version: see [`Policy::from_stored`].
+    pub fn from_stored(fields: ServiceFields, parse: super::RecordParser<'_>) -> Result<Service, FieldError> {
+        let policy = Policy::from_stored(&fields.root(), Owner::Service, parse)?;
+        Service::with(fields, policy)
+    }
+
+    fn with(fields: ServiceFields, policy: Policy) -> Result<Service, FieldError> {
         if fields.slow_start.is_some_and(|period| period > LONGEST_SLOW_START) {
             return Err(FieldError::new("slow_start", format!("0s to {LONGEST_SLOW_START}")));
         }

@@ -18,7 +18,7 @@ pub use carry::{Change, Done, Steering};
 pub use checks::{Probing, default_port, ports, probing};
 pub use load::{LoadError, Warning};
 pub use plan::{Draft, Hold};
-pub use safety::Breach;
+pub use safety::{Breach, concerns};
 pub use vitals::Turn;
 
 use crate::model::{

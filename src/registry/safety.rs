@@ -249,7 +249,7 @@ impl Registry {
 }
 
 /// Whether a drain of `subject` takes the instance along.
-fn concerns(subject: &Subject, service: &Label, id: &Label, instance: &Instance) -> bool {
+pub fn concerns(subject: &Subject, service: &Label, id: &Label, instance: &Instance) -> bool {
     match subject {
         Subject::Region(region) => instance.region == *region,
         Subject::Az(locality) => instance.region == locality.region && instance.az == locality.az,

@@ -72,6 +72,7 @@ pub struct Decision<'w> {
 }
 
 /// One attempt: what counts as healthy in it.
+#[derive(Clone, Copy)]
 struct Round {
     standing: Standing,
     /// Whether `min_healthy` holds.
@@ -90,7 +91,7 @@ impl Round {
     }
 
     const fn lax(self) -> Round {
-        Round { strict: false, gated: false, ..self }
+        Round { strict: false, ..self }
     }
 }
 
@@ -98,12 +99,6 @@ impl Round {
 const ROUNDS: [Round; 2] = [
     Round::new(Standing::Healthy, "healthy instances"),
     Round::new(Standing::Pending, "nothing healthy: also instances without a result yet"),
-];
-
-/// What is on its way out of answers still serves others: better that than nothing.
-const UNGATED: [Round; 2] = [
-    Round { gated: false, ..Round::new(Standing::Healthy, "nothing else: also what this client was moved away from") },
-    Round { gated: false, ..Round::new(Standing::Pending, "nothing else: also without a result, where this client was moved away from") },
 ];
 
 /// What stands aside until all is down, well or with too little of it.
@@ -161,10 +156,7 @@ pub fn even_draws(start: Start<'_>, count: u64) -> impl Iterator<Item = u64> {
 
 /// Goes through the rounds until something answers; whether that was after all was down.
 fn run<'w, W: World, T: Trace>(walk: &mut Walk<'w, '_, W, T>, ground: Ground<'w>) -> bool {
-    if ROUNDS.iter().any(|round| attempt(walk, ground, round)) {
-        return false;
-    }
-    if walk.gated && UNGATED.iter().any(|round| attempt(walk, ground, round)) {
+    if go_through(walk, ground, &ROUNDS) {
         return false;
     }
     let last: &[Round] = match ground.tree.all_down() {
@@ -175,12 +167,16 @@ fn run<'w, W: World, T: Trace>(walk: &mut Walk<'w, '_, W, T>, ground: Ground<'w>
         AllDown::LastGood => &[LAST_GOOD, ALL],
         AllDown::All | AllDown::Resort => &[ALL],
     };
-    let resort: &[Round] = if ground.tree.all_down() == AllDown::Resort { &RESORT } else { &[] };
-    if resort.iter().any(|round| attempt(walk, ground, round)) {
-        return true;
-    }
-    let few: &[Round] = if walk.short { &TOO_FEW } else { &[] };
-    few.iter().chain(last).any(|round| attempt(walk, ground, round))
+    (ground.tree.all_down() == AllDown::Resort && go_through(walk, ground, &RESORT))
+        || (walk.short && go_through(walk, ground, &TOO_FEW))
+        || last.iter().any(|round| go_through(walk, ground, &[*round]))
+}
+
+/// Goes through these rounds until something answers. What is on its way out of answers still serves others: where there is nothing
+/// else, better that than nothing.
+fn go_through<'w, W: World, T: Trace>(walk: &mut Walk<'w, '_, W, T>, ground: Ground<'w>, rounds: &[Round]) -> bool {
+    rounds.iter().any(|round| attempt(walk, ground, round))
+        || (walk.gated && rounds.iter().any(|round| attempt(walk, ground, &Round { gated: false, ..*round })))
 }
 
 fn attempt<'w, W: World, T: Trace>(walk: &mut Walk<'w, '_, W, T>, ground: Ground<'w>, round: &Round) -> bool {
@@ -188,7 +184,8 @@ fn attempt<'w, W: World, T: Trace>(walk: &mut Walk<'w, '_, W, T>, ground: Ground
     walk.strict = round.strict;
     walk.honours = round.gated;
     walk.resort = round.resort;
-    walk.trace.step(|| Step::new(0, "round".into(), "runs", round.why.into()));
+    let moved = if round.gated { "" } else { "; nothing else: also what this client was moved away from" };
+    walk.trace.step(|| Step::new(0, "round".into(), "runs", format!("{}{moved}", round.why)));
     walk.take(ground, 0)
 }
 
@@ -283,6 +280,50 @@ mod tests {
         for draw in draws(100) {
             let most = |service| world.answer(Start::Service(ServiceId(service), Filter::default()), "?", draw, 0).split(',').count();
             assert_eq!((most(0), most(1)), (8, 1));
+        }
+    }
+
+    #[test]
+    fn what_moves_within_a_branch_shows_also_in_answers_of_those_behind_it() {
+        let branches = r#"{"policy":"nearest","branches":[{"service":"web","region":"eu"},{"service":"web","region":"us"}]}"#;
+        for instances in ["eu/1:h*0 eu/2:h us/1:h", "eu/1:h eu/2:h us/1:h"] {
+            let mut world = Fixture::crowd(&[("web", NEAREST, instances)]);
+            let tree = world.tree(branches);
+            world.outs.insert(world.places.locality(&locality("eu/2")).unwrap(), Out { share: Share::of(0.5), moving: true });
+            for n in 0..64 {
+                let decision = decide(&world, Start::Tree(&tree), IpAddr::from([10, 0, n, 1]), 7, 0, &mut crate::routing::Silent);
+                assert_eq!((decision.scope, decision.steady_ms), (24, 0), "client {n} of {instances}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_ramp_goes_on_where_all_is_down_or_too_little_is_healthy() {
+        let two = r#"{"policy":"nearest","min_healthy":3}"#;
+        let last_good = r#"{"policy":"nearest","all_down":"last_good"}"#;
+        for (policy, instances) in
+            [(NEAREST, "eu/1:u us/1:u"), (two, "eu/1:h us/1:h"), (two, "eu/1:h us/1:p"), (last_good, "eu/1:l us/1:l")]
+        {
+            let mut world = Fixture::crowd(&[("web", policy, instances)]);
+            let az = world.places.locality(&locality("eu/1")).unwrap();
+            let away = |world: &Fixture| -> Vec<u8> {
+                let is_away =
+                    |n: &u8| world.answer(Start::Service(ServiceId(0), Filter::default()), &format!("10.0.{n}.1"), 7, 0).contains("[1]");
+                (0..=255).filter(is_away).collect()
+            };
+            assert!(away(&world).is_empty(), "{policy} {instances}");
+            world.outs.insert(az, Out { share: Share::of(0.5), moving: true });
+            let half = away(&world).len();
+            assert!((96..160).contains(&half), "{half} of 256 have moved: {policy} over {instances}");
+        }
+        // Where there is nothing else, who was moved away is answered all the same.
+        for (policy, instances) in [(NEAREST, "eu/1:u"), (two, "eu/1:h"), (last_good, "eu/1:l us/1:u")] {
+            let mut world = Fixture::crowd(&[("web", policy, instances)]);
+            world.outs.insert(world.places.locality(&locality("eu/1")).unwrap(), Out { share: Share::of(0.5), moving: true });
+            for n in 0..64 {
+                let answer = world.answer(Start::Service(ServiceId(0), Filter::default()), &format!("10.0.{n}.1"), 7, 0);
+                assert!(answer.contains("web[0]"), "{answer} for {n}: {policy} over {instances}");
+            }
         }
     }
 

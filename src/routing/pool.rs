@@ -161,7 +161,7 @@ pub(super) struct Row {
     group: u16,
     standing: Standing,
     warmth: u8,
-    seed: u32,
+    seed: u64,
 }
 
 impl Row {
@@ -184,7 +184,7 @@ impl Row {
     }
 
     pub fn seed(&self) -> u64 {
-        self.seed.into()
+        self.seed
     }
 
     pub fn standing(&self) -> Standing {
@@ -238,7 +238,7 @@ impl Pool {
                 group,
                 standing: member.standing,
                 warmth: member.warmth.clamp(1, 100),
-                seed: (member.seed >> 32) as u32,
+                seed: member.seed,
             };
             if let Some(group) = groups.last_mut() {
                 group.full[member.standing as usize] += row.full_weight();

@@ -252,13 +252,16 @@ impl Compiler<'_, '_> {
         let view = self.view(policy)?;
         self.parts[at].way = Way::Fork { rule: policy.kind, first: first as u32, count: policy.branches.len() as u32, view };
         self.parts.resize_with(first + policy.branches.len(), Part::root);
+        let mut seeds = Vec::with_capacity(policy.branches.len());
         for (n, branch) in policy.branches.iter().enumerate() {
             self.branch(branch, first + n, depth)?;
-            // Two branches that lead to the same are told apart all the same.
-            let twins = self.parts[first..first + n].iter().filter(|part| part.seed == self.parts[first + n].seed).count();
+            // Branches that lead to the same are told apart all the same.
+            let seed = self.parts[first + n].seed;
+            let twins = seeds.iter().filter(|other| **other == seed).count();
             if twins > 0 {
-                self.parts[first + n].seed = mix(self.parts[first + n].seed, twins as u64);
+                self.parts[first + n].seed = mix(seed, twins as u64);
             }
+            seeds.push(seed);
         }
         Ok(())
     }
@@ -402,6 +405,13 @@ mod tests {
         assert!(nowhere(&places));
         places.add_named(&policy);
         assert!(!nowhere(&places));
+    }
+
+    #[test]
+    fn branches_that_lead_to_the_same_are_told_apart() {
+        let tree = compile(&policy(vec![leaf("web", None, None); 5]), &Places::default()).unwrap();
+        let seeds: std::collections::BTreeSet<u64> = (1..=5).map(|n| tree.part(n).seed).collect();
+        assert_eq!(seeds.len(), 5, "each has a share of its own under `sticky`");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use foldhash::fast::FixedState;
 use ipnet::IpNet;
@@ -55,18 +55,23 @@ pub(super) struct View {
     prefixes: Prefixes,
 }
 
-/// All views of a snapshot, each once. They hold for the origins they were made of.
+/// All views of a snapshot, each once, as long as a policy has it. They hold for the origins they were made of.
 #[derive(Debug, Clone, Default)]
-pub struct Views(Arc<HashMap<Criteria, Arc<View>, FixedState>>);
+pub struct Views(Arc<HashMap<Criteria, Weak<View>, FixedState>>);
 
 impl Views {
     /// The view of these criteria, compiled where it is new.
     pub(super) fn get(&mut self, criteria: Criteria, origins: &Origins, places: &Places) -> Arc<View> {
-        if let Some(known) = self.0.get(&criteria) {
-            return known.clone();
+        if let Some(known) = self.0.get(&criteria).and_then(Weak::upgrade) {
+            return known;
         }
         let view = Arc::new(View::build(&criteria, origins, places));
-        Arc::make_mut(&mut self.0).insert(criteria, view.clone());
+        let known = Arc::make_mut(&mut self.0);
+        if known.len() == known.capacity() {
+            // Policies come and go: room is made before more is taken.
+            known.retain(|_, view| view.strong_count() > 0);
+        }
+        known.insert(criteria, Arc::downgrade(&view));
         view
     }
 }
@@ -200,4 +205,29 @@ pub(super) fn criterion(branch: &Branch, region: Option<RegionId>, places: &Plac
     }
     let place = branch.coordinates.or_else(|| places.coordinates(region?)).map(Point::from);
     Criterion { clients: branch.clients.clone(), place, bias: branch.bias }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_is_kept_as_long_as_somebody_has_it() {
+        let (origins, places) = (Origins::default(), Places::default());
+        let criteria = |asn: u32| {
+            let clients = Clients { asns: vec![asn], ..Clients::default() };
+            Criteria { rule: PolicyKind::Asn, branches: vec![Criterion { clients, ..Criterion::default() }] }
+        };
+        let mut views = Views::default();
+        let held = views.get(criteria(0), &origins, &places);
+        let mut most = 0;
+        for asn in 1..1000 {
+            let before = views.clone();
+            views.get(criteria(asn), &origins, &places);
+            most = most.max(views.0.len());
+            assert!(before.0.contains_key(&criteria(0)), "an older snapshot's");
+        }
+        assert!(most < 100, "{most} views, of which one is in use");
+        assert!(Arc::ptr_eq(&held, &views.get(criteria(0), &origins, &places)), "and that one is found again");
+    }
 }

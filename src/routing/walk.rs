@@ -321,7 +321,14 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
             None => Some(Ground { filter, ..ground }),
         };
         match below.and_then(|below| Some((below, below.service?.1))) {
-            Some((below, pool)) => self.load(below, pool, &pool.sieve(&below.filter), filter.region, |_| true),
+            Some((below, pool)) => {
+                let (sieve, gate) = (pool.sieve(&below.filter), self.gate(below));
+                // All of it counts here, also what one need not look at to know that something lives.
+                for group in pool.groups(filter.region).iter().filter(|group| sieve.passes_group(group)) {
+                    self.is_out(gate, group.locality);
+                }
+                self.load(below, pool, &sieve, filter.region, |_| true)
+            }
             None => whole,
         }
     }
