@@ -270,7 +270,7 @@ impl Running {
         let prober = Arc::new(prober.map_err(|error| ServeError::System { what: "the prober cannot start", error })?);
         let dns = server.addresses().to_vec();
         let (refused, is_refused) = watch::channel(None);
-        let metrics = Arc::new(metrics::metrics(&control, &server, &prober, &is_refused));
+        let metrics = Arc::new(metrics::metrics(&control, &server, &prober, &is_refused, &clock));
         let counted = metrics.clone();
         let (ready, is_ready) = watch::channel(false);
         let clients = simulate::clients(&server);

@@ -14,9 +14,8 @@ use super::access::Caller;
 use super::problem::Problem;
 use super::request::Parameters;
 use super::services::Filter;
-use super::views;
 use super::{Shared, reply};
-use crate::model::{InstanceKey, Label, Protocol};
+use crate::model::{InstanceKey, Label, Protocol, Timestamp};
 use crate::registry::{InstanceEntry, Registry, ServiceEntry};
 
 /// One scrape: an address with its labels, in the form that Prometheus reads.
@@ -46,18 +45,26 @@ pub async fn prometheus(State(api): State<Arc<Shared>>, Extension(caller): Exten
     let parameters = Parameters::read(&uri, &["service", "port", "healthy"])?;
     let (service, port) = (parameters.label("service")?, parameters.label("port")?);
     let filter = Filter { healthy: parameters.flag("healthy")?, ..Filter::default() };
+    let now = (api.clock)();
     let groups = {
         let registry = api.control.registry();
         let services = registry.services.iter().filter(|(name, _)| service.as_ref().is_none_or(|s| s == *name) && caller.sees_label(name));
-        services.flat_map(|(name, entry)| groups(&registry, name, entry, &filter, port.as_ref())).collect::<Vec<_>>()
+        services.flat_map(|(name, entry)| groups(&registry, name, entry, &filter, port.as_ref(), now)).collect::<Vec<_>>()
     };
     Ok(reply::json(StatusCode::OK, &groups))
 }
 
-fn groups(registry: &Registry, name: &Label, service: &ServiceEntry, filter: &Filter, port: Option<&Label>) -> Vec<ScrapeGroup> {
+fn groups(
+    registry: &Registry,
+    name: &Label,
+    service: &ServiceEntry,
+    filter: &Filter,
+    port: Option<&Label>,
+    now: Timestamp,
+) -> Vec<ScrapeGroup> {
     let mut groups = Vec::new();
     for (id, entry) in &service.instances {
-        let drained = views::drain_over(registry, &InstanceKey { service: name.clone(), id: id.clone() }).is_some();
+        let drained = registry.is_out(&InstanceKey { service: name.clone(), id: id.clone() }, now);
         let Some(address) = entry.instance.addresses.first().filter(|_| filter.holds(entry, drained)) else { continue };
         let ports = if entry.instance.ports.is_empty() { &service.service.fields.ports } else { &entry.instance.ports };
         let wanted = ports.iter().filter(|(n, p)| p.protocol == Protocol::Tcp && port.is_none_or(|wanted| wanted == *n));

@@ -8,7 +8,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::problem::Problem;
-use super::views::{self, DrainDocument, Tally};
+use super::views::{DrainDocument, Tally};
 use super::{Shared, reply};
 use crate::model::{Health, InstanceKey, Label, Locality, Revision, Subject, Timestamp};
 use crate::registry::Registry;
@@ -87,7 +87,7 @@ fn regions(registry: &Registry, now: Timestamp) -> RegionList {
     let mut azs: BTreeMap<Locality, (Tally, Load)> = registry.localities().into_iter().map(|l| (l, Default::default())).collect();
     for (name, service) in &registry.services {
         for (id, entry) in &service.instances {
-            let drained = views::drain_over(registry, &InstanceKey { service: name.clone(), id: id.clone() }).is_some();
+            let drained = registry.is_out(&InstanceKey { service: name.clone(), id: id.clone() }, now);
             let health = entry.vitals.health();
             let (tally, load) = azs.entry(entry.instance.locality()).or_default();
             tally.count(health, drained);

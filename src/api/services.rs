@@ -45,7 +45,8 @@ pub async fn list(State(api): State<Arc<Shared>>, Extension(caller): Extension<C
     let list = {
         let registry = api.control.registry();
         let seen = registry.services.iter().filter(|(name, _)| caller.sees_label(name));
-        let lines = seen.map(|(name, entry)| ServiceLine::new(&registry, name, entry, |i, drained| filter.holds(i, drained)));
+        let now = (api.clock)();
+        let lines = seen.map(|(name, entry)| ServiceLine::new(&registry, name, entry, |i, drained| filter.holds(i, drained), now));
         ServiceList { revision: registry.revision, services: lines.filter(|line| filter.is_open() || line.instances > 0).collect() }
     };
     Ok(reply::revised(&list, list.revision))

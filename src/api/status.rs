@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::problem::{Problem, Unavailable};
-use super::views::{self, Tally};
+use super::views::Tally;
 use super::{RefusedFiles, Shared, reply};
 use crate::model::{Generation, InstanceKey, Label, Name, Revision, Timestamp};
 
@@ -90,11 +90,12 @@ pub struct Listen {
 pub async fn get(State(api): State<Arc<Shared>>) -> Result<Response, Problem> {
     let (revision, services, instances, drains) = {
         let registry = api.control.registry();
+        let now = (api.clock)();
         let mut instances = Tally::default();
         for (name, service) in &registry.services {
             for (id, entry) in &service.instances {
                 let key = InstanceKey { service: name.clone(), id: id.clone() };
-                instances.count(entry.vitals.health(), views::drain_over(&registry, &key).is_some());
+                instances.count(entry.vitals.health(), registry.is_out(&key, now));
             }
         }
         (registry.revision, registry.services.len(), instances, registry.drains.len())

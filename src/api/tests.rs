@@ -412,7 +412,12 @@ async fn services_regions_and_drains_tell_one_story() {
     assert_eq!((status, drain["expires"].as_str()), (201, Some("2023-11-14T23:13:20.000Z")));
     assert_eq!(desk.ask("PUT /v1/drains/region/eu", &[], r#"{"reason":"storm"}"#).await.0, 200);
 
+    // One that is announced, or has not come all the way, leaves everything in the answers of somebody.
+    assert_eq!(desk.ask("PUT /v1/drains/region/us", &[], r#"{"reason":"storm","ramp":"10m","override":"test"}"#).await.0, 201);
+
     for (line, pointer, expected) in [
+        ("GET /v1/regions", "/regions/1/drain/state", Value::from("announced")),
+        ("GET /v1/services/web/instances/us1", "/drained_by/share", 0.0.into()),
         ("GET /v1/services", "/services/0/name", Value::from("web")),
         ("GET /v1/services", "/services/0/policy", "weighted".into()),
         ("GET /v1/services", "/services/0/instances", 3.into()),

@@ -37,9 +37,10 @@ pub struct Tally {
     pub pending: usize,
     /// Unhealthy.
     pub unhealthy: usize,
-    /// With a drain in force of their own, their service, az or region, however far it has come; whatever their health.
+    /// Out of everybody's answers by a drain of their own, their service, az or region, whatever their health. One that has not come all
+    /// the way leaves them in the answers of some: they are not counted here before it has.
     pub drained: usize,
-    /// Healthy and not drained: what answers are made of.
+    /// Healthy and not drained: what answers are made of, be it for some clients only.
     pub available: usize,
 }
 
@@ -188,7 +189,7 @@ pub struct InstanceDocument {
     pub damping: Option<DampingDocument>,
     /// What each source says of its health.
     pub parts: Parts,
-    /// The drain that keeps it out of answers: its own, its service's, its az's or its region's.
+    /// The drain that keeps it out of answers, or begins to: its own, its service's, its az's or its region's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drained_by: Option<DrainDocument>,
 }
@@ -252,8 +253,8 @@ impl InstanceDocument {
     }
 }
 
-/// The drain over an instance; cheap where nothing at all is drained.
-pub fn drain_over<'r>(registry: &'r Registry, key: &InstanceKey) -> Option<(Subject, &'r DrainEntry)> {
+/// The drain over an instance, however far it has come; cheap where nothing at all is drained.
+fn drain_over<'r>(registry: &'r Registry, key: &InstanceKey) -> Option<(Subject, &'r DrainEntry)> {
     if registry.drains.is_empty() { None } else { registry.drained_by(key) }
 }
 
@@ -268,7 +269,7 @@ pub struct ServiceLine {
     pub instances: usize,
     /// Those that are healthy, drained or not.
     pub healthy: usize,
-    /// Those that are drained.
+    /// Those that a drain keeps out of everybody's answers.
     pub drained: usize,
     /// Those that are healthy and not drained: what answers are made of.
     pub available: usize,
@@ -282,12 +283,18 @@ pub struct ServiceLine {
 }
 
 impl ServiceLine {
-    /// Shows a service, counting those of its instances that `wanted` holds for.
-    pub fn new(registry: &Registry, name: &Label, entry: &ServiceEntry, wanted: impl Fn(&InstanceEntry, bool) -> bool) -> ServiceLine {
+    /// Shows a service as it is at `now`, counting those of its instances that `wanted` holds for.
+    pub fn new(
+        registry: &Registry,
+        name: &Label,
+        entry: &ServiceEntry,
+        wanted: impl Fn(&InstanceEntry, bool) -> bool,
+        now: Timestamp,
+    ) -> ServiceLine {
         let (source, file) = set_by(entry.source.as_ref());
         let mut tally = Tally::default();
         for (id, instance) in &entry.instances {
-            let drained = drain_over(registry, &InstanceKey { service: name.clone(), id: id.clone() }).is_some();
+            let drained = registry.is_out(&InstanceKey { service: name.clone(), id: id.clone() }, now);
             if wanted(instance, drained) {
                 tally.count(instance.vitals.health(), drained);
             }
@@ -363,7 +370,7 @@ impl ServiceDocument {
             instances: entry
                 .instances
                 .iter()
-                .filter(|(id, instance)| wanted(instance, drain_over(registry, &key(id)).is_some()))
+                .filter(|(id, instance)| wanted(instance, registry.is_out(&key(id), now)))
                 .map(|(id, instance)| InstanceDocument::new(registry, key(id), instance, now))
                 .collect(),
         }

@@ -190,7 +190,9 @@ pub(super) enum ClientOrder {
     ///
     /// They are posted to /v1/measurements by whoever measures. What ranks the regions of one client, and where that comes from, `explain`
     /// shows.
-    #[command(after_help = "Examples:\n  signpost measurements\n  signpost measurements --client 198.51.100.0/24")]
+    #[command(
+        after_help = "Examples:\n  signpost measurements\n  signpost measurements --client 198.51.100.0/24\nTo post some:\n  curl -d '{\"samples\": [{\"client\": \"198.51.100.7\", \"region\": \"eu-west\", \"rtt_ms\": 23.5}]}' http://127.0.0.1:8053/v1/measurements"
+    )]
     Measurements {
         /// Only prefixes that hold this address or network, or lie within it
         #[arg(long, value_name = "IP|CIDR")]
@@ -286,7 +288,7 @@ pub(super) struct DrainArguments {
 pub(super) enum DrillsOrder {
     /// Begin a drill: one of the configuration, or one that is described here
     ///
-    /// Returns once clients begin to move, or says why it did not begin.
+    /// Returns once it is announced, and clients will move; or says why it did not begin.
     #[command(
         after_help = "Examples:\n  signpost drills run evacuate-eu\n  signpost drills run --lose region/eu-west --ramp 10m --hold 15m"
     )]

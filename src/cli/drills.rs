@@ -103,7 +103,9 @@ fn list(document: Value, now: Timestamp) -> Result<Page, serde_json::Error> {
     let list: DrillList = read(&document)?;
     let mut text = String::new();
     if list.drills.is_empty() {
-        text.push_str("no drills are defined: [drills.NAME] in signpost.toml does, or `signpost drills run --lose KIND/NAME` for once\n");
+        text.push_str(
+            "no drills are defined: [drills.NAME] in signpost.toml defines one, or run `signpost drills run --lose KIND/NAME` for once\n",
+        );
     } else {
         let mut table = Table::new(["DRILL", "LOSES", "WHEN", "NEXT IN"]);
         for drill in &list.drills {

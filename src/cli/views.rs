@@ -147,7 +147,8 @@ pub(super) fn instances(document: Value, now: Timestamp) -> Result<Page, serde_j
             Cell::new(instance.health(now)).styled(health_style(&instance.health)),
         ]);
     }
-    let available = service.instances.iter().filter(|i| i.health == "healthy" && i.drained_by.is_none()).count();
+    let available =
+        service.instances.iter().filter(|i| i.health == "healthy" && i.drained_by.as_ref().is_none_or(|d| d.share < 100.0)).count();
     let mut text = if service.instances.is_empty() { String::new() } else { table.render() };
     let name = super::table::plain(&service.name);
     match service.instances.len() {
@@ -198,7 +199,7 @@ pub(super) fn drains(document: Value, now: Timestamp) -> Result<Page, serde_json
 impl std::fmt::Display for Safety {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Safety { min_regions, regions_up, regions, .. } = self;
-        write!(f, "{regions_up} of {regions} regions up, {min_regions} is the least")?;
+        write!(f, "{regions_up} of {regions} regions up, at least {min_regions} must be")?;
         if self.min_healthy_weight > 0 {
             write!(f, "; every service keeps {} % of its weight", self.min_healthy_weight)?;
         }
@@ -335,9 +336,11 @@ pub(super) fn length(time: Duration) -> String {
     if small == 0 { format!("{large}{unit}") } else { format!("{large}{unit}{small}{rest}") }
 }
 
-/// `region/eu-west (power maintenance)`
+/// `region/eu-west (power maintenance)`, `region/eu-west 25 % (power maintenance)`
 fn drained_by(drain: &DrainLine) -> String {
-    if drain.reason.is_empty() { drain.subject.clone() } else { format!("{} ({})", drain.subject, drain.reason) }
+    let share = if drain.share < 100.0 { format!(" {} %", drain.share) } else { String::new() };
+    let reason = if drain.reason.is_empty() { String::new() } else { format!(" ({})", drain.reason) };
+    format!("{}{share}{reason}", drain.subject)
 }
 
 /// A port: `8080`, `53/udp`.
@@ -365,8 +368,10 @@ mod tests {
     fn instances_show_who_is_out_and_why() {
         let drain = json!({
             "subject": "az/us-east/1b", "reason": "power", "author": "ann", "revision": 9,
-            "started": "2026-11-20T11:00:00Z", "expires": "2026-11-20T15:00:00Z",
+            "started": "2026-11-20T11:00:00Z", "expires": "2026-11-20T15:00:00Z", "state": "drained", "share": 100.0,
         });
+        let mut begun = drain.clone();
+        (begun["state"], begun["share"]) = (json!("ramping"), json!(25.0));
         let document = json!({ "name": "web", "revision": 12, "policy": "nearest", "settings": { "ports": { "http": 80 } }, "source": "api", "instances": [
             { "service": "web", "id": "eu1", "addresses": ["192.0.2.10", "2001:db8::10"], "ports": { "http": 8080, "dns": "53/udp" },
               "region": "eu-west", "az": "eu-west-1a", "weight": 100, "source": "api", "revision": 3, "health": "healthy", "why": "",
@@ -376,16 +381,16 @@ mod tests {
             { "service": "web", "id": "us1", "addresses": ["192.0.2.20"], "region": "us-east", "az": "1b", "weight": 100,
               "health": "pending", "why": "", "drained_by": drain },
             { "service": "web", "id": "us2", "addresses": ["192.0.2.21"], "region": "us-east", "az": "1b", "weight": 100,
-              "health": "healthy", "why": "tcp: timeout", "since": "2026-11-20T11:59:40Z", "warmth": 40, "wavering": true },
+              "health": "healthy", "why": "tcp: timeout", "since": "2026-11-20T11:59:40Z", "warmth": 40, "wavering": true, "drained_by": begun },
         ]});
         check(
             instances(document.clone(), noon()),
             &[
-                "ID                  ADDRESSES                PORTS                 LOCALITY            WEIGHT  DRAINED BY             HEALTH",
-                "eu1                 192.0.2.10,2001:db8::10  dns=53/udp,http=8080  eu-west/eu-west-1a     100                         healthy 3h20m (from before the restart)",
-                "eu2-with-a-long-id  192.0.2.11               http=80               eu-west/eu-west-1b       5                         unhealthy 12s: http /healthz: connection refused",
-                "us1                 192.0.2.20               http=80               us-east/1b             100  az/us-east/1b (power)  pending",
-                "us2                 192.0.2.21               http=80               us-east/1b             100                         healthy 20s, 40% warm, wavering: tcp: timeout",
+                "ID                  ADDRESSES                PORTS                 LOCALITY            WEIGHT  DRAINED BY                  HEALTH",
+                "eu1                 192.0.2.10,2001:db8::10  dns=53/udp,http=8080  eu-west/eu-west-1a     100                              healthy 3h20m (from before the restart)",
+                "eu2-with-a-long-id  192.0.2.11               http=80               eu-west/eu-west-1b       5                              unhealthy 12s: http /healthz: connection refused",
+                "us1                 192.0.2.20               http=80               us-east/1b             100  az/us-east/1b (power)       pending",
+                "us2                 192.0.2.21               http=80               us-east/1b             100  az/us-east/1b 25 % (power)  healthy 20s, 40% warm, wavering: tcp: timeout",
                 "2 of 4 available, policy nearest",
             ],
         );
@@ -438,7 +443,7 @@ mod tests {
                 "region/eu-west  ramping 25.5 %, whole in 3m20s  5m12s  2h       ann  power",
                 "service/web     lifting 10 %, gone in 40s       5m12s  2h       ann  power",
                 "instance/web/a  drained                         5m12s  2h       ann  power   tested",
-                "2 of 3 regions up, 1 is the least; every service keeps 50 % of its weight; one region at a time, 10m apart",
+                "2 of 3 regions up, at least 1 must be; every service keeps 50 % of its weight; one region at a time, 10m apart",
             ],
         );
         check(drains(json!({ "drains": [] }), noon()), &["nothing is drained"]);

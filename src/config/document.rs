@@ -90,7 +90,12 @@ impl<'t> Document<'t> {
             for error in errors {
                 let line = error.span().map(|span| line_of(&starts, span.start));
                 if !findings.iter().any(|f| f.line == line) {
-                    findings.push(Finding { file: file.into(), line, field: String::new(), reason: error.message().to_string() });
+                    findings.push(Finding {
+                        file: file.into(),
+                        line,
+                        field: String::new(),
+                        reason: syntax(error.message(), text, error.span()),
+                    });
                 }
             }
             return Err(findings);
@@ -231,7 +236,17 @@ impl<'d> Item<'d> {
                 let offset = error.span().map_or(self.offset, |span| span.start);
                 // The table itself begins where its key stands, not where its header's bracket does.
                 let line = self.document.line(if steps.is_empty() { self.offset } else { offset });
-                let reason = missing.map_or_else(|| plain(error.message()), |field| format!("`{field}` is missing"));
+                let reason = match (missing, error.message()) {
+                    (Some(field), _) => format!("`{field}` is missing"),
+                    // Networks and addresses are refused with the same words.
+                    (None, "invalid IP address syntax") => {
+                        match steps.iter().any(|step| matches!(step, Step::Key(key) if key == "cidrs")) {
+                            true => "a network such as 192.0.2.0/24 or 2001:db8::/32 is expected".into(),
+                            false => "an IPv4 or IPv6 address is expected, such as 192.0.2.1 or 2001:db8::1".into(),
+                        }
+                    }
+                    (None, message) => plain(message),
+                };
                 findings.push(self.finding_at(&steps, line, reason));
             }
             if remaining.is_empty() || !remove(&mut value, &remaining) {
@@ -336,6 +351,20 @@ fn quoted_after<'m>(message: &'m str, start: &str) -> Option<&'m str> {
 }
 
 /// serde's message in plain words.
+/// A syntax error as somebody can act on it: a text without quotes and a key that stands twice are the usual ones, and the parser says of
+/// the first that it is a wrong number or truth.
+fn syntax(message: &str, text: &str, span: Option<Range<usize>>) -> String {
+    let at = span.as_ref().and_then(|span| text.get(span.start..)).unwrap_or_default();
+    let of = |part: fn(char) -> bool| at[..at.find(|c| !part(c)).unwrap_or(at.len())].to_owned();
+    if message == "duplicate key" {
+        let key = of(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '"' | '\''));
+        return if key.is_empty() { message.into() } else { format!("{key} stands twice") };
+    }
+    let word = of(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | ':'));
+    let bare = word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && message.starts_with("invalid ");
+    if bare { format!("{message}; a text stands in quotes: \"{word}\"") } else { message.into() }
+}
+
 fn plain(message: &str) -> String {
     for (start, what) in [("unknown field `", "unknown key"), ("unknown variant `", "unknown value")] {
         if let Some(word) = quoted_after(message, start) {
@@ -420,6 +449,6 @@ mod tests {
         let findings = Document::parse("x.toml", "a = 1\nb = \nc = [\n").err().unwrap();
         assert!(findings.iter().any(|f| f.line == Some(2)), "{findings:?}");
         let findings = Document::parse("x.toml", "a = 1\na = 2\n").err().unwrap();
-        assert_eq!(findings[0].to_string(), "x.toml:2: duplicate key");
+        assert_eq!(findings[0].to_string(), "x.toml:2: a stands twice");
     }
 }

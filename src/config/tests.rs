@@ -70,7 +70,8 @@ fn keys_and_values_of_a_zone() {
     );
     refused("record = 1\n[name.x]", &["3: record: unknown key; did you mean `records`?", "4: name: unknown key; did you mean `names`?"]);
     refused("services = \"yes\"", &["3: services: true, false, or [services.NAME] is expected"]);
-    refused("x = 1\nx = 2", &["4: duplicate key"]);
+    refused("x = 1\nx = 2", &["4: x stands twice"]);
+    refused("x = nearest", &["3: invalid float, expected `nan`; a text stands in quotes: \"nearest\""]);
     let empty = load(&[("zones/svc.example.toml", "ns = []")]).map(|_| ()).unwrap_err();
     assert_eq!(empty, ["zones/svc.example.toml:1: ns: a zone has at least one name server, such as \"ns1.example.\""]);
 }
@@ -132,7 +133,7 @@ fn services_and_their_instances() {
          [services.web.instances.c]\naddresses = [\"192.0.2.3\"]\nregion = \"eu-west\"\n\
          [services.web.instances.d]\naddresses = [\"0.0.0.0\"]\nregion = \"eu-west\"\naz = \"1a\"\nheartbeat = \"30s\"\n",
         &[
-            "4: services.web.instances.a.addresses[1]: invalid IP address syntax",
+            "4: services.web.instances.a.addresses[1]: an IPv4 or IPv6 address is expected, such as 192.0.2.1 or 2001:db8::1",
             "7: services.web.instances.a.wieght: unknown key; did you mean `weight`?",
             "9: services.web.instances.b.addresses: at least one IPv4 or IPv6 address is needed",
             "11: services.web.instances.b.az: region us-east has no az 1b in regions.toml; did you mean `1a`?",

@@ -109,7 +109,7 @@ impl Run {
         }
     }
 
-    /// The server is stopping: what is drained is lifted at once.
+    /// The server is stopping: what is drained is lifted as the drill would have, which goes on in the store without us.
     pub async fn quit(mut self, context: &DrillContext) -> DrillReport {
         const WHY: &str = "the server is stopping";
         let now = (context.clock)();
@@ -117,7 +117,7 @@ impl Run {
         if !report.state.is_over() {
             let (lose, author, run) = (report.drill.lose.clone(), report.author.clone(), report.run.clone());
             report.tell(now, "aborted", WHY);
-            let answer = lift_own(context, &lose, &run, Period(Duration::ZERO), &author).await;
+            let answer = lift_own(context, &lose, &run, report.drill.lift(), &author).await;
             conclude(report, (context.clock)(), WHY, answer);
         }
         self.drill.report().clone()
@@ -136,7 +136,9 @@ impl Drop for Run {
 pub(super) fn conclude(report: &mut DrillReport, now: Timestamp, why: &str, lifted: Option<Answer>) {
     match lifted {
         None => {}
-        Some(Answer::Done) => report.tell(now, "lift", "at once"),
+        // Clients come back little by little here too: a restart is no reason to move all of them in one instant.
+        Some(Answer::Done) if report.drill.lift().0.is_zero() => report.tell(now, "lift", "at once"),
+        Some(Answer::Done) => report.tell(now, "lift", format!("over {}", report.drill.lift())),
         Some(Answer::Refused(error) | Answer::Unknown(error)) => {
             report.tell(now, "lift failed", format!("the drain ends by itself: {error}"));
         }

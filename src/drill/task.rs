@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::regions::difference;
 use super::run::{self, Run};
 use super::{DrillContext, Shared};
-use crate::model::{DrillFields, DrillOrder, DrillRefusal, DrillReport, DrillRun, DrillState, Label, Period, Timestamp};
+use crate::model::{DrillFields, DrillOrder, DrillRefusal, DrillReport, DrillRun, DrillState, Label, Timestamp};
 
 /// Who asks for a drill whose time has come.
 const SCHEDULE: &str = "schedule";
@@ -73,7 +73,7 @@ impl Task {
         let left: Vec<_> = self.shared.shelf().reports().filter(|report| !report.state.is_over()).cloned().collect();
         for report in left {
             let mut report = DrillReport::clone(&report);
-            let lifted = run::lift_own(&self.context, &report.drill.lose, &report.run, Period(Duration::ZERO), &report.author).await;
+            let lifted = run::lift_own(&self.context, &report.drill.lose, &report.run, report.drill.lift(), &report.author).await;
             let now = (self.context.clock)();
             report.tell(now, "aborted", WHY);
             run::conclude(&mut report, now, WHY, lifted);

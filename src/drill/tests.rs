@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::control::Event;
-use crate::model::{DnsSettings, DrillState, Geo, InstanceKey, Name, Period, Settings, Timestamp, Zone, ZoneTtl};
+use crate::model::{DnsSettings, DrillState, Geo, InstanceKey, Name, Period, Settings, Stage, Timestamp, Zone, ZoneTtl};
 use crate::registry::{Command, Precondition};
 use crate::store::{Embedded, Engine};
 
@@ -180,4 +180,16 @@ async fn nothing_is_left_behind_by_a_server_that_ends() {
     let report = house.until(DrillState::Aborted).await;
     assert_eq!((report.run.as_str(), report.why.as_str()), (run.run.as_str(), "the server was restarted"));
     assert!(!house.is_drained());
+
+    // What would have come back little by little still does.
+    let ramped = r#"{"lose":"region/eu","hold":"10s","lift":"60s"}"#;
+    house.pass(Duration::from_secs(1));
+    let run = house.drills.run(DrillOrder::Described(drill(ramped)), "ann").await.unwrap();
+    house.until(DrillState::Holding).await;
+    house.drills.stop().await;
+    let report = house.drills.report(&run.run).unwrap();
+    let said = report.timeline.iter().any(|moment| moment.what == "lift" && moment.detail == "over 1m");
+    assert!(said && house.is_drained(), "{:?}", report.timeline);
+    let drain = house.control.registry().drains.values().next().unwrap().drain.clone();
+    assert_eq!(drain.stage(Timestamp(house.now.load(Ordering::Relaxed))), Stage::Lifting);
 }

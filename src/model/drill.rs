@@ -229,7 +229,7 @@ mod tests {
         check(r#","wait":"1s""#, "unknown field `wait`");
         check(r#","ramp":"soon""#, "no length of time");
         check(r#","schedule":"noon""#, "no schedule");
-        check(r#","ramp":"25h""#, "ramp: 1s to 1day, not 1day1h");
+        check(r#","ramp":"25h""#, "ramp: 1s to 24h, not 25h");
         check(r#","hold":"72h""#, "hold: ramp, hold and lift together");
         check(r#","require":{"min_healthy_weight":101}"#, "require.min_healthy_weight: a percentage");
         check(r#","abort":{"metric":{"url":"file:///x","max":1}}"#, "abort.metric.url: a URL");

@@ -61,8 +61,15 @@ impl From<Period> for String {
 
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = humantime::format_duration(self.0).to_string();
-        f.write_str(&text.replace(' ', ""))
+        // As people write it: 24h and 72h rather than 1day and 3days; only what is longer than a week has days.
+        const WEEK: u64 = 7 * 24 * 3600;
+        let seconds = self.0.as_secs();
+        let (hours, rest) = (seconds / 3600, self.0 - Duration::from_secs(seconds / 3600 * 3600));
+        match hours > 0 && seconds <= WEEK {
+            true if rest.is_zero() => write!(f, "{hours}h"),
+            true => write!(f, "{hours}h{}", humantime::format_duration(rest).to_string().replace(' ', "")),
+            false => f.write_str(&humantime::format_duration(self.0).to_string().replace(' ', "")),
+        }
     }
 }
 
@@ -133,7 +140,7 @@ mod tests {
 
     #[test]
     fn periods_and_timestamps_read_what_they_write() {
-        for text in ["200ms", "5s", "10m", "4h"] {
+        for text in ["0s", "200ms", "5s", "10m", "4h", "24h", "25h", "72h", "100h30m", "26h1m1s5ms", "168h", "8days"] {
             assert_eq!(text.parse::<Period>().unwrap().to_string(), text);
         }
         assert!("soon".parse::<Period>().is_err());

@@ -22,8 +22,8 @@ pub use safety::{Breach, concerns};
 pub use vitals::Turn;
 
 use crate::model::{
-    Drain, FieldError, Instance, InstanceKey, Label, Locality, Out, Period, Pushed, Region, Revision, SafetySettings, Service, Source,
-    Subject, Timestamp, Vitals, ZoneTtl,
+    Drain, FieldError, Instance, InstanceKey, Label, Locality, Out, Period, Pushed, Region, Revision, SafetySettings, Service, Share,
+    Source, Subject, Timestamp, Vitals, ZoneTtl,
 };
 
 /// What a caller demands of the resource before it is changed (RFC 9110 §13.1).
@@ -119,7 +119,7 @@ pub enum Refusal {
     #[error("{0} is not drained")]
     NotDrained(Subject),
     /// What would be paused does not move.
-    #[error("the drain of {0} does not move: there is nothing to pause")]
+    #[error("the drain of {0} does not move: it is paused already, or has come all the way")]
     NotMoving(Subject),
     /// What would go on is not paused.
     #[error("the drain of {0} is not paused")]
@@ -263,6 +263,19 @@ impl Registry {
         [Subject::Instance(key.clone()), Subject::Service(key.service.clone()), Subject::Az(locality), Subject::Region(region)]
             .into_iter()
             .find_map(|subject| self.drains.get(&subject).map(|entry| (subject, entry)))
+    }
+
+    /// Whether a drain keeps an instance out of everybody's answers: one that has come all the way, of its own, its service's, its az's
+    /// or its region's.
+    pub fn is_out(&self, key: &InstanceKey, now: Timestamp) -> bool {
+        let Some(locality) = self.instance(key).filter(|_| !self.drains.is_empty()).map(|entry| entry.instance.locality()) else {
+            return false;
+        };
+        let region = locality.region.clone();
+        [Subject::Instance(key.clone()), Subject::Service(key.service.clone()), Subject::Az(locality), Subject::Region(region)]
+            .iter()
+            .filter_map(|subject| self.drains.get(subject))
+            .any(|entry| entry.drain.out(now).share == Share::ALL)
     }
 
     /// How long a ramped drain is announced: the longest TTL of answers in any zone, so that none that was given before is left when the

@@ -161,7 +161,7 @@ impl Registry {
                 }
                 let ended = self.lifted.iter().filter(|(region, _)| *region != lost).max_by_key(|(_, ended)| **ended);
                 if let Some((region, ended)) = ended.filter(|(_, ended)| now < ended.plus(wait.0)) {
-                    breaches.push(Breach::Soon { region: region.clone(), ago: Period(now.since(*ended)), wait });
+                    breaches.push(Breach::Soon { region: region.clone(), ago: Period::seconds(now.since(*ended).as_secs()), wait });
                 }
             }
         }

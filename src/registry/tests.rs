@@ -282,7 +282,7 @@ fn drains_are_steered_only_where_they_can_be() {
         resume region/eu => the drain of region/eu is not paused
         pause region/eu => done
         pause region/eu => the drain of region/eu does not move
-        undrain region/eu 25h => ramp: 1s to 1day, not 1day1h
+        undrain region/eu 25h => ramp: 1s to 24h, not 25h
         resume region/eu => done
         drain region/eu => done
         pause region/eu => the drain of region/eu does not move

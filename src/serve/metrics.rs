@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use super::{Refused, VERSION};
-use crate::control::Control;
+use crate::control::{Clock, Control};
 use crate::probe::{ProbeStats, Prober};
 use crate::routing::Measurements;
 use crate::server::{ConnectionStats, Server};
@@ -11,7 +11,7 @@ use crate::telemetry::{Metrics, Reading, WorkerCounters};
 use crate::wire::Transport;
 
 /// What the server, the prober and control say of themselves.
-pub(super) fn metrics(control: &Control, server: &Arc<Server>, prober: &Arc<Prober>, refused: &Refused) -> Metrics {
+pub(super) fn metrics(control: &Control, server: &Arc<Server>, prober: &Arc<Prober>, refused: &Refused, clock: &Clock) -> Metrics {
     let counters = server.counters().into_iter().map(|(_, counters)| counters).collect();
     let workers = server.counters().into_iter().map(|(labels, counters)| WorkerCounters {
         listen: labels.listen,
@@ -22,7 +22,7 @@ pub(super) fn metrics(control: &Control, server: &Arc<Server>, prober: &Arc<Prob
         worker: labels.worker,
         counters,
     });
-    let mut metrics = Metrics::new(VERSION).with_workers(workers.collect()).with_control(control.clone());
+    let mut metrics = Metrics::new(VERSION).with_workers(workers.collect()).with_control(control.clone(), clock.clone());
     metrics = metrics.with_regions(counters, control.publisher().clone());
     let refused = refused.clone();
     let help = "1 while the files as last read are in force, 0 while they are wrong and what was read before them is served";

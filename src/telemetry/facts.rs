@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet};
 use prometheus_client::metrics::MetricType;
 
-use crate::model::{Generation, Health, InstanceKey, Label, Revision, Subject};
+use crate::model::{Generation, Health, InstanceKey, Label, Revision, Subject, Timestamp};
 use crate::registry::Registry;
 
 /// Most instances with series of their own. Above it only those that are not healthy, or are drained, have them: whoever asks why an
@@ -34,6 +34,8 @@ pub struct Facts {
     recovering: BTreeMap<Label, [u64; 3]>,
     /// By kind in the order of [`KINDS`].
     drains: [u64; 4],
+    /// How far each drain has come: its subject, and the ratio of clients that it has moved.
+    shares: Vec<(String, f64)>,
     lines: Vec<Line>,
     left_out: u64,
 }
@@ -48,10 +50,10 @@ const RECOVERING: [(&str, &str); 3] = [
 const KINDS: [&str; 4] = ["region", "az", "service", "instance"];
 
 impl Facts {
-    /// Copies what is wanted out of the registry; at most `most` instances with a line of their own.
-    pub fn read(registry: &Registry, generation: Generation, most: usize) -> Facts {
+    /// Copies what is wanted out of the registry as it is at `now`; at most `most` instances with a line of their own.
+    pub fn read(registry: &Registry, generation: Generation, most: usize, now: Timestamp) -> Facts {
         let mut facts = Facts { revision: registry.revision, generation, services: registry.services.len(), ..Facts::default() };
-        for subject in registry.drains.keys() {
+        for (subject, entry) in &registry.drains {
             let kind = match subject {
                 Subject::Region(_) => 0,
                 Subject::Az(_) => 1,
@@ -59,6 +61,7 @@ impl Facts {
                 Subject::Instance(_) => 3,
             };
             facts.drains[kind] += 1;
+            facts.shares.push((subject.to_string(), entry.drain.out(now).share.ratio()));
         }
         for region in registry.regions.iter().flat_map(|regions| regions.keys()) {
             facts.regions.entry(region.clone()).or_default();
@@ -68,7 +71,7 @@ impl Facts {
             for (id, entry) in &service.instances {
                 let key = InstanceKey { service: name.clone(), id: id.clone() };
                 let health = entry.vitals.health();
-                let drained = !registry.drains.is_empty() && registry.drained_by(&key).is_some();
+                let drained = registry.is_out(&key, now);
                 let (by_health, of_drained) = facts.regions.entry(entry.instance.region.clone()).or_default();
                 by_health[health as usize] += 1;
                 *of_drained += u64::from(drained);
@@ -97,12 +100,19 @@ impl Facts {
         number(encoder, "services", "Services", self.services as i64)?;
         let drains = KINDS.iter().zip(self.drains).map(|(kind, count)| ([("kind", *kind)], count as i64));
         gauge(encoder, "drains", "Drains in force", drains)?;
+        let shares = self.shares.iter().map(|(subject, ratio)| ([("subject", subject.as_str())], *ratio));
+        gauge(encoder, "drain_share", "How far a drain has come: the ratio of clients that it keeps away, 0 to 1", shares)?;
         let by_health = self.regions.iter().flat_map(|(region, (counts, _))| {
             HEALTH.iter().map(move |health| ([("region", region.as_str()), ("health", health.as_str())], counts[*health as usize] as i64))
         });
         gauge(encoder, "instances", "Instances, drained or not", by_health)?;
         let drained = self.regions.iter().map(|(region, (_, drained))| ([("region", region.as_str())], *drained as i64));
-        gauge(encoder, "instances_drained", "Instances that are drained by themselves, or with their service, az or region", drained)?;
+        gauge(
+            encoder,
+            "instances_drained",
+            "Instances that drains keep out of everybody's answers: of their own, their service, az or region",
+            drained,
+        )?;
         for (number, (name, help)) in RECOVERING.iter().enumerate() {
             let counts = self.recovering.iter().map(|(region, counts)| ([("region", region.as_str())], counts[number] as i64));
             gauge(encoder, name, help, counts)?;
@@ -117,7 +127,7 @@ impl Facts {
         });
         gauge(encoder, "instance_health", "Health of an instance: 0 unhealthy, 0.5 no result yet, 1 healthy", health)?;
         let drained = self.lines.iter().filter(|line| line.drained).map(|line| (line.labels(), 1_i64));
-        gauge(encoder, "instance_drained", "1 for each instance that a drain keeps out of answers", drained)?;
+        gauge(encoder, "instance_drained", "1 for each instance that a drain keeps out of everybody's answers", drained)?;
         let help = "Instances without series of their own: there are too many, and they are well";
         number(encoder, "instance_health_left_out", help, self.left_out as i64)
     }

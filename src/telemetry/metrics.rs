@@ -16,7 +16,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry as Collectors, Unit};
 
 use super::facts::{Facts, MOST_INSTANCES};
-use crate::control::Control;
+use crate::control::{Clock, Control};
 use crate::model::{COUNTED_REGIONS, Counter, Counters};
 use crate::snapshot::Publisher;
 
@@ -84,13 +84,13 @@ impl Metrics {
     }
 
     /// Adds services, instances, drains, revision and generation.
-    pub fn with_control(mut self, control: Control) -> Metrics {
+    pub fn with_control(mut self, control: Control, clock: Clock) -> Metrics {
         let suppressing = control.clone();
         let help = "Times that an instance was held down because it flaps";
         self = self.with_reading(Reading::Counter, "flaps_suppressed", help, move || suppressing.flaps_suppressed() as f64);
         let read = move || {
             let generation = control.publisher().load().generation;
-            Facts::read(&control.registry(), generation, MOST_INSTANCES)
+            Facts::read(&control.registry(), generation, MOST_INSTANCES, clock())
         };
         self.collectors.register_collector(Box::new(FactsNow(read)));
         self
@@ -230,8 +230,10 @@ impl Collector for Elsewhere {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Generation, Health, Instance, Label, Revision, Service, Source, Timestamp, Vitals, Warming};
-    use crate::registry::{InstanceEntry, Registry, ServiceEntry};
+    use crate::model::{
+        Course, Drain, Generation, Health, Instance, Label, Period, Revision, Service, Source, Subject, Timestamp, Vitals, Warming,
+    };
+    use crate::registry::{DrainEntry, InstanceEntry, Registry, ServiceEntry};
 
     fn label(text: &str) -> Label {
         Label::parse(text).unwrap()
@@ -268,7 +270,7 @@ mod tests {
 
     fn with_facts(registry: Registry, most: usize) -> Vec<String> {
         let mut metrics = Metrics::new("0.0.0");
-        metrics.collectors.register_collector(Box::new(FactsNow(move || Facts::read(&registry, Generation(7), most))));
+        metrics.collectors.register_collector(Box::new(FactsNow(move || Facts::read(&registry, Generation(7), most, Timestamp(50_000)))));
         lines(metrics)
     }
 
@@ -297,6 +299,28 @@ mod tests {
             assert!(text.iter().any(|l| l == line), "{line} is not in\n{}", text.join("\n"));
         }
         assert_eq!(text.last().unwrap(), "# EOF");
+    }
+
+    #[test]
+    fn a_drain_counts_as_far_as_it_has_come() {
+        let mut registry = registry(&[("a", "eu", None), ("b", "us", None)]);
+        for (region, course) in [("eu", Course::ramped(Timestamp(0), Period::seconds(100))), ("us", Course::at_once(Timestamp(0)))] {
+            let (reason, author) = ("storm".into(), "me".into());
+            let drain = Drain { reason, author, started: Timestamp(0), expires: Timestamp(200_000), course, overridden: None };
+            registry.drains.insert(Subject::Region(label(region)), DrainEntry { drain, revision: Revision(9) });
+        }
+        let text = with_facts(registry, 10);
+        for line in [
+            "signpost_drains{kind=\"region\"} 2",
+            "signpost_drain_share{subject=\"region/eu\"} 0.5",
+            "signpost_drain_share{subject=\"region/us\"} 1.0",
+            "signpost_instances_drained{region=\"eu\"} 0",
+            "signpost_instances_drained{region=\"us\"} 1",
+            "signpost_instance_drained{service=\"web\",instance=\"b\",region=\"us\",az=\"a\"} 1",
+        ] {
+            assert!(text.iter().any(|l| l == line), "{line} is not in\n{}", text.join("\n"));
+        }
+        assert!(!text.iter().any(|l| l.starts_with("signpost_instance_drained{") && l.contains("region=\"eu\"")), "half way is in answers");
     }
 
     #[test]

@@ -52,11 +52,11 @@ fn a_service_is_registered_drained_explained_and_deregistered_from_the_command_l
     check(&drain, 1, &["0 of 1 regions would be up, 1 is the least; `--override` with a reason overrules"], &["192.0.2.10"]);
     let overruled = [&drain[..], &["--override", "nobody uses it"]].concat();
     let ramped = [&overruled[..], &["--ramp", "1h"]].concat();
-    let safe = ["1 is the least; one region at a time"];
+    let safe = ["at least 1 must be; one region at a time"];
     check(&ramped, 0, &["draining region/eu-west", "all clients have moved in 1h", "signpost pause region/eu-west"], &["192.0.2.10"]);
     check(&["drains"], 0, &["announced, whole in 1h", "nobody uses it", "0 of 1 regions up", safe[0]], &["192.0.2.10"]);
     check(&["pause", "region/eu-west"], 0, &["the drain of region/eu-west stands still"], &["192.0.2.10"]);
-    check(&["pause", "region/eu-west"], 1, &["there is nothing to pause"], &["192.0.2.10"]);
+    check(&["pause", "region/eu-west"], 1, &["it is paused already"], &["192.0.2.10"]);
     check(&["resume", "region/eu-west"], 0, &["the drain of region/eu-west goes on"], &["192.0.2.10"]);
     check(&overruled, 0, &["drained region/eu-west", "signpost undrain region/eu-west"], &[]);
     check(

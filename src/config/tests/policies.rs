@@ -136,7 +136,11 @@ fn wrong_combinations_are_refused_with_field_and_line() {
         "asns = [\"64500\"]",
         "7: names.x.branches[0].asns[0]: a whole number from 0 to 4294967295 is expected, not the text \"64500\"",
     );
-    check(&under("cidr"), "cidrs = [\"10.0.0.0/33\"]", "7: names.x.branches[0].cidrs[0]: invalid IP address syntax");
+    check(
+        &under("cidr"),
+        "cidrs = [\"10.0.0.0/33\"]",
+        "7: names.x.branches[0].cidrs[0]: a network such as 192.0.2.0/24 or 2001:db8::/32 is expected",
+    );
     // Who is told apart by what.
     check(
         &under("geoproximity"),
