@@ -201,6 +201,11 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
         if panic {
             reason += words::PANIC;
         }
+        let gate = self.gate(ground);
+        let outs = pool.groups(level.region).iter().filter(|group| level.has(group.locality)).map(|group| self.world.out(group.locality));
+        if let Some(out) = outs.map(|out| out.share).find(|share| share.is_partial()) {
+            reason += &words::ramp(out, gate.shuts(out));
+        }
         let at = words::level_name(level, places);
         self.trace.step(|| Step::new(ground.depth, at, outcome, reason));
     }

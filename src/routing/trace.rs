@@ -54,7 +54,7 @@ impl Step {
 pub(super) mod words {
     use std::net::IpAddr;
 
-    use crate::model::PolicyKind;
+    use crate::model::{PolicyKind, Share};
     use crate::routing::levels::{Level, Standpoint};
     use crate::routing::pool::Gate;
     use crate::routing::tree::{Part, Way};
@@ -180,6 +180,11 @@ pub(super) mod words {
         format!("; carries {:.1} % of the load", 100.0 * share)
     }
 
+    /// What is said of a place that is out of answers for a part of the clients.
+    pub fn ramp(out: Share, moved: bool) -> String {
+        format!("; drained for {:.1} % of the clients, {}for this one", 100.0 * out.ratio(), if moved { "" } else { "not " })
+    }
+
     /// What is said of a level that is answered whole.
     pub const PANIC: &str = "; less than panic_threshold is healthy: all of it answers";
 
@@ -287,6 +292,7 @@ mod tests {
     use super::super::fixture::{Fixture, locality};
     use super::super::{Filter, ServiceId, Start, decide};
     use super::*;
+    use crate::model::{Out, Share};
 
     fn explain(world: &Fixture, start: Start<'_>, client: &str, tiers: usize) -> String {
         let mut steps = Steps::default();
@@ -379,5 +385,24 @@ mod tests {
               branch 3: web: unhealthy (client in FR (EU): the default)
               branch 2: web: filtered (client in FR (EU): not among its clients)",
         );
+    }
+
+    #[test]
+    fn a_ramp_is_told_to_those_who_have_moved_and_to_those_who_have_not() {
+        let mut world = Fixture::new(&[("web", r#"{"policy":"nearest"}"#, "us/1:h us/2:h eu/1:h")]);
+        let half = Out { share: Share::of(0.5), moving: true };
+        for az in ["us/1", "us/2"] {
+            world.outs.extend(world.places.locality(&locality(az)).map(|az| (az, half)));
+        }
+        let told = |client: &&str| {
+            let text = explain(&world, Start::Service(ServiceId(0), Filter::default()), client, 0);
+            let moved = text.contains("drained for 50.0 % of the clients, for this one");
+            let stays = text.contains("drained for 50.0 % of the clients, not for this one");
+            // Who has moved is served in eu.
+            assert!(moved != stays && moved == text.contains("level eu: chosen"), "{client}: {text}");
+            moved
+        };
+        let moved = ["us", "us/1", "us/2", "~us"].iter().filter(|client| told(client)).count();
+        assert!(moved > 0 && moved < 4, "{moved}");
     }
 }

@@ -320,10 +320,10 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
     /// Takes the branch that the client's prefix settles on, by weight.
     fn settle_branch(&mut self, ground: Ground<'w>, first: u32, count: u32) {
         let living = self.living_branches(ground, first, count);
-        if living.count_ones() > 1 {
+        let weigh = weigher(ground, first, living, |part| part.weight);
+        if (0..count).filter(|n| weigh(*n) > 0).count() > 1 {
             self.note_hash();
         }
-        let weigh = weigher(ground, first, living, |part| part.weight);
         let total: u64 = (0..count).map(&weigh).sum();
         let score = |n: u32| hash::score(ground.hash, ground.tree.part(first + n).seed, weigh(n) as f64);
         let drawn = (0..count).filter(|n| weigh(*n) > 0).max_by(|a, b| score(*a).total_cmp(&score(*b)));
