@@ -135,7 +135,7 @@ impl<const LEAST: i64, const MOST: i64> Visitor<'_> for Bounds<LEAST, MOST> {
 }
 
 impl BranchFields {
-    /// Refuses countries that there are not. Apart from [`Policy::from_fields`], for what is stored must be read whatever countries come
+    /// Refuses countries that there are not. Apart from [`super::Policy::from_fields`], for what is stored must be read whatever countries come
     /// and go.
     pub fn check_countries(&self) -> Result<(), FieldError> {
         let known = |field: &str, code: &str| Code::parse(code).and_then(Code::country).map(drop).map_err(|e| FieldError::new(field, e));
