@@ -41,7 +41,7 @@
 //! let mut worker = Worker::new(1, counters.clone());
 //! // ID 7, RD; one question: "example." A IN
 //! let bytes = b"\x00\x07\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x07example\x00\x00\x01\x00\x01";
-//! let query = Query { bytes, peer: ([127, 0, 0, 1], 5353).into(), transport: Transport::Udp };
+//! let query = Query { bytes, peer: ([127, 0, 0, 1], 5353).into(), transport: Transport::Udp, now_ms: 0 };
 //! let mut reply = [0; 512];
 //! let Outcome::Reply(length) = answer(&Snapshot::empty(), &mut worker, &query, &mut reply) else { panic!("a query is answered") };
 //! assert_eq!(&reply[..2], b"\x00\x07");

@@ -12,7 +12,7 @@ mod simulate;
 
 use self::drills::Rehearsal;
 use super::*;
-use crate::model::{Geo, Name, Right, Settings, Token, Zone, ZoneTtl};
+use crate::model::{Geo, Name, Right, Settings, Token, Zone};
 use crate::store::{Embedded, Engine};
 
 /// A server's API on an in-memory world, with the folder of its audit log.
@@ -28,18 +28,7 @@ struct Desk {
 /// A world with the zone `svc.example`, in which services are shown, kept in memory.
 async fn control(clock: Clock) -> Control {
     let apex = Name::parse("svc.example.").unwrap();
-    let zone = Zone {
-        contact: apex.clone(),
-        ns: vec![Name::parse("ns1.svc.example.").unwrap()],
-        apex,
-        file: "zones/svc.example.toml".into(),
-        services: true,
-        serial: 1,
-        ttl: ZoneTtl::default(),
-        records: Default::default(),
-        names: Default::default(),
-        defined: Default::default(),
-    };
+    let zone = Zone { services: true, ..Zone::new(apex, "zones/svc.example.toml", Name::parse("ns1.svc.example.").unwrap(), 1) };
     let engine = Engine::Embedded(Embedded::in_memory().unwrap());
     let dns = Settings::default().dns;
     Control::start(engine, vec![zone], Geo::default(), dns, None, clock).await.unwrap()

@@ -5,7 +5,7 @@ use super::finding::{Finding, Notes};
 use super::lexer::{self, Entry, Semicolon, Token};
 use super::rdata;
 use super::zone::{Draft, NS, SOA};
-use crate::model::{Name, Period, RecordSet, SOA_TIMERS};
+use crate::model::{Name, Period, RecordSet, Soa};
 
 /// Reads a master file. `None` where its text cannot be split into entries. The serial is the SOA's.
 pub(super) fn read(file: &str, text: &str, apex: &Name, notes: &mut Notes) -> Option<Draft> {
@@ -23,7 +23,6 @@ pub(super) fn read(file: &str, text: &str, apex: &Name, notes: &mut Notes) -> Op
         default_ttl: None,
         last_ttl: None,
         soa: None,
-        primary: None,
         notes,
     };
     for entry in &entries {
@@ -49,8 +48,6 @@ struct Reading<'r> {
     /// Of the record before, where there is no `$TTL` (RFC 1035 §5.1).
     last_ttl: Option<u32>,
     soa: Option<Spot>,
-    /// The SOA's MNAME.
-    primary: Option<Name>,
     notes: &'r mut Notes,
 }
 
@@ -95,15 +92,21 @@ impl Reading<'_> {
         self.last_ttl = ttl.or(self.last_ttl);
         let spot = Spot { line: Some(entry.line), field: format!("{owner} {}", rdata::type_name(number)) };
         if number == SOA {
-            return self.soa(&owner, &data, spot);
+            return self.soa(&owner, &data, ttl, spot);
         }
         if number == NS && owner == self.draft.zone.apex {
             let name = Name::from_wire(&data);
             if self.draft.zone.ns.is_empty() {
                 self.draft.ns = spot;
             }
-            if !self.draft.zone.ns.contains(&name) {
-                self.draft.zone.ns.push(name);
+            let zone = &mut self.draft.zone;
+            // RFC 2181 §5.2: the records of an RRset have one TTL; without any, that of the SOA.
+            zone.ns_ttl = match (zone.ns.is_empty(), ttl) {
+                (true, ttl) => ttl.unwrap_or(zone.soa.ttl),
+                (false, ttl) => ttl.map_or(zone.ns_ttl, |ttl| ttl.min(zone.ns_ttl)),
+            };
+            if !zone.ns.contains(&name) {
+                zone.ns.push(name);
             }
             return Ok(());
         }
@@ -127,7 +130,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn soa(&mut self, owner: &Name, data: &[u8], spot: Spot) -> Result<(), String> {
+    fn soa(&mut self, owner: &Name, data: &[u8], ttl: Option<u32>, spot: Spot) -> Result<(), String> {
         if *owner != self.draft.zone.apex {
             return Err(format!("the SOA stands at the apex, {}", self.draft.zone.apex));
         }
@@ -145,18 +148,11 @@ impl Reading<'_> {
         let (primary, rest) = data.split_at_checked(length(data)).ok_or("broken SOA")?;
         let (contact, numbers) = rest.split_at_checked(length(rest)).ok_or("broken SOA")?;
         let number = |n: usize| numbers.get(4 * n..4 * n + 4).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes).unwrap_or_default();
-        let zone = &mut self.draft.zone;
-        zone.contact = Name::from_wire(contact);
-        zone.serial = number(0);
-        // RFC 2308 §4: the last number is the TTL of negative answers.
-        zone.ttl.negative = Period::seconds(number(4).into());
-        self.primary = Some(Name::from_wire(primary));
-        if [number(1), number(2), number(3)] != SOA_TIMERS {
-            let [refresh, retry, expire] = SOA_TIMERS;
-            let reason =
-                format!("refresh, retry and expire are served as {refresh} {retry} {expire}: nothing transfers zones from here yet");
-            self.notes.warnings.push(spot.finding(&self.draft.zone.file, reason));
-        }
+        let [serial, refresh, retry, expire, minimum] = [0, 1, 2, 3, 4].map(number);
+        let (primary, contact) = (Name::from_wire(primary), Name::from_wire(contact));
+        // RFC 2308 §4: the last number is the TTL of negative answers, and the only hint where the record has no TTL of its own.
+        self.draft.zone.ttl.negative = Period::seconds(minimum.into());
+        self.draft.zone.soa = Soa { ttl: ttl.unwrap_or(minimum), primary, contact, serial, refresh, retry, expire };
         self.soa = Some(spot);
         Ok(())
     }
@@ -193,17 +189,6 @@ impl Reading<'_> {
         }
         if self.draft.ns.line.is_none() {
             self.notes.findings.push(Finding::of_file(&file, "has no NS record at the apex"));
-        }
-        // The first name server is the SOA's MNAME.
-        let ns = &mut self.draft.zone.ns;
-        if let (Some(primary), Some(spot)) = (&self.primary, &self.soa) {
-            match ns.iter().position(|n| n == primary) {
-                Some(at) => ns[..=at].rotate_right(1),
-                None => {
-                    let reason = format!("{primary} has no NS record, so the first name server is announced in its place");
-                    self.notes.warnings.push(spot.finding(&file, reason));
-                }
-            }
         }
     }
 }

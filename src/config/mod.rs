@@ -39,7 +39,7 @@ pub use keys::keys;
 pub use rdata::parse_record;
 pub use settings::settings;
 pub use watch::{Watch, WatchError, watch};
-pub use world::{Loaded, world};
+pub use world::{Loaded, world, zone_text};
 
 #[cfg(test)]
 mod tests;

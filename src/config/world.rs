@@ -67,6 +67,33 @@ pub fn world(settings: &Settings) -> Result<Loaded, Vec<Finding>> {
     }
 }
 
+/// Reads one zone from its text, without any folder: `file` is `<apex>.toml` or `<apex>.zone`, and says which form it has. Places are
+/// made on use. Returns the zone and what deserves a second look.
+///
+/// # Errors
+/// Everything that is wrong, in the order of lines.
+pub fn zone_text(file: &str, text: &str) -> Result<(Zone, Vec<Finding>), Vec<Finding>> {
+    let (mut notes, geo) = (Notes::default(), Geo::default());
+    let name = Path::new(file).file_name().and_then(|name| name.to_str()).unwrap_or(file);
+    let stem = name.strip_suffix(".zone").or(name.strip_suffix(".toml")).unwrap_or(name);
+    let apex = apex(stem).map_err(|reason| vec![Finding::of_file(file, reason)])?;
+    let draft = match name.ends_with(".zone") {
+        true => master::read(file, text, &apex, &mut notes),
+        false => zone::read(file, text, &apex, 1, &geo, &mut notes),
+    };
+    let mut drafts: Vec<Draft> = draft.into_iter().collect();
+    references::resolve(&mut drafts, &geo, &mut notes);
+    checks::check(&drafts, &mut notes);
+    policies::look(&drafts, &geo, &mut notes);
+    notes.findings.sort();
+    notes.findings.dedup();
+    notes.warnings.sort();
+    match drafts.pop() {
+        Some(draft) if notes.findings.is_empty() => Ok((draft.zone, notes.warnings)),
+        _ => Err(notes.findings),
+    }
+}
+
 /// Whether a file of this name is a zone: what the watch looks at.
 pub(super) fn is_read(name: &str) -> bool {
     !name.starts_with('.') && (name.ends_with(".toml") || name.ends_with(".zone"))
@@ -170,6 +197,7 @@ fn built_in(settings: &Settings) -> Draft {
                 set.rdata.push(octets);
             }
         }
+        zone.soa.primary = ns.clone();
         zone.ns.push(ns);
     }
     draft

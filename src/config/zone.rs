@@ -55,20 +55,8 @@ pub(super) enum PolicyOwner {
 impl Draft {
     /// An empty zone.
     pub fn new(file: &str, apex: &Name, serial: u32) -> Draft {
-        // A contact is hostmaster@ the zone unless it says otherwise (RFC 2142 §7).
-        let contact = apex.child(b"hostmaster").unwrap_or_else(|| apex.clone());
-        let zone = Zone {
-            apex: apex.clone(),
-            file: file.into(),
-            services: false,
-            ns: Vec::new(),
-            contact,
-            serial,
-            ttl: ZoneTtl::default(),
-            records: BTreeMap::new(),
-            names: BTreeMap::new(),
-            defined: BTreeMap::new(),
-        };
+        // Name servers come from the file; the primary is the first of them unless the file says another.
+        let zone = Zone { ns: Vec::new(), ..Zone::new(apex.clone(), file, apex.clone(), serial) };
         Draft {
             zone,
             ns: Spot::default(),
@@ -161,11 +149,14 @@ impl Reading<'_> {
         }
         self.draft.zone.services = shown.unwrap_or(root.get("services").is_some());
         self.ns(root);
+        if let Some(first) = self.draft.zone.ns.first() {
+            self.draft.zone.soa.primary = first.clone();
+        }
         if let Some(item) = root.get("contact") {
             self.contact(&item);
         }
         if let Some(serial) = root.get("serial").and_then(|item| item.read(&[], &mut self.notes.findings)) {
-            self.draft.zone.serial = serial;
+            self.draft.zone.soa.serial = serial;
         }
         for (owner, item) in self.table(root, "records", "[records]") {
             self.records(owner, &item);
@@ -248,7 +239,7 @@ impl Reading<'_> {
             _ => text.clone(),
         };
         match Name::parse_relative(&name, Some(&self.draft.zone.apex)) {
-            Ok(name) => self.draft.zone.contact = name,
+            Ok(name) => self.draft.zone.soa.contact = name,
             Err(error) => self.notes.findings.push(item.finding("", format!("a mail address is expected: {error}"))),
         }
     }

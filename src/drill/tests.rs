@@ -31,18 +31,7 @@ fn drill(json: &str) -> DrillFields {
 async fn control(clock: Clock) -> Control {
     let apex = Name::parse("svc.example.").unwrap();
     let ttl = ZoneTtl { min: Period::seconds(0), max: Period::seconds(0), ..ZoneTtl::default() };
-    let zone = Zone {
-        contact: apex.clone(),
-        ns: vec![apex.clone()],
-        apex,
-        file: "zones/svc.example.toml".into(),
-        services: true,
-        serial: 1,
-        ttl,
-        records: Default::default(),
-        names: Default::default(),
-        defined: Default::default(),
-    };
+    let zone = Zone { services: true, ttl, ..Zone::new(apex.clone(), "zones/svc.example.toml", apex, 1) };
     let engine = Engine::Embedded(Embedded::in_memory().unwrap());
     let dns: DnsSettings = Settings::default().dns;
     let control = Control::start(engine, vec![zone], Geo::default(), dns, None, clock).await.unwrap();

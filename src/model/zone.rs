@@ -13,12 +13,12 @@ pub struct Zone {
     pub file: String,
     /// Whether services are shown in it.
     pub services: bool,
-    /// Name servers: NS records of the apex; the first is the SOA's MNAME.
+    /// Name servers: NS records of the apex.
     pub ns: Vec<Name>,
-    /// The SOA's RNAME; default `hostmaster.<apex>`.
-    pub contact: Name,
-    /// The SOA's serial (RFC 1982 arithmetic).
-    pub serial: u32,
+    /// TTL of those NS records, in seconds; default [`APEX_TTL`].
+    pub ns_ttl: u32,
+    /// Start of authority.
+    pub soa: Soa,
     /// TTLs.
     pub ttl: ZoneTtl,
     /// Static RRsets by owner name and type; NS and SOA of the apex are not among them.
@@ -27,6 +27,26 @@ pub struct Zone {
     pub names: BTreeMap<Name, Policy>,
     /// Services that the file defines, which API calls cannot change.
     pub defined: BTreeMap<Label, Defined>,
+}
+
+impl Zone {
+    /// A zone with nothing in it but its apex, where `primary` is the only name server.
+    pub fn new(apex: Name, file: &str, primary: Name, serial: u32) -> Zone {
+        // A contact is hostmaster@ the zone unless it says otherwise (RFC 2142 §7).
+        let contact = apex.child(b"hostmaster").unwrap_or_else(|| apex.clone());
+        Zone {
+            apex,
+            file: file.into(),
+            services: false,
+            ns: vec![primary.clone()],
+            ns_ttl: APEX_TTL,
+            soa: Soa::new(primary, contact, serial),
+            ttl: ZoneTtl::default(),
+            records: BTreeMap::new(),
+            names: BTreeMap::new(),
+            defined: BTreeMap::new(),
+        }
+    }
 }
 
 /// An RRset.
@@ -38,8 +58,35 @@ pub struct RecordSet {
     pub rdata: Vec<Box<[u8]>>,
 }
 
-/// Refresh, retry and expire of every SOA, in seconds: when a secondary looks at the serial, tries again, and gives up (RFC 1912 §2.2).
-pub const SOA_TIMERS: [u32; 3] = [7_200, 900, 1_209_600];
+/// The SOA record of a zone (RFC 1035 §3.3.13). Its MINIMUM is [`ZoneTtl::negative`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Soa {
+    /// TTL of the record, in seconds; default [`APEX_TTL`].
+    pub ttl: u32,
+    /// MNAME, the primary name server; default: the first of the zone's name servers.
+    pub primary: Name,
+    /// RNAME, the mail address of who is responsible; default `hostmaster.<apex>`.
+    pub contact: Name,
+    /// The serial (RFC 1982 arithmetic).
+    pub serial: u32,
+    /// Seconds until a secondary looks at the serial again; default 7,200 (RFC 1912 §2.2, as the other two).
+    pub refresh: u32,
+    /// Seconds until it tries again after it could not; default 900.
+    pub retry: u32,
+    /// Seconds until it gives the zone up; default 1,209,600.
+    pub expire: u32,
+}
+
+impl Soa {
+    /// An SOA with the default timers.
+    pub fn new(primary: Name, contact: Name, serial: u32) -> Soa {
+        Soa { ttl: APEX_TTL, primary, contact, serial, refresh: 7_200, retry: 900, expire: 1_209_600 }
+    }
+}
+
+/// Default TTL of the apex's SOA and NS, in seconds. They change rarely, and resolvers keep asking the parent for a zone whose NS is
+/// short-lived.
+pub const APEX_TTL: u32 = 3600;
 
 /// TTLs of a zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

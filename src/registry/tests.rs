@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Check, Defined, DrainFields, Health, Name, Period, Policy, RecordSet, ServiceFields, Status, Zone, ZoneTtl};
+use crate::model::{Check, Defined, DrainFields, Health, Name, Period, Policy, RecordSet, ServiceFields, Status, Zone};
 
 pub(crate) fn label(text: &str) -> Label {
     Label::parse(text).unwrap()
@@ -103,18 +103,7 @@ fn check(registry: &mut Registry, script: &str) {
 pub(crate) fn zone(file: &str, json: &str) -> Zone {
     let apex = Name::parse("svc.example.").unwrap();
     let read: serde_json::Value = serde_json::from_str(json).unwrap();
-    let mut zone = Zone {
-        contact: apex.clone(),
-        apex,
-        file: file.into(),
-        services: true,
-        ns: vec![Name::parse("ns1.example.").unwrap()],
-        serial: 1,
-        ttl: ZoneTtl::default(),
-        records: Default::default(),
-        names: Default::default(),
-        defined: Default::default(),
-    };
+    let mut zone = Zone { services: true, ..Zone::new(apex, file, Name::parse("ns1.example.").unwrap(), 1) };
     for owner in read["records"].as_array().into_iter().flatten() {
         let owner = Name::parse_relative(owner.as_str().unwrap(), Some(&zone.apex)).unwrap();
         zone.records.insert((owner, 1), RecordSet { ttl: 30, rdata: vec![Box::new([192, 0, 2, 7])] });

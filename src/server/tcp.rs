@@ -13,8 +13,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::snapshot::Publisher;
 use crate::wire::{Outcome, Query, Transport, Worker};
 
-use super::Answer;
 use super::connections::{Connections, Place};
+use super::{Answer, now_ms};
 
 /// The largest message (RFC 1035 §4.2.2: its length has 16 bits).
 const LARGEST_MESSAGE: usize = 65_535;
@@ -80,7 +80,7 @@ impl<A: Answer> Served<A> {
     fn reply(&self, shard: &Mutex<Shard>, message: &[u8], peer: SocketAddr, replies: &mut Vec<u8>) -> bool {
         // A panic under the lock leaves counters and random numbers, which are good as they are.
         let Shard { worker, reply } = &mut *shard.lock().unwrap_or_else(PoisonError::into_inner);
-        let query = Query { bytes: message, peer, transport: Transport::Tcp };
+        let query = Query { bytes: message, peer, transport: Transport::Tcp, now_ms: now_ms() };
         match (self.answer)(&self.publisher.load(), worker, &query, reply) {
             Outcome::Reply(length) => {
                 let reply = &reply[..length.min(LARGEST_MESSAGE)];

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::snapshot::Publisher;
 use crate::wire::{Outcome, Query, Transport, Worker};
 
-use super::Answer;
 use super::socket::Datagrams;
+use super::{Answer, now_ms};
 
 /// The largest reply: the upper end of `[dns] udp_payload`.
 const LARGEST_REPLY: usize = 4096;
@@ -52,7 +52,7 @@ fn answer_all(
                 continue;
             }
         };
-        let asked = Query { bytes: &query[..length], peer: origin.peer, transport: Transport::Udp };
+        let asked = Query { bytes: &query[..length], peer: origin.peer, transport: Transport::Udp, now_ms: now_ms() };
         // The guard lives for this statement only: no snapshot is held while the thread waits.
         let outcome = answer(&publisher.load(), worker, &asked, reply);
         match outcome {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::*;
 use crate::model::{
     BranchFields, Geo, Health, Instance, Locality, Out, Owner, Place as Whereabouts, Policy, Region, Service, ServiceFields, Vitals, Zone,
-    ZoneTtl,
 };
 use crate::snapshot::{InstanceView, ServiceView, Update};
 
@@ -32,16 +31,9 @@ fn world(instances: &[(&str, Health)], service: &str, names: &[(&str, &str)]) ->
         Policy::from_fields(&fields, Owner::Name, &parse).unwrap()
     };
     let zone = Zone {
-        file: "zones/test.toml".into(),
-        apex: name("test."),
         services: true,
-        ns: vec![name("ns.test.")],
-        contact: name("hostmaster.test."),
-        serial: 1,
-        ttl: ZoneTtl::default(),
-        records: BTreeMap::new(),
         names: names.iter().map(|(owner, json)| (name(owner), policy(json))).collect(),
-        defined: BTreeMap::new(),
+        ..Zone::new(name("test."), "zones/test.toml", name("ns.test."), 1)
     };
     let fields: ServiceFields = serde_json::from_str(service).unwrap();
     let service = Service::from_fields(fields, &parse).unwrap();

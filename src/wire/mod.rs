@@ -54,6 +54,8 @@ pub struct Query<'a> {
     pub peer: SocketAddr,
     /// How.
     pub transport: Transport,
+    /// When: milliseconds since the Unix epoch, read once for all queries that came together.
+    pub now_ms: u64,
 }
 
 /// What to do with it.

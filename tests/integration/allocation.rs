@@ -152,7 +152,7 @@ fn no_answer_allocates() {
         let asked = Question::parse(question);
         let bytes = asked.bytes();
         let transport = if asked.tcp { Transport::Tcp } else { Transport::Udp };
-        let query = Query { bytes: &bytes, peer: SocketAddr::new(asked.from, 40_000), transport };
+        let query = Query { bytes: &bytes, peer: SocketAddr::new(asked.from, 40_000), transport, now_ms: 0 };
         for _ in 0..20 {
             let before = ALLOCATIONS.with(Cell::get);
             let outcome = wire::answer(&snapshot, &mut worker, &query, &mut reply);

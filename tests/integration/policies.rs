@@ -35,7 +35,7 @@ fn every_name_of_the_example_answers_each_client_as_its_comment_says() {
         let mut longest = 0;
         for _ in 0..400 {
             let Outcome::Reply(length) =
-                wire::answer(&snapshot, &mut worker, &Query { bytes: &bytes, peer, transport: Transport::Udp }, &mut reply)
+                wire::answer(&snapshot, &mut worker, &Query { bytes: &bytes, peer, transport: Transport::Udp, now_ms: 0 }, &mut reply)
             else {
                 panic!("{name} is answered")
             };

@@ -50,7 +50,7 @@ fn answer(snapshot: &Snapshot, name: &str, rtype: RecordType, client: IpAddr, se
     let mut question = Question::parse(&format!("{name} A ecs={client}/{length}"));
     question.rtype = rtype.into();
     let (bytes, mut reply) = (question.bytes(), vec![0; 65_535]);
-    let query = Query { bytes: &bytes, peer: SocketAddr::new(question.from, 40_000), transport: Transport::Tcp };
+    let query = Query { bytes: &bytes, peer: SocketAddr::new(question.from, 40_000), transport: Transport::Tcp, now_ms: 0 };
     let Outcome::Reply(length) = wire::answer(snapshot, &mut Worker::new(seed, Arc::new(Counters::default())), &query, &mut reply) else {
         panic!("{name} is not answered")
     };

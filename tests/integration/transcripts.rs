@@ -309,11 +309,12 @@ impl Story {
         let mut reply = vec![0; 65_535];
         let peer = SocketAddr::new(question.from, 40_000);
         let transport = if question.tcp { Transport::Tcp } else { Transport::Udp };
-        let mut answer = || match wire::answer(&snapshot, &mut self.worker, &Query { bytes: &bytes, peer, transport }, &mut reply) {
-            Outcome::Reply(length) => Some(reply[..length].to_vec()),
-            Outcome::Drop => None,
-            Outcome::Punt(punt) => match punt {},
-        };
+        let mut answer =
+            || match wire::answer(&snapshot, &mut self.worker, &Query { bytes: &bytes, peer, transport, now_ms: 0 }, &mut reply) {
+                Outcome::Reply(length) => Some(reply[..length].to_vec()),
+                Outcome::Drop => None,
+                Outcome::Punt(punt) => match punt {},
+            };
         let Some(draws) = question.draws else {
             return answer().map_or_else(|| vec!["no reply".into()], |reply| render(&reply, question));
         };

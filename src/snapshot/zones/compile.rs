@@ -6,11 +6,9 @@ use super::rrset::{LeafRecords, name_in};
 use super::{AnswerTtl, CompiledZone, Delegation, Glue, NamePolicy, Owner, RrSet, ZoneError};
 use crate::codec::NameBuf;
 use crate::codec::code::rtype;
-use crate::model::{Label, Name, Period, SOA_TIMERS, Zone};
+use crate::model::{Label, Name, Period, Zone};
 use crate::routing::{Against, ServiceId, Tree};
 
-/// TTL of the apex's SOA and NS, in seconds. They change rarely, and resolvers keep asking the parent for a zone whose NS is short-lived.
-const APEX_TTL: u32 = 3600;
 /// Most octets that stand before the apex in the name of an instance: `_port._proto.<id>.id.<service>`.
 const LONGEST_PREFIX: usize = 64 + 5 + 64 + 3 + 64;
 
@@ -95,15 +93,17 @@ impl Draft<'_> {
         if zone.ttl.min > zone.ttl.max {
             return Err(self.error("ttl.min", format!("at most ttl.max, which is {}, not {}", zone.ttl.max, zone.ttl.min)));
         }
-        let primary = zone.ns.first().ok_or_else(|| self.error("ns", "a zone needs at least one name server"))?;
-        let soa = [primary.wire(), zone.contact.wire()]
-            .into_iter()
-            .flatten()
-            .copied()
-            .chain([zone.serial].into_iter().chain(SOA_TIMERS).chain([seconds(zone.ttl.negative)]).flat_map(u32::to_be_bytes))
-            .collect();
+        if zone.ns.is_empty() {
+            return Err(self.error("ns", "a zone needs at least one name server"));
+        }
+        let soa = &zone.soa;
+        let numbers = [soa.serial, soa.refresh, soa.retry, soa.expire, seconds(zone.ttl.negative)];
+        let data = [soa.primary.wire(), soa.contact.wire()].concat().into_iter().chain(numbers.into_iter().flat_map(u32::to_be_bytes));
         let servers: Vec<Box<[u8]>> = zone.ns.iter().map(|name| name.wire().into()).collect();
-        let sets = vec![self.encode(&zone.apex, rtype::SOA, APEX_TTL, &[soa])?, self.encode(&zone.apex, rtype::NS, APEX_TTL, &servers)?];
+        let sets = vec![
+            self.encode(&zone.apex, rtype::SOA, soa.ttl, &[data.collect()])?,
+            self.encode(&zone.apex, rtype::NS, zone.ns_ttl, &servers)?,
+        ];
         self.owners.insert(Key::default(), Entry { sets, policy: None });
         Ok(())
     }
@@ -266,7 +266,7 @@ fn seconds(period: Period) -> u32 {
 mod tests {
     use super::super::Lookup;
     use super::*;
-    use crate::model::{Defined, RecordSet, ZoneTtl};
+    use crate::model::{APEX_TTL, Defined, RecordSet, Soa, ZoneTtl};
     use crate::routing::{Origins, Places, Views};
 
     fn name(text: &str) -> Name {
@@ -281,8 +281,8 @@ mod tests {
             file: "zones/svc.example.toml".into(),
             services: false,
             ns: vec![name("ns1.svc.example.")],
-            contact: name("hostmaster.svc.example."),
-            serial: 7,
+            ns_ttl: APEX_TTL,
+            soa: Soa::new(name("ns1.svc.example."), name("hostmaster.svc.example."), 7),
             ttl: ZoneTtl::default(),
             records: BTreeMap::new(),
             names: BTreeMap::new(),

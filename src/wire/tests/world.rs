@@ -12,7 +12,7 @@ use super::super::{Outcome, Query, Transport, Worker, answer};
 use crate::codec::code::rtype;
 use crate::model::{
     BranchFields, Code, Coordinates, Counter, Counters, Geo, Health, Instance, Label, Locality, Name, Out, Owner, Place, Policy, RecordSet,
-    Region, Service, ServiceFields, Vitals, Zone, ZoneTtl,
+    Region, Service, ServiceFields, Vitals, Zone,
 };
 use crate::snapshot::{InstanceView, ServiceView, Snapshot, Update};
 
@@ -64,18 +64,9 @@ pub fn zone(apex: &str, services: bool, records: &[&str], policies: &[(&str, &st
         let parse = |rtype: &str, text: &str| Ok(record(&format!("{rtype} {text}")));
         Policy::from_fields(&fields, Owner::Name, &parse).unwrap()
     };
-    Zone {
-        file: "zones/test.toml".into(),
-        services,
-        ns: vec![within("ns1")],
-        contact: within("hostmaster"),
-        serial: 7,
-        ttl: ZoneTtl::default(),
-        records: sets,
-        names: policies.iter().map(|(owner, json)| (within(owner), policy(json))).collect(),
-        defined: BTreeMap::new(),
-        apex,
-    }
+    let names = policies.iter().map(|(owner, json)| (within(owner), policy(json))).collect();
+    let primary = within("ns1");
+    Zone { services, records: sets, names, ..Zone::new(apex.clone(), "zones/test.toml", primary, 7) }
 }
 
 impl World {
@@ -179,7 +170,7 @@ impl World {
     /// Sends octets; the reply, if there is one.
     pub fn send(&mut self, octets: &[u8], peer: IpAddr, transport: Transport) -> Option<Vec<u8>> {
         let mut reply = vec![0xa5; if transport == Transport::Tcp { 20_000 } else { 4096 }];
-        let query = Query { bytes: octets, peer: SocketAddr::new(peer, 5353), transport };
+        let query = Query { bytes: octets, peer: SocketAddr::new(peer, 5353), transport, now_ms: 0 };
         match answer(&self.snapshot, &mut self.worker, &query, &mut reply) {
             Outcome::Reply(length) => {
                 reply.truncate(length);
