@@ -11,6 +11,7 @@ use hashbrown::HashMap;
 pub use rrset::{LeafRecords, RrSet};
 
 use crate::codec::NameBuf;
+use crate::model::AliasOf;
 use crate::routing::Tree;
 
 /// A zone, compiled.
@@ -54,6 +55,8 @@ pub struct NamePolicy {
     pub tree: Tree,
     /// The static records of its leaves.
     pub records: LeafRecords,
+    /// It was written as ALIAS: it answers addresses alone, and with at most that TTL.
+    pub alias: Option<AliasOf>,
 }
 
 /// A delegation: the name servers of a zone below.
