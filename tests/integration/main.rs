@@ -18,6 +18,7 @@ mod oracle;
 mod overlap;
 mod policies;
 mod process;
+mod reload;
 mod simulate;
 mod steering;
 mod transcripts;
