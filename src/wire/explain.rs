@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use hickory_proto::op::Message;
-use hickory_proto::rr::{Record, RecordType};
+use hickory_proto::rr::{RData, Record, RecordType};
 use serde::Serialize;
 
 use super::names::Meaning;
@@ -208,7 +208,7 @@ pub fn explain(snapshot: &Snapshot, name: &Name, qtype: u16, client: IpAddr, dra
     };
     let mut explanation = Explanation {
         name: name.to_string(),
-        r#type: RecordType::from(qtype).to_string(),
+        r#type: type_name(RecordType::from(qtype)),
         client,
         generation: snapshot.generation.0,
         origin,
@@ -265,8 +265,23 @@ fn shown(record: &Record) -> ExplainedRecord {
     ExplainedRecord {
         name: record.name.to_string(),
         ttl: record.ttl,
-        r#type: record.record_type().to_string(),
-        data: record.data.to_string(),
+        r#type: type_name(record.record_type()),
+        data: match (record.record_type(), &record.data) {
+            (DNAME, RData::Unknown { rdata, .. }) => NameBuf::from_wire(&rdata.anything).map(|name| name.to_string()).unwrap_or_default(),
+            (_, data) => data.to_string(),
+        },
+    }
+}
+
+/// The number of DNAME, which hickory has no name for.
+const DNAME: RecordType = RecordType::Unknown(rtype::DNAME);
+
+fn type_name(rtype: RecordType) -> String {
+    match rtype {
+        DNAME => "DNAME".into(),
+        // RFC 3597 §5.
+        RecordType::Unknown(number) => format!("TYPE{number}"),
+        known => known.to_string(),
     }
 }
 

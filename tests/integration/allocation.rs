@@ -58,6 +58,8 @@ ns = ["ns1.svc.example."]
 ns1 = { A = ["192.0.2.53"], AAAA = ["2001:db8::53"] }
 alias = { CNAME = ["web.svc.example."] }
 "*.wild" = { MX = ["5 ns1.svc.example."] }
+old = { DNAME = ["wild.svc.example."] }
+grows = { DNAME = ["x.grows.svc.example."] }
 child = { NS = ["ns.child.svc.example."] }
 "ns.child" = { A = ["192.0.2.70"] }
 [names.api]
@@ -137,6 +139,8 @@ fn no_answer_allocates() {
         ("geo.svc.example AAAA", 9),
         ("alias.svc.example A", 9),
         ("x.wild.svc.example MX", 1),
+        ("x.old.svc.example MX", 3),
+        ("x.grows.svc.example MX tcp", 18),
         ("svc.example SOA", 1),
         ("svc.example NS", 1),
         ("child.svc.example A", 0),

@@ -26,6 +26,10 @@ fn no_octets_panic_and_every_reply_is_a_message() {
         "mail A 192.0.2.1",
         "sub NS ns.sub.svc.example.",
         "ns.sub A 192.0.2.2",
+        "ns.inner.sub A 192.0.2.2",
+        "inner.sub NS ns.inner.sub.svc.example.",
+        "old DNAME x.wild.svc.example.",
+        "grows DNAME x.grows.svc.example.",
     ];
     let records: Vec<&str> = static_names.into_iter().chain(long.iter().map(String::as_str)).collect();
     let mut world = World::new(&[zone("svc.example.", true, &records, &[("api", policy)])]);
@@ -48,6 +52,9 @@ fn no_octets_panic_and_every_reply_is_a_message() {
         "alias.svc.example",
         "x.wild.svc.example",
         "x.sub.svc.example",
+        "x.inner.sub.svc.example",
+        "x.old.svc.example",
+        "x.grows.svc.example",
         "big.svc.example",
         "tag.web.svc.example",
         "nosuch.svc.example",

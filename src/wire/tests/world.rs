@@ -41,6 +41,7 @@ pub fn record(text: &str) -> (u16, Box<[u8]>) {
         "AAAA" => (rtype::AAAA, words[1].parse::<std::net::Ipv6Addr>().unwrap().octets().into()),
         "NS" => (rtype::NS, named(1).into()),
         "CNAME" => (rtype::CNAME, named(1).into()),
+        "DNAME" => (rtype::DNAME, named(1).into()),
         "MX" => (rtype::MX, numbers(1..2).chain(named(2)).collect()),
         "SRV" => (rtype::SRV, numbers(1..4).chain(named(4)).collect()),
         "TXT" => (rtype::TXT, std::iter::once(words[1].len() as u8).chain(words[1].bytes()).collect()),
