@@ -96,6 +96,8 @@ pub mod rcode {
     pub const YXDOMAIN: u16 = 6;
     /// The EDNS version is not known (RFC 6891 §9).
     pub const BADVERS: u16 = 16;
+    /// The server cookie is not valid (RFC 7873 §8).
+    pub const BADCOOKIE: u16 = 23;
 
     /// The mnemonic.
     pub fn name(rcode: u16) -> &'static str {
@@ -108,6 +110,7 @@ pub mod rcode {
             REFUSED => "REFUSED",
             YXDOMAIN => "YXDOMAIN",
             BADVERS => "BADVERS",
+            BADCOOKIE => "BADCOOKIE",
             _ => "RESERVED",
         }
     }
@@ -119,14 +122,22 @@ pub mod option {
     pub const NSID: u16 = 3;
     /// Client subnet (RFC 7871).
     pub const SUBNET: u16 = 8;
+    /// Cookie (RFC 7873).
+    pub const COOKIE: u16 = 10;
+    /// How long a TCP connection may be idle (RFC 7828).
+    pub const KEEPALIVE: u16 = 11;
+    /// Padding (RFC 7830).
+    pub const PADDING: u16 = 12;
     /// Extended DNS error (RFC 8914).
     pub const EXTENDED_ERROR: u16 = 15;
 }
 
-/// INFO-CODEs of extended DNS errors (RFC 8914 §4).
+/// INFO-CODEs of extended DNS errors (RFC 8914 §4 and IANA's registry, which has none for rate limits or malformed queries).
 pub mod extended {
     /// None of the others; the text says it.
     pub const OTHER: u16 = 0;
+    /// The operator does not allow it (RFC 8914 §4.19).
+    pub const PROHIBITED: u16 = 18;
     /// The server is not authoritative for the name.
     pub const NOT_AUTHORITATIVE: u16 = 20;
     /// The operation or query is not supported.

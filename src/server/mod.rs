@@ -26,7 +26,7 @@ use tokio::runtime::Handle;
 
 use crate::model::{Counters, DnsSettings};
 use crate::snapshot::{Publisher, Snapshot};
-use crate::wire::{self, Outcome, Query, Transport, Worker};
+use crate::wire::{self, Defences, Outcome, Query, Transport, Worker};
 
 pub use connections::ConnectionStats;
 use connections::{Connections, Limits};
@@ -96,6 +96,7 @@ pub struct Server {
     threads: Vec<JoinHandle<()>>,
     accepting: Vec<(Arc<tokio::net::TcpListener>, tokio::task::JoinHandle<()>)>,
     connections: Arc<Connections>,
+    defences: Arc<Defences>,
 }
 
 /// Listens on every address of `settings`, UDP and TCP each, and answers from what `publisher` holds. TCP runs on `runtime`.
@@ -118,6 +119,8 @@ fn start_with(settings: &DnsSettings, publisher: Arc<Publisher>, runtime: &Handl
     // Every socket is bound before the first query is answered: a server that starts, starts whole.
     let bound = settings.listen.iter().map(|address| Bound::new(*address, workers)).collect::<Result<Vec<_>, _>>()?;
     let limits = Limits { overall: settings.tcp_connections.max(1), per_client: settings.tcp_per_client.max(1) };
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).map_err(ListenError::Random)?;
     let mut server = Server {
         addresses: bound.iter().map(|b| b.address).collect(),
         counters: Vec::new(),
@@ -126,6 +129,7 @@ fn start_with(settings: &DnsSettings, publisher: Arc<Publisher>, runtime: &Handl
         threads: Vec::new(),
         accepting: Vec::new(),
         connections: Arc::new(Connections::new(limits)),
+        defences: Arc::new(Defences::new(random, settings.rate_limit.table_size)),
     };
     let idle = Duration::from_millis(settings.tcp_idle_ms.max(1));
     for bound in bound {
@@ -196,7 +200,7 @@ impl Server {
         self.counters.push((WorkerLabels { listen, transport, worker }, counters.clone()));
         let mut seed = [0; 8];
         getrandom::fill(&mut seed).map_err(ListenError::Random)?;
-        Ok(Worker::new(u64::from_ne_bytes(seed), counters))
+        Ok(Worker::beside(u64::from_ne_bytes(seed), counters, self.defences.clone()))
     }
 
     fn halt(&mut self) {

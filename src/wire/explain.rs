@@ -6,8 +6,9 @@ use hickory_proto::op::Message;
 use hickory_proto::rr::{RData, Record, RecordType};
 use serde::Serialize;
 
+use super::cookies::Proof;
 use super::names::Meaning;
-use super::reply::Reply;
+use super::reply::{Reply, Terms};
 use super::services::Level;
 use super::watch::Watch;
 use super::{Transport, judge};
@@ -224,7 +225,8 @@ pub fn explain(snapshot: &Snapshot, name: &Name, qtype: u16, client: IpAddr, dra
     let query = query(name, qtype);
     let mut buffer = vec![0; usize::from(u16::MAX)];
     let request = Request::parse(&query);
-    let begun = request.as_ref().and_then(|request| Some((request, Reply::new(request, Transport::Tcp, &snapshot.dns, &mut buffer)?)));
+    let terms = Terms { dns: &snapshot.dns, transport: Transport::Tcp, proof: Proof::Absent, cookie: None };
+    let begun = request.as_ref().and_then(|request| Some((request, Reply::new(request, terms, &mut buffer)?)));
     let Some((request, mut reply)) = begun else { return explanation };
     let mut notes = Notes { steps: Steps::default(), names: Vec::new() };
     judge(snapshot, request, client, draw, &mut reply, &mut notes);
