@@ -268,19 +268,18 @@ fn shown(record: &Record) -> ExplainedRecord {
         name: record.name.to_string(),
         ttl: record.ttl,
         r#type: type_name(record.record_type()),
-        data: match (record.record_type(), &record.data) {
-            (DNAME, RData::Unknown { rdata, .. }) => NameBuf::from_wire(&rdata.anything).map(|name| name.to_string()).unwrap_or_default(),
-            (_, data) => data.to_string(),
+        data: match &record.data {
+            // hickory reads no DNAME.
+            RData::Unknown { rdata, .. } if record.record_type() == RecordType::DNAME => {
+                NameBuf::from_wire(&rdata.anything).map(|name| name.to_string()).unwrap_or_default()
+            }
+            data => data.to_string(),
         },
     }
 }
 
-/// The number of DNAME, which hickory has no name for.
-const DNAME: RecordType = RecordType::Unknown(rtype::DNAME);
-
 fn type_name(rtype: RecordType) -> String {
     match rtype {
-        DNAME => "DNAME".into(),
         // RFC 3597 §5.
         RecordType::Unknown(number) => format!("TYPE{number}"),
         known => known.to_string(),

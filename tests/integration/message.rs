@@ -32,7 +32,6 @@ impl Question {
         let rtype = match rtype.strip_prefix("TYPE") {
             Some(number) => number.parse().expect("a number of a type"),
             None if rtype == "IXFR" => 251,
-            None if rtype == "DNAME" => 39,
             None => u16::from(rtype.parse::<RecordType>().expect("a type")),
         };
         let mut question = Question {
@@ -159,7 +158,7 @@ fn order_is_drawn(line: &str) -> bool {
 }
 
 fn record_line(record: &Record) -> String {
-    if u16::from(record.record_type()) == 39 {
+    if record.record_type() == RecordType::DNAME {
         return format!("{} {} DNAME {}", record.name, record.ttl, name_of(&record.data));
     }
     let data = match &record.data {
@@ -169,7 +168,7 @@ fn record_line(record: &Record) -> String {
     format!("{} {} {} {}", record.name, record.ttl, record.record_type(), data)
 }
 
-/// The name that is all of a record's data, of a type that hickory does not know.
+/// The name that is all of a record's data, of a type that hickory does not read.
 fn name_of(data: &RData) -> String {
     let RData::Unknown { rdata, .. } = data else { return data.to_string() };
     Name::from_bytes(&rdata.anything).map_or_else(|error| error.to_string(), |name| name.to_string())
