@@ -1,4 +1,4 @@
-//! Tests against other people's programs: dig, kdig and drill, unbound, dnsmasq and glibc, HAProxy.
+//! Tests against other people's programs: dig, kdig and drill, Unbound, BIND and Knot Resolver, dnsmasq and glibc, HAProxy.
 //!
 //! They start the real binary on loopback and need what `.ci/run` installs; a missing program is a failure, never a skip.
 //! Run them with `cargo test --features interop --test interop`.
@@ -10,9 +10,11 @@ mod datagrams;
 mod glibc;
 mod haproxy;
 mod harness;
+mod internet;
 #[path = "../overlap/mod.rs"]
 mod overlap;
 mod recursors;
 mod reply;
 mod scopes;
+mod walkers;
 mod world;
