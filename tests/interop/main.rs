@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod clients;
+mod compliance;
 mod datagrams;
 mod glibc;
 mod haproxy;
@@ -18,3 +19,4 @@ mod reply;
 mod scopes;
 mod walkers;
 mod world;
+mod zonemaster;

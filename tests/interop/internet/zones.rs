@@ -15,11 +15,15 @@ pub const ABOVE: &[(&str, &str)] = &[
          ns2.plain AAAA 2a10:2::53\n",
     ),
     ("other.plain.example.", "www A 192.0.2.66\n"),
-    ("in-addr.arpa.", "53.0.1.11 PTR ns1.plain.example.\n53.0.2.11 PTR ns2.plain.example.\n"),
+    (
+        "in-addr.arpa.",
+        "53.0.1.11 PTR ns1.plain.example.\n53.0.1.11 PTR ns1.svc.example.\n\
+         53.0.2.11 PTR ns2.plain.example.\n53.0.2.11 PTR ns2.svc.example.\n",
+    ),
     (
         "ip6.arpa.",
-        "3.5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.0.1.a.2 PTR ns1.plain.example.\n\
-         3.5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.2.0.0.0.0.1.a.2 PTR ns2.plain.example.\n",
+        "$ORIGIN 3.5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.0.1.a.2.ip6.arpa.\n@ PTR ns1.plain.example.\n@ PTR ns1.svc.example.\n\
+         $ORIGIN 3.5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.2.0.0.0.0.1.a.2.ip6.arpa.\n@ PTR ns2.plain.example.\n@ PTR ns2.svc.example.\n",
     ),
     (
         "asnlookup.zonemaster.net.",
@@ -108,6 +112,8 @@ branches = [{ service = "web", region = "boston" }, { records = { A = ["192.0.2.
 
 /// What is put over the API, in this order.
 pub const REGISTERED: &[(&str, &str)] = &[
+    // What recovers is back at once, whole.
+    ("/v1/services/web", r#"{"slow_start":"0s"}"#),
     ("/v1/services/web/instances/b1", r#"{"addresses":["192.0.2.11","2001:db8::11"],"ports":{"http":8080},"region":"boston","az":"az-1"}"#),
     ("/v1/services/web/instances/b2", r#"{"addresses":["192.0.2.12","2001:db8::12"],"ports":{"http":8080},"region":"boston","az":"az-2"}"#),
     ("/v1/services/store", r#"{"default_port":"https","alpn":["h2","http/1.1"]}"#),
