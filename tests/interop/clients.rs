@@ -2,7 +2,7 @@
 
 use crate::harness::{Signpost, run};
 use crate::reply::Reply;
-use crate::world::{self, APEX, IN_BOSTON, IN_LONDON};
+use crate::world::{self, IN_BOSTON, IN_LONDON};
 
 /// One try and a short wait: on loopback a lost reply is a bug, not weather.
 const DIG: [&str; 2] = ["+time=5", "+tries=1"];

@@ -14,6 +14,7 @@ mod harness;
 mod internet;
 #[path = "../overlap/mod.rs"]
 mod overlap;
+mod peers;
 mod recursors;
 mod reply;
 mod scopes;

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use crate::harness::{Peer, at, run, wait_until};
 use crate::internet::tap::Seen;
 use crate::internet::zones::{Has, NAMES};
-use crate::internet::{self, Internet, named_args};
+use crate::internet::{self, Internet};
+use crate::peers::{self, ask};
 use crate::reply::Reply;
 
 /// The longest a change may take to reach a client of the recursor: the TTL of 2 s, and time for a busy machine.
@@ -24,66 +24,16 @@ enum Walker {
     Kresd,
 }
 
-fn ask(server: SocketAddr, query: &str) -> Reply {
-    let mut args: Vec<String> = at(server).into();
-    args.extend(["+time=10".into(), "+tries=1".into()]);
-    args.extend(query.split_whitespace().map(String::from));
-    Reply::one(&run("dig", &args))
-}
-
-fn unbound(more: &str) -> Peer {
-    Peer::start("unbound", |folder, address| {
-        std::fs::write(folder.join("hints"), internet::hints()).expect("a hints file");
-        let config = format!(
-            "server:\n  interface: {at}@{port}\n  port: {port}\n  directory: \"{folder}\"\n  chroot: \"\"\n  username: \"\"\n  pidfile: \"\"\n  \
-             use-syslog: no\n  verbosity: 2\n  num-threads: 1\n  access-control: 127.0.0.0/8 allow\n  module-config: \"iterator\"\n  \
-             root-hints: \"{folder}/hints\"\n  use-caps-for-id: yes\n  qname-minimisation: yes\n  qname-minimisation-strict: yes\n  \
-             harden-below-nxdomain: yes\n  harden-large-queries: yes\n  harden-short-bufsize: yes\n  minimal-responses: no\n  \
-             local-zone: \"example.\" nodefault\n{more}remote-control:\n  control-enable: no\n",
-            at = address.ip(),
-            port = address.port(),
-            folder = folder.display(),
-        );
-        std::fs::write(folder.join("unbound.conf"), config).expect("a config file");
-        vec!["-d".into(), "-p".into(), "-c".into(), folder.join("unbound.conf").display().to_string()]
-    })
+fn unbound(server: &str) -> Peer {
+    peers::unbound("iterator", &internet::hints(), &format!("  root-hints: \"@FOLDER@/hints\"\n{server}"), "")
 }
 
 fn named() -> Peer {
-    Peer::start("named", |folder, address| {
-        std::fs::write(folder.join("hints"), internet::hints()).expect("a hints file");
-        let config = format!(
-            "options {{ directory \"{folder}\"; pid-file none; listen-on port {port} {{ {at}; }}; listen-on-v6 {{ none; }};\n\
-             recursion yes; dnssec-validation no; minimal-responses no; qname-minimization strict; empty-zones-enable no; \
-             servfail-ttl 0; }};\n\
-             controls {{ }};\nzone \".\" {{ type hint; file \"hints\"; }};\n",
-            folder = folder.display(),
-            port = address.port(),
-            at = address.ip(),
-        );
-        std::fs::write(folder.join("named.conf"), config).expect("a config file");
-        named_args(folder)
-    })
+    peers::named(&internet::hints(), "zone \".\" { type hint; file \"hints\"; };\n")
 }
 
 fn kresd(more: &str) -> Peer {
-    Peer::start("kresd", |folder, address| {
-        let config = format!(
-            "net.listen('{at}', {port}, {{ kind = 'dns' }})\ncache.open(10 * MB, 'lmdb://{folder}/cache')\ncache.min_ttl(0)\ntrust_anchors.remove('.')\n\
-             modules = {{ 'hints > iterate' }}\nhints.root({{ ['a.root.'] = '{root}' }})\nlog_level('info')\nlog_groups({{ 'iterat', 'resolv' }})\n{more}",
-            at = address.ip(),
-            port = address.port(),
-            folder = folder.display(),
-            root = internet::ROOT,
-        );
-        std::fs::write(folder.join("config"), config).expect("a config file");
-        kresd_args(folder)
-    })
-}
-
-/// kresd without its shell, with the config beside its cache.
-pub fn kresd_args(folder: &Path) -> Vec<String> {
-    vec!["-n".into(), "-c".into(), folder.join("config").display().to_string(), folder.display().to_string()]
+    peers::kresd(&format!("hints.root({{ ['a.root.'] = '{}' }})\n{more}", internet::ROOT))
 }
 
 /// Asks for all of [`NAMES`], and once more from the cache.

@@ -5,11 +5,11 @@ pub mod tap;
 pub mod zones;
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::harness::{Peer, Signpost, find, run, wait_until};
+use crate::peers::named_args;
 use tap::Tap;
 
 /// Where the root is served, and `example`, and the zones that zonemaster looks addresses up in. Like all addresses here it is one that
@@ -105,11 +105,6 @@ fn above() -> Peer {
     let up = |address| std::net::TcpStream::connect(at53(address)).is_ok();
     assert!(wait_until(Duration::from_secs(20), || up(ROOT) && up(STRANGER)), "{}", peer.log());
     peer
-}
-
-/// named in the foreground, with its log on standard error.
-pub fn named_args(folder: &Path) -> Vec<String> {
-    ["-g", "-n", "1", "-c"].map(String::from).into_iter().chain([folder.join("named.conf").display().to_string()]).collect()
 }
 
 /// The root hints of this internet.
