@@ -105,7 +105,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "dns.tcp_connections",
-        about: "most TCP connections at once; default 1024",
+        about: "most TCP connections at once; default 4096",
         form: Form::Whole,
         set: |draft, value, _| whole(value, 1, 1_000_000).map(|v| draft.settings.dns.tcp_connections = v as usize),
     },

@@ -103,6 +103,8 @@ pub enum NameKind {
     EmptyNonTerminal,
     /// At or below a delegation.
     Delegated,
+    /// Below a DNAME: it stands for the name that the next entry tells.
+    Redirected,
     /// It does not exist.
     Missing,
     /// In no zone of this server.
@@ -321,6 +323,7 @@ impl Watch for Notes {
             Meaning::Owner(owner) if owner.policy().is_some() => NameKind::Policy,
             Meaning::Owner(_) => NameKind::Static,
             Meaning::Delegated { .. } => NameKind::Delegated,
+            Meaning::Redirected { .. } => NameKind::Redirected,
             Meaning::Service(_) => NameKind::Service,
             Meaning::Instance(_) => NameKind::Instance,
             Meaning::Empty => NameKind::EmptyNonTerminal,

@@ -7,6 +7,7 @@ mod allocation;
 mod amplification;
 mod ask;
 mod command;
+mod connections;
 mod drill;
 mod durability;
 mod evacuation;

@@ -123,6 +123,12 @@ impl Peer {
     pub fn log(&self) -> String {
         self.running.log()
     }
+
+    /// Asks it to end, so that it ends the processes of its own first; it is given a moment to.
+    pub fn end(&mut self) {
+        run("sh", &["-c".to_string(), format!("kill -TERM {}", self.running.child.id())]);
+        wait_until(PATIENCE, || self.running.child.try_wait().is_ok_and(|status| status.is_some()));
+    }
 }
 
 /// A child process and its folder. Dropping it ends the process.

@@ -1,4 +1,4 @@
-//! Tests against other people's programs: dig, kdig and drill, unbound, dnsmasq and glibc, HAProxy.
+//! Tests against other people's programs: dig, kdig and drill, unbound, dnsmasq and glibc, HAProxy, NSD and Knot.
 //!
 //! They start the real binary on loopback and need what `.ci/run` installs; a missing program is a failure, never a skip.
 //! Run them with `cargo test --features interop --test interop`.
@@ -7,6 +7,7 @@
 
 mod clients;
 mod datagrams;
+mod differential;
 mod glibc;
 mod haproxy;
 mod harness;
