@@ -97,8 +97,10 @@ impl<'r, 'm> Reply<'r, 'm> {
         writer.set_limit(limit - opt - identity.map_or(0, |text| 4 + text.len()));
 
         // RFC 1035 §4.1.1: id, opcode and RD are the query's. RA, Z and AD stay clear: no recursion, nothing validated. CD stays clear
-        // too, as RFC 4035 §3.1.6 asks of authoritative servers.
-        let flags = Header::QR | request.header.flags & (Header::OPCODE | Header::RD);
+        // too, as RFC 4035 §3.1.6 asks of authoritative servers. What RD means is defined for QUERY alone: in the reply to an opcode that
+        // is not known, no bit of the query's but the opcode is meant (RFC 8906 §8.1.4).
+        let copied = if request.header.is_query() { Header::OPCODE | Header::RD } else { Header::OPCODE };
+        let flags = Header::QR | request.header.flags & copied;
         let counts = [u16::from(!request.question_octets.is_empty()), 0, 0, 0];
         Some(Reply {
             writer,
