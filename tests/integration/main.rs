@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod allocation;
+mod amplification;
 mod ask;
 mod command;
 mod connections;
