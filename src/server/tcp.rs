@@ -267,7 +267,8 @@ async fn read(stream: &TcpStream, received: &mut Vec<u8>, place: &Place) -> io::
         received.shrink_to_fit();
         stream.readable().await?;
         // As what came grows, by doubling, but no farther than to the end of a message begun.
-        let missing = received.first_chunk::<2>().map_or(0, |length| (2 + usize::from(u16::from_be_bytes(*length))).saturating_sub(received.len()));
+        let missing =
+            received.first_chunk::<2>().map_or(0, |length| (2 + usize::from(u16::from_be_bytes(*length))).saturating_sub(received.len()));
         received.reserve_exact(received.len().min(missing).max(LEAST_READ));
         match stream.try_read_buf(received) {
             Ok(read) => return Ok(read > 0),
