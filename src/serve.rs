@@ -409,6 +409,7 @@ fn restart_needed(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("data_dir", new.data_dir != old.data_dir),
         ("dns.listen", dns.listen != was.listen),
         ("dns.workers", dns.workers != was.workers),
+        ("dns.rate_limit.table_size", dns.rate_limit.table_size != was.rate_limit.table_size),
         ("the TCP limits of [dns]", {
             let limits = |s: &crate::model::DnsSettings| (s.tcp_connections, s.tcp_per_client, s.tcp_idle_ms);
             limits(dns) != limits(was)

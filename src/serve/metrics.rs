@@ -18,6 +18,7 @@ pub(super) fn metrics(control: &Control, server: &Arc<Server>, prober: &Arc<Prob
         transport: match labels.transport {
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
         },
         worker: labels.worker,
         counters,

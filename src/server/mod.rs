@@ -27,7 +27,7 @@ use tokio::runtime::Runtime;
 
 use crate::model::{Counters, DnsSettings};
 use crate::snapshot::{Publisher, Snapshot};
-use crate::wire::{self, Outcome, Query, Transport, Worker};
+use crate::wire::{self, Defences, Outcome, Query, Transport, Worker};
 
 pub use connections::ConnectionStats;
 use connections::{Connections, Limits};
@@ -100,6 +100,7 @@ pub struct Server {
     threads: Vec<JoinHandle<()>>,
     listeners: Vec<Arc<tokio::net::TcpListener>>,
     connections: Arc<Connections>,
+    defences: Arc<Defences>,
     /// What TCP runs on; `None` once it has stopped.
     runtime: Option<Runtime>,
 }
@@ -133,6 +134,8 @@ fn start_with(settings: &DnsSettings, publisher: Arc<Publisher>, answer: impl An
         .enable_all()
         .build()
         .map_err(|error| ListenError::Thread { address: bound[0].address, error })?;
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).map_err(ListenError::Random)?;
     let mut server = Server {
         addresses: bound.iter().map(|b| b.address).collect(),
         counters: Vec::new(),
@@ -141,6 +144,7 @@ fn start_with(settings: &DnsSettings, publisher: Arc<Publisher>, answer: impl An
         threads: Vec::new(),
         listeners: Vec::new(),
         connections: Arc::new(Connections::new(limits)),
+        defences: Arc::new(Defences::new(random, settings.rate_limit.table_size)),
         runtime: None,
     };
     for bound in bound {
@@ -222,7 +226,7 @@ impl Server {
         self.counters.push((WorkerLabels { listen, transport, worker }, counters.clone()));
         let mut seed = [0; 8];
         getrandom::fill(&mut seed).map_err(ListenError::Random)?;
-        Ok(Worker::new(u64::from_ne_bytes(seed), counters))
+        Ok(Worker::beside(u64::from_ne_bytes(seed), counters, self.defences.clone()))
     }
 
     fn halt(&mut self) {
