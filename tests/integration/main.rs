@@ -13,6 +13,7 @@ mod durability;
 mod evacuation;
 mod figures;
 mod floors;
+mod half_open;
 mod message;
 mod oracle;
 #[path = "../overlap/mod.rs"]
