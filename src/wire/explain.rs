@@ -95,6 +95,8 @@ pub enum NameKind {
     Static,
     /// A policy of its own.
     Policy,
+    /// ALIAS: the addresses of another name, and static records beside them.
+    Alias,
     /// A service, or a part of it.
     Service,
     /// One instance.
@@ -126,6 +128,8 @@ pub struct ExplainedName {
     pub service: Option<String>,
     /// The instance, where it is one.
     pub instance: Option<String>,
+    /// The name whose addresses it has, where it is an ALIAS.
+    pub alias_of: Option<String>,
     /// What the labels before the service narrow it to: `region=…`, `az=…`, `tag=…`.
     pub narrowed: Vec<String>,
     /// How it was decided, step by step.
@@ -309,6 +313,7 @@ impl Notes {
             kind,
             service: None,
             instance: None,
+            alias_of: None,
             narrowed: Vec::new(),
             steps: Vec::new(),
             fail_open: false,
@@ -334,6 +339,7 @@ impl Watch for Notes {
     fn name(&mut self, snapshot: &Snapshot, zone: &CompiledZone, name: &NameBuf, meaning: &Meaning<'_>) {
         let kind = match meaning {
             Meaning::Owner(owner) if owner.is_empty() => NameKind::EmptyNonTerminal,
+            Meaning::Owner(owner) if owner.policy().is_some_and(|policy| policy.alias.is_some()) => NameKind::Alias,
             Meaning::Owner(owner) if owner.policy().is_some() => NameKind::Policy,
             Meaning::Owner(_) => NameKind::Static,
             Meaning::Delegated { .. } => NameKind::Delegated,
@@ -345,6 +351,9 @@ impl Watch for Notes {
         };
         let explained = self.open(name, Some(zone), kind);
         match meaning {
+            Meaning::Owner(owner) => {
+                explained.alias_of = owner.policy().and_then(|policy| policy.alias.as_ref()).map(|alias| alias.name.to_string());
+            }
             Meaning::Service(name) => {
                 let places = &snapshot.places;
                 explained.service = Some(name.service.label().to_string());
