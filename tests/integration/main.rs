@@ -5,7 +5,10 @@
 
 mod allocation;
 mod ask;
+#[path = "../fuzz/checks/mod.rs"]
+mod checks;
 mod command;
+mod corpus;
 mod drill;
 mod durability;
 mod evacuation;
@@ -17,6 +20,7 @@ mod oracle;
 mod overlap;
 mod policies;
 mod process;
+mod rfc_table;
 mod simulate;
 mod steering;
 mod transcripts;
