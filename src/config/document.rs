@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde_spanned::Spanned;
@@ -34,13 +35,16 @@ pub(super) struct Item<'d> {
 /// A place in a file: the line and the path of keys.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Spot {
+    /// Where it is not the zone's own file: the one that was included.
+    pub file: Option<Arc<str>>,
     pub line: Option<usize>,
     pub field: String,
 }
 
 impl Spot {
-    /// What is wrong there.
+    /// What is wrong there; `file` is the zone's.
     pub fn finding(&self, file: &str, reason: impl Into<String>) -> Finding {
+        let file = self.file.as_deref().unwrap_or(file);
         Finding { file: file.into(), line: self.line, field: self.field.clone(), reason: reason.into() }
     }
 }
@@ -69,7 +73,7 @@ impl Outline {
                 (None, None) => break self.own.line,
             }
         };
-        Spot { line, field: joined(&self.own.field, path) }
+        Spot { file: None, line, field: joined(&self.own.field, path) }
     }
 }
 
@@ -172,7 +176,7 @@ impl<'d> Item<'d> {
 
     /// Where the value at `path` within it stands, or would stand.
     pub fn spot(&self, path: &str) -> Spot {
-        Spot { line: Some(self.document.line(self.toward(path).offset)), field: joined(&self.path, path) }
+        Spot { file: None, line: Some(self.document.line(self.toward(path).offset)), field: joined(&self.path, path) }
     }
 
     /// Where it and all within it stand, but for the keys in `without`.

@@ -90,7 +90,7 @@ impl Reading<'_> {
         let data = rdata::encode(number, data, &self.origin)?;
         let ttl = ttl.or(self.default_ttl).or(self.last_ttl);
         self.last_ttl = ttl.or(self.last_ttl);
-        let spot = Spot { line: Some(entry.line), field: format!("{owner} {}", rdata::type_name(number)) };
+        let spot = Spot { file: None, line: Some(entry.line), field: format!("{owner} {}", rdata::type_name(number)) };
         if number == SOA {
             return self.soa(&owner, &data, ttl, spot);
         }
@@ -98,6 +98,8 @@ impl Reading<'_> {
             let name = Name::from_wire(&data);
             if self.draft.zone.ns.is_empty() {
                 self.draft.ns = spot;
+            } else {
+                self.draft.further.entry((owner.clone(), NS)).or_default().push(spot);
             }
             let zone = &mut self.draft.zone;
             // RFC 2181 §5.2: the records of an RRset have one TTL; without any, that of the SOA.
@@ -153,6 +155,7 @@ impl Reading<'_> {
         // RFC 2308 §4: the last number is the TTL of negative answers, and the only hint where the record has no TTL of its own.
         self.draft.zone.ttl.negative = Period::seconds(minimum.into());
         self.draft.zone.soa = Soa { ttl: ttl.unwrap_or(minimum), primary, contact, serial, refresh, retry, expire };
+        self.draft.soa = spot.clone();
         self.soa = Some(spot);
         Ok(())
     }
@@ -172,6 +175,7 @@ impl Reading<'_> {
             }
             Some(set) => {
                 set.rdata.push(data);
+                self.draft.further.entry(key).or_default().push(spot.clone());
                 // RFC 2181 §5.2: the records of an RRset have one TTL.
                 if let Some(ttl) = ttl.filter(|ttl| *ttl != set.ttl) {
                     set.ttl = set.ttl.min(ttl);

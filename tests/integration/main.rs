@@ -8,6 +8,7 @@ mod ask;
 #[path = "../fuzz/checks/mod.rs"]
 mod checks;
 mod command;
+mod connections;
 mod corpus;
 mod drill;
 mod durability;
