@@ -6,8 +6,11 @@
 mod allocation;
 mod amplification;
 mod ask;
+#[path = "../fuzz/checks/mod.rs"]
+mod checks;
 mod command;
 mod connections;
+mod corpus;
 mod drill;
 mod durability;
 mod evacuation;
@@ -20,6 +23,7 @@ mod oracle;
 mod overlap;
 mod policies;
 mod process;
+mod rfc_table;
 mod simulate;
 mod steering;
 mod transcripts;
