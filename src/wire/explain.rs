@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use hickory_proto::op::Message;
-use hickory_proto::rr::{Record, RecordType};
+use hickory_proto::rr::{RData, Record, RecordType};
 use serde::Serialize;
 
 use super::cookies::Proof;
@@ -213,7 +213,7 @@ pub fn explain(snapshot: &Snapshot, name: &Name, qtype: u16, client: IpAddr, dra
     };
     let mut explanation = Explanation {
         name: name.to_string(),
-        r#type: RecordType::from(qtype).to_string(),
+        r#type: type_name(RecordType::from(qtype)),
         client,
         generation: snapshot.generation.0,
         origin,
@@ -271,8 +271,22 @@ fn shown(record: &Record) -> ExplainedRecord {
     ExplainedRecord {
         name: record.name.to_string(),
         ttl: record.ttl,
-        r#type: record.record_type().to_string(),
-        data: record.data.to_string(),
+        r#type: type_name(record.record_type()),
+        data: match &record.data {
+            // hickory reads no DNAME.
+            RData::Unknown { rdata, .. } if record.record_type() == RecordType::DNAME => {
+                NameBuf::from_wire(&rdata.anything).map(|name| name.to_string()).unwrap_or_default()
+            }
+            data => data.to_string(),
+        },
+    }
+}
+
+fn type_name(rtype: RecordType) -> String {
+    match rtype {
+        // RFC 3597 §5.
+        RecordType::Unknown(number) => format!("TYPE{number}"),
+        known => known.to_string(),
     }
 }
 

@@ -97,8 +97,10 @@ impl<'r, 'm> Reply<'r, 'm> {
         writer.set_limit(limit - opt - identity.map_or(0, |text| 4 + text.len()));
 
         // RFC 1035 §4.1.1: id, opcode and RD are the query's. RA, Z and AD stay clear: no recursion, nothing validated. CD stays clear
-        // too, as RFC 4035 §3.1.6 asks of authoritative servers.
-        let flags = Header::QR | request.header.flags & (Header::OPCODE | Header::RD);
+        // too, as RFC 4035 §3.1.6 asks of authoritative servers. What RD means is defined for QUERY alone: in the reply to an opcode that
+        // is not known, no bit of the query's but the opcode is meant (RFC 8906 §8.1.4).
+        let copied = if request.header.is_query() { Header::OPCODE | Header::RD } else { Header::OPCODE };
+        let flags = Header::QR | request.header.flags & copied;
         let counts = [u16::from(!request.question_octets.is_empty()), 0, 0, 0];
         Some(Reply {
             writer,
@@ -236,6 +238,12 @@ impl<'r, 'm> Reply<'r, 'm> {
             let first = ((u64::from(draw) * u64::from(count)) >> 32) as usize;
             self.writer.rotate(from, first * (octets / usize::from(count)));
         }
+    }
+
+    /// Whether one of the `count` answers behind `from`, which are all of one length, ends in `data`.
+    pub fn has_answer(&self, from: usize, count: u16, data: &[u8]) -> bool {
+        let written = self.writer.written(from);
+        count > 0 && written.chunks_exact((written.len() / usize::from(count)).max(1)).any(|record| record.ends_with(data))
     }
 
     /// Writes several records or none of them.

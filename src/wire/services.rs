@@ -298,6 +298,8 @@ fn write<W: Watch>(
     let mut linked = Linked { list: [None; MOST_SRV], count: 0 };
     let present = levels.iter().flatten().count();
     let mut written = Ok(());
+    // Instances of one host share its address, and an RRset holds no record twice (RFC 2181 §5).
+    let seen = |service: &CompiledService| service.shares_addresses().then_some((start, before));
     for (n, level) in levels.iter().flatten().enumerate() {
         let service = level.service();
         let limit = wanted.limit(service);
@@ -316,8 +318,12 @@ fn write<W: Watch>(
         level.pick(at.asked.snapshot, need, drawn, at.asked.draw, |picked| {
             if written.is_ok() {
                 written = match wanted {
-                    Wanted::V4 => write_addresses(at, rtype::A, service.v4(picked.member).chunks_exact(4), ttl, &mut room, reply),
-                    Wanted::V6 => write_addresses(at, rtype::AAAA, service.v6(picked.member).chunks_exact(16), ttl, &mut room, reply),
+                    Wanted::V4 => {
+                        write_addresses(at, rtype::A, service.v4(picked.member).chunks_exact(4), ttl, seen(service), &mut room, reply)
+                    }
+                    Wanted::V6 => {
+                        write_addresses(at, rtype::AAAA, service.v6(picked.member).chunks_exact(16), ttl, seen(service), &mut room, reply)
+                    }
                     Wanted::Txt => reply.record(at.here.from(0), rtype::TXT, ttl, |writer| writer.put(service.txt(picked.member))),
                     // Branches may share instances: each has one priority, that of the best level it is in (RFC 2782).
                     Wanted::Srv(_) if linked.has(service, picked.member) => Ok(()),
@@ -344,15 +350,21 @@ fn write<W: Watch>(
     }
 }
 
+/// Writes addresses as far as there is room for them. `seen` is where the answers of before begin, and their count before them: what stands
+/// there is not written again.
 fn write_addresses<'o>(
     at: &At<'_>,
     rtype: u16,
     addresses: impl Iterator<Item = &'o [u8]>,
     ttl: u32,
+    seen: Option<(usize, u16)>,
     room: &mut usize,
     reply: &mut Reply<'_, '_>,
 ) -> Result<(), Full> {
     for address in addresses.take(*room) {
+        if seen.is_some_and(|(from, before)| reply.has_answer(from, reply.answers() - before, address)) {
+            continue;
+        }
         reply.record(at.here.from(0), rtype, ttl, |writer| writer.put(address))?;
         *room -= 1;
     }
