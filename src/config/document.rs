@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde_spanned::Spanned;
@@ -36,12 +37,15 @@ pub(super) struct Item<'d> {
 pub(super) struct Spot {
     pub line: Option<usize>,
     pub field: String,
+    /// Where it is not the file that is asked for: one that a master file includes.
+    pub file: Option<Arc<str>>,
 }
 
 impl Spot {
     /// What is wrong there.
     pub fn finding(&self, file: &str, reason: impl Into<String>) -> Finding {
-        Finding { file: file.into(), line: self.line, field: self.field.clone(), reason: reason.into() }
+        let file = self.file.as_deref().unwrap_or(file).into();
+        Finding { file, line: self.line, field: self.field.clone(), reason: reason.into() }
     }
 }
 
@@ -69,7 +73,7 @@ impl Outline {
                 (None, None) => break self.own.line,
             }
         };
-        Spot { line, field: joined(&self.own.field, path) }
+        Spot { line, field: joined(&self.own.field, path), file: self.own.file.clone() }
     }
 }
 
@@ -172,7 +176,7 @@ impl<'d> Item<'d> {
 
     /// Where the value at `path` within it stands, or would stand.
     pub fn spot(&self, path: &str) -> Spot {
-        Spot { line: Some(self.document.line(self.toward(path).offset)), field: joined(&self.path, path) }
+        Spot { line: Some(self.document.line(self.toward(path).offset)), field: joined(&self.path, path), file: None }
     }
 
     /// Where it and all within it stand, but for the keys in `without`.

@@ -1,13 +1,14 @@
 //! Everything that is served: all zone files and geo files, read and checked together.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use super::finding::{Finding, Notes};
 use super::zone::Draft;
-use super::{checks, geo, master, policies, references, zone};
+use super::{checks, geo, lexer, master, policies, references, zone};
 use crate::model::{Geo, Name, RecordSet, Settings, Subject, Zone};
 
 /// A world without anything that stands in the way of serving it.
@@ -77,8 +78,9 @@ pub fn zone_text(file: &str, text: &str) -> Result<(Zone, Vec<Finding>), Vec<Fin
     let name = Path::new(file).file_name().and_then(|name| name.to_str()).unwrap_or(file);
     let stem = name.strip_suffix(".zone").or(name.strip_suffix(".toml")).unwrap_or(name);
     let apex = apex(stem).map_err(|reason| vec![Finding::of_file(file, reason)])?;
+    let mut alone = |_: &Path| Err(io::Error::other("nothing is included here: the zone is one text"));
     let draft = match name.ends_with(".zone") {
-        true => master::read(file, text, &apex, &mut notes),
+        true => master::read(file, text, &apex, &mut alone, &mut notes),
         false => zone::read(file, text, &apex, 1, &geo, &mut notes),
     };
     let mut drafts: Vec<Draft> = draft.into_iter().collect();
@@ -106,7 +108,7 @@ fn zones(settings: &Settings, geo: &Geo, notes: &mut Notes) -> Vec<Draft> {
         Ok(entries) => entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect(),
         Err(error) => {
             let default = settings.file.is_none() && *dir == Settings::default().zones_dir;
-            if !(default && error.kind() == std::io::ErrorKind::NotFound) {
+            if !(default && error.kind() == io::ErrorKind::NotFound) {
                 let reason = format!("{error}; this is the folder of zone files, `dir` of [zones]");
                 notes.findings.push(Finding::of_file(shown, reason));
             }
@@ -115,13 +117,14 @@ fn zones(settings: &Settings, geo: &Geo, notes: &mut Notes) -> Vec<Draft> {
     };
     names.sort();
     let mut drafts: Vec<Draft> = Vec::new();
+    let mut others = Vec::new();
     let mut files: BTreeMap<Name, String> = BTreeMap::new();
     for name in &names {
         let path = dir.join(name);
         let file = path.display().to_string();
         if !is_read(name) {
             if unexpected(name, &path) {
-                notes.warnings.push(Finding::of_file(file, "is not read: a zone is <apex>.toml, or <apex>.zone in master file format"));
+                others.push(path);
             }
             continue;
         }
@@ -137,7 +140,11 @@ fn zones(settings: &Settings, geo: &Geo, notes: &mut Notes) -> Vec<Draft> {
             notes.findings.push(Finding::of_file(file, format!("is the same zone as {first}; a zone is one file")));
             continue;
         }
-        let text = match std::fs::read_to_string(&path) {
+        let text = match name.ends_with(".zone") {
+            true => read_text(&path),
+            false => std::fs::read_to_string(&path),
+        };
+        let text = match text {
             Ok(text) => text,
             Err(error) => {
                 notes.findings.push(Finding::of_file(file, error.to_string()));
@@ -146,11 +153,27 @@ fn zones(settings: &Settings, geo: &Geo, notes: &mut Notes) -> Vec<Draft> {
         };
         files.insert(apex.clone(), file.clone());
         drafts.extend(match name.ends_with(".zone") {
-            true => master::read(&file, &text, &apex, notes),
+            true => master::read(&file, &text, &apex, &mut read_text, notes),
             false => zone::read(&file, &text, &apex, modified(&path), geo, notes),
         });
     }
+    for path in others.iter().filter(|path| !drafts.iter().any(|draft| draft.included.contains(path))) {
+        let reason = "is not read: a zone is <apex>.toml, or <apex>.zone in master file format";
+        notes.warnings.push(Finding::of_file(path.display().to_string(), reason));
+    }
     drafts
+}
+
+/// The text of a zone file, or of one that it includes.
+fn read_text(path: &Path) -> io::Result<String> {
+    let about = std::fs::metadata(path)?;
+    if !about.is_file() {
+        return Err(io::Error::other("is no file"));
+    }
+    if about.len() > master::MAX_TEXT as u64 {
+        return Err(io::Error::other(format!("a zone is at most {} MiB of text", master::MAX_TEXT >> 20)));
+    }
+    std::fs::read(path).map(lexer::text)
 }
 
 /// The file name is the apex.

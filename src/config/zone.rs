@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use toml::de::DeValue;
@@ -27,6 +28,8 @@ pub(super) struct Draft {
     pub uses: Vec<(Label, Spot)>,
     /// The policies of names and services as written; those of names are built by `references`, once all zones are read.
     pub policies: Vec<Written>,
+    /// Files that its master file includes, also those that could not be read.
+    pub included: Vec<PathBuf>,
 }
 
 /// A policy as written, and where its parts stand.
@@ -65,6 +68,7 @@ impl Draft {
             services: BTreeMap::new(),
             uses: Vec::new(),
             policies: Vec::new(),
+            included: Vec::new(),
         }
     }
 }

@@ -12,6 +12,7 @@ mod haproxy;
 mod harness;
 #[path = "../overlap/mod.rs"]
 mod overlap;
+mod rdata;
 mod recursors;
 mod reply;
 mod scopes;
