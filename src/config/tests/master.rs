@@ -203,6 +203,29 @@ fn files_within_files_have_bounds() {
     assert_eq!(alone, ["5: $INCLUDE: hosts.inc: nothing is included here: the zone is one text"]);
 }
 
+/// How long a million names take to read; printed, not judged: `cargo test --release --lib a_million -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn a_million_names() {
+    for step in [1u32, 611_953] {
+        // In order, and in none.
+        let mut text = HEAD.to_string();
+        for n in 0..1_000_000u32 {
+            let n = n.wrapping_mul(step) % 1_000_000;
+            text += &format!("host-{n:07} 300 IN A 10.{}.{}.{}\n", n >> 16 & 255, n >> 8 & 255, n & 255);
+        }
+        let begin = std::time::Instant::now();
+        let mut none = |_: &Path| Err(io::ErrorKind::NotFound.into());
+        let draft = master::read("svc.example.zone", &text, &name("svc.example."), &mut none, &mut Notes::default());
+        let read = begin.elapsed();
+        let sets = draft.map_or(0, |draft| draft.zone.records.len());
+        let begin = std::time::Instant::now();
+        let checked = zone_text("svc.example.zone", &text).map(|(zone, _)| zone.records.len());
+        println!("{} MB, {sets} RRsets: read in {read:?}; with all checks {:?}", text.len() >> 20, begin.elapsed());
+        assert_eq!(checked, Ok(1_000_001));
+    }
+}
+
 proptest! {
     /// Pieces of master files in any order: reading ends, and every finding has its line.
     #[test]
