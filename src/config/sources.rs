@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::lexer;
+use super::master::MAX_TEXT;
+
 /// What every zone in force was read from, by the name of its file.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
@@ -90,7 +93,17 @@ impl Source {
 
 /// The text of a zone file, or of one that it includes.
 fn read_text(path: &Path) -> io::Result<String> {
-    std::fs::read_to_string(path)
+    if path.extension().is_some_and(|end| end == "toml") {
+        return std::fs::read_to_string(path);
+    }
+    let about = std::fs::metadata(path)?;
+    if !about.is_file() {
+        return Err(io::Error::other("is no file"));
+    }
+    if about.len() > MAX_TEXT as u64 {
+        return Err(io::Error::other(format!("a zone is at most {} MiB of text", MAX_TEXT >> 20)));
+    }
+    std::fs::read(path).map(lexer::text)
 }
 
 /// What is compared of a file; `None` where it is not there. Through symbolic links: a Kubernetes config map changes behind one.

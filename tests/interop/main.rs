@@ -5,6 +5,7 @@
 // Waiting for a real process takes a real clock, and its log is a file.
 #![allow(clippy::disallowed_methods)]
 
+mod checks;
 mod clients;
 mod compliance;
 mod datagrams;
@@ -16,6 +17,7 @@ mod internet;
 #[path = "../overlap/mod.rs"]
 mod overlap;
 mod peers;
+mod rdata;
 mod recursors;
 mod reply;
 mod scopes;
