@@ -118,6 +118,8 @@ struct Plan<'a> {
     tiers: usize,
     /// Static records that the policy's own leaves hold.
     records: &'a LeafRecords,
+    /// The longest TTL, in seconds, where the name says one.
+    longest: Option<u32>,
 }
 
 /// Answers for a service, or a part of it.
@@ -136,7 +138,7 @@ pub(super) fn answer_service<W: Watch>(at: &At<'_>, name: &ServiceName<'_>, repl
         return None;
     }
     let start = Start::Service(name.id, name.filter);
-    let plan = Plan { start, wanted, tiers: name.service.tiers(), records: name.service.records() };
+    let plan = Plan { start, wanted, tiers: name.service.tiers(), records: name.service.records(), longest: None };
     answer_plan(at, &plan, reply, watch)
 }
 
@@ -145,6 +147,11 @@ pub(super) fn answer_policy<W: Watch>(at: &At<'_>, policy: &NamePolicy, reply: &
     let wanted = Wanted::of(at.asked.qtype, None);
     if at.asked.qtype == rtype::ANY {
         records::any(at.zone, at.here, reply);
+        return None;
+    }
+    // ALIAS is for addresses: other types are what stands beside it.
+    if policy.alias.is_some() && !matches!(wanted, Some(Wanted::V4 | Wanted::V6)) {
+        records::nodata(at.zone, at.here, reply);
         return None;
     }
     // A service that the policy leads to may end in static records of its own.
@@ -158,7 +165,13 @@ pub(super) fn answer_policy<W: Watch>(at: &At<'_>, policy: &NamePolicy, reply: &
     // the answer depend on what is not in it.
     let services = policy.tree.services().filter_map(|id| at.asked.snapshot.service_at(id));
     let tiers = services.map(CompiledService::tiers).max().unwrap_or(0);
-    let plan = Plan { start: Start::Tree(&policy.tree), wanted, tiers, records: &policy.records };
+    let plan = Plan {
+        start: Start::Tree(&policy.tree),
+        wanted,
+        tiers,
+        records: &policy.records,
+        longest: policy.alias.as_ref().map(|alias| alias.ttl),
+    };
     answer_plan(at, &plan, reply, watch)
 }
 
@@ -205,6 +218,7 @@ fn answer_plan<W: Watch>(at: &At<'_>, plan: &Plan<'_>, reply: &mut Reply<'_, '_>
         reply.explain(extended::OTHER, "less is healthy than panic_threshold: all are answered");
     }
     let ttl = if decision.fail_open || decision.panic { at.zone.ttl().min } else { ttl_of(at.zone, decision.steady_ms) };
+    let ttl = plan.longest.map_or(ttl, |longest| ttl.min(longest));
     watch.decided(&decision, ttl);
     match decision.tiers[0] {
         Some(Choice::Records { service, first, count }) => {

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod allocation;
+mod amplification;
 mod ask;
 #[path = "../fuzz/checks/mod.rs"]
 mod checks;
@@ -15,6 +16,7 @@ mod durability;
 mod evacuation;
 mod figures;
 mod floors;
+mod half_open;
 mod message;
 mod oracle;
 #[path = "../overlap/mod.rs"]
