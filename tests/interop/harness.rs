@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -198,12 +199,16 @@ pub fn free_port() -> u16 {
     free_ports()[0]
 }
 
-/// Two ports that nobody had, for UDP and TCP, a moment ago.
+/// Two ports that nobody had, for UDP and TCP, a moment ago. Below those that the kernel gives to clients: a client whose own socket got
+/// the server's port would be answered by itself.
 fn free_ports() -> [u16; 2] {
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 20_000;
     let both = || loop {
-        let tcp = TcpListener::bind(loopback(0)).expect("a free port");
-        let port = tcp.local_addr().expect("a bound address").port();
-        if let Ok(udp) = UdpSocket::bind(loopback(port)) {
+        let step = TRIED.fetch_add(1, Ordering::Relaxed);
+        let port = (FIRST + (std::process::id().wrapping_mul(97).wrapping_add(step)) % COUNT) as u16;
+        if let (Ok(tcp), Ok(udp)) = (TcpListener::bind(loopback(port)), UdpSocket::bind(loopback(port))) {
             return (tcp, udp, port);
         }
     };
