@@ -90,7 +90,7 @@ impl Reading<'_> {
         let data = rdata::encode(number, data, &self.origin)?;
         let ttl = ttl.or(self.default_ttl).or(self.last_ttl);
         self.last_ttl = ttl.or(self.last_ttl);
-        let spot = Spot { file: None, line: Some(entry.line), field: format!("{owner} {}", rdata::type_name(number)) };
+        let spot = Spot { line: Some(entry.line), field: format!("{owner} {}", rdata::type_name(number)), file: None };
         if number == SOA {
             return self.soa(&owner, &data, ttl, spot);
         }

@@ -15,6 +15,7 @@
 // This shell reads files and the clock of the file system; the pure floors must not.
 #![allow(clippy::disallowed_methods)]
 
+mod alias;
 mod atlas;
 mod checks;
 mod databases;

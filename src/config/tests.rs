@@ -1,5 +1,6 @@
 //! Worlds as files: what is read from them, and what is said about those that are wrong.
 
+mod aliases;
 mod policies;
 mod references;
 

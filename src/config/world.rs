@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 
 use super::finding::{Finding, Notes};
 use super::zone::Draft;
-use super::{checks, geo, master, policies, references, zone};
+use super::{alias, checks, geo, master, policies, references, zone};
 use crate::model::{Geo, Name, RecordSet, Settings, Subject, Zone};
 
 /// A world without anything that stands in the way of serving it.
@@ -31,6 +31,7 @@ pub fn world(settings: &Settings) -> Result<Loaded, Vec<Finding>> {
     let mut notes = Notes::default();
     let geo = geo::read(&settings.geo_dir, &mut notes);
     let mut drafts = zones(settings, &geo, &mut notes);
+    alias::take(&mut drafts, &mut notes);
     references::resolve(&mut drafts, &geo, &mut notes);
     checks::check(&drafts, &mut notes);
     policies::look(&drafts, &geo, &mut notes);
@@ -82,6 +83,7 @@ pub fn zone_text(file: &str, text: &str) -> Result<(Zone, Vec<Finding>), Vec<Fin
         false => zone::read(file, text, &apex, 1, &geo, &mut notes),
     };
     let mut drafts: Vec<Draft> = draft.into_iter().collect();
+    alias::take(&mut drafts, &mut notes);
     references::resolve(&mut drafts, &geo, &mut notes);
     checks::check(&drafts, &mut notes);
     policies::look(&drafts, &geo, &mut notes);

@@ -24,7 +24,8 @@ const ASKING: usize = 500;
 /// 48 KB over TCP.
 const LARGE: &str = "large.svc.example TXT";
 
-const SMALL: &str = "ns1.svc.example A";
+/// 16 octets more than the question.
+pub const SMALL: &str = "ns1.svc.example A";
 
 /// A server with default limits and a name with a large answer.
 fn home() -> Home {
@@ -39,13 +40,14 @@ fn home() -> Home {
     home
 }
 
-fn framed(question: &str) -> Vec<u8> {
+/// A query with its length before it.
+pub fn framed(question: &str) -> Vec<u8> {
     let message = Question::parse(question).bytes();
     [&(message.len() as u16).to_be_bytes()[..], &message].concat()
 }
 
 /// A connection from an address of 127.0.0.0/8, of which Linux has all.
-fn connect(from: [u8; 4], to: SocketAddr, receive: Option<usize>) -> io::Result<TcpStream> {
+pub fn connect(from: [u8; 4], to: SocketAddr, receive: Option<usize>) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     if let Some(octets) = receive {
         socket.set_recv_buffer_size(octets)?;
@@ -56,8 +58,8 @@ fn connect(from: [u8; 4], to: SocketAddr, receive: Option<usize>) -> io::Result<
     Ok(socket.into())
 }
 
-/// The reply to one query.
-fn reply(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+/// The next reply.
+pub fn reply(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut length = [0; 2];
     stream.read_exact(&mut length)?;
     let mut message = vec![0; u16::from_be_bytes(length).into()];
