@@ -3,6 +3,7 @@
 mod aliases;
 mod policies;
 mod references;
+mod reread;
 
 use std::path::Path;
 

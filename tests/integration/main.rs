@@ -23,6 +23,7 @@ mod oracle;
 mod overlap;
 mod policies;
 mod process;
+mod reload;
 mod rfc_table;
 mod simulate;
 mod steering;
