@@ -18,7 +18,7 @@ const BARE: [u16; 5] = [1, 4, 5, 16, 23];
 /// Those with a name's data or its absence: NOERROR, NXDOMAIN, YXDOMAIN (RFC 6672 §2.2).
 const TOLD: [u16; 3] = [0, 3, 6];
 /// Most aliases that an answer follows, and what stands beside each.
-const CHAIN: usize = 8;
+const CHAIN: usize = 16;
 
 /// Checks a reply; `payload` is the most that the server sends in a datagram. Returns the reply as it was read.
 pub fn check(query: &[u8], reply: &[u8], transport: Transport, payload: u16) -> Message {
