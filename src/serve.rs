@@ -130,7 +130,7 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
     telemetry::init(settings.log.format, &settings.log.level)?;
     // Before probes and TCP connections need them: the usual limit of 1,024 is too low for both.
     server::raise_open_files();
-    // UDP has threads of its own. The writer, the API and TCP share these: one of them may compile a snapshot while others answer.
+    // DNS has threads of its own. The writer and the API share these: one of them may compile a snapshot while others answer.
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
@@ -265,7 +265,7 @@ impl Running {
 
     /// Everything that stands on control: it listens when this returns.
     async fn listen(settings: Settings, control: Control, clock: Clock, apexes: BTreeSet<Name>) -> Result<Running, ServeError> {
-        let server = Arc::new(server::start(&settings.dns, control.publisher().clone(), &tokio::runtime::Handle::current())?);
+        let server = Arc::new(server::start(&settings.dns, control.publisher().clone())?);
         let prober = probe::start(control.clone(), &settings.probe);
         let prober = Arc::new(prober.map_err(|error| ServeError::System { what: "the prober cannot start", error })?);
         let dns = server.addresses().to_vec();
@@ -409,6 +409,7 @@ fn restart_needed(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("data_dir", new.data_dir != old.data_dir),
         ("dns.listen", dns.listen != was.listen),
         ("dns.workers", dns.workers != was.workers),
+        ("dns.rate_limit.table_size", dns.rate_limit.table_size != was.rate_limit.table_size),
         ("the TCP limits of [dns]", {
             let limits = |s: &crate::model::DnsSettings| (s.tcp_connections, s.tcp_per_client, s.tcp_idle_ms);
             limits(dns) != limits(was)

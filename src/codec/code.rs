@@ -11,28 +11,48 @@ pub mod rtype {
     pub const A: u16 = 1;
     /// Name server (RFC 1035 §3.3.11).
     pub const NS: u16 = 2;
+    /// Mail destination, obsolete (RFC 1035 §3.3.4).
+    pub const MD: u16 = 3;
+    /// Mail forwarder, obsolete (RFC 1035 §3.3.5).
+    pub const MF: u16 = 4;
     /// Alias (RFC 1035 §3.3.1).
     pub const CNAME: u16 = 5;
     /// Start of authority (RFC 1035 §3.3.13).
     pub const SOA: u16 = 6;
+    /// Mailbox, experimental (RFC 1035 §3.3.3).
+    pub const MB: u16 = 7;
+    /// Mail group member, experimental (RFC 1035 §3.3.6).
+    pub const MG: u16 = 8;
+    /// Mail rename, experimental (RFC 1035 §3.3.8).
+    pub const MR: u16 = 9;
     /// Pointer (RFC 1035 §3.3.12).
     pub const PTR: u16 = 12;
     /// Host information; what a minimal answer to ANY may hold (RFC 8482 §4.2).
     pub const HINFO: u16 = 13;
+    /// Mailbox information, experimental (RFC 1035 §3.3.7).
+    pub const MINFO: u16 = 14;
     /// Mail exchange (RFC 1035 §3.3.9).
     pub const MX: u16 = 15;
     /// Text (RFC 1035 §3.3.14).
     pub const TXT: u16 = 16;
+    /// AFS database server (RFC 1183 §1).
+    pub const AFSDB: u16 = 18;
+    /// Route through (RFC 1183 §3.3).
+    pub const RT: u16 = 21;
     /// IPv6 address (RFC 3596).
     pub const AAAA: u16 = 28;
     /// Service location (RFC 2782).
     pub const SRV: u16 = 33;
+    /// Key exchanger (RFC 2230).
+    pub const KX: u16 = 36;
     /// Redirection of a subtree (RFC 6672).
     pub const DNAME: u16 = 39;
     /// EDNS (RFC 6891); no data.
     pub const OPT: u16 = 41;
     /// Delegation signer (RFC 4034 §5), which lives above the cut.
     pub const DS: u16 = 43;
+    /// Service binding (RFC 9460).
+    pub const SVCB: u16 = 64;
     /// HTTPS service binding (RFC 9460).
     pub const HTTPS: u16 = 65;
     /// "No such name" in NSEC bitmaps; never asked for (RFC 9824 §3.4).
@@ -72,8 +92,12 @@ pub mod rcode {
     pub const NOTIMP: u16 = 4;
     /// Not for this client, or not this server's.
     pub const REFUSED: u16 = 5;
+    /// The name would be too long (RFC 6672 §2.2).
+    pub const YXDOMAIN: u16 = 6;
     /// The EDNS version is not known (RFC 6891 §9).
     pub const BADVERS: u16 = 16;
+    /// The server cookie is not valid (RFC 7873 §8).
+    pub const BADCOOKIE: u16 = 23;
 
     /// The mnemonic.
     pub fn name(rcode: u16) -> &'static str {
@@ -84,7 +108,9 @@ pub mod rcode {
             NXDOMAIN => "NXDOMAIN",
             NOTIMP => "NOTIMP",
             REFUSED => "REFUSED",
+            YXDOMAIN => "YXDOMAIN",
             BADVERS => "BADVERS",
+            BADCOOKIE => "BADCOOKIE",
             _ => "RESERVED",
         }
     }
@@ -96,14 +122,22 @@ pub mod option {
     pub const NSID: u16 = 3;
     /// Client subnet (RFC 7871).
     pub const SUBNET: u16 = 8;
+    /// Cookie (RFC 7873).
+    pub const COOKIE: u16 = 10;
+    /// How long a TCP connection may be idle (RFC 7828).
+    pub const KEEPALIVE: u16 = 11;
+    /// Padding (RFC 7830).
+    pub const PADDING: u16 = 12;
     /// Extended DNS error (RFC 8914).
     pub const EXTENDED_ERROR: u16 = 15;
 }
 
-/// INFO-CODEs of extended DNS errors (RFC 8914 §4).
+/// INFO-CODEs of extended DNS errors (RFC 8914 §4 and IANA's registry, which has none for rate limits or malformed queries).
 pub mod extended {
     /// None of the others; the text says it.
     pub const OTHER: u16 = 0;
+    /// The operator does not allow it (RFC 8914 §4.19).
+    pub const PROHIBITED: u16 = 18;
     /// The server is not authoritative for the name.
     pub const NOT_AUTHORITATIVE: u16 = 20;
     /// The operation or query is not supported.

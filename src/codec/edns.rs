@@ -1,6 +1,6 @@
 //! EDNS: what an OPT record says (RFC 6891).
 
-use super::{ClientSubnet, Fault, SubnetFault, code};
+use super::{ClientSubnet, Cookie, Fault, SubnetFault, code};
 
 /// Octets of an OPT record without options: owner, type, class, TTL and length.
 pub const EDNS_FIXED: usize = 11;
@@ -18,14 +18,41 @@ pub struct Edns<'m> {
     pub subnet: Option<ClientSubnet<'m>>,
     /// The sender asks for the server's identifier (RFC 5001 §2.1).
     pub wants_identity: bool,
+    /// The cookies of the client and of the server (RFC 7873).
+    pub cookie: Option<Cookie<'m>>,
+    /// The sender asks how long its connection may be idle (RFC 7828).
+    pub keepalive: Keepalive,
+    /// The sender pads its messages, and wants replies padded where nobody else can read them (RFC 7830 §4).
+    pub wants_padding: bool,
     options: &'m [u8],
+}
+
+/// What a query says with the edns-tcp-keepalive option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keepalive {
+    /// Nothing.
+    Absent,
+    /// The option without data, as clients send it (RFC 7828 §3.2.1).
+    Asked,
+    /// The option with data, which is for servers to say. Means nothing in a datagram (RFC 7828 §3.2.1).
+    Malformed,
 }
 
 impl<'m> Edns<'m> {
     /// From the fields of an OPT record; the options are not read yet.
     pub(super) fn new(class: u16, ttl: u32, options: &'m [u8]) -> Edns<'m> {
         let [_extended_rcode, version, high, _] = ttl.to_be_bytes();
-        Edns { payload: class, version, dnssec_ok: high & 0x80 != 0, subnet: None, wants_identity: false, options }
+        Edns {
+            payload: class,
+            version,
+            dnssec_ok: high & 0x80 != 0,
+            subnet: None,
+            wants_identity: false,
+            cookie: None,
+            keepalive: Keepalive::Absent,
+            wants_padding: false,
+            options,
+        }
     }
 
     /// Reads the options of version 0.
@@ -38,7 +65,13 @@ impl<'m> Edns<'m> {
             match u16::from_be_bytes([head[0], head[1]]) {
                 code::option::SUBNET if self.subnet.is_some() => return Err(SubnetFault::Twice.into()),
                 code::option::SUBNET => self.subnet = Some(ClientSubnet::parse(data)?),
+                // RFC 5001 §2.1: data in a query means nothing.
                 code::option::NSID => self.wants_identity = true,
+                // RFC 7873 §5.2: the first counts, all others are passed over.
+                code::option::COOKIE if self.cookie.is_none() => self.cookie = Some(Cookie::parse(data).ok_or(Fault::CookieLength)?),
+                code::option::KEEPALIVE if data.is_empty() && self.keepalive == Keepalive::Absent => self.keepalive = Keepalive::Asked,
+                code::option::KEEPALIVE if !data.is_empty() => self.keepalive = Keepalive::Malformed,
+                code::option::PADDING => self.wants_padding = true,
                 _ => {}
             }
             rest = next;

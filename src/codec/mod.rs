@@ -1,16 +1,18 @@
-//! Floor 0: the wire format of names, questions, RRs and OPT (RFC 1035 §4, RFC 6891, RFC 7871). Bytes ↔ values, without allocation.
+//! Floor 0: the wire format of names, questions, RRs and OPT (RFC 1035 §4, RFC 6891, RFC 7871, RFC 7873). Bytes ↔ values, without allocation.
 //!
 //! [`Request::parse`] reads a query as far as it makes sense and says what is wrong with the rest; [`Writer`] writes into a buffer that
 //! may be too small, and then says so instead of panicking. Nothing here knows zones or services.
 
 pub mod code;
+mod cookie;
 mod edns;
 mod name;
 mod request;
 mod subnet;
 mod writer;
 
-pub use edns::{EDNS_FIXED, Edns};
+pub use cookie::Cookie;
+pub use edns::{EDNS_FIXED, Edns, Keepalive};
 pub use name::{MAX_LABELS, MAX_NAME, NameBuf};
 pub use request::{Fault, HEADER, Header, Question, Request};
 pub use subnet::{ClientSubnet, SubnetFault};

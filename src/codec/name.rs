@@ -62,6 +62,17 @@ impl NameBuf {
         (end == wire.len()).then_some(name)
     }
 
+    /// The name with everything from label `from` on replaced by `suffix`, a name in uncompressed wire form; `None` where that would be
+    /// longer than a name can be.
+    pub fn moved(&self, from: usize, suffix: &[u8]) -> Option<NameBuf> {
+        let kept = self.part(0, from);
+        let mut wire = [0; MAX_NAME];
+        let end = kept.len() + suffix.len();
+        wire.get_mut(..kept.len())?.copy_from_slice(kept);
+        wire.get_mut(kept.len()..end)?.copy_from_slice(suffix);
+        NameBuf::from_wire(&wire[..end])
+    }
+
     /// Wire form, root label included.
     #[inline]
     pub fn wire(&self) -> &[u8] {
@@ -132,6 +143,22 @@ mod tests {
         assert_eq!((name.start(0), name.start(1), name.start(2)), (0, 4, 12));
         assert_eq!(NameBuf::from_wire(&[0]).unwrap().to_string(), ".");
         assert!(NameBuf::from_wire(b"\x01a\x00x").is_none());
+    }
+
+    #[test]
+    fn a_name_moves_below_another_as_long_as_it_fits() {
+        let name = NameBuf::from_wire(b"\x01a\x01b\x03old\x00").unwrap();
+        let check = |from: usize, suffix: &[u8], expected: &str| assert_eq!(name.moved(from, suffix).unwrap().to_string(), expected);
+        check(2, b"\x03New\x00", "a.b.new.");
+        check(1, b"\x00", "a.");
+        check(0, b"\x03new\x00", "new.");
+        check(9, b"\x03new\x00", "a.b.old.new.");
+        // 4 octets stay before the suffix: 251 are the most it can have.
+        let suffix = |length: usize| [&b"\x3f"[..], &[b'x'; 63]].concat().into_iter().cycle().take(length).collect::<Vec<u8>>();
+        let long = [&suffix(192), &b"\x39"[..], &[b'y'; 57], &[0]].concat();
+        assert_eq!((long.len(), name.moved(2, &long).unwrap().wire().len()), (251, 255));
+        let longer = [&suffix(192), &b"\x3a"[..], &[b'y'; 58], &[0]].concat();
+        assert!(name.moved(2, &longer).is_none());
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub enum Fault {
     CompressedQuestion,
     /// A name of more than 255 octets.
     LongName,
-    /// Not exactly one question (RFC 9619).
+    /// Not exactly one question (RFC 9619), and not none beside a cookie (RFC 7873 §5.4).
     QuestionCount,
     /// Octets behind the last record.
     Trailing,
@@ -81,6 +81,8 @@ pub enum Fault {
     OptSection,
     /// An option that is longer than the OPT's data.
     OptionLength,
+    /// A cookie of neither 8 nor 16–40 octets (RFC 7873 §5.2.2).
+    CookieLength,
     /// A client subnet that breaks RFC 7871.
     Subnet(#[from] SubnetFault),
 }
@@ -99,6 +101,7 @@ impl Fault {
             Fault::OptOwner => "OPT owner is not the root",
             Fault::OptSection => "OPT outside the additional section",
             Fault::OptionLength => "EDNS option longer than OPT",
+            Fault::CookieLength => "COOKIE: neither 8 nor 16 to 40 octets",
             Fault::Subnet(fault) => fault.reason(),
         }
     }
@@ -176,6 +179,8 @@ impl<'m> Request<'m> {
         }
         match questions {
             1 => Ok(()),
+            // RFC 7873 §5.4: a client may ask for nothing but a server cookie.
+            0 if self.edns.is_some_and(|edns| edns.cookie.is_some()) => Ok(()),
             _ => Err(Fault::QuestionCount),
         }
     }
@@ -275,8 +280,24 @@ mod tests {
         check([1, 0, 0, 1], &opt(b"\x00", 0, b"\x00\x63\x00"), Some(Fault::OptionLength));
         check([1, 0, 0, 1], &opt(b"\x00", 1, b"\x00\x63\x00"), None);
         check([1, 0, 0, 1], &opt(b"\x00", 0, b"\x00\x63\x00\x01z\x00\x64\x00\x00"), None);
+        // RFC 7873 §5.2.2: 8, or 16 to 40 octets. The first option counts.
+        let cookie = |lengths: &[u8]| {
+            let one = |length: &u8| [vec![0, 10, 0, *length], vec![7; usize::from(*length)]].concat();
+            opt(b"\x00", 0, &lengths.iter().flat_map(one).collect::<Vec<u8>>())
+        };
+        for (length, fits) in [(0, false), (7, false), (8, true), (9, false), (15, false), (16, true), (40, true), (41, false)] {
+            check([1, 0, 0, 1], &cookie(&[length]), (!fits).then_some(Fault::CookieLength));
+        }
+        check([1, 0, 0, 1], &cookie(&[8, 3]), None);
+        check([1, 0, 0, 1], &cookie(&[3, 8]), Some(Fault::CookieLength));
+        // NSID, keepalive and padding with data: whether that matters is for others to say.
+        check([1, 0, 0, 1], &opt(b"\x00", 0, b"\x00\x03\x00\x01n\x00\x0b\x00\x02\x00\x01\x00\x0c\x00\x01\xff"), None);
         let mut compressed = query([1, 0, 0, 0], b"");
         compressed[12] = 0xc0;
         assert_eq!(Request::parse(&compressed).unwrap().fault, Some(Fault::CompressedQuestion));
+        // RFC 7873 §5.4: no question, but a cookie.
+        let asked = |rest: Vec<u8>| [&[0xab, 0xcd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1][..], &rest].concat();
+        assert_eq!(Request::parse(&asked(cookie(&[8]))).unwrap().fault, None);
+        assert_eq!(Request::parse(&asked(OPT.to_vec())).unwrap().fault, Some(Fault::QuestionCount));
     }
 }

@@ -32,15 +32,7 @@ impl<'d> Atlas<'d> {
     pub fn new(drafts: &'d [Draft]) -> Atlas<'d> {
         let mut atlas = Atlas { zones: BTreeMap::new(), policies: BTreeMap::new(), services: BTreeMap::new(), aliasing: BTreeSet::new() };
         for draft in drafts {
-            let mut existing = BTreeSet::from([draft.zone.apex.clone()]);
-            for owner in draft.zone.records.keys().map(|(owner, _)| owner).chain(draft.names.keys()) {
-                for name in std::iter::successors(Some(owner.clone()), Name::parent) {
-                    if !existing.insert(name) {
-                        break;
-                    }
-                }
-            }
-            atlas.zones.insert(&draft.zone.apex, Zone { draft, existing });
+            atlas.zones.insert(&draft.zone.apex, Zone { draft, existing: existing(draft) });
             atlas.services.extend(draft.services.keys().map(|label| (label.as_str(), label)));
             for written in &draft.policies {
                 match &written.owner {
@@ -117,6 +109,19 @@ impl<'d> Atlas<'d> {
         }
         Ok((!records.is_empty()).then_some(Lead::Records(records)))
     }
+}
+
+/// The names that a zone has: the owners, and the empty names above them.
+pub(super) fn existing(draft: &Draft) -> BTreeSet<Name> {
+    let mut existing = BTreeSet::from([draft.zone.apex.clone()]);
+    for owner in draft.zone.records.keys().map(|(owner, _)| owner).chain(draft.names.keys()) {
+        for name in std::iter::successors(Some(owner.clone()), Name::parent) {
+            if !existing.insert(name) {
+                break;
+            }
+        }
+    }
+    existing
 }
 
 /// A service's name with labels in front of it (DESIGN §3), from the left to the right, without the service's own.

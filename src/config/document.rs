@@ -35,17 +35,17 @@ pub(super) struct Item<'d> {
 /// A place in a file: the line and the path of keys.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Spot {
+    /// Where it is not the zone's own file: the one that was included.
+    pub file: Option<Arc<str>>,
     pub line: Option<usize>,
     pub field: String,
-    /// Where it is not the file that is asked for: one that a master file includes.
-    pub file: Option<Arc<str>>,
 }
 
 impl Spot {
-    /// What is wrong there.
+    /// What is wrong there; `file` is the zone's.
     pub fn finding(&self, file: &str, reason: impl Into<String>) -> Finding {
-        let file = self.file.as_deref().unwrap_or(file).into();
-        Finding { file, line: self.line, field: self.field.clone(), reason: reason.into() }
+        let file = self.file.as_deref().unwrap_or(file);
+        Finding { file: file.into(), line: self.line, field: self.field.clone(), reason: reason.into() }
     }
 }
 
@@ -73,7 +73,7 @@ impl Outline {
                 (None, None) => break self.own.line,
             }
         };
-        Spot { line, field: joined(&self.own.field, path), file: self.own.file.clone() }
+        Spot { file: None, line, field: joined(&self.own.field, path) }
     }
 }
 
@@ -176,7 +176,7 @@ impl<'d> Item<'d> {
 
     /// Where the value at `path` within it stands, or would stand.
     pub fn spot(&self, path: &str) -> Spot {
-        Spot { line: Some(self.document.line(self.toward(path).offset)), field: joined(&self.path, path), file: None }
+        Spot { file: None, line: Some(self.document.line(self.toward(path).offset)), field: joined(&self.path, path) }
     }
 
     /// Where it and all within it stand, but for the keys in `without`.

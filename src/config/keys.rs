@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use toml::Value;
 
 use super::suggest;
-use crate::model::{FieldError, Label, LogFormat, Period, Right, Settings, Token};
+use crate::model::{CookieSecret, CookieSettings, FieldError, Label, LogFormat, Period, Right, Settings, Token};
 
 /// A key.
 pub(super) struct Key {
@@ -31,6 +32,8 @@ pub(super) enum Form {
     Truth,
     /// Texts with commas between them, or a TOML list.
     List,
+    /// As a list, of what no error may show.
+    Secrets,
     /// A TOML list of inline tables.
     Tables,
 }
@@ -102,7 +105,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "dns.tcp_connections",
-        about: "most TCP connections at once; default 1024",
+        about: "most TCP connections at once; default 4096",
         form: Form::Whole,
         set: |draft, value, _| whole(value, 1, 1_000_000).map(|v| draft.settings.dns.tcp_connections = v as usize),
     },
@@ -133,6 +136,89 @@ pub(super) const KEYS: &[Key] = &[
         about: "the answer to hostname.bind and id.server in class CH (RFC 4892); default: refused",
         form: Form::Text,
         set: |draft, value, _| chaos(value).map(|v| draft.settings.dns.identity = Some(v)),
+    },
+    Key {
+        path: "dns.unverified_max",
+        about: "most octets of a UDP reply to a client without a valid cookie, 128 to 4096; the rest is for TCP; 0, the default: no such limit",
+        form: Form::Whole,
+        set: |draft, value, _| {
+            if value != Value::Integer(0) {
+                draft.settings.dns.unverified_max = whole(value, 128, 4096)
+                    .map_err(|e| here(e.expected.replacen("a whole number from", "0 (no such limit) or a whole number from", 1)))?
+                    as u16;
+            } else {
+                draft.settings.dns.unverified_max = 0;
+            }
+            Ok(())
+        },
+    },
+    Key {
+        path: "dns.cookies.enabled",
+        about: "whether queries with a cookie get a server cookie (RFC 7873, RFC 9018); default true",
+        form: Form::Truth,
+        set: |draft, value, _| truth(value).map(|v| draft.settings.dns.cookies.enabled = v),
+    },
+    Key {
+        path: "dns.cookies.secrets",
+        about: "what server cookies are signed with: up to 4 texts of 32 hex digits, the same on every server of an anycast set; the first signs, \
+                all are accepted; default: drawn at each start",
+        form: Form::Secrets,
+        set: |draft, value, _| secrets(value).map(|v| draft.settings.dns.cookies.secrets = v),
+    },
+    Key {
+        path: "dns.rate_limit.per_second",
+        about: "UDP replies of one kind about one name that a client network gets per second without a valid cookie, 1 to 100000; \
+                0, the default: no rate limit",
+        form: Form::Whole,
+        set: |draft, value, _| whole(value, 0, 100_000).map(|v| draft.settings.dns.rate_limit.per_second = v as u32),
+    },
+    Key {
+        path: "dns.rate_limit.nxdomain_per_second",
+        about: "the same for names that do not exist, by zone, 1 to 100000; default per_second",
+        form: Form::Whole,
+        set: |draft, value, _| whole(value, 1, 100_000).map(|v| draft.settings.dns.rate_limit.nxdomain_per_second = Some(v as u32)),
+    },
+    Key {
+        path: "dns.rate_limit.errors_per_second",
+        about: "the same for REFUSED, FORMERR and other errors, 1 to 100000; default per_second",
+        form: Form::Whole,
+        set: |draft, value, _| whole(value, 1, 100_000).map(|v| draft.settings.dns.rate_limit.errors_per_second = Some(v as u32)),
+    },
+    Key {
+        path: "dns.rate_limit.all_per_second",
+        about: "the same for all replies together, whatever they are about, 1 to 1000000; 0, the default: no such limit",
+        form: Form::Whole,
+        set: |draft, value, _| whole(value, 0, 1_000_000).map(|v| draft.settings.dns.rate_limit.all_per_second = v as u32),
+    },
+    Key {
+        path: "dns.rate_limit.slip",
+        about: "beyond the limit one query in so many gets a small reply that leads it to TCP or gives it a cookie, 0 (none) to 10; default 2",
+        form: Form::Whole,
+        set: |draft, value, _| whole(value, 0, 10).map(|v| draft.settings.dns.rate_limit.slip = v as u8),
+    },
+    Key {
+        path: "dns.rate_limit.ipv4_prefix",
+        about: "bits of an IPv4 address by which client networks are told apart, 8 to 32; default 24",
+        form: Form::Whole,
+        set: |draft, value, _| whole(value, 8, 32).map(|v| draft.settings.dns.rate_limit.ipv4_prefix = v as u8),
+    },
+    Key {
+        path: "dns.rate_limit.ipv6_prefix",
+        about: "bits of an IPv6 address by which client networks are told apart, 16 to 64; default 56",
+        form: Form::Whole,
+        set: |draft, value, _| whole(value, 16, 64).map(|v| draft.settings.dns.rate_limit.ipv6_prefix = v as u8),
+    },
+    Key {
+        path: "dns.rate_limit.exempt",
+        about: "networks without rate limit, up to 256, such as [\"192.0.2.0/24\", \"2001:db8::1\"]; default none",
+        form: Form::List,
+        set: |draft, value, _| networks(value).map(|v| draft.settings.dns.rate_limit.exempt = v),
+    },
+    Key {
+        path: "dns.rate_limit.table_size",
+        about: "networks, kinds and names kept in mind at once, 1024 to 16777216, at 8 octets each; default 131072",
+        form: Form::Whole,
+        set: |draft, value, _| whole(value, 1024, 16_777_216).map(|v| draft.settings.dns.rate_limit.table_size = v as usize),
     },
     Key {
         path: "api.listen",
@@ -427,14 +513,64 @@ fn token(value: Value) -> Result<Token, FieldError> {
     Ok(Token { name, hash, rights, services })
 }
 
+/// Secrets. What is wrong with one is said without it.
+fn secrets(value: Value) -> Result<Vec<CookieSecret>, FieldError> {
+    let all = match value {
+        Value::Array(all) => all,
+        one @ Value::String(_) => vec![one],
+        _ => return Err(here("a list of texts of 32 hex digits is expected")),
+    };
+    let mut secrets: Vec<CookieSecret> = Vec::new();
+    for (n, value) in all.iter().enumerate() {
+        let wrong = |expected: String| FieldError::new(format!("[{n}]"), expected);
+        let Some(text) = value.as_str() else { return Err(wrong("a text of 32 hex digits is expected".into())) };
+        let Some(octets) = hex::<16>(text) else {
+            let found = match text.len() {
+                32 => "something else".into(),
+                length => format!("{length} octets"),
+            };
+            return Err(wrong(format!("32 hex digits are expected (`openssl rand -hex 16` makes some), not {found}")));
+        };
+        if secrets.contains(&CookieSecret(octets)) {
+            return Err(wrong("this secret stands twice".into()));
+        }
+        if octets.iter().all(|octet| *octet == octets[0]) {
+            return Err(wrong("this secret is easily guessed; `openssl rand -hex 16` makes a better one".into()));
+        }
+        secrets.push(CookieSecret(octets));
+    }
+    match secrets.len() {
+        0..=CookieSettings::MOST_SECRETS => Ok(secrets),
+        many => Err(here(format!("at most {} secrets are expected, not {many}", CookieSettings::MOST_SECRETS))),
+    }
+}
+
+/// Networks, or single addresses.
+fn networks(value: Value) -> Result<Vec<IpNet>, FieldError> {
+    let texts = texts(value)?;
+    if texts.len() > 256 {
+        return Err(here(format!("at most 256 networks are expected, not {}", texts.len())));
+    }
+    let each = |(n, text): (usize, &String)| {
+        let network = text.parse::<IpNet>().ok().or_else(|| text.parse().ok().map(|address: std::net::IpAddr| IpNet::from(address)));
+        let expected = || format!("a network such as \"192.0.2.0/24\" or \"2001:db8::/32\" is expected, not {text:?}");
+        network.map(|n| n.trunc()).ok_or_else(|| FieldError::new(format!("[{n}]"), expected()))
+    };
+    texts.iter().enumerate().map(each).collect()
+}
+
 fn sha256(text: &str) -> Option<[u8; 32]> {
-    let digits = text.strip_prefix("sha256:")?;
-    if digits.len() != 64 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+    hex(text.strip_prefix("sha256:")?)
+}
+
+/// So many octets in hex digits.
+fn hex<const OCTETS: usize>(digits: &str) -> Option<[u8; OCTETS]> {
+    if digits.len() != 2 * OCTETS || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
-    let mut hash = [0; 32];
-    for (n, octet) in hash.iter_mut().enumerate() {
+    let mut octets = [0; OCTETS];
+    for (n, octet) in octets.iter_mut().enumerate() {
         *octet = u8::from_str_radix(&digits[2 * n..2 * n + 2], 16).ok()?;
     }
-    Some(hash)
+    Some(octets)
 }

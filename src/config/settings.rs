@@ -68,7 +68,7 @@ impl Reading {
         let base = path.parent().unwrap_or(Path::new(""));
         self.table(&file, &document.root(), "", base);
         if !self.draft.versioned {
-            let spot = Spot { line: Some(1), field: "version".into(), file: None };
+            let spot = Spot { file: None, line: Some(1), field: "version".into() };
             self.findings.push(spot.finding(&file, "`version = 1` is missing; it stands first in every file"));
         }
         Ok(())
@@ -143,7 +143,7 @@ impl Reading {
 
     fn variable(&mut self, name: &str, text: &str) {
         let path = name[PREFIX.len()..].replace("__", ".").to_ascii_lowercase();
-        let at = Spot { line: None, field: name.into(), file: None };
+        let at = Spot { file: None, line: None, field: name.into() };
         if path == DRILLS {
             return self.drills_of_variable(name, text);
         }
@@ -159,7 +159,7 @@ impl Reading {
         };
         let taken = value_of(key, text).and_then(|value| (key.set)(&mut self.draft, value, Path::new("")));
         if let Err(error) = taken {
-            let at = Spot { line: None, field: joined(name, &error.field), file: None };
+            let at = Spot { file: None, line: None, field: joined(name, &error.field) };
             self.findings.push(at.finding(ENVIRONMENT, error.expected));
         }
         self.origins.insert(key.path, (ENVIRONMENT.into(), at));
@@ -171,7 +171,7 @@ impl Reading {
         let mut wrong = |key: &str, reason: String| {
             let (file, spot) = self.origins.get(key).cloned().unwrap_or_else(|| {
                 let file = settings.file.as_ref().map_or(ENVIRONMENT.into(), |f| f.display().to_string());
-                (file, Spot { line: None, field: key.into(), file: None })
+                (file, Spot { file: None, line: None, field: key.into() })
             });
             self.findings.push(spot.finding(&file, reason));
         };
@@ -180,6 +180,13 @@ impl Reading {
             (Some(_), None) => wrong("here.region", "goes with `az`: say both, or neither".into()),
             (None, Some(_)) => wrong("here.az", "goes with `region`: say both, or neither".into()),
             (None, None) => {}
+        }
+        let limits = &settings.dns.rate_limit;
+        if !limits.is_on() && !self.origins.contains_key("dns.rate_limit.per_second") {
+            // Without it nothing is limited, which is not what somebody means who says how.
+            if let Some(key) = self.origins.keys().copied().find(|key| key.starts_with("dns.rate_limit.")) {
+                wrong(key, "goes with `per_second`, without which there is no rate limit; `per_second = 0` turns it off".into());
+            }
         }
         settings.api.audit = audit.unwrap_or_else(|| settings.data_dir.join("audit.jsonl"));
         let api = &settings.api;
@@ -240,10 +247,14 @@ fn value_of(key: &Key, text: &str) -> Result<Value, FieldError> {
         Form::Text => Ok(Value::String(text.into())),
         Form::Whole => trimmed.parse().map(Value::Integer).map_err(|_| wrong("a whole number")),
         Form::Truth => trimmed.parse().map(Value::Boolean).map_err(|_| wrong("true or false")),
-        Form::List if trimmed.starts_with('[') && trimmed.ends_with(']') && trimmed.contains(['"', '\'']) => {
-            toml(trimmed).ok_or_else(|| wrong("a TOML list, or texts with commas between them,"))
+        Form::List | Form::Secrets if trimmed.starts_with('[') && trimmed.ends_with(']') && trimmed.contains(['"', '\'']) => {
+            let expected = "a TOML list, or texts with commas between them,";
+            toml(trimmed).ok_or_else(|| match key.form {
+                Form::Secrets => FieldError::new("", format!("{expected} is expected")),
+                _ => wrong(expected),
+            })
         }
-        Form::List => {
+        Form::List | Form::Secrets => {
             let parts = trimmed.split(',').map(str::trim).filter(|p| !p.is_empty());
             Ok(Value::Array(parts.map(|p| Value::String(p.into())).collect()))
         }
@@ -254,7 +265,7 @@ fn value_of(key: &Key, text: &str) -> Result<Value, FieldError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{LogFormat, Period, Right, SafetySettings};
+    use crate::model::{LogFormat, Period, RateLimitSettings, Right, SafetySettings};
 
     fn read(text: &str, env: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
         let dir = tempfile::tempdir().unwrap();
@@ -312,6 +323,17 @@ mod tests {
             &[],
             &["signpost.toml:3: safety.min_healthy_weight: a whole number from 0 to 100", "signpost.toml:4: safety.wait: 0ms to 86400s"],
         );
+        check(
+            "version = 1\n[dns]\nunverified_max = 100\n[dns.rate_limit]\nslip = 11\nipv4_prefix = 33\nexempt = [\"192.0.2.0/24\", \"lan\"]",
+            &[],
+            &[
+                "signpost.toml:3: dns.unverified_max: 0 (no such limit) or a whole number from 128 to 4096 is expected, not 100",
+                "signpost.toml:5: dns.rate_limit.slip: a whole number from 0 to 10 is expected, not 11",
+                "signpost.toml:6: dns.rate_limit.ipv4_prefix: a whole number from 8 to 32",
+                "signpost.toml:7: dns.rate_limit.exempt: goes with `per_second`",
+                "signpost.toml:7: dns.rate_limit.exempt[1]: a network such as",
+            ],
+        );
         check("version = 1\n[log]\nlevel = \"inof\"", &[], &["signpost.toml:3: log.level: unknown level \"inof\"; did you mean `info`?"]);
         check(
             "version = 1\n[[api.token]]\nname = \"a\"\nhash = \"secret\"\nrights = [\"read\"]",
@@ -340,6 +362,36 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_with_a_secret_is_said_without_it() {
+        let check = |secrets: &str, expected: &str| {
+            for shown in [
+                read(&format!("version = 1\n[dns.cookies]\nsecrets = {secrets}"), &[]),
+                read("version = 1", &[("SIGNPOST__DNS__COOKIES__SECRETS", secrets)]),
+            ] {
+                let said = shown.unwrap_err().join("\n");
+                assert!(said.contains("ecrets") || said.contains("SECRETS"), "{said}");
+                assert!(!said.contains("5eca") && !said.contains("987654"), "{said}");
+                assert!(said.to_lowercase().contains(expected), "{said} is not {expected}");
+            }
+        };
+        check(
+            "[\"5eca5eca5eca5eca5eca5eca5eca5ec\"]",
+            "secrets[0]: 32 hex digits are expected (`openssl rand -hex 16` makes some), not 31 octets",
+        );
+        check("[\"0123456789abcdef0123456789abcdef\", \"5eca5eca5eca5eca5eca5eca5eca5ecx\"]", "secrets[1]: 32 hex digits");
+        check("[\"5eca5eca5eca5eca5eca5eca5ecafeca\", \"5ECA5eca5eca5eca5eca5eca5ecafeca\"]", "secrets[1]: this secret stands twice");
+        check("[\"98765432\", 98765432109]", "secrets[0]: 32 hex digits");
+        check("[98765432109876, \"\"]", "secrets[0]: a text of 32 hex digits");
+        check("[\"00000000000000000000000000000000\"]", "secrets[0]: this secret is easily guessed");
+        for value in ["[c5eca5eca5eca5eca5eca5eca5eca5eca]", "c5eca5eca5eca5eca5eca5eca5eca5eca", "[\"c5eca5eca5eca5eca5eca5eca5eca5eca]"] {
+            let said = read(&format!("version = 1\n[dns.cookies]\nsecrets = {value}"), &[]).unwrap_err().join("\n");
+            assert!(said.starts_with("signpost.toml:3: ") && !said.contains("5eca"), "{said}");
+        }
+        let five: Vec<String> = (1..=5).map(|n| format!("\"5eca0000000000000000000000000{n:03}\"")).collect();
+        check(&format!("[{}]", five.join(", ")), "secrets: at most 4 secrets are expected, not 5");
+    }
+
+    #[test]
     fn every_key_arrives_from_file_and_environment() {
         let text = format!(
             r#"
@@ -354,6 +406,20 @@ mod tests {
             tcp_idle = "500ms"
             version = "signpost"
             identity = "a1"
+            unverified_max = 512
+            [dns.cookies]
+            enabled = false
+            secrets = ["e5e973e5a6b2a43f48e7dc849e37bfcf", "445536BCD2513298075A5D379663C962"]
+            [dns.rate_limit]
+            per_second = 20
+            nxdomain_per_second = 10
+            errors_per_second = 5
+            all_per_second = 1000
+            slip = 3
+            ipv4_prefix = 28
+            ipv6_prefix = 48
+            exempt = ["192.0.2.7/24", "2001:db8::1"]
+            table_size = 65536
             [api]
             listen = "0.0.0.0:8053"
             [[api.token]]
@@ -392,6 +458,23 @@ mod tests {
         assert_eq!((from_file.dns.listen.len(), from_file.dns.workers, from_file.dns.udp_payload), (2, 3, 1400));
         assert_eq!((from_file.dns.tcp_connections, from_file.dns.tcp_per_client, from_file.dns.tcp_idle_ms), (10, 2, 500));
         assert_eq!((from_file.dns.version.as_deref(), from_file.dns.identity.as_deref()), (Some("signpost"), Some("a1")));
+        let dns = &from_file.dns;
+        assert_eq!((dns.unverified_max, dns.cookies.enabled, dns.cookies.secrets.len()), (512, false, 2));
+        assert_eq!((dns.cookies.secrets[0].0[0], dns.cookies.secrets[1].0[15]), (0xe5, 0x62));
+        assert!(!format!("{from_file:?}").contains("e5e9") && !format!("{from_file:?}").contains("229"), "no secret is shown");
+        let exempt = ["192.0.2.0/24".parse().unwrap(), "2001:db8::1/128".parse().unwrap()].into();
+        let rate_limit = RateLimitSettings {
+            per_second: 20,
+            nxdomain_per_second: Some(10),
+            errors_per_second: Some(5),
+            all_per_second: 1000,
+            slip: 3,
+            ipv4_prefix: 28,
+            ipv6_prefix: 48,
+            exempt,
+            table_size: 65_536,
+        };
+        assert_eq!(dns.rate_limit, rate_limit);
         assert_eq!(from_file.here.as_ref().unwrap().to_string(), "boston/az-1");
         let safety = SafetySettings { min_regions: 2, min_healthy_weight: 50, one_region_at_a_time: false, wait: Period::seconds(600) };
         assert_eq!(from_file.safety, safety);
@@ -409,12 +492,15 @@ mod tests {
                 ("SIGNPOST__DNS__LISTEN", "127.0.0.1:1, 127.0.0.1:2"),
                 ("SIGNPOST__DNS__WORKERS", "9"),
                 ("SIGNPOST__PROBE__ENABLED", "true"),
+                ("SIGNPOST__DNS__COOKIES__SECRETS", "000102030405060708090a0b0c0d0e0f"),
+                ("SIGNPOST__DNS__RATE_LIMIT__EXEMPT", "192.0.2.0/24, 2001:db8::/32"),
                 ("SIGNPOST__API__TOKEN", &inline),
                 ("SIGNPOST_CONFIG", "not ours"),
             ],
         )
         .unwrap();
         assert_eq!((over.data_dir.as_path(), over.dns.workers, over.probe.enabled), (Path::new("elsewhere"), 9, true));
+        assert_eq!((over.dns.cookies.secrets[0].0[15], over.dns.rate_limit.exempt.len()), (15, 2));
         assert_eq!(over.dns.listen.iter().map(|a| a.port()).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(over.api.tokens.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["ci"]);
         let bare = read("version = 1", &[]).unwrap();

@@ -39,7 +39,7 @@ fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
 }
 
-const HEAD: &str = "ns = [\"ns1.other.\"]\n\n";
+const HEAD: &str = "ns = [\"ns1.other.\", \"ns2.other.\"]\n\n";
 const GEO: &str = "[regions.eu-west]\nazs = [\"1a\", \"1b\"]\n[regions.us-east]\nazs = [\"1a\"]\n";
 
 /// `text` behind a head of two lines is `svc.example.toml`; the whole must give exactly these findings.
@@ -90,7 +90,7 @@ fn static_records() {
     refused(
         "[records]\n\"@\" = { SOA = [\"a. b. 1 2 3 4 5\"], NS = [\"ns1\"], CNAME = [\"x.\"] }\nwww = { AA = [\"x\"], ttl = \"soon\" }",
         &[
-            "4: records.@.CNAME: the apex has SOA and NS records, so it cannot be an alias; give it A and AAAA records, or a policy under [names]",
+            "4: records.@.CNAME: the apex has SOA and NS records, so it cannot be an alias; give it A and AAAA records, or ALIAS for those of another name",
             "4: records.@.NS: the zone's own name servers are `ns` at the top of the file",
             "4: records.@.SOA: the SOA is made of `ns`, `contact`, `serial` and `ttl` at the top of the file",
             "5: records.www.AA: unknown record type \"AA\"; did you mean `A`?",
@@ -101,7 +101,7 @@ fn static_records() {
         "[records.www]\nCNAME = [\"a.\"]\nA = [\"192.0.2.1\"]\n[records.two]\nCNAME = [\"a.\", \"b.\"]\n[records.WWW]\nA = []\n[records.x]\n",
         &[
             "4: records.www.CNAME: an alias is the only record of its name, and www.svc.example. has A too",
-            "7: records.two.CNAME: a name is an alias of one other name, not of several",
+            "7: records.two.CNAME[1]: a name is an alias of one other name, not of several",
             "9: records.WWW.A: at least one record is expected",
             "9: records.WWW.A: www.svc.example. has A twice",
         ],
@@ -110,6 +110,7 @@ fn static_records() {
         "[records]\nwww = { A = [\"192.0.2.1\", \"192.0.2.1\"], MX = [\"10 mail.svc.example\"] }",
         &[
             "4: records.www.A[1]: stands twice, and is answered once",
+            "4: records.www.MX: mail.svc.example.svc.example. does not exist in zones/svc.example.toml",
             "4: records.www.MX[0]: mail.svc.example has no dot at its end, so it is mail.svc.example.svc.example.; \
              write `mail.svc.example.` or leave the zone's name away",
         ],
@@ -280,11 +281,14 @@ fn name_servers_have_addresses() {
     let said = |text: &str| load(&[("zones/svc.example.toml", text)]).map(|(_, warnings)| warnings);
     let missing =
         "zones/svc.example.toml:1: ns: ns1.svc.example. has no address in the zone: add it under [records], such as A = [\"192.0.2.53\"]";
-    assert_eq!(said("ns = [\"ns1\"]").unwrap(), [missing]);
-    assert_eq!(said("ns = [\"ns1\"]\nrecords.ns1.AAAA = \"2001:db8::1\"").unwrap(), [""; 0]);
-    assert_eq!(said("ns = [\"ns1\"]\nrecords.\"*\".A = \"192.0.2.1\"").unwrap(), [""; 0]);
-    assert_eq!(said("ns = [\"ns1.sub\"]\nrecords.sub.NS = \"ns.other.\"").unwrap(), [""; 0]);
-    let alias = said("ns = [\"ns1\"]\nrecords.ns1.CNAME = \"a.\"").unwrap_err();
+    assert_eq!(said("ns = [\"ns1\", \"ns2.other.\"]").unwrap(), [missing]);
+    assert_eq!(said("ns = [\"ns1\", \"ns2.other.\"]\nrecords.ns1.AAAA = \"2001:db8::1\"").unwrap(), [""; 0]);
+    assert_eq!(said("ns = [\"ns1\", \"ns2.other.\"]\nrecords.\"*\".A = \"192.0.2.1\"").unwrap(), [""; 0]);
+    assert_eq!(
+        said("ns = [\"ns1.sub\", \"ns2.other.\"]\nrecords.sub.NS = \"ns.other.\"\nrecords.\"ns1.sub\".A = \"192.0.2.1\"").unwrap(),
+        [""; 0]
+    );
+    let alias = said("ns = [\"ns1\", \"ns2.other.\"]\nrecords.ns1.CNAME = \"a.\"").unwrap_err();
     assert_eq!(alias, ["zones/svc.example.toml:1: ns: ns1.svc.example. is an alias, which a name server cannot be"]);
     let forgotten = said("ns = [\"ns1.svc.example\"]").unwrap();
     assert!(forgotten.iter().any(|w| w.contains("ns[0]: ns1.svc.example has no dot at its end")), "{forgotten:?}");
@@ -371,7 +375,10 @@ fn master_files() {
     assert_eq!(zone.records[&(name("sub.svc.example."), 16)].rdata[0].as_ref(), b"\x03x y\x01z");
     assert_eq!(
         warnings,
-        ["zones/svc.example.zone:8: ns2.svc.example. A: the records of an RRset have one TTL; the least, 300, is answered",]
+        [
+            "zones/svc.example.zone:8: ns2.svc.example. A: the records of an RRset have one TTL; the least, 300, is answered",
+            "zones/svc.example.zone:10: a.sub.svc.example. CNAME: leads to b.sub.svc.example., which does not exist in zones/svc.example.zone",
+        ]
     );
 
     let wrong = "  A 192.0.2.1\n@ SOA ns. h. 1 2 3 4 5\n@ NS ns.\n@ SOA ns. h. 1 2 3 4 5\n$INCLUDE x\nwww CH TXT x\nwww 5m5 A 192.0.2.1\n\

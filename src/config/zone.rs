@@ -21,7 +21,11 @@ pub(super) const SOA: u16 = 6;
 pub(super) struct Draft {
     pub zone: Zone,
     pub ns: Spot,
+    pub soa: Spot,
+    /// Where the first record of each RRset stands.
     pub records: BTreeMap<(Name, u16), Spot>,
+    /// Where the others stand.
+    pub further: BTreeMap<(Name, u16), Vec<Spot>>,
     pub names: BTreeMap<Name, Spot>,
     pub services: BTreeMap<Label, Spot>,
     /// Services that policies lead to.
@@ -63,13 +67,27 @@ impl Draft {
         Draft {
             zone,
             ns: Spot::default(),
+            soa: Spot::default(),
             records: BTreeMap::new(),
+            further: BTreeMap::new(),
             names: BTreeMap::new(),
             services: BTreeMap::new(),
             uses: Vec::new(),
             policies: Vec::new(),
             included: Vec::new(),
         }
+    }
+
+    /// Where record `n` of an RRset stands; the apex's own SOA and NS included.
+    pub fn spot(&self, owner: &Name, rtype: u16, n: usize) -> Spot {
+        let key = (owner.clone(), rtype);
+        let further = n.checked_sub(1).and_then(|n| self.further.get(&key)?.get(n));
+        let apex = *owner == self.zone.apex;
+        further.or(self.records.get(&key)).cloned().unwrap_or_else(|| match rtype {
+            SOA if apex => self.soa.clone(),
+            NS if apex => self.ns.clone(),
+            _ => Spot::default(),
+        })
     }
 }
 
@@ -156,6 +174,8 @@ impl Reading<'_> {
         if let Some(first) = self.draft.zone.ns.first() {
             self.draft.zone.soa.primary = first.clone();
         }
+        // What is said of the SOA concerns the keys that it is made of; most are at the top.
+        self.draft.soa = root.spot(if root.get("ttl").is_some() { "ttl" } else { "ns" });
         if let Some(item) = root.get("contact") {
             self.contact(&item);
         }
@@ -224,7 +244,12 @@ impl Reading<'_> {
                 Ok(name) if self.draft.zone.ns.contains(&name) => {
                     self.notes.warnings.push(item.finding(&field, format!("{name} stands twice")));
                 }
-                Ok(name) => self.draft.zone.ns.push(name),
+                Ok(name) => {
+                    if n > 0 {
+                        self.draft.further.entry((apex.clone(), NS)).or_default().push(item.spot(&field));
+                    }
+                    self.draft.zone.ns.push(name);
+                }
             }
             self.undotted(&item, &field, text);
         }
@@ -302,6 +327,7 @@ impl Reading<'_> {
             return self.notes.findings.push(item.finding("", "the zone's own name servers are `ns` at the top of the file"));
         }
         let mut set = RecordSet { ttl, rdata: Vec::new() };
+        let mut further = Vec::new();
         for (n, text) in texts.iter().flatten().enumerate() {
             let field = format!("[{n}]");
             match rdata::parse_record(rtype, text, &apex) {
@@ -310,7 +336,12 @@ impl Reading<'_> {
                     // RFC 2181 §5: an RRset holds no record twice.
                     self.notes.warnings.push(item.finding(&field, "stands twice, and is answered once"));
                 }
-                Ok((_, data)) => set.rdata.push(data),
+                Ok((_, data)) => {
+                    if !set.rdata.is_empty() {
+                        further.push(item.spot(&field));
+                    }
+                    set.rdata.push(data);
+                }
             }
             if rdata::holds_names(number) {
                 self.undotted(item, &field, text);
@@ -324,6 +355,9 @@ impl Reading<'_> {
             return self.notes.findings.push(item.finding("", format!("{owner} has {} twice", rdata::type_name(number))));
         }
         self.draft.records.insert(key.clone(), item.spot(""));
+        if !further.is_empty() {
+            self.draft.further.insert(key.clone(), further);
+        }
         self.draft.zone.records.insert(key, set);
     }
 

@@ -40,6 +40,12 @@ outcomes! {
     Notimp => "notimp",
     /// An EDNS version above 0 (RFC 6891 §6.1.3).
     Badvers => "badvers",
+    /// The server cookie of a query without question was not ours, or too old (RFC 7873 §5.4).
+    Badcookie => "badcookie",
+    /// Over the rate limit: a small reply that sends the client to TCP or gives it a cookie.
+    Slipped => "slipped",
+    /// Over the rate limit: no reply.
+    Limited => "limited",
     /// An internal failure.
     Servfail => "servfail",
     /// No reply: a response, or fewer octets than a header.
@@ -54,6 +60,12 @@ outcomes! {
     Panic => "panic",
     /// The name had nothing to answer for this client, and would have had if no region and no az were drained. Counted beside the outcome.
     Empty => "empty",
+    /// A cookie of the client alone: it gets its first server cookie (RFC 7873 §5.2.3). Counted beside the outcome.
+    CookieNew => "cookie_new",
+    /// A valid server cookie (RFC 7873 §5.2.5). Counted beside the outcome.
+    CookieValid => "cookie_valid",
+    /// A server cookie that is too old, or not ours (RFC 7873 §5.2.4). Counted beside the outcome.
+    CookieInvalid => "cookie_invalid",
 }
 
 /// Regions with a counter of their own; those numbered higher share the last one.
@@ -65,6 +77,8 @@ pub struct Counters {
     outcomes: [AtomicU64; Counter::ALL.len()],
     /// By the region's number, which it keeps for as long as the process runs.
     regions: [AtomicU64; COUNTED_REGIONS],
+    octets_in: AtomicU64,
+    octets_out: AtomicU64,
     /// Which client prefixes asked for names that are decided, in a sample.
     pub clients: Sightings,
 }
@@ -72,7 +86,13 @@ pub struct Counters {
 impl Default for Counters {
     fn default() -> Counters {
         let zeros = || AtomicU64::new(0);
-        Counters { outcomes: std::array::from_fn(|_| zeros()), regions: std::array::from_fn(|_| zeros()), clients: Sightings::default() }
+        Counters {
+            outcomes: std::array::from_fn(|_| zeros()),
+            regions: std::array::from_fn(|_| zeros()),
+            octets_in: zeros(),
+            octets_out: zeros(),
+            clients: Sightings::default(),
+        }
     }
 }
 
@@ -80,13 +100,20 @@ impl Counters {
     /// Counts one. Only the worker that owns the counters calls this: a plain load and store, no locked instruction.
     #[inline]
     pub fn count(&self, counter: Counter) {
-        add_one(&self.outcomes[counter as usize]);
+        add(&self.outcomes[counter as usize], 1);
     }
 
     /// Counts an answer that holds an instance of the region of that number; as [`Counters::count`].
     #[inline]
     pub fn count_region(&self, region: u16) {
-        add_one(&self.regions[usize::from(region).min(COUNTED_REGIONS - 1)]);
+        add(&self.regions[usize::from(region).min(COUNTED_REGIONS - 1)], 1);
+    }
+
+    /// Counts the octets of a query and of its reply, DNS messages without what carries them; as [`Counters::count`].
+    #[inline]
+    pub fn count_octets(&self, query: usize, reply: usize) {
+        add(&self.octets_in, query as u64);
+        add(&self.octets_out, reply as u64);
     }
 
     /// How often `counter` came about.
@@ -98,9 +125,14 @@ impl Counters {
     pub fn region(&self, region: u16) -> u64 {
         self.regions[usize::from(region).min(COUNTED_REGIONS - 1)].load(Ordering::Relaxed)
     }
+
+    /// Octets of all queries, and of all replies.
+    pub fn octets(&self) -> (u64, u64) {
+        (self.octets_in.load(Ordering::Relaxed), self.octets_out.load(Ordering::Relaxed))
+    }
 }
 
 #[inline]
-fn add_one(counter: &AtomicU64) {
-    counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+fn add(counter: &AtomicU64, number: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(number), Ordering::Relaxed);
 }

@@ -44,7 +44,10 @@ pub use report::{
 };
 pub use schedule::{Schedule, ScheduleError};
 pub use service::{MAX_SERVICE_PORTS, Service, ServiceFields, Source, Subject};
-pub use settings::{ApiSettings, DnsSettings, LogFormat, LogSettings, ProbeSettings, Right, SafetySettings, Settings, Token};
+pub use settings::{
+    ApiSettings, CookieSecret, CookieSettings, DnsSettings, LogFormat, LogSettings, ProbeSettings, RateLimitSettings, Right,
+    SafetySettings, Settings, Token,
+};
 pub use share::{Out, Share};
 pub use sightings::{SAMPLED, Sightings};
 pub use time::{Period, PeriodError, Timestamp};

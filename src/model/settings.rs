@@ -1,8 +1,11 @@
 //! Settings: `signpost.toml` after parsing, defaults and environment.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+
+use ipnet::IpNet;
 
 use super::{DrillFields, Label, Locality, Period};
 
@@ -42,7 +45,7 @@ pub struct DnsSettings {
     pub workers: usize,
     /// Largest UDP reply in octets, 512–4096; default 1232 (DNS flag day 2020).
     pub udp_payload: u16,
-    /// Most TCP connections at once; default 1024.
+    /// Most TCP connections at once; default 4096. An idle one takes about 1 KB of the process and 3 KB of the kernel.
     pub tcp_connections: usize,
     /// Most TCP connections of one client, which is an IPv4 address or an IPv6 /64; default 64.
     pub tcp_per_client: usize,
@@ -52,6 +55,91 @@ pub struct DnsSettings {
     pub version: Option<String>,
     /// What `hostname.bind` and `id.server` answer (RFC 4892); `None`: refused.
     pub identity: Option<String>,
+    /// Most octets of a UDP reply to a query without a valid server cookie, 128–4096; 0, the default: as any other. Header, question and
+    /// OPT are sent whole whatever it says.
+    pub unverified_max: u16,
+    /// DNS cookies.
+    pub cookies: CookieSettings,
+    /// Response rate limiting.
+    pub rate_limit: RateLimitSettings,
+}
+
+/// `[dns.cookies]`: DNS cookies (RFC 7873, RFC 9018).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CookieSettings {
+    /// Whether queries with a COOKIE option get a server cookie; default yes.
+    pub enabled: bool,
+    /// At most [`CookieSettings::MOST_SECRETS`]. The first signs, all are accepted. Empty: one drawn at start.
+    pub secrets: Vec<CookieSecret>,
+}
+
+impl CookieSettings {
+    /// Each wrong cookie is hashed with every secret; a rollover needs two (RFC 9018 §5).
+    pub const MOST_SECRETS: usize = 4;
+}
+
+/// What server cookies are signed with: 128 bits. Nothing shows it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct CookieSecret(pub [u8; 16]);
+
+impl fmt::Debug for CookieSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CookieSecret(…)")
+    }
+}
+
+/// `[dns.rate_limit]`: how many UDP replies a client prefix may get that has shown no valid server cookie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RateLimitSettings {
+    /// Replies of one kind about one name per second, 1–100,000; 0, the default: no limit at all.
+    pub per_second: u32,
+    /// NXDOMAIN from one zone per second, 1–100,000; default: `per_second`.
+    pub nxdomain_per_second: Option<u32>,
+    /// REFUSED, FORMERR and other errors per second, 1–100,000; default: `per_second`.
+    pub errors_per_second: Option<u32>,
+    /// Replies of all kinds per second, 1–1,000,000; 0, the default: no such limit.
+    pub all_per_second: u32,
+    /// Beyond the limit one query in so many gets a small reply that sends its client to TCP or gives it a cookie, the others none;
+    /// 0–10, default 2. 0: none does; 1: every one does.
+    pub slip: u8,
+    /// IPv4 clients are told apart by so many bits, 8–32; default 24.
+    pub ipv4_prefix: u8,
+    /// IPv6 clients are told apart by so many bits, 16–64; default 56.
+    pub ipv6_prefix: u8,
+    /// Clients without limit; at most 256 networks.
+    pub exempt: Vec<IpNet>,
+    /// How many prefixes, kinds and names are kept in mind at once, 1,024–16,777,216, at 8 octets each; default 131,072.
+    pub table_size: usize,
+}
+
+impl RateLimitSettings {
+    /// Whether anything is limited.
+    #[inline]
+    pub fn is_on(&self) -> bool {
+        self.per_second != 0
+    }
+}
+
+impl Default for CookieSettings {
+    fn default() -> CookieSettings {
+        CookieSettings { enabled: true, secrets: Vec::new() }
+    }
+}
+
+impl Default for RateLimitSettings {
+    fn default() -> RateLimitSettings {
+        RateLimitSettings {
+            per_second: 0,
+            nxdomain_per_second: None,
+            errors_per_second: None,
+            all_per_second: 0,
+            slip: 2,
+            ipv4_prefix: 24,
+            ipv6_prefix: 56,
+            exempt: Vec::new(),
+            table_size: 131_072,
+        }
+    }
 }
 
 /// `[api]`
@@ -151,11 +239,14 @@ impl Default for Settings {
                 listen: vec![loopback(5300)],
                 workers: 1,
                 udp_payload: 1232,
-                tcp_connections: 1024,
+                tcp_connections: 4096,
                 tcp_per_client: 64,
                 tcp_idle_ms: 10_000,
                 version: None,
                 identity: None,
+                unverified_max: 0,
+                cookies: CookieSettings::default(),
+                rate_limit: RateLimitSettings::default(),
             },
             api: ApiSettings { listen: loopback(8053), insecure: false, tokens: Vec::new(), audit: "data/audit.jsonl".into() },
             here: None,

@@ -18,6 +18,7 @@ pub(super) fn metrics(control: &Control, server: &Arc<Server>, prober: &Arc<Prob
         transport: match labels.transport {
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
         },
         worker: labels.worker,
         counters,
@@ -53,11 +54,23 @@ pub(super) fn metrics(control: &Control, server: &Arc<Server>, prober: &Arc<Prob
         metrics = metrics.with_reading(kind, name, help, move || read(&control.measurements()));
     }
     type OfConnections = fn(&ConnectionStats) -> f64;
-    let connections: [(Reading, &'static str, &'static str, OfConnections); 4] = [
+    let connections: [(Reading, &'static str, &'static str, OfConnections); 7] = [
         (Reading::Gauge, "dns_tcp_connections", "TCP connections open", |s| s.open as f64),
         (Reading::Counter, "dns_tcp_accepted", "TCP connections accepted", |s| s.accepted as f64),
-        (Reading::Counter, "dns_tcp_refused", "TCP connections closed because their client had too many", |s| s.refused as f64),
-        (Reading::Counter, "dns_tcp_displaced", "Idle TCP connections closed to make room", |s| s.displaced as f64),
+        (Reading::Counter, "dns_tcp_displaced", "Longest idle TCP connections closed to make room", |s| s.displaced as f64),
+        (
+            Reading::Counter,
+            "dns_tcp_displaced_by_own",
+            "Longest idle TCP connections closed to make room for another one of a client that has its share",
+            |s| s.displaced_by_own as f64,
+        ),
+        (Reading::Counter, "dns_tcp_idle_timeouts", "TCP connections closed because no query came in time", |s| s.idle as f64),
+        (Reading::Counter, "dns_tcp_read_timeouts", "TCP connections closed because part of a query did not come in time", |s| {
+            s.slow_read as f64
+        }),
+        (Reading::Counter, "dns_tcp_write_timeouts", "TCP connections closed because their client did not take its replies", |s| {
+            s.slow_write as f64
+        }),
     ];
     for (kind, name, help, read) in connections {
         let server: Weak<Server> = Arc::downgrade(server);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   UDP   one thread and one SO_REUSEPORT socket per worker:   receive → load snapshot → answer → send → receive …
-//!   TCP   one task per connection (RFC 7766), on the runtime:  frame   → load snapshot → answer → … → write all
+//!   TCP   one task per connection on threads of their own:     frame   → load snapshot → answer → … → write all
 //! ```
 //!
 //! No async runtime, allocation, lock or system call but the two of the socket stands on the UDP path. A snapshot is loaded after a query
@@ -11,6 +11,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod connections;
+mod order;
 mod socket;
 mod tcp;
 mod udp;
@@ -22,16 +23,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::runtime::Handle;
+use tokio::runtime::Runtime;
 
 use crate::model::{Counters, DnsSettings};
 use crate::snapshot::{Publisher, Snapshot};
-use crate::wire::{self, Outcome, Query, Transport, Worker};
+use crate::wire::{self, Defences, Outcome, Query, Transport, Worker};
 
 pub use connections::ConnectionStats;
 use connections::{Connections, Limits};
 use socket::Datagrams;
 pub use socket::raise_open_files;
+
+/// Tasks of DNS over TCP between two looks for what came. The runtime's own choice of 61 is one for throughput.
+const TASKS_BETWEEN_LOOKS: u32 = 16;
 
 /// How often a port that the kernel chose for TCP may turn out to be taken for UDP before giving up.
 const PORT_TRIES: usize = 16;
@@ -94,15 +98,18 @@ pub struct Server {
     stopping: Arc<AtomicBool>,
     sockets: Vec<Arc<Datagrams>>,
     threads: Vec<JoinHandle<()>>,
-    accepting: Vec<(Arc<tokio::net::TcpListener>, tokio::task::JoinHandle<()>)>,
+    listeners: Vec<Arc<tokio::net::TcpListener>>,
     connections: Arc<Connections>,
+    defences: Arc<Defences>,
+    /// What TCP runs on; `None` once it has stopped.
+    runtime: Option<Runtime>,
 }
 
-/// Listens on every address of `settings`, UDP and TCP each, and answers from what `publisher` holds. TCP runs on `runtime`.
+/// Listens on every address of `settings`, UDP and TCP each, and answers from what `publisher` holds, on threads of its own.
 ///
 /// Either all addresses are listened on when this returns, or none.
-pub fn start(settings: &DnsSettings, publisher: Arc<Publisher>, runtime: &Handle) -> Result<Server, ListenError> {
-    start_with(settings, publisher, runtime, wire::answer)
+pub fn start(settings: &DnsSettings, publisher: Arc<Publisher>) -> Result<Server, ListenError> {
+    start_with(settings, publisher, wire::answer)
 }
 
 /// What answers a query: `wire::answer`, or a stand-in of a test.
@@ -110,28 +117,51 @@ trait Answer: Fn(&Snapshot, &mut Worker, &Query<'_>, &mut [u8]) -> Outcome + Clo
 
 impl<F> Answer for F where F: Fn(&Snapshot, &mut Worker, &Query<'_>, &mut [u8]) -> Outcome + Clone + Send + Sync + 'static {}
 
-fn start_with(settings: &DnsSettings, publisher: Arc<Publisher>, runtime: &Handle, answer: impl Answer) -> Result<Server, ListenError> {
+fn start_with(settings: &DnsSettings, publisher: Arc<Publisher>, answer: impl Answer) -> Result<Server, ListenError> {
     if settings.listen.is_empty() {
         return Err(ListenError::Nowhere);
     }
     let workers = settings.workers.max(1);
     // Every socket is bound before the first query is answered: a server that starts, starts whole.
-    let bound = settings.listen.iter().map(|address| Bound::new(*address, workers)).collect::<Result<Vec<_>, _>>()?;
-    let limits = Limits { overall: settings.tcp_connections.max(1), per_client: settings.tcp_per_client.max(1) };
+    let idle = Duration::from_millis(settings.tcp_idle_ms.max(1));
+    let bound = settings.listen.iter().map(|address| Bound::new(*address, workers, idle)).collect::<Result<Vec<_>, _>>()?;
+    let limits = Limits { overall: places(settings.tcp_connections), per_client: settings.tcp_per_client.max(1), idle };
+    // Whatever else the process does on its runtimes, compiling and requests among them, no connection waits for it.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .thread_name("dns-tcp")
+        .event_interval(TASKS_BETWEEN_LOOKS)
+        .enable_all()
+        .build()
+        .map_err(|error| ListenError::Thread { address: bound[0].address, error })?;
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).map_err(ListenError::Random)?;
     let mut server = Server {
         addresses: bound.iter().map(|b| b.address).collect(),
         counters: Vec::new(),
         stopping: Arc::new(AtomicBool::new(false)),
         sockets: Vec::new(),
         threads: Vec::new(),
-        accepting: Vec::new(),
+        listeners: Vec::new(),
         connections: Arc::new(Connections::new(limits)),
+        defences: Arc::new(Defences::new(random, settings.rate_limit.table_size)),
+        runtime: None,
     };
-    let idle = Duration::from_millis(settings.tcp_idle_ms.max(1));
     for bound in bound {
-        server.run(bound, &publisher, runtime, workers, idle, answer.clone())?;
+        server.run(bound, &publisher, &runtime, workers, answer.clone())?;
     }
+    runtime.spawn(tcp::expire(server.connections.clone(), idle));
+    server.runtime = Some(runtime);
     Ok(server)
+}
+
+/// As many TCP connections as asked for, or as many as the process may have files open with a quarter left for everything else.
+fn places(asked: usize) -> usize {
+    let most = socket::open_files().and_then(|files| usize::try_from(files).ok()).map_or(usize::MAX, |files| files / 4 * 3).max(1);
+    if asked > most {
+        tracing::warn!(asked, granted = most, "dns.tcp_connections is more than the limit on open files allows (ulimit -n, LimitNOFILE)");
+    }
+    asked.clamp(1, most)
 }
 
 impl Server {
@@ -160,9 +190,8 @@ impl Server {
         &mut self,
         bound: Bound,
         publisher: &Arc<Publisher>,
-        runtime: &Handle,
+        runtime: &Runtime,
         workers: usize,
-        idle: Duration,
         answer: impl Answer,
     ) -> Result<(), ListenError> {
         let address = bound.address;
@@ -183,9 +212,10 @@ impl Server {
             tokio::net::TcpListener::from_std(bound.tcp)
         }
         .map_err(|error| ListenError::Bind { address, transport: "TCP", error })?;
-        let served = tcp::Served::new(publisher.clone(), shards, self.connections.clone(), idle, answer);
+        let served = tcp::Served::new(publisher.clone(), shards, self.connections.clone(), answer);
         let listener = Arc::new(listener);
-        self.accepting.push((listener.clone(), runtime.spawn(tcp::accept(listener, Arc::new(served)))));
+        self.listeners.push(listener.clone());
+        runtime.spawn(tcp::accept(listener, Arc::new(served)));
         tracing::info!(%address, workers, "answering DNS over UDP and TCP");
         Ok(())
     }
@@ -196,17 +226,20 @@ impl Server {
         self.counters.push((WorkerLabels { listen, transport, worker }, counters.clone()));
         let mut seed = [0; 8];
         getrandom::fill(&mut seed).map_err(ListenError::Random)?;
-        Ok(Worker::new(u64::from_ne_bytes(seed), counters))
+        Ok(Worker::beside(u64::from_ne_bytes(seed), counters, self.defences.clone()))
     }
 
     fn halt(&mut self) {
         self.stopping.store(true, Ordering::Relaxed);
-        for (listener, accepting) in self.accepting.drain(..) {
-            accepting.abort();
-            // The runtime drops the task in its own time; the port is free from now on (Linux: a socket shut down listens no more).
+        self.connections.close_all();
+        if let Some(runtime) = self.runtime.take() {
+            // Waits for nothing, as whoever drops a server may stand on a runtime itself; its threads drop the tasks in their own time.
+            runtime.shutdown_background();
+        }
+        for listener in self.listeners.drain(..) {
+            // The port is free from now on, whoever still holds it (Linux: a socket shut down listens no more).
             let _ = socket2::SockRef::from(&*listener).shutdown(std::net::Shutdown::Both);
         }
-        self.connections.close_all();
         for socket in self.sockets.drain(..) {
             socket.wake();
         }
@@ -240,10 +273,10 @@ impl Bound {
     ///
     /// TCP comes first because it is exclusive: SO_REUSEPORT lets a second server of the same user share the UDP port silently, each
     /// getting half of the queries, and lets the kernel give out a port 0 that such a server already has. A taken TCP port says so.
-    fn new(address: SocketAddr, workers: usize) -> Result<Bound, ListenError> {
+    fn new(address: SocketAddr, workers: usize, idle: Duration) -> Result<Bound, ListenError> {
         let mut tries = 0;
         loop {
-            match Bound::attempt(address, workers) {
+            match Bound::attempt(address, workers, idle) {
                 Err(ListenError::Bind { transport: "UDP", error, .. })
                     if address.port() == 0 && error.kind() == io::ErrorKind::AddrInUse && tries < PORT_TRIES =>
                 {
@@ -254,9 +287,9 @@ impl Bound {
         }
     }
 
-    fn attempt(address: SocketAddr, workers: usize) -> Result<Bound, ListenError> {
+    fn attempt(address: SocketAddr, workers: usize, idle: Duration) -> Result<Bound, ListenError> {
         let failed = |transport| move |error| ListenError::Bind { address, transport, error };
-        let tcp = tcp::bind(address).map_err(failed("TCP"))?;
+        let tcp = tcp::bind(address, idle).map_err(failed("TCP"))?;
         let address = tcp.local_addr().map_err(failed("TCP"))?;
         let udp = (0..workers).map(|_| Datagrams::bind(address)).collect::<Result<Vec<_>, _>>().map_err(failed("UDP"))?;
         Ok(Bound { address, tcp, udp })

@@ -11,6 +11,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// The receive buffer asked for: with the default of some 200 KB a burst of a few hundred queries is lost (DESIGN §8).
 const RECEIVE_BUFFER: usize = 4 << 20;
 
+/// The send buffer asked for. What waits for the address of a neighbour that is not there counts against it for seconds: with the default
+/// of some 200 KB, 170 queries with forged senders of the server's own network fill it.
+const SEND_BUFFER: usize = 4 << 20;
+
 /// The longest that a worker blocks: the fallback by which it notices that it is to stop.
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
 
@@ -40,6 +44,7 @@ impl Datagrams {
         #[cfg(unix)]
         socket.set_reuse_port(true)?;
         enlarge(&socket, address);
+        enlarge_send(&socket);
         let wildcard = address.ip().is_unspecified();
         #[cfg(target_os = "linux")]
         {
@@ -67,7 +72,8 @@ impl Datagrams {
         }
     }
 
-    /// Sends a reply. What cannot be sent is lost, as datagrams are: the client asks again.
+    /// Sends a reply. What cannot be sent at once is lost, as datagrams are: the client asks again. Waiting would let replies that nobody
+    /// takes hold up the others.
     #[inline]
     pub(super) fn send(&self, reply: &[u8], to: &Return) {
         #[cfg(target_os = "linux")]
@@ -75,6 +81,9 @@ impl Datagrams {
             linux::send(&self.socket, reply, to.peer, asked);
             return;
         }
+        #[cfg(target_os = "linux")]
+        let _ = socket2::SockRef::from(&self.socket).send_to_with_flags(reply, &to.peer.into(), linux::AT_ONCE);
+        #[cfg(not(target_os = "linux"))]
         let _ = self.socket.send_to(reply, to.peer);
     }
 
@@ -86,7 +95,7 @@ impl Datagrams {
 }
 
 /// Errors that say nothing about the socket: no datagram in time, a signal, or an ICMP message about an earlier reply.
-fn is_passing(error: &io::Error) -> bool {
+pub(super) fn is_passing(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable, TimedOut, WouldBlock,
     };
@@ -101,6 +110,30 @@ fn is_passing(error: &io::Error) -> bool {
             | HostUnreachable
             | NetworkUnreachable
     )
+}
+
+/// Errors of a process or a machine that has no room for one more connection.
+pub(super) fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+    error.raw_os_error().is_some_and(|number| shortages.contains(&number))
+}
+
+/// Asks for a large send buffer.
+fn enlarge_send(socket: &Socket) {
+    #[cfg(target_os = "linux")]
+    if linux::force_send_buffer(socket, SEND_BUFFER).is_ok() {
+        return;
+    }
+    // Cut to the limit, not failed.
+    let _ = socket.set_send_buffer_size(SEND_BUFFER);
+}
+
+/// How many files the process may have open; `None` where it is not known.
+pub(super) fn open_files() -> Option<u64> {
+    #[cfg(target_os = "linux")]
+    return linux::open_files();
+    #[cfg(not(target_os = "linux"))]
+    return None;
 }
 
 /// Asks for a large receive buffer and says what was granted when that is less.
@@ -146,6 +179,9 @@ mod linux {
 
     use super::{Return, is_passing};
 
+    /// Sends now or not at all.
+    pub(super) const AT_ONCE: c_int = libc::MSG_DONTWAIT;
+
     /// The local address that a client asked, as the kernel tells it and takes it back.
     #[derive(Debug, Clone, Copy)]
     pub(super) enum Asked {
@@ -177,6 +213,17 @@ mod linux {
         // SAFETY: as above; the call only reads it.
         let raised = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } == 0;
         Some(if raised { limit.rlim_max } else { before })
+    }
+
+    pub(super) fn open_files() -> Option<u64> {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: `limit` is a live rlimit that nothing else refers to.
+        (unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0).then_some(limit.rlim_cur)
+    }
+
+    /// Sets the send buffer beyond the system's limit; needs CAP_NET_ADMIN.
+    pub(super) fn force_send_buffer(socket: &Socket, size: usize) -> io::Result<()> {
+        set(socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, c_int::try_from(size).unwrap_or(c_int::MAX))
     }
 
     /// Sets the receive buffer beyond the system's limit; needs CAP_NET_ADMIN.
@@ -261,7 +308,7 @@ mod linux {
             }
         }
         // SAFETY: each pointer of `message` is to memory of the length beside it that outlives the call; sendmsg only reads it.
-        unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, 0) };
+        unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, AT_ONCE) };
     }
 
     /// The address asked for, from the control messages of a received datagram.

@@ -1,19 +1,31 @@
-//! DNS over TCP (RFC 7766): two octets of length before each message, several queries on one connection, answered in order.
+//! DNS over TCP (RFC 7766): two octets of length before each message, as many queries on one connection as the client likes, pipelined or not.
+//!
+//! Connections share a runtime that is theirs alone: neither a request to the API nor a zone that is compiled delays an answer. Each connection is
+//! a task that answers what came, at most [`MOST_MESSAGES`] at a time, and then lets the others have their turn, so that a pipeline of
+//! thousands of queries delays others by a fraction of a millisecond. It reads on when its replies are written: a client that does not read is
+//! not listened to either. A connection that waits, for whatever, holds no buffer but the part of a message that it has.
+//!
+//! Replies come in the order of their queries. RFC 7766 §7 lets them come in any, so that a quick answer need not wait for a slow one. Here none
+//! is slow: all are computed at once from memory, in microseconds, and nothing is asked of anybody. Another order would gain nothing, and
+//! lose those clients that match replies by their order.
+//!
+//! Not used: TCP_DEFER_ACCEPT, by which the kernel keeps silent connections to itself. It would have them fill the listen queue, which knows neither
+//! limits per client nor who was idle for longest.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, timeout_at};
+use tokio::task::yield_now;
 
 use crate::snapshot::Publisher;
 use crate::wire::{Outcome, Query, Transport, Worker};
 
-use super::connections::{Connections, Place};
+use super::connections::{Connections, Place, Waiting};
+use super::socket::{is_passing, is_shortage};
 use super::{Answer, now_ms};
 
 /// The largest message (RFC 1035 §4.2.2: its length has 16 bits).
@@ -22,17 +34,26 @@ const LARGEST_MESSAGE: usize = 65_535;
 /// A header; what is shorter is no DNS message.
 const SMALLEST_MESSAGE: usize = 12;
 
-/// Octets read at first: room for a few pipelined queries. Grows only as octets come.
-const FIRST_READ: usize = 1024;
+/// Room for octets to come, at least: a few pipelined queries.
+const LEAST_READ: usize = 2048;
 
-/// Replies waiting to be written before reading goes on: a client that does not read is not listened to either.
-const MOST_WAITING: usize = 64 << 10;
+/// Messages that are answered before other connections have their turn.
+const MOST_MESSAGES: usize = 32;
+
+/// Octets of replies after which they are written and other connections have their turn.
+const MOST_OCTETS: usize = 16 << 10;
 
 /// Rest after a connection could not be accepted, as when the process has no file descriptors left.
-const REST: Duration = Duration::from_millis(50);
+const REST: Duration = Duration::from_millis(10);
+
+/// Connections that the kernel may have ready for us to accept; it allows as many as `net.core.somaxconn` (RFC 9210 §4.2).
+const BACKLOG: i32 = 4096;
+
+/// The least that the kernel offers octets to a client that takes none, or keeps a connection that it cannot reach.
+const LEAST_OFFER: Duration = Duration::from_secs(5);
 
 /// A listening socket, exclusive to this process (no SO_REUSEPORT).
-pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+pub(super) fn bind(address: SocketAddr, idle: Duration) -> io::Result<std::net::TcpListener> {
     use socket2::{Domain, Protocol, Socket, Type};
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
@@ -41,7 +62,14 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     // So that connections of a server that just ended do not keep the next one from starting.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
-    socket.listen(1024)?;
+    // Connections take this from the listening socket. It holds for what is left to send after a close, too, which else takes minutes.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket.set_tcp_user_timeout(Some(idle.max(LEAST_OFFER))) {
+        tracing::debug!(%address, %error, "the system decides for how long unacknowledged octets are offered");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = idle;
+    socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
@@ -52,111 +80,172 @@ pub(super) struct Served<A> {
     shards: Vec<Mutex<Shard>>,
     next_shard: AtomicUsize,
     connections: Arc<Connections>,
-    idle: Duration,
     answer: A,
 }
 
-/// A worker and the buffer that it answers into. Connections take turns with it, for one query at a time: they hold buffers of
-/// the size of what they say, not of the largest message.
+/// A worker and the buffer that it answers into. Connections take turns with it: they hold buffers of the size of what they say, not of
+/// the largest message.
 struct Shard {
     worker: Worker,
     reply: Box<[u8]>,
 }
 
+/// What one turn of answering came to.
+struct Turn {
+    /// Octets of whole messages that are answered.
+    used: usize,
+    /// How many there were.
+    messages: usize,
+    /// Its replies are many octets; what comes next waits for another turn.
+    is_full: bool,
+    /// What comes next deserves no answer.
+    nonsense: bool,
+}
+
 impl<A: Answer> Served<A> {
-    pub(super) fn new(
-        publisher: Arc<Publisher>,
-        workers: Vec<Worker>,
-        connections: Arc<Connections>,
-        idle: Duration,
-        answer: A,
-    ) -> Served<A> {
+    pub(super) fn new(publisher: Arc<Publisher>, workers: Vec<Worker>, connections: Arc<Connections>, answer: A) -> Served<A> {
         let shard = |worker| Mutex::new(Shard { worker, reply: vec![0; LARGEST_MESSAGE].into() });
         let shards = workers.into_iter().map(shard).collect();
-        Served { publisher, shards, next_shard: AtomicUsize::new(0), connections, idle, answer }
+        Served { publisher, shards, next_shard: AtomicUsize::new(0), connections, answer }
     }
 
-    /// Appends the framed reply to `message`, if there is one; whether there was.
-    fn reply(&self, shard: &Mutex<Shard>, message: &[u8], peer: SocketAddr, replies: &mut Vec<u8>) -> bool {
-        // A panic under the lock leaves counters and random numbers, which are good as they are.
-        let Shard { worker, reply } = &mut *shard.lock().unwrap_or_else(PoisonError::into_inner);
-        let query = Query { bytes: message, peer, transport: Transport::Tcp, now_ms: now_ms() };
-        match (self.answer)(&self.publisher.load(), worker, &query, reply) {
-            Outcome::Reply(length) => {
-                let reply = &reply[..length.min(LARGEST_MESSAGE)];
-                replies.extend_from_slice(&(reply.len() as u16).to_be_bytes());
-                replies.extend_from_slice(reply);
-                true
+    /// Answers the messages at the beginning of `received`, as many as one turn allows, and puts the framed replies behind `replies`.
+    fn answer(&self, received: &[u8], peer: SocketAddr, replies: &mut Vec<u8>) -> Turn {
+        let Shard { worker, reply } = &mut *self.free_shard();
+        let mut turn = Turn { used: 0, messages: 0, is_full: false, nonsense: false };
+        while let Some(message) = first_message(&received[turn.used..])
+            && turn.messages < MOST_MESSAGES
+            && !turn.is_full
+        {
+            let query = Query { bytes: message, peer, transport: Transport::Tcp, now_ms: now_ms() };
+            // Loaded for each query: what is published is in the very next answer.
+            let outcome = match message.len() {
+                0..SMALLEST_MESSAGE => Outcome::Drop,
+                _ => (self.answer)(&self.publisher.load(), worker, &query, reply),
+            };
+            match outcome {
+                Outcome::Reply(length) => {
+                    let reply = &reply[..length.min(LARGEST_MESSAGE)];
+                    replies.extend_from_slice(&(reply.len() as u16).to_be_bytes());
+                    replies.extend_from_slice(reply);
+                }
+                Outcome::Drop => {
+                    turn.nonsense = true;
+                    break;
+                }
+                Outcome::Punt(never) => match never {},
             }
-            Outcome::Drop => false,
-            Outcome::Punt(never) => match never {},
+            turn.used += 2 + message.len();
+            turn.messages += 1;
+            turn.is_full = replies.len() >= MOST_OCTETS;
         }
+        turn
+    }
+
+    /// A worker that nobody holds: there are as many as threads that answer over TCP, none of which holds one while it waits.
+    fn free_shard(&self) -> MutexGuard<'_, Shard> {
+        let begin = self.next_shard.fetch_add(1, Ordering::Relaxed);
+        let (before, after) = self.shards.split_at(begin % self.shards.len());
+        for shard in after.iter().chain(before) {
+            match shard.try_lock() {
+                Ok(shard) => return shard,
+                // A panic under the lock leaves counters and random numbers, which are good as they are.
+                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => {}
+            }
+        }
+        // Let go between the tries of one and the next.
+        after[0].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Accepts connections for ever, a task each.
 pub(super) async fn accept<A: Answer>(listener: Arc<TcpListener>, served: Arc<Served<A>>) {
+    let mut failing = false;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let Some(place) = served.connections.enter(peer.ip()) else {
-                    tracing::debug!(%peer, "TCP connection closed: its client has too many");
-                    continue;
-                };
-                let served = served.clone();
-                tokio::spawn(async move {
-                    tokio::select! {
-                        // Told to go, it goes even in the middle of a write that the client does not take.
-                        () = place.told_to_go() => {}
-                        result = converse(stream, peer, &served, &place) => if let Err(error) = result {
-                            tracing::debug!(%peer, %error, "TCP connection ended");
-                        }
-                    }
-                });
+                failing = false;
+                if let Some(place) = served.connections.enter(peer.ip(), Instant::now()) {
+                    tokio::spawn(serve(stream, peer, served.clone(), place));
+                }
             }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            // What befell the connection before it was accepted is no matter of ours (accept(2)).
+            Err(error) if is_passing(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "accepting a TCP connection failed; trying again");
+                // Once, not for each try: it says the same until it is over.
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(%error, "accepting TCP connections fails; trying again");
+                }
+                // Else the door would be shut for as long as idle connections may stay.
+                if is_shortage(&error) {
+                    served.connections.make_room();
+                }
                 tokio::time::sleep(REST).await;
             }
         }
     }
 }
 
-/// Answers the queries of one connection until it ends: closed by the client, idle, or nonsense.
-async fn converse<A: Answer>(mut stream: TcpStream, peer: SocketAddr, served: &Served<A>, place: &Place) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let shard = &served.shards[served.next_shard.fetch_add(1, Ordering::Relaxed) % served.shards.len()];
-    let mut received = Vec::with_capacity(FIRST_READ);
-    let mut replies = Vec::new();
-    // Time runs from the last query answered (RFC 7766 §6.2.3): one that dribbles in octet by octet gains nothing.
-    let mut deadline = Instant::now() + served.idle;
+/// Tells connections to go as their time runs out, for ever.
+pub(super) async fn expire(connections: Arc<Connections>, idle: Duration) {
+    let tick = (idle / 16).clamp(Duration::from_millis(1), Duration::from_millis(250));
     loop {
-        let mut start = 0;
-        while let Some(message) = first_message(&received[start..]) {
-            start += 2 + message.len();
-            if message.len() < SMALLEST_MESSAGE || !served.reply(shard, message, peer, &mut replies) {
-                // Whoever sends what deserves no answer has no business here; those before it are answered.
-                return write(&mut stream, &mut replies, served.idle).await;
-            }
-            if replies.len() >= MOST_WAITING {
-                write(&mut stream, &mut replies, served.idle).await?;
-            }
-        }
-        if start > 0 {
-            write(&mut stream, &mut replies, served.idle).await?;
-            place.touch();
-            deadline = Instant::now() + served.idle;
-            received.drain(..start);
-            received.shrink_to(FIRST_READ);
-        }
-        // Grows by doubling, as octets come, up to the one message that is not whole yet and what came behind it.
-        received.reserve(FIRST_READ);
-        let Ok(read) = timeout_at(deadline, stream.read_buf(&mut received)).await else { return Ok(()) };
-        if read? == 0 {
-            return Ok(());
+        tokio::time::sleep(tick).await;
+        while connections.expire(Instant::now()) {
+            yield_now().await;
         }
     }
+}
+
+/// One connection, from its first octet to its last.
+async fn serve<A: Answer>(stream: TcpStream, peer: SocketAddr, served: Arc<Served<A>>, place: Place) {
+    tokio::select! {
+        // Told to go, it goes even in the middle of a write that the client does not take.
+        () = place.told_to_go() => {
+            if place.is_writing() {
+                // Else the kernel keeps what the client does not take, up to megabytes, and goes on offering it for minutes.
+                let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+            }
+        }
+        result = converse(&stream, peer, &served, &place) => if let Err(error) = result {
+            tracing::debug!(%peer, %error, "TCP connection ended");
+        }
+    }
+}
+
+/// Answers the queries of one connection until the client closes it or sends nonsense. It holds no memory but for what it is in the midst of.
+async fn converse<A: Answer>(stream: &TcpStream, peer: SocketAddr, served: &Served<A>, place: &Place) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut received = Vec::new();
+    let mut replies = Vec::new();
+    // Reads and messages since others had their turn.
+    let mut taken = 0;
+    while read(stream, &mut received, place).await? {
+        taken += 1;
+        let mut start = 0;
+        while first_message(&received[start..]).is_some() {
+            let turn = served.answer(&received[start..], peer, &mut replies);
+            start += turn.used;
+            taken += turn.messages;
+            if turn.used > 0 {
+                write(stream, &mut replies, place).await?;
+            }
+            if turn.nonsense {
+                return dismiss(stream).await;
+            }
+            if taken >= MOST_MESSAGES || turn.is_full {
+                taken = 0;
+                yield_now().await;
+            }
+        }
+        if taken >= MOST_MESSAGES {
+            taken = 0;
+            yield_now().await;
+        }
+        received.drain(..start);
+    }
+    Ok(())
 }
 
 /// The message at the beginning of `received`, once all of it is there.
@@ -165,16 +254,73 @@ fn first_message(received: &[u8]) -> Option<&[u8]> {
     rest.get(..usize::from(u16::from_be_bytes(*length)))
 }
 
+/// Errors after which the same call may well succeed.
+fn is_not_yet(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+/// Waits for octets and puts them behind `received`; whether there are any, or the client will send no more.
+async fn read(stream: &TcpStream, received: &mut Vec<u8>, place: &Place) -> io::Result<bool> {
+    place.waits(if received.is_empty() { Waiting::ForQuery } else { Waiting::ForRest });
+    loop {
+        // Nothing is held while nothing comes.
+        received.shrink_to_fit();
+        stream.readable().await?;
+        // As what came grows, by doubling, but no farther than to the end of a message begun.
+        let missing =
+            received.first_chunk::<2>().map_or(0, |length| (2 + usize::from(u16::from_be_bytes(*length))).saturating_sub(received.len()));
+        received.reserve_exact(received.len().min(missing).max(LEAST_READ));
+        match stream.try_read_buf(received) {
+            Ok(read) => return Ok(read > 0),
+            Err(error) if is_not_yet(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Writes all replies: length and message together (RFC 7766 §8), and those of pipelined queries in as few segments as hold them.
-async fn write(stream: &mut TcpStream, replies: &mut Vec<u8>, longest: Duration) -> io::Result<()> {
-    if replies.is_empty() {
-        return Ok(());
+async fn write(stream: &TcpStream, replies: &mut Vec<u8>, place: &Place) -> io::Result<()> {
+    // Before its client knows: what that does next finds it in its place.
+    place.touch(Instant::now());
+    let mut written = 0;
+    let mut waits = false;
+    while written < replies.len() {
+        match stream.try_write(&replies[written..]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(octets) => written += octets,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if !std::mem::replace(&mut waits, true) {
+                    place.waits(Waiting::ToWrite);
+                    replies.shrink_to_fit();
+                }
+                stream.writable().await?;
+            }
+            Err(error) if is_not_yet(&error) => {}
+            Err(error) => return Err(error),
+        }
     }
-    match tokio::time::timeout(longest, stream.write_all(replies)).await {
-        Ok(written) => written?,
-        Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not take its replies")),
+    *replies = Vec::new();
+    if waits {
+        place.waits(Waiting::ForQuery);
+        place.touch(Instant::now());
     }
-    replies.clear();
-    replies.shrink_to(FIRST_READ);
     Ok(())
+}
+
+/// Ends a connection whose client sent nonsense: whoever sends what deserves no answer has no business here. What it sent before is answered;
+/// were the socket closed with octets unread, the kernel would reset the connection and those answers might be lost (RFC 1122 §4.2.2.13).
+async fn dismiss(stream: &TcpStream) -> io::Result<()> {
+    socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write)?;
+    let mut unread = [0; 512];
+    let mut most = LARGEST_MESSAGE;
+    loop {
+        stream.readable().await?;
+        match stream.try_read(&mut unread) {
+            Ok(0) => return Ok(()),
+            Ok(read) if read < most => most -= read,
+            Ok(_) => return Ok(()),
+            Err(error) if is_not_yet(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
 }

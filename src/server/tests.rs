@@ -24,7 +24,6 @@ fn echo(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply: &mut
 struct House {
     server: Server,
     publisher: Arc<Publisher>,
-    _runtime: tokio::runtime::Runtime,
 }
 
 fn house(listen: &[&str], change: impl FnOnce(&mut DnsSettings)) -> House {
@@ -32,10 +31,9 @@ fn house(listen: &[&str], change: impl FnOnce(&mut DnsSettings)) -> House {
     settings.listen = listen.iter().map(|a| a.parse().unwrap()).collect();
     settings.workers = 2;
     change(&mut settings);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let publisher = Arc::new(Publisher::new(Snapshot::empty()));
-    let server = start_with(&settings, publisher.clone(), runtime.handle(), echo).unwrap();
-    House { server, publisher, _runtime: runtime }
+    let server = start_with(&settings, publisher.clone(), echo).unwrap();
+    House { server, publisher }
 }
 
 impl House {
@@ -197,43 +195,113 @@ fn what_is_no_message_closes_the_connection_after_the_answers_before_it() {
     }
 }
 
-#[test]
-fn connections_are_limited_in_number_and_in_idle_time() {
-    let house = house(&["127.0.0.1:0"], |s| {
-        (s.tcp_connections, s.tcp_per_client, s.tcp_idle_ms) = (2, 2, 60_000);
-    });
-    let address = house.server.addresses()[0];
-    let mut first = connect(address);
-    first.write_all(&framed(b"number one..")).unwrap();
-    read_message(&mut first);
-    let mut second = connect(address);
-    second.write_all(&framed(b"number two..")).unwrap();
-    read_message(&mut second);
-    assert_eq!(read_to_end(connect(address)), b"", "a third one of the same client is closed");
-    // Another client is let in, and the one that was idle for longest makes room.
-    std::thread::sleep(Duration::from_millis(2));
-    second.write_all(&framed(b"number two..")).unwrap();
-    read_message(&mut second);
-    let other = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    other.bind(&"127.0.0.2:0".parse::<SocketAddr>().unwrap().into()).unwrap();
-    other.connect(&address.into()).unwrap();
-    let mut other = TcpStream::from(other);
-    other.write_all(&framed(b"number three")).unwrap();
-    assert_eq!(read_message(&mut other), b"number three\0");
-    assert_eq!(read_to_end(first), b"");
-    second.write_all(&framed(b"number two..")).unwrap();
-    assert_eq!(read_message(&mut second), b"number two..\0");
-    let stats = house.server.connections();
-    assert_eq!((stats.open, stats.accepted, stats.refused, stats.displaced), (2, 3, 1, 1));
+/// A connection from an address of 127.0.0.0/8, which a connection from elsewhere is not displaced by.
+fn connect_from(source: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Asks and reads the reply.
+fn converse(stream: &mut TcpStream, query: &[u8]) -> Vec<u8> {
+    stream.write_all(&framed(query)).unwrap();
+    read_message(stream)
 }
 
 #[test]
-fn an_idle_connection_and_one_that_dribbles_are_closed() {
-    let house = house(&["127.0.0.1:0"], |s| s.tcp_idle_ms = 5);
-    let mut dribbling = connect(house.server.addresses()[0]);
-    dribbling.write_all(&framed(b"not all of it")[..5]).unwrap();
-    assert_eq!(read_to_end(dribbling), b"");
-    assert_eq!(read_to_end(connect(house.server.addresses()[0])), b"");
+#[cfg(target_os = "linux")]
+fn where_a_limit_is_reached_the_longest_idle_connection_goes() {
+    let house = house(&["127.0.0.1:0"], |s| {
+        (s.tcp_connections, s.tcp_per_client, s.tcp_idle_ms) = (3, 2, 60_000);
+    });
+    let address = house.server.addresses()[0];
+    let mut first = connect(address);
+    converse(&mut first, b"number one..");
+    let mut second = connect(address);
+    converse(&mut second, b"number two..");
+    converse(&mut first, b"number one..");
+    // A third one of the same client: its own longest idle one goes.
+    let mut third = connect(address);
+    assert_eq!(converse(&mut third, b"number three"), b"number three\0");
+    assert_eq!(read_to_end(second), b"");
+    let _others = [2, 3].map(|n| {
+        let mut other = connect_from([127, 0, 0, n], address);
+        assert_eq!(converse(&mut other, b"number four or five"), b"number four or five\0");
+        other
+    });
+    assert_eq!(read_to_end(first), b"", "the longest idle one of all");
+    assert_eq!(converse(&mut third, b"number three"), b"number three\0");
+    let stats = house.server.connections();
+    assert_eq!((stats.open, stats.accepted, stats.displaced, stats.displaced_by_own), (3, 5, 1, 1));
+}
+
+#[test]
+fn time_runs_out_for_the_silent_the_slow_and_those_who_do_not_read() {
+    let house = house(&["127.0.0.1:0"], |s| s.tcp_idle_ms = 20);
+    let address = house.server.addresses()[0];
+    let silent = connect(address);
+    let mut half = connect(address);
+    half.write_all(&framed(b"not all of it")[..5]).unwrap();
+    let mut dribbling = connect(address);
+    assert_eq!(converse(&mut dribbling, b"a good query"), b"a good query\0");
+    // An octet now and then gains nothing: time runs from the last answer.
+    let dribble = framed(&[b'x'; 1000]).into_iter().take_while(|octet| {
+        std::thread::sleep(Duration::from_millis(2));
+        dribbling.write_all(&[*octet]).is_ok()
+    });
+    assert!(dribble.count() < 500);
+    for stream in [silent, half] {
+        assert_eq!(read_to_end(stream), b"");
+    }
+    let mut unread = connect(address);
+    unread.set_write_timeout(Some(PATIENCE)).unwrap();
+    let many = framed(&vec![b'x'; LARGEST - 1]).repeat(8);
+    while unread.write_all(&many).is_ok() {}
+    let stats = house.server.connections();
+    assert_eq!((stats.open, stats.idle, stats.slow_read, stats.slow_write), (0, 1, 2, 1));
+}
+
+#[test]
+fn a_client_that_will_send_no_more_gets_all_its_replies_and_one_that_resets_harms_nobody() {
+    let house = house(&["127.0.0.1:0"], |s| s.workers = 1);
+    let address = house.server.addresses()[0];
+    let query = framed(&[b'x'; 60_000]);
+    let mut closing = connect(address);
+    let mut resetting = connect(address);
+    for stream in [&mut closing, &mut resetting] {
+        stream.write_all(&query.repeat(20)).unwrap();
+    }
+    closing.shutdown(Shutdown::Write).unwrap();
+    socket2::SockRef::from(&resetting).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(resetting);
+    assert_eq!(read_to_end(closing).len(), 20 * 60_003);
+    assert_eq!(converse(&mut connect(address), b"still there?"), b"still there?\0");
+}
+
+#[test]
+fn a_long_pipeline_does_not_make_others_wait() {
+    let house = house(&["127.0.0.1:0"], |s| s.workers = 1);
+    let address = house.server.addresses()[0];
+    let mut busy = connect(address);
+    let mut reader = busy.try_clone().unwrap();
+    let burst = framed(b"one of many.").repeat(100_000);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            busy.write_all(&burst).unwrap();
+            busy.shutdown(Shutdown::Write).unwrap();
+        });
+        read_message(&mut reader);
+        let before = house.answered(Transport::Tcp);
+        for _ in 0..5 {
+            assert_eq!(converse(&mut connect(address), b"among them.."), b"among them..\0");
+        }
+        let meanwhile = house.answered(Transport::Tcp) - before;
+        assert!(meanwhile < 50_000, "{meanwhile} queries of another client were answered before five of this one");
+        assert_eq!(read_to_end(reader).len(), 99_999 * 15);
+    });
 }
 
 #[test]
@@ -243,16 +311,15 @@ fn stopping_frees_the_addresses_and_a_second_server_is_told_that_they_are_taken(
     let mut settings = Settings::default().dns;
     settings.listen = vec![address];
     let publisher = Arc::new(Publisher::new(Snapshot::empty()));
-    let runtime = house._runtime.handle().clone();
-    let error = start_with(&settings, publisher.clone(), &runtime, echo).unwrap_err().to_string();
+    let error = start_with(&settings, publisher.clone(), echo).unwrap_err().to_string();
     assert!(error.contains(&address.to_string()) && error.contains("another DNS server"), "{error}");
     let open = connect(address);
     assert_eq!(ask(address, b"one of two?").unwrap(), b"one of two?\0");
     house.server.stop();
     assert_eq!(read_to_end(open), b"");
-    let again = start_with(&settings, publisher, &runtime, echo).unwrap();
+    let again = start_with(&settings, publisher, echo).unwrap();
     assert_eq!(ask(address, b"there again").unwrap(), b"there again\0");
     drop(again);
     settings.listen.clear();
-    assert!(matches!(start_with(&settings, house.publisher, &runtime, echo), Err(ListenError::Nowhere)));
+    assert!(matches!(start_with(&settings, house.publisher, echo), Err(ListenError::Nowhere)));
 }

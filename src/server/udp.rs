@@ -1,5 +1,6 @@
 //! The UDP path: one thread, one socket, one loop.
 
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -52,6 +53,9 @@ fn answer_all(
                 continue;
             }
         };
+        if !can_be_answered(origin.peer) {
+            continue;
+        }
         let asked = Query { bytes: &query[..length], peer: origin.peer, transport: Transport::Udp, now_ms: now_ms() };
         // The guard lives for this statement only: no snapshot is held while the thread waits.
         let outcome = answer(&publisher.load(), worker, &asked, reply);
@@ -59,6 +63,38 @@ fn answer_all(
             Outcome::Reply(length) => datagrams.send(&reply[..length.min(LARGEST_REPLY)], &origin),
             Outcome::Drop => {}
             Outcome::Punt(never) => match never {},
+        }
+    }
+}
+
+/// Whether a reply could go back to where a datagram says it comes from. Port 0 is nobody's (RFC 6335 §6), and what comes from all, many or no
+/// hosts is forged: the kernel drops most of it, and sends to no host as if that were this one.
+fn can_be_answered(peer: SocketAddr) -> bool {
+    let host = match peer.ip().to_canonical() {
+        IpAddr::V4(v4) => !(v4.is_broadcast() || v4.is_multicast() || v4.is_unspecified()),
+        IpAddr::V6(v6) => !(v6.is_multicast() || v6.is_unspecified()),
+    };
+    host && peer.port() != 0
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn nobody_in_particular_is_not_answered() {
+        let cases = [
+            ("192.0.2.1:53", true),
+            ("[2001:db8::1]:1", true),
+            ("192.0.2.1:0", false),
+            ("[2001:db8::1]:0", false),
+            ("255.255.255.255:53", false),
+            ("224.0.0.251:5353", false),
+            ("0.0.0.0:53", false),
+            ("[ff02::fb]:5353", false),
+            ("[::]:53", false),
+            ("[::ffff:224.0.0.1]:53", false),
+        ];
+        for (peer, answered) in cases {
+            assert_eq!(super::can_be_answered(peer.parse().unwrap()), answered, "{peer}");
         }
     }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use directory::Directory;
 pub use publish::Publisher;
 pub use services::{CompiledService, InstanceView, ServiceView};
-pub use zones::{AnswerTtl, CompiledZone, Delegation, Glue, LeafRecords, Lookup, NamePolicy, Owner, RrSet, ZoneError};
+pub use zones::{AnswerTtl, CompiledZone, Delegation, LeafRecords, Lookup, NamePolicy, Owner, RrSet, Wanted, ZoneError};
 
 use crate::model::{DnsSettings, Generation, Geo, Label, Locality, Out, Policy, Settings, Share, Zone};
 use crate::routing::{Against, LocalityId, Origins, Places, Pool, ServiceId, Views, World};

@@ -132,7 +132,8 @@ struct Workers(Vec<WorkerCounters>);
 
 /// Whether it is counted beside an outcome, and so no part of their sum.
 pub fn is_mark(counter: Counter) -> bool {
-    matches!(counter, Counter::Truncated | Counter::EcsUsed | Counter::FailOpen | Counter::Panic | Counter::Empty)
+    use Counter::{CookieInvalid, CookieNew, CookieValid, EcsUsed, Empty, FailOpen, Panic, Truncated};
+    matches!(counter, Truncated | EcsUsed | FailOpen | Panic | Empty | CookieNew | CookieValid | CookieInvalid)
 }
 
 impl Collector for Workers {
@@ -152,10 +153,22 @@ impl Collector for Workers {
         write("dns_queries", "Queries by what came of them", "outcome", false)?;
         write(
             "dns_answers_marked",
-            "Answers that were cut, used the client's subnet, were given although nothing was healthy, or were left empty by drains",
+            "Answers that were cut, used the client's subnet, were given although nothing was healthy, or were left empty by drains; \
+             queries with a cookie",
             "mark",
             true,
-        )
+        )?;
+        let mut octets = |name, help, read: fn(&Counters) -> u64| {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for worker in &self.0 {
+                let (listen, number) = (worker.listen.to_string(), worker.worker.to_string());
+                let labels = [("listen", listen.as_str()), ("transport", worker.transport), ("worker", &number)];
+                metric.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, f64>(&read(&worker.counters), None)?;
+            }
+            Ok(())
+        };
+        octets("dns_query_octets", "Octets of queries, as DNS messages", |counters| counters.octets().0)?;
+        octets("dns_reply_octets", "Octets of replies, as DNS messages", |counters| counters.octets().1)
     }
 }
 
@@ -336,6 +349,7 @@ mod tests {
         let counters = Arc::new(Counters::default());
         counters.count(Counter::Answered);
         counters.count(Counter::Truncated);
+        counters.count_octets(40, 120);
         let worker = WorkerCounters { listen: "127.0.0.1:5300".parse().unwrap(), transport: "udp", worker: 0, counters };
         let metrics = Metrics::new("0.0.0")
             .with_workers(vec![worker])
@@ -347,6 +361,10 @@ mod tests {
             "signpost_dns_queries_total{listen=\"127.0.0.1:5300\",transport=\"udp\",worker=\"0\",outcome=\"answered\"} 1",
             "signpost_dns_queries_total{listen=\"127.0.0.1:5300\",transport=\"udp\",worker=\"0\",outcome=\"nxdomain\"} 0",
             "signpost_dns_answers_marked_total{listen=\"127.0.0.1:5300\",transport=\"udp\",worker=\"0\",mark=\"truncated\"} 1",
+            "signpost_dns_queries_total{listen=\"127.0.0.1:5300\",transport=\"udp\",worker=\"0\",outcome=\"limited\"} 0",
+            "signpost_dns_answers_marked_total{listen=\"127.0.0.1:5300\",transport=\"udp\",worker=\"0\",mark=\"cookie_valid\"} 0",
+            "signpost_dns_query_octets_total{listen=\"127.0.0.1:5300\",transport=\"udp\",worker=\"0\"} 40",
+            "signpost_dns_reply_octets_total{listen=\"127.0.0.1:5300\",transport=\"udp\",worker=\"0\"} 120",
             "signpost_probes_total 3.0",
             "signpost_probes_under_way 2.0",
             "signpost_api_requests_total{method=\"put\",route=\"/v1/services/{service}\",status=\"201\"} 1",

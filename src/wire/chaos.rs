@@ -10,10 +10,13 @@ pub(super) fn answer(dns: &DnsSettings, question: &Question, reply: &mut Reply<'
     let text = match question.name.wire() {
         b"\x07version\x04bind\x00" | b"\x07version\x06server\x00" => dns.version.as_deref(),
         b"\x08hostname\x04bind\x00" | b"\x02id\x06server\x00" => dns.identity.as_deref(),
-        _ => None,
+        _ => {
+            let reason = "nothing is known in class CH by that name";
+            return reply.fail(rcode::REFUSED, Counter::Refused, extended::NOT_AUTHORITATIVE, reason);
+        }
     };
     let Some(text) = text else {
-        return reply.fail(rcode::REFUSED, Counter::Refused, extended::NOT_AUTHORITATIVE, "nothing is said in class CH by that name");
+        return reply.fail(rcode::REFUSED, Counter::Refused, extended::PROHIBITED, "the operator does not say");
     };
     reply.set_authoritative();
     if !matches!(question.qtype, rtype::TXT | rtype::ANY) {

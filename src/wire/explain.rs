@@ -6,8 +6,9 @@ use hickory_proto::op::Message;
 use hickory_proto::rr::{Record, RecordType};
 use serde::Serialize;
 
+use super::cookies::Proof;
 use super::names::Meaning;
-use super::reply::Reply;
+use super::reply::{Reply, Terms};
 use super::services::Level;
 use super::watch::Watch;
 use super::{Transport, judge};
@@ -102,6 +103,8 @@ pub enum NameKind {
     EmptyNonTerminal,
     /// At or below a delegation.
     Delegated,
+    /// Below a DNAME: it stands for the name that the next entry tells.
+    Redirected,
     /// It does not exist.
     Missing,
     /// In no zone of this server.
@@ -222,7 +225,8 @@ pub fn explain(snapshot: &Snapshot, name: &Name, qtype: u16, client: IpAddr, dra
     let query = query(name, qtype);
     let mut buffer = vec![0; usize::from(u16::MAX)];
     let request = Request::parse(&query);
-    let begun = request.as_ref().and_then(|request| Some((request, Reply::new(request, Transport::Tcp, &snapshot.dns, &mut buffer)?)));
+    let terms = Terms { dns: &snapshot.dns, transport: Transport::Tcp, proof: Proof::Absent, cookie: None };
+    let begun = request.as_ref().and_then(|request| Some((request, Reply::new(request, terms, &mut buffer)?)));
     let Some((request, mut reply)) = begun else { return explanation };
     let mut notes = Notes { steps: Steps::default(), names: Vec::new() };
     judge(snapshot, request, client, draw, &mut reply, &mut notes);
@@ -319,6 +323,7 @@ impl Watch for Notes {
             Meaning::Owner(owner) if owner.policy().is_some() => NameKind::Policy,
             Meaning::Owner(_) => NameKind::Static,
             Meaning::Delegated { .. } => NameKind::Delegated,
+            Meaning::Redirected { .. } => NameKind::Redirected,
             Meaning::Service(_) => NameKind::Service,
             Meaning::Instance(_) => NameKind::Instance,
             Meaning::Empty => NameKind::EmptyNonTerminal,

@@ -1,17 +1,24 @@
 //! Floor 3: the sans-IO answer: bytes in, bytes out.
 //!
 //! ```text
-//! answer ─ Request::parse ─ judge ─┬─ chaos        class CH: what the server says of itself
-//!                                  └─ walk         zone, then what the name is, alias by alias
-//!                                       ├─ names      static names, names of services, wildcards
-//!                                       ├─ records    static RRsets, referrals, negative answers
-//!                                       └─ services   decide, pick, and the records of instances
+//! answer ┬─ Request::parse
+//!        ├─ cookies         is the sender who it says it is
+//!        ├─ judge ─┬─ chaos        class CH: what the server says of itself
+//!        │         └─ walk         zone, then what the name is, alias by alias
+//!        │              ├─ names      static names, names of services, wildcards
+//!        │              ├─ records    static RRsets, referrals, negative answers
+//!        │              └─ services   decide, pick, and the records of instances
+//!        ├─ limit           has its network had enough of that
+//!        └─ Reply::finish
 //! ```
 //! [`explain()`] goes the same way with open eyes: the same functions, watched.
 
 mod chaos;
+mod cookies;
+mod defences;
 mod empty;
 mod explain;
+mod limit;
 mod names;
 mod records;
 mod regions;
@@ -23,15 +30,18 @@ mod watch;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use cookies::Proof;
+pub use defences::Defences;
 pub use explain::{
     ExplainedInstance, ExplainedLevel, ExplainedName, ExplainedOrigin, ExplainedRecord, Explanation, NameKind, RankedRegion, explain,
 };
-use reply::Reply;
+use limit::Verdict;
+use reply::{Reply, Terms};
 use walk::Asked;
 use watch::{Unwatched, Watch};
 
-use crate::codec::Request;
 use crate::codec::code::{CLASS_CH, CLASS_IN, extended, rcode, rtype};
+use crate::codec::{Keepalive, Request};
 use crate::model::{Counter, Counters, SAMPLED};
 use crate::routing::ClientPrefix;
 use crate::snapshot::Snapshot;
@@ -43,6 +53,22 @@ pub enum Transport {
     Udp,
     /// A stream: up to 65,535 octets.
     Tcp,
+    /// A stream that nobody else can read (RFC 7858).
+    Tls,
+}
+
+impl Transport {
+    /// Whether a connection was made, so that the sender is who it says it is, and replies may be long.
+    #[inline]
+    pub fn is_stream(self) -> bool {
+        matches!(self, Transport::Tcp | Transport::Tls)
+    }
+
+    /// Whether nobody on the way can read it: what padding is for (RFC 8467 §4.1).
+    #[inline]
+    pub fn is_encrypted(self) -> bool {
+        matches!(self, Transport::Tls)
+    }
 }
 
 /// A query as it came in.
@@ -78,13 +104,19 @@ pub enum Punt {}
 pub struct Worker {
     /// Its counters.
     pub counters: Arc<Counters>,
+    defences: Arc<Defences>,
     random: u64,
 }
 
 impl Worker {
-    /// A worker whose draws follow from `seed`.
+    /// A worker that works alone; its draws and its defences follow from `seed`, which nobody else must know.
     pub fn new(seed: u64, counters: Arc<Counters>) -> Worker {
-        Worker { counters, random: seed }
+        Worker::beside(seed, counters, Arc::new(Defences::new(std::array::from_fn(|n| scramble(!seed ^ n as u64) as u8), 1024)))
+    }
+
+    /// A worker beside others, with the defences that they share; its draws follow from `seed`.
+    pub fn beside(seed: u64, counters: Arc<Counters>, defences: Arc<Defences>) -> Worker {
+        Worker { counters, defences, random: seed }
     }
 
     /// The next query's random number. Each policy that draws, draws from it alone.
@@ -108,17 +140,41 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
     let draw = worker.draw();
     // RFC 8906 §3: what is shorter than a header, or a response, gets no reply, or two servers could talk for ever.
     let request = Request::parse(query.bytes).filter(|request| !request.header.is_response());
-    let begun = request.as_ref().and_then(|request| Some((request, Reply::new(request, query.transport, &snapshot.dns, reply)?)));
+    let begun = request.as_ref().and_then(|request| {
+        let terms = terms(snapshot, worker, query, request);
+        Some((request, Reply::new(request, terms, reply)?))
+    });
     let Some((request, mut reply)) = begun else {
         worker.counters.count(Counter::Dropped);
+        worker.counters.count_octets(query.bytes.len(), 0);
         return Outcome::Drop;
     };
     let subnet = request.edns.as_ref().and_then(|edns| edns.subnet?.client());
     // Not made canonical: an IPv4-mapped client is found as IPv4, but its scope counts in the family that the option came in.
     let client = subnet.unwrap_or(query.peer.ip());
     judge(snapshot, request, client, draw, &mut reply, &mut Unwatched::default());
-
-    worker.counters.count(reply.outcome);
+    match reply.proof() {
+        Proof::Absent => {}
+        Proof::New => worker.counters.count(Counter::CookieNew),
+        Proof::Valid => worker.counters.count(Counter::CookieValid),
+        Proof::Invalid => worker.counters.count(Counter::CookieInvalid),
+    }
+    // Over a stream and with a server cookie the sender is who it says it is, and harms nobody else.
+    if snapshot.dns.rate_limit.is_on() && !query.transport.is_stream() && reply.proof() != Proof::Valid {
+        let (table, question) = (&worker.defences.table, request.question.as_ref());
+        match limit::verdict(snapshot, table, question, reply.outcome, query.peer.ip(), query.now_ms, scramble(draw)) {
+            Verdict::Send => {}
+            Verdict::Slip => {
+                reply.slip(request);
+                return send(worker, query, reply);
+            }
+            Verdict::Drop => {
+                worker.counters.count(Counter::Limited);
+                worker.counters.count_octets(query.bytes.len(), 0);
+                return Outcome::Drop;
+            }
+        }
+    }
     if reply.by_client && draw.is_multiple_of(SAMPLED) {
         worker.counters.clients.note(ClientPrefix::of(client).0);
     }
@@ -131,7 +187,28 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
     ];
     marks.into_iter().filter(|(set, _)| *set).for_each(|(_, mark)| worker.counters.count(mark));
     reply.regions.numbers().for_each(|region| worker.counters.count_region(region));
-    Outcome::Reply(reply.finish())
+    send(worker, query, reply)
+}
+
+/// What the reply to a request is written for. No cookie, no hash.
+#[inline]
+fn terms<'m>(snapshot: &'m Snapshot, worker: &Worker, query: &Query<'_>, request: &Request<'_>) -> Terms<'m> {
+    let dns = &*snapshot.dns;
+    let asked = request.edns.as_ref().and_then(|edns| edns.cookie).filter(|_| dns.cookies.enabled);
+    let (proof, cookie) = asked.map_or((Proof::Absent, None), |cookie| {
+        let secrets = worker.defences.secrets(&dns.cookies.secrets);
+        cookies::check(&cookie, secrets, query.peer.ip(), query.now_ms)
+    });
+    Terms { dns, transport: query.transport, proof, cookie }
+}
+
+/// Finishes and counts a reply.
+#[inline]
+fn send(worker: &Worker, query: &Query<'_>, reply: Reply<'_, '_>) -> Outcome {
+    worker.counters.count(reply.outcome);
+    let length = reply.finish();
+    worker.counters.count_octets(query.bytes.len(), length);
+    Outcome::Reply(length)
 }
 
 /// What RFC 8906 asks of everyone: odd queries get the RCODE that says what is odd.
@@ -147,7 +224,17 @@ fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, d
         // RFC 6891 §6.1.3: the reply's OPT says which version is known.
         return reply.conclude(rcode::BADVERS, Counter::Badvers);
     }
+    if request.edns.is_some_and(|edns| edns.keepalive == Keepalive::Malformed) && reply.transport().is_stream() {
+        // RFC 7828 §3.3.1: the timeout is the server's to say. In a datagram the option means nothing, whatever it holds (§3.2.1).
+        return reply.fail(rcode::FORMERR, Counter::Formerr, extended::OTHER, "keepalive: a query holds no timeout");
+    }
     let Some(question) = &request.question else {
+        // RFC 7873 §5.4: asked for nothing but a cookie, whose RCODE tells whether the one that came is good.
+        match reply.proof() {
+            Proof::New | Proof::Valid => return reply.conclude(rcode::NOERROR, Counter::Answered),
+            Proof::Invalid => return reply.conclude(rcode::BADCOOKIE, Counter::Badcookie),
+            Proof::Absent => {}
+        }
         return reply.fail(rcode::FORMERR, Counter::Formerr, extended::OTHER, "QDCOUNT is not 1");
     };
     match question.qclass {

@@ -3,7 +3,7 @@
 use crate::codec::NameBuf;
 use crate::model::Protocol;
 use crate::routing::{Filter, Need, ServiceId};
-use crate::snapshot::{CompiledService, CompiledZone, Delegation, Lookup, Owner, Snapshot};
+use crate::snapshot::{CompiledService, CompiledZone, Delegation, Lookup, Owner, RrSet, Snapshot};
 
 /// What a name is.
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +12,8 @@ pub(super) enum Meaning<'a> {
     Owner(&'a Owner),
     /// At or below a delegation; `at` where it is the cut itself.
     Delegated { delegation: &'a Delegation, at: Option<&'a Owner> },
+    /// Below a DNAME, whose owner has `depth` labels before the apex.
+    Redirected { depth: usize, redirection: &'a RrSet },
     /// A service, or a part of it.
     Service(ServiceName<'a>),
     /// One instance.
@@ -46,6 +48,7 @@ pub(super) struct InstanceName<'a> {
 pub(super) fn resolve<'a>(snapshot: &'a Snapshot, zone: &'a CompiledZone, name: &'a NameBuf) -> Meaning<'a> {
     let (encloser, wildcard) = match zone.lookup(name) {
         Lookup::Delegated { delegation, at } => return Meaning::Delegated { delegation, at },
+        Lookup::Redirected { depth, redirection } => return Meaning::Redirected { depth, redirection },
         // A static record below a service makes the service's name an empty non-terminal, which it is not.
         Lookup::Owner(owner) if owner.is_empty() && zone.services() => {
             return match service_name(snapshot, zone, name) {

@@ -4,7 +4,7 @@ use super::reply::{Here, Reply, Section};
 use crate::codec::code::{rcode, rtype};
 use crate::codec::{Full, NameBuf};
 use crate::model::Counter;
-use crate::snapshot::{CompiledZone, Delegation, RrSet};
+use crate::snapshot::{CompiledZone, Delegation, RrSet, Wanted};
 
 /// A name that an answer leads to.
 pub(super) type Alias = Here;
@@ -21,12 +21,8 @@ pub(super) fn answer(zone: &CompiledZone, set: &RrSet, ttl: u32, here: &Here, re
         return reply.truncate();
     }
     reply.turn_to(Section::Additional);
-    for key in set.wanted() {
-        // RFC 2181 §9: what is left out here costs no TC.
-        if write_addresses(zone, key, here, reply).is_err() {
-            return;
-        }
-    }
+    // RFC 2181 §9: what is left out here costs no TC.
+    let _ = write_additional(zone, set, set.wanted(), here, reply);
 }
 
 /// Answers with a CNAME; returns the name that it leads to.
@@ -42,6 +38,44 @@ pub(super) fn alias(zone: &CompiledZone, set: &RrSet, ttl: u32, here: &Here, rep
     Some(Here::data(NameBuf::from_wire(data)?, reply.position() - length, split))
 }
 
+/// Answers with a DNAME, whose owner has `depth` labels before the apex, and with the CNAME that it stands for (RFC 6672 §3.1); returns
+/// the name that it leads to. A DNAME that is `told` already stands in the answer.
+pub(super) fn redirect(
+    zone: &CompiledZone,
+    redirection: &RrSet,
+    depth: usize,
+    told: bool,
+    here: &Here,
+    reply: &mut Reply<'_, '_>,
+) -> Option<Alias> {
+    reply.conclude(rcode::NOERROR, Counter::Answered);
+    let owner = apex_of(zone, here).saturating_sub(depth);
+    if !told && write_set(zone, redirection, redirection.ttl(), here, owner, reply).is_err() {
+        reply.truncate();
+        return None;
+    }
+    let Some(name) = here.name.moved(owner, redirection.data(0)) else {
+        // RFC 6672 §2.2: there is no such name.
+        reply.conclude(rcode::YXDOMAIN, Counter::Answered);
+        return None;
+    };
+    let split = zone.apex_in(&name).zip(here.pointer(apex_of(zone, here)));
+    // RFC 6672 §3.1: the TTL is the DNAME's.
+    let written = reply.record(here.from(0), rtype::CNAME, redirection.ttl(), |writer| match split {
+        None => writer.put(name.wire()),
+        Some((at, apex)) => {
+            writer.put(&name.wire()[..at])?;
+            writer.pointer(apex)
+        }
+    });
+    if written.is_err() {
+        reply.truncate();
+        return None;
+    }
+    let length = split.map_or(name.wire().len(), |(at, _)| at + 2);
+    Some(Here::data(name, reply.position() - length, split.map(|(at, apex)| (at as u16, apex))))
+}
+
 /// Refers to the name servers of a zone below (RFC 1034 §4.3.2 step 3b).
 pub(super) fn referral(zone: &CompiledZone, delegation: &Delegation, here: &Here, reply: &mut Reply<'_, '_>) {
     if reply.answers() == 0 {
@@ -53,17 +87,11 @@ pub(super) fn referral(zone: &CompiledZone, delegation: &Delegation, here: &Here
         return reply.truncate();
     }
     reply.turn_to(Section::Additional);
-    for glue in delegation.glue.iter().filter(|glue| glue.required) {
-        // RFC 9471 §3.1: without these the referral leads nowhere.
-        if write_addresses(zone, &glue.key, here, reply).is_err() {
-            return reply.truncate();
-        }
-    }
-    for glue in delegation.glue.iter().filter(|glue| !glue.required) {
-        // RFC 9471 §3.2: the others may be left out.
-        if write_addresses(zone, &glue.key, here, reply).is_err() {
-            return;
-        }
+    let ns = &delegation.ns;
+    // RFC 9471 §3.1: without the glue the referral leads nowhere. §3.2: what else is known may be left out.
+    match write_additional(zone, ns, &delegation.glue, here, reply) {
+        Ok(()) => drop(write_additional(zone, ns, &delegation.others, here, reply)),
+        Err(Full) => reply.truncate(),
     }
 }
 
@@ -101,13 +129,21 @@ fn write_set(zone: &CompiledZone, set: &RrSet, ttl: u32, here: &Here, index: usi
     (0..set.len()).try_for_each(|n| reply.record(here.from(index), set.rtype(), ttl, |writer| set.write(writer, n, apex)))
 }
 
-/// Writes the addresses that the zone has at a key: all of them or none.
-fn write_addresses(zone: &CompiledZone, key: &[u8], here: &Here, reply: &mut Reply<'_, '_>) -> Result<(), Full> {
-    let Some(owner) = zone.at(key) else { return Ok(()) };
+/// Writes what belongs beside an RRset: of each name all or nothing.
+fn write_additional(zone: &CompiledZone, set: &RrSet, wanted: &[Wanted], here: &Here, reply: &mut Reply<'_, '_>) -> Result<(), Full> {
     let apex = apex_of(zone, here);
-    reply.whole(|reply| {
-        [rtype::A, rtype::AAAA].into_iter().filter_map(|rtype| owner.set(rtype)).try_for_each(|set| {
-            (0..set.len()).try_for_each(|n| reply.record(here.below(key, apex), set.rtype(), set.ttl(), |w| set.write(w, n, None)))
+    wanted.iter().try_for_each(|wanted| {
+        let Some(owner) = zone.wanted(wanted) else { return Ok(()) };
+        let (spelling, answered) = match &wanted.key {
+            Some(key) => (here.below(key, apex), **key == *here.name.part(0, apex)),
+            None => (here.from(0), true),
+        };
+        // RFC 2181 §5: no RRset stands in a reply twice.
+        let sets = set.additional_types().filter(|rtype| !answered || *rtype != set.rtype()).filter_map(|rtype| owner.set(rtype));
+        reply.whole(|reply| {
+            sets.into_iter().try_for_each(|set| {
+                (0..set.len()).try_for_each(|n| reply.record(spelling, set.rtype(), set.ttl(), |w| set.write(w, n, None)))
+            })
         })
     })
 }

@@ -1,13 +1,18 @@
 //! A reply under way: header, sections, the limit, and the OPT that is kept room for.
 
 use super::Transport;
+use super::cookies::{Given, Proof};
 use super::regions::RegionSet;
 use crate::codec::code::{CLASS_IN, option, rcode, rtype};
-use crate::codec::{EDNS_FIXED, Edns, Full, HEADER, Header, NameBuf, Pointer, Request, Rest, Spelling, Writer};
+use crate::codec::{Cookie, EDNS_FIXED, Edns, Full, HEADER, Header, Keepalive, NameBuf, Pointer, Request, Rest, Spelling, Writer};
 use crate::model::{Counter, DnsSettings};
 
 /// Least UDP payload that everyone takes (RFC 1035 §2.3.4).
 const LEAST_PAYLOAD: u16 = 512;
+/// Octets of the keepalive option of a reply, its head included (RFC 7828 §3.1).
+const KEEPALIVE: usize = 6;
+/// Padded replies are multiples of this many octets (RFC 8467 §4.1).
+const PADDED: usize = 468;
 
 /// The sections behind the question, by their place in the header's counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +22,17 @@ pub(super) enum Section {
     Additional = 3,
 }
 
+/// What a reply is written for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms<'m> {
+    pub dns: &'m DnsSettings,
+    pub transport: Transport,
+    /// What the query's cookie proves of its sender.
+    pub proof: Proof,
+    /// The cookie that goes back.
+    pub cookie: Option<Given>,
+}
+
 /// A reply under way.
 pub(super) struct Reply<'r, 'm> {
     writer: Writer<'r>,
@@ -24,6 +40,7 @@ pub(super) struct Reply<'r, 'm> {
     section: Section,
     rcode: u16,
     edns: Option<Edns<'m>>,
+    terms: Terms<'m>,
     identity: Option<&'m str>,
     /// Octets that the whole reply may have, OPT included.
     limit: usize,
@@ -48,30 +65,42 @@ pub(super) struct Reply<'r, 'm> {
 
 impl<'r, 'm> Reply<'r, 'm> {
     /// Begins a reply: header and question. `None` where the buffer holds not even those.
-    pub fn new(request: &Request<'m>, transport: Transport, dns: &'m DnsSettings, buffer: &'r mut [u8]) -> Option<Reply<'r, 'm>> {
-        let payload = dns.udp_payload.max(LEAST_PAYLOAD);
-        let limit = match (transport, &request.edns) {
-            (Transport::Tcp, _) => u16::MAX,
-            (Transport::Udp, None) => LEAST_PAYLOAD,
-            // RFC 6891 §6.2.3: less than 512 counts as 512. Never more than we want to send in one datagram.
-            (Transport::Udp, Some(edns)) => edns.payload.clamp(LEAST_PAYLOAD, payload),
-        };
+    pub fn new(request: &Request<'m>, terms: Terms<'m>, buffer: &'r mut [u8]) -> Option<Reply<'r, 'm>> {
+        let Terms { dns, transport, proof, cookie } = terms;
         let mut writer = Writer::new(buffer);
-        writer.set_limit(limit.into());
-        let limit = writer.limit();
         writer.put(&[0; HEADER]).ok()?;
         writer.put(request.question_octets).ok()?;
 
         // The OPT is kept, whatever else has to go (RFC 6891 §7); the identifier only where there is room for it and an answer.
-        let opt = request.edns.map_or(0, |edns| EDNS_FIXED + edns.subnet.map_or(0, |subnet| subnet.length()));
+        let opt = request.edns.as_ref().map_or(0, |edns| {
+            let keepalive = transport.is_stream() && edns.keepalive == Keepalive::Asked;
+            EDNS_FIXED
+                + edns.subnet.map_or(0, |subnet| subnet.length())
+                + cookie.map_or(0, |_| Cookie::LENGTH)
+                + if keepalive { KEEPALIVE } else { 0 }
+        });
+        let payload = dns.udp_payload.max(LEAST_PAYLOAD);
+        let limit = match &request.edns {
+            _ if transport.is_stream() => u16::MAX,
+            None => LEAST_PAYLOAD,
+            // RFC 6891 §6.2.3: less than 512 counts as 512. Never more than we want to send in one datagram.
+            Some(edns) => edns.payload.clamp(LEAST_PAYLOAD, payload),
+        };
+        // Who has not shown that it receives what we send gets less (RFC 7873 §5.2.3), but for what every reply holds.
+        let unverified = dns.unverified_max != 0 && !transport.is_stream() && proof != Proof::Valid;
+        let limit = if unverified { limit.min(dns.unverified_max) } else { limit };
+        writer.set_limit(usize::from(limit).max(writer.position() + opt));
+        let limit = writer.limit();
         let room = limit.checked_sub(writer.position() + opt)?;
         let wants_identity = request.edns.is_some_and(|edns| edns.wants_identity);
         let identity = dns.identity.as_deref().filter(|text| wants_identity && 4 + text.len() <= room / 2);
         writer.set_limit(limit - opt - identity.map_or(0, |text| 4 + text.len()));
 
         // RFC 1035 §4.1.1: id, opcode and RD are the query's. RA, Z and AD stay clear: no recursion, nothing validated. CD stays clear
-        // too, as RFC 4035 §3.1.6 asks of authoritative servers.
-        let flags = Header::QR | request.header.flags & (Header::OPCODE | Header::RD);
+        // too, as RFC 4035 §3.1.6 asks of authoritative servers. What RD means is defined for QUERY alone: in the reply to an opcode that
+        // is not known, no bit of the query's but the opcode is meant (RFC 8906 §8.1.4).
+        let copied = if request.header.is_query() { Header::OPCODE | Header::RD } else { Header::OPCODE };
+        let flags = Header::QR | request.header.flags & copied;
         let counts = [u16::from(!request.question_octets.is_empty()), 0, 0, 0];
         Some(Reply {
             writer,
@@ -79,6 +108,7 @@ impl<'r, 'm> Reply<'r, 'm> {
             section: Section::Answer,
             rcode: rcode::NOERROR,
             edns: request.edns,
+            terms,
             identity,
             limit,
             payload,
@@ -91,6 +121,30 @@ impl<'r, 'm> Reply<'r, 'm> {
             empty: false,
             regions: RegionSet::default(),
         })
+    }
+
+    /// How the query came.
+    pub fn transport(&self) -> Transport {
+        self.terms.transport
+    }
+
+    /// What the query's cookie proves of its sender.
+    pub fn proof(&self) -> Proof {
+        self.terms.proof
+    }
+
+    /// Takes everything back but the question, and sends the client to where its address is beyond doubt: to TCP, or, where it takes part
+    /// in cookies, back with the server cookie that this reply gives it (RFC 7873 §5.2.3), which is one round trip instead of three.
+    pub fn slip(&mut self, question: &Request<'_>) {
+        self.writer.rewind(HEADER + question.question_octets.len());
+        self.header.counts[1..].fill(0);
+        self.header.flags &= Header::QR | Header::OPCODE | Header::RD;
+        self.rcode = if self.terms.cookie.is_some() { rcode::BADCOOKIE } else { rcode::NOERROR };
+        if self.rcode == rcode::NOERROR {
+            self.truncate();
+        }
+        self.outcome = Counter::Slipped;
+        (self.scope, self.identity, self.extended) = (0, None, None);
     }
 
     /// Sets the RCODE, what it counts as, and the reason for people (RFC 8914).
@@ -219,11 +273,21 @@ impl<'r, 'm> Reply<'r, 'm> {
     fn write_opt(&mut self, edns: &Edns<'m>) -> Result<(), Full> {
         // RFC 6891 §6.1.3: the upper eight bits of the RCODE, version 0, and DO as it came (RFC 3225 §3).
         let ttl = u32::from(self.rcode >> 4) << 24 | u32::from(edns.dnssec_ok) << 15;
-        let (scope, identity, extended) = (self.scope, self.identity, self.extended);
+        let (scope, identity, extended, terms) = (self.scope, self.identity, self.extended, self.terms);
         self.writer.record(ROOT, rtype::OPT, self.payload, ttl, |writer| {
             if let Some(subnet) = &edns.subnet {
                 // RFC 7871 §7.2.1: a source prefix length of 0 gets scope 0.
                 subnet.write(writer, if subnet.source() == 0 { 0 } else { scope })?;
+            }
+            if let Some(Given { client, server }) = &terms.cookie {
+                Cookie::write(writer, client, server)?;
+            }
+            if terms.transport.is_stream() && edns.keepalive == Keepalive::Asked {
+                // RFC 7828 §3.1: in units of 100 milliseconds.
+                let idle = u16::try_from(terms.dns.tcp_idle_ms / 100).unwrap_or(u16::MAX);
+                writer.u16(option::KEEPALIVE)?;
+                writer.u16(2)?;
+                writer.u16(idle)?;
             }
             if let Some(text) = identity {
                 writer.u16(option::NSID)?;
@@ -232,14 +296,32 @@ impl<'r, 'm> Reply<'r, 'm> {
             }
             if let Some((code, text)) = extended {
                 let before = writer.position();
-                // A reason for people is left out where it does not fit.
+                // A reason for people is left out where it does not fit; the one for programs is shorter.
                 if write_extended(writer, code, text).is_err() {
                     writer.rewind(before);
+                    if write_extended(writer, code, "").is_err() {
+                        writer.rewind(before);
+                    }
                 }
+            }
+            if edns.wants_padding && terms.transport.is_encrypted() {
+                pad(writer)?;
             }
             Ok(())
         })
     }
+}
+
+/// Fills the message up to the next multiple of [`PADDED`] octets, or to its limit (RFC 7830 §4, RFC 8467 §4.1). The last option there is.
+fn pad(writer: &mut Writer<'_>) -> Result<(), Full> {
+    let begin = writer.position() + 4;
+    let length = begin.next_multiple_of(PADDED).min(writer.limit()).saturating_sub(begin);
+    if begin > writer.limit() {
+        return Ok(());
+    }
+    writer.u16(option::PADDING)?;
+    writer.u16(length as u16)?;
+    writer.put(&[0; PADDED][..length])
 }
 
 fn write_extended(writer: &mut Writer<'_>, code: u16, text: &str) -> Result<(), Full> {

@@ -6,6 +6,7 @@
 mod allocation;
 mod ask;
 mod command;
+mod connections;
 mod drill;
 mod durability;
 mod evacuation;

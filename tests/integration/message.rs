@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use hickory_proto::op::Message;
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
-use hickory_proto::rr::{RData, Record, RecordType};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::serialize::binary::BinDecodable;
 use ipnet::IpNet;
 
 /// A question as a transcript asks it.
@@ -31,6 +32,7 @@ impl Question {
         let rtype = match rtype.strip_prefix("TYPE") {
             Some(number) => number.parse().expect("a number of a type"),
             None if rtype == "IXFR" => 251,
+            None if rtype == "DNAME" => 39,
             None => u16::from(rtype.parse::<RecordType>().expect("a type")),
         };
         let mut question = Question {
@@ -157,11 +159,20 @@ fn order_is_drawn(line: &str) -> bool {
 }
 
 fn record_line(record: &Record) -> String {
+    if u16::from(record.record_type()) == 39 {
+        return format!("{} {} DNAME {}", record.name, record.ttl, name_of(&record.data));
+    }
     let data = match &record.data {
         RData::TXT(txt) => txt.txt_data.iter().map(|t| format!("{:?}", String::from_utf8_lossy(t))).collect::<Vec<_>>().join(" "),
         data => data.to_string(),
     };
     format!("{} {} {} {}", record.name, record.ttl, record.record_type(), data)
+}
+
+/// The name that is all of a record's data, of a type that hickory does not know.
+fn name_of(data: &RData) -> String {
+    let RData::Unknown { rdata, .. } = data else { return data.to_string() };
+    Name::from_bytes(&rdata.anything).map_or_else(|error| error.to_string(), |name| name.to_string())
 }
 
 /// The data of a reply's answer section in one line, for counting distinct answers.

@@ -36,6 +36,13 @@ impl Home {
         Home { folder, dns, api }
     }
 
+    /// Adds a line to `[dns]`.
+    pub fn set(&self, line: &str) {
+        let path = self.folder.path().join("signpost.toml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, config.replace("[dns]\n", &format!("[dns]\n{line}\n"))).unwrap();
+    }
+
     /// Starts the server and waits until it is ready; returns it and how long that took.
     pub fn start(&self) -> (Server, Duration) {
         let begin = Instant::now();
@@ -98,6 +105,13 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Its memory, in KB.
+    pub fn resident(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
     }
 
     /// Kills it at once.

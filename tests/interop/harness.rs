@@ -28,10 +28,17 @@ pub struct Signpost {
 impl Signpost {
     /// Starts one that serves `files` (`zones/…`, `geo/…`) and waits until it is ready.
     pub fn start(files: Files) -> Signpost {
+        Signpost::start_on(&[], files)
+    }
+
+    /// The same on these addresses instead of a free port of loopback.
+    pub fn start_on(listen: &[SocketAddr], files: Files) -> Signpost {
         start("signpost", |folder, ports| {
-            let (dns, api) = (loopback(ports[0]), loopback(ports[1]));
+            let (free, api) = (loopback(ports[0]), loopback(ports[1]));
+            let listen = if listen.is_empty() { &[free] } else { listen };
+            let dns = listen[0];
             let mut command = Command::new(env!("CARGO_BIN_EXE_signpost"));
-            command.arg("serve").arg("--config").arg(write_signpost(folder, dns, api, files));
+            command.arg("serve").arg("--config").arg(write_signpost(folder, listen, api, files));
             let ready = move || http(api, "GET", "/readyz", "").is_ok_and(|(status, _)| status == 200);
             (command, Box::new(ready), move |_running| Signpost { dns, api, _running })
         })
@@ -82,9 +89,10 @@ pub fn at(server: SocketAddr) -> [String; 3] {
 }
 
 /// Writes `signpost.toml` and `files` into `folder`; returns the config's path.
-pub fn write_signpost(folder: &Path, dns: SocketAddr, api: SocketAddr, files: Files) -> PathBuf {
+pub fn write_signpost(folder: &Path, listen: &[SocketAddr], api: SocketAddr, files: Files) -> PathBuf {
+    let listen: Vec<String> = listen.iter().map(SocketAddr::to_string).collect();
     let config = format!(
-        "version = 1\ndata_dir = \"data\"\n[dns]\nlisten = [\"{dns}\"]\n[api]\nlisten = \"{api}\"\n\
+        "version = 1\ndata_dir = \"data\"\n[dns]\nlisten = {listen:?}\n[api]\nlisten = \"{api}\"\n\
          [zones]\ndir = \"zones\"\n[geo]\ndir = \"geo\"\n"
     );
     for (path, text) in files.iter().copied().chain([("signpost.toml", config.as_str())]) {
@@ -122,6 +130,12 @@ impl Peer {
     /// What it has printed.
     pub fn log(&self) -> String {
         self.running.log()
+    }
+
+    /// Asks it to end, so that it ends the processes of its own first; it is given a moment to.
+    pub fn end(&mut self) {
+        run("sh", &["-c".to_string(), format!("kill -TERM {}", self.running.child.id())]);
+        wait_until(PATIENCE, || self.running.child.try_wait().is_ok_and(|status| status.is_some()));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tests against other people's programs: dig, kdig and drill, unbound, dnsmasq and glibc, HAProxy.
+//! Tests against other people's programs: dig, kdig and drill, Unbound, BIND and Knot Resolver, NSD and Knot, dnsmasq and glibc, HAProxy.
 //!
 //! They start the real binary on loopback and need what `.ci/run` installs; a missing program is a failure, never a skip.
 //! Run them with `cargo test --features interop --test interop`.
@@ -6,14 +6,20 @@
 #![allow(clippy::disallowed_methods)]
 
 mod clients;
+mod compliance;
 mod datagrams;
+mod differential;
 mod glibc;
 mod haproxy;
 mod harness;
+mod internet;
 #[path = "../overlap/mod.rs"]
 mod overlap;
+mod peers;
 mod rdata;
 mod recursors;
 mod reply;
 mod scopes;
+mod walkers;
 mod world;
+mod zonemaster;

@@ -1,43 +1,19 @@
-//! Recursors and forwarders in front: unbound with everything that makes it strict, and dnsmasq.
+//! Recursors and forwarders in front: Unbound with a stub zone, BIND and Knot Resolver as forwarders, and dnsmasq.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::harness::{Peer, Signpost, at, run, wait_until};
-use crate::reply::Reply;
+use crate::harness::{Peer, Signpost, run, wait_until};
+use crate::internet;
+use crate::peers::{self, ask};
 use crate::world::{self, APEX, IN_BOSTON, IN_LONDON};
 
 /// The longest a change may take to reach a client of the recursor: the TTL of 2 s, and time for a busy machine.
 const SOON: Duration = Duration::from_secs(8);
 
-fn ask(server: SocketAddr, query: &str) -> Reply {
-    let mut args: Vec<String> = at(server).into();
-    args.extend(["+time=5".into(), "+tries=1".into()]);
-    args.extend(query.split_whitespace().map(String::from));
-    Reply::one(&run("dig", &args))
-}
-
-/// An unbound that asks `signpost` about the zone: with 0x20 (draft-vixie-dnsext-dns0x20) and strict QNAME minimisation (RFC 9156),
-/// which takes an NXDOMAIN on an empty non-terminal at its word.
+/// An unbound that asks `signpost` about the zone.
 fn unbound(signpost: &Signpost, modules: &str, more: &str) -> Peer {
-    Peer::start("unbound", |folder, address| {
-        let config = format!(
-            "server:\n  interface: {at}@{port}\n  port: {port}\n  directory: \"{folder}\"\n  chroot: \"\"\n  username: \"\"\n  pidfile: \"\"\n  \
-             use-syslog: no\n  log-queries: no\n  verbosity: 2\n  num-threads: 1\n  access-control: 127.0.0.0/8 allow\n  do-ip6: no\n  \
-             do-not-query-localhost: no\n  module-config: \"{modules}\"\n  domain-insecure: \"{APEX}\"\n  \
-             use-caps-for-id: yes\n  qname-minimisation: yes\n  qname-minimisation-strict: yes\n  harden-below-nxdomain: yes\n  \
-             harden-referral-path: no\n  minimal-responses: no\n  local-zone: \"example.\" nodefault\n{more}\
-             stub-zone:\n  name: \"{APEX}\"\n  stub-addr: {ip}@{stub}\n  stub-first: no\n\
-             remote-control:\n  control-enable: no\n",
-            at = address.ip(),
-            port = address.port(),
-            folder = folder.display(),
-            ip = signpost.dns.ip(),
-            stub = signpost.dns.port(),
-        );
-        std::fs::write(folder.join("unbound.conf"), config).expect("a config file");
-        vec!["-d".into(), "-p".into(), "-c".into(), folder.join("unbound.conf").display().to_string()]
-    })
+    let stub = format!("stub-zone:\n  name: \"{APEX}\"\n  stub-addr: {}@{}\n  stub-first: no\n", signpost.dns.ip(), signpost.dns.port(),);
+    peers::unbound(modules, "", &format!("  do-ip6: no\n  domain-insecure: \"{APEX}\"\n{more}"), &stub)
 }
 
 #[test]
@@ -106,6 +82,29 @@ fn unbound_with_subnetcache_gives_each_client_its_own_region() {
         ask(unbound.address, &format!("+subnet={subnet} web.svc.example HTTPS")).assert_no_data(APEX);
         ask(unbound.address, &format!("+subnet={subnet} nosuch.svc.example A")).assert_no_name(APEX);
     }
+}
+
+/// Two that forward without walking: in a network of their own, since both would like to know the root.
+#[test]
+fn named_and_kresd_forward_to_it() {
+    internet::alone("recursors::named_and_kresd_forward_to_it", || {
+        let signpost = world::start();
+        let (ip, port) = (signpost.dns.ip(), signpost.dns.port());
+        let zone = format!("zone \"{APEX}\" {{ type forward; forward only; forwarders {{ {ip} port {port}; }}; }};\n");
+        let stub = format!("policy.add(policy.suffix(policy.STUB('{ip}@{port}'), policy.todnames({{ '{APEX}' }})))\n");
+        // kresd as a stub hands an alias on that has no data, and leaves the SOA behind it away.
+        for (peer, left_out) in [(peers::named("", &zone), &[][..]), (peers::kresd(&stub), &[("alias", "AAAA")])] {
+            for _ in ["asked", "kept"] {
+                world::check_names_but(left_out, |name, rtype| ask(peer.address, &format!("{name} {rtype}")));
+            }
+            let reply = ask(peer.address, "big.svc.example TXT");
+            assert_eq!(reply.data("TXT").len(), 6, "{reply}");
+            signpost.delete("/v1/services/web/instances/l2");
+            let gone = wait_until(SOON, || ask(peer.address, "london.region.web.svc.example A").data("A") == ["192.0.2.21"]);
+            assert!(gone, "l2 is still there");
+            signpost.put(world::REGISTERED[3].0, world::REGISTERED[3].1);
+        }
+    });
 }
 
 #[test]

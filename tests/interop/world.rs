@@ -164,7 +164,12 @@ pub const NAMES: &[(&str, &str, Has)] = &[
 
 /// Asks for all of [`NAMES`] by `ask(name, type)`, which prints as dig does.
 pub fn check_names(ask: impl Fn(&str, &str) -> crate::reply::Reply) {
-    for (name, rtype, has) in NAMES {
+    check_names_but(&[], ask);
+}
+
+/// The same without these names and types.
+pub fn check_names_but(left_out: &[(&str, &str)], ask: impl Fn(&str, &str) -> crate::reply::Reply) {
+    for (name, rtype, has) in NAMES.iter().filter(|(name, rtype, _)| !left_out.contains(&(name, rtype))) {
         let reply = ask(&format!("{name}.{APEX}"), rtype);
         match has {
             Has::Data(data) => {

@@ -88,8 +88,8 @@ fn what_is_wrong_with_an_entry() {
     wrong(
         signed,
         &[
-            "5: a: RRSIG: the zone is signed by another program, whose signatures would not fit these answers; load the unsigned zone",
-            "8: a: NSEC: the zone is signed by another program, whose signatures would not fit these answers; load the unsigned zone",
+            "5: a: RRSIG belongs to a signed zone: another program made it, and it would not fit these answers; load the unsigned zone",
+            "8: a: NSEC belongs to a signed zone: another program made it, and it would not fit these answers; load the unsigned zone",
         ],
     );
     let many = read(&"a A x\n".repeat(2000)).unwrap_err();
@@ -141,12 +141,14 @@ fn included_files() {
         "x.elsewhere.svc.example. 1 60",
     ];
     assert_eq!(BTreeSet::from_iter(records.iter().map(String::as_str)), BTreeSet::from(expected));
+    let of_rrsets = |warnings: Vec<String>| Vec::from_iter(warnings.into_iter().filter(|w| w.contains("RRset") || w.contains("twice")));
+    let warnings = of_rrsets(warnings);
     assert_eq!(warnings, ["zones/svc.example.zone:6: ns.svc.example. A: the records of an RRset have one TTL; the least, 60, is answered"]);
 
     // A file beside the zone that a zone includes is no stray file; findings and warnings have the name and line of their file.
     let zone = "@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\n$INCLUDE svc.hosts\n";
     let good = [("zones/svc.example.zone", zone), ("zones/svc.hosts", "\na 5 A 192.0.2.1\na 5 A 192.0.2.1\n")];
-    assert_eq!(load(&good).unwrap().1, ["zones/svc.hosts:3: a.svc.example. A: stands twice, and is answered once"]);
+    assert_eq!(of_rrsets(load(&good).unwrap().1), ["zones/svc.hosts:3: a.svc.example. A: stands twice, and is answered once"]);
     let refused = |hosts: &str, expected: &[&str]| {
         let said = load(&[("zones/svc.example.zone", zone), ("zones/svc.hosts", hosts)]).map(|_| ()).unwrap_err();
         assert_eq!(said, expected, "{hosts}");

@@ -1,9 +1,10 @@
 //! From a zone as written to a zone as looked up: every check that needs the whole zone is made here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::rrset::{LeafRecords, name_in};
-use super::{AnswerTtl, CompiledZone, Delegation, Glue, NamePolicy, Owner, RrSet, ZoneError};
+use super::additional::Keys;
+use super::rrset::LeafRecords;
+use super::{AnswerTtl, CompiledZone, NamePolicy, Owner, RrSet, ZoneError};
 use crate::codec::NameBuf;
 use crate::codec::code::rtype;
 use crate::model::{Label, Name, Period, Zone};
@@ -12,19 +13,31 @@ use crate::routing::{Against, ServiceId, Tree};
 /// Most octets that stand before the apex in the name of an instance: `_port._proto.<id>.id.<service>`.
 const LONGEST_PREFIX: usize = 64 + 5 + 64 + 3 + 64;
 
-type Key = Box<[u8]>;
+/// What stands before the apex, in lower-case wire form without root label.
+pub(super) type Key = Box<[u8]>;
 
 /// A zone under way.
-struct Draft<'z> {
-    zone: &'z Zone,
-    owners: BTreeMap<Key, Entry>,
+pub(super) struct Draft<'z> {
+    pub zone: &'z Zone,
+    pub owners: BTreeMap<Key, Entry>,
+    /// Every name but the apex that has NS records.
+    pub cuts: BTreeSet<Key>,
+    /// Every name that has a DNAME.
+    pub redirections: BTreeSet<Key>,
 }
 
 /// An owner under way.
 #[derive(Default)]
-struct Entry {
-    sets: Vec<RrSet>,
-    policy: Option<NamePolicy>,
+pub(super) struct Entry {
+    pub sets: Vec<RrSet>,
+    pub policy: Option<NamePolicy>,
+}
+
+impl Entry {
+    /// The static RRset of a type.
+    pub fn set(&self, rtype: u16) -> Option<&RrSet> {
+        self.sets.iter().find(|set| set.rtype() == rtype)
+    }
 }
 
 impl CompiledZone {
@@ -34,7 +47,7 @@ impl CompiledZone {
         against: &mut Against<'_>,
         service: &mut dyn FnMut(&Label) -> Option<ServiceId>,
     ) -> Result<CompiledZone, ZoneError> {
-        let mut draft = Draft { zone, owners: BTreeMap::new() };
+        let mut draft = Draft { zone, owners: BTreeMap::new(), cuts: BTreeSet::new(), redirections: BTreeSet::new() };
         draft.add_apex()?;
         draft.add_records()?;
         for (name, policy) in &zone.names {
@@ -42,16 +55,14 @@ impl CompiledZone {
             let records = LeafRecords::collect(policy, zone.apex.wire()).map_err(|reason| draft.error(name, reason))?;
             draft.add_policy(name, NamePolicy { tree, records })?;
         }
-        draft.check_services()?;
         draft.add_empty_non_terminals();
-        draft.check_delegations()?;
-        draft.check_aliases()?;
+        draft.check()?;
         draft.finish()
     }
 }
 
 impl Draft<'_> {
-    fn error(&self, name: impl std::fmt::Display, reason: impl Into<String>) -> ZoneError {
+    pub fn error(&self, name: impl std::fmt::Display, reason: impl Into<String>) -> ZoneError {
         ZoneError { file: self.zone.file.clone(), name: name.to_string(), reason: reason.into() }
     }
 
@@ -64,7 +75,7 @@ impl Draft<'_> {
     }
 
     /// The name of a key, for messages.
-    fn named(&self, key: &[u8]) -> Name {
+    pub fn named(&self, key: &[u8]) -> Name {
         Name::from_wire(&[key, self.zone.apex.wire()].concat())
     }
 
@@ -72,17 +83,7 @@ impl Draft<'_> {
         if ttl > i32::MAX as u32 {
             return Err(self.error(name, format!("a TTL is at most {} seconds (RFC 2181 §8), not {ttl}", i32::MAX)));
         }
-        let mut set = RrSet::encode(rtype, ttl, rdata, self.zone.apex.wire()).map_err(|error| self.error(name, error.to_string()))?;
-        let inside = |name: NameBuf| Name::from_wire(name.wire()).is_within(&self.zone.apex).then_some(name);
-        if matches!(rtype, rtype::NS | rtype::MX | rtype::SRV) {
-            let apex = self.zone.apex.wire().len();
-            let names = rdata.iter().filter_map(|data| name_in(rtype, data).and_then(inside));
-            let mut wanted: Vec<Key> = names.map(|name| name.wire()[..name.wire().len() - apex].into()).collect();
-            wanted.sort();
-            wanted.dedup();
-            set.wanted = wanted.into();
-        }
-        Ok(set)
+        RrSet::encode(rtype, ttl, rdata, self.zone.apex.wire()).map_err(|error| self.error(name, error.to_string()))
     }
 
     fn add_apex(&mut self) -> Result<(), ZoneError> {
@@ -111,13 +112,11 @@ impl Draft<'_> {
     fn add_records(&mut self) -> Result<(), ZoneError> {
         for ((name, rtype), set) in &self.zone.records {
             let key = self.key(name)?;
-            let wildcard = key.starts_with(b"\x01*");
             match *rtype {
-                rtype::SOA => return Err(self.error(name, "the SOA is made from `ns`, `contact`, `serial` and `ttl`")),
+                rtype::SOA if key.is_empty() => return Err(self.error(name, "the SOA is made from `ns`, `contact`, `serial` and `ttl`")),
                 rtype::NS if key.is_empty() => return Err(self.error(name, "the apex's name servers stand in `ns`")),
-                // What it would mean is undefined (RFC 4592 §4.2).
-                rtype::NS if wildcard => return Err(self.error(name, "a wildcard cannot be delegated")),
-                rtype::DNAME => return Err(self.error(name, "DNAME is not offered")),
+                rtype::NS => drop(self.cuts.insert(key.clone())),
+                rtype::DNAME => drop(self.redirections.insert(key.clone())),
                 other if !rtype::is_data(other) => return Err(self.error(name, format!("type {other} cannot stand in a zone"))),
                 _ => {}
             }
@@ -151,17 +150,6 @@ impl Draft<'_> {
         Err(self.error(name, reason))
     }
 
-    /// Nothing else can stand on the name of a service (DESIGN §3).
-    fn check_services(&self) -> Result<(), ZoneError> {
-        for label in self.zone.defined.keys().filter(|_| self.zone.services) {
-            let key = [&[label.as_str().len() as u8], label.as_str().as_bytes()].concat();
-            if self.owners.contains_key(key.as_slice()) {
-                return Err(self.error(self.named(&key), "is the name of a service: no static record or policy can stand there"));
-            }
-        }
-        Ok(())
-    }
-
     /// Makes every name that only has names below it an owner of nothing (RFC 4592 §2.2.2).
     fn add_empty_non_terminals(&mut self) {
         let keys: Vec<Key> = self.owners.keys().cloned().collect();
@@ -178,47 +166,29 @@ impl Draft<'_> {
     }
 
     /// The key of the highest delegation at or above a key.
-    fn cut_above(&self, key: &[u8]) -> Option<&Key> {
-        let mut found = None;
-        let mut rest = Some(key);
-        while let Some(key) = rest.filter(|key| !key.is_empty()) {
-            found = self.owners.get_key_value(key).filter(|(_, e)| e.sets.iter().any(|s| s.rtype() == rtype::NS)).map(|(k, _)| k).or(found);
-            rest = parent(key);
-        }
-        found
+    pub fn cut_above(&self, key: &[u8]) -> Option<&Key> {
+        self.highest(&self.cuts, key)
     }
 
-    /// At a cut only NS and DS, below it only addresses of name servers can stand: nothing else would ever be answered.
-    fn check_delegations(&self) -> Result<(), ZoneError> {
-        for (key, entry) in &self.owners {
-            let Some(cut) = self.cut_above(key) else { continue };
-            let fits = |set: &RrSet| match set.rtype() {
-                rtype::A | rtype::AAAA => true,
-                rtype::NS | rtype::DS => key == cut,
-                _ => false,
-            };
-            if entry.policy.is_some() || !entry.sets.iter().all(fits) {
-                let reason = format!("stands at or below the delegation of {}, which answers instead", self.named(cut));
-                return Err(self.error(self.named(key), reason));
-            }
+    /// The shortest of `keys` that is `key` or stands above it.
+    fn highest<'k>(&self, keys: &'k BTreeSet<Key>, key: &[u8]) -> Option<&'k Key> {
+        match keys.is_empty() {
+            true => None,
+            false => upwards(key).filter_map(|key| keys.get(key)).last(),
         }
-        Ok(())
     }
 
-    fn check_aliases(&self) -> Result<(), ZoneError> {
-        for (key, entry) in &self.owners {
-            let Some(alias) = entry.sets.iter().find(|set| set.rtype() == rtype::CNAME) else { continue };
-            if entry.sets.len() > 1 || entry.policy.is_some() || alias.len() > 1 {
-                return Err(self.error(self.named(key), "a CNAME stands alone at its name (RFC 1034 §3.6.2)"));
-            }
-        }
-        Ok(())
+    /// The key of a DNAME above a key, where that is not itself below a delegation.
+    pub fn redirection_above(&self, key: &[u8]) -> Option<&Key> {
+        let found = self.highest(&self.redirections, parent(key)?)?;
+        self.cut_above(found).is_none().then_some(found)
     }
 
     fn finish(self) -> Result<CompiledZone, ZoneError> {
         let apex = NameBuf::from_wire(self.zone.apex.wire()).ok_or_else(|| self.error(&self.zone.apex, "is no domain name"))?;
-        let keys: hashbrown::HashMap<Key, u32, _> = self.owners.keys().cloned().zip(0..).collect();
+        let keys: Keys = self.owners.keys().cloned().zip(0..).collect();
         let mut owners = Vec::with_capacity(self.owners.len());
+        let mut wanted = Vec::with_capacity(self.owners.len());
         let mut negative = None;
         for (key, entry) in &self.owners {
             if key.is_empty() {
@@ -228,15 +198,18 @@ impl Draft<'_> {
             }
             owners.push(Owner {
                 cut_above: self.cut_above(key).and_then(|cut| keys.get(cut).copied()),
-                cut: entry.sets.iter().find(|set| set.rtype() == rtype::NS && !key.is_empty()).map(|ns| Box::new(delegation(key, ns))),
+                cut: entry.set(rtype::NS).filter(|_| !key.is_empty()).map(|ns| Box::new(self.delegation(&keys, key, ns))),
+                redirects: entry.set(rtype::DNAME).is_some(),
                 wildcard: keys.get([&b"\x01*"[..], key].concat().as_slice()).copied(),
                 ..Owner::default()
             });
+            wanted.push(entry.sets.iter().map(|set| self.wanted(&keys, key, set)).collect::<Vec<_>>());
         }
         let negative = negative.ok_or_else(|| self.error(&self.zone.apex, "has no SOA"))?;
         let ttl = AnswerTtl { min: seconds(self.zone.ttl.min), max: seconds(self.zone.ttl.max) };
         let (file, services) = (self.zone.file.as_str().into(), self.zone.services);
-        for (owner, entry) in owners.iter_mut().zip(self.owners.into_values()) {
+        for ((owner, wanted), mut entry) in owners.iter_mut().zip(wanted).zip(self.owners.into_values()) {
+            entry.sets.iter_mut().zip(wanted).for_each(|(set, wanted)| set.wanted = wanted.into());
             owner.sets = entry.sets.into();
             owner.policy = entry.policy.map(Box::new);
         }
@@ -244,15 +217,13 @@ impl Draft<'_> {
     }
 }
 
-fn delegation(cut: &[u8], ns: &RrSet) -> Delegation {
-    let below = |key: &[u8]| std::iter::successors(Some(key), |key| parent(key)).any(|key| key == cut);
-    let glue = ns.wanted().map(|key| Glue { key: key.into(), required: below(key) }).collect();
-    let depth = std::iter::successors(Some(cut), |key| parent(key)).count() - 1;
-    Delegation { depth, ns: ns.clone(), glue }
+/// A key and every key above it, up to the apex.
+pub(super) fn upwards(key: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::successors(Some(key), |key| parent(key))
 }
 
 /// The key one label up; `None` for the apex.
-fn parent(key: &[u8]) -> Option<&[u8]> {
+pub(super) fn parent(key: &[u8]) -> Option<&[u8]> {
     let length = usize::from(*key.first()?);
     key.get(1 + length..)
 }
@@ -260,137 +231,4 @@ fn parent(key: &[u8]) -> Option<&[u8]> {
 /// Whole seconds, rounded up, so that no TTL becomes 0 by rounding.
 fn seconds(period: Period) -> u32 {
     period.millis().div_ceil(1000).min(i32::MAX as u64) as u32
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::Lookup;
-    use super::*;
-    use crate::model::{APEX_TTL, Defined, RecordSet, Soa, ZoneTtl};
-    use crate::routing::{Origins, Places, Views};
-
-    fn name(text: &str) -> Name {
-        Name::parse(text).unwrap()
-    }
-
-    /// A zone `svc.example` with records given as (owner, type, data).
-    fn zone(records: &[(&str, u16, &[u8])]) -> Zone {
-        let apex = name("svc.example.");
-        let mut zone = Zone {
-            apex: apex.clone(),
-            file: "zones/svc.example.toml".into(),
-            services: false,
-            ns: vec![name("ns1.svc.example.")],
-            ns_ttl: APEX_TTL,
-            soa: Soa::new(name("ns1.svc.example."), name("hostmaster.svc.example."), 7),
-            ttl: ZoneTtl::default(),
-            records: BTreeMap::new(),
-            names: BTreeMap::new(),
-            defined: BTreeMap::new(),
-        };
-        for (owner, rtype, data) in records {
-            let owner = Name::parse_relative(owner, Some(&apex)).unwrap();
-            let set = zone.records.entry((owner, *rtype)).or_insert(RecordSet { ttl: 60, rdata: Vec::new() });
-            set.rdata.push((*data).into());
-        }
-        zone
-    }
-
-    fn compile(zone: &Zone) -> Result<CompiledZone, ZoneError> {
-        let (places, origins) = (Places::default(), Origins::default());
-        let mut against = Against { places: &places, origins: &origins, views: &mut Views::default() };
-        CompiledZone::compile(zone, &mut against, &mut |_| None)
-    }
-
-    const A: &[u8] = &[192, 0, 2, 1];
-
-    #[test]
-    fn names_are_found_as_rfc_1034_and_4592_say() {
-        let zone = compile(&zone(&[
-            ("www", rtype::A, A),
-            ("a.b.c", rtype::A, A),
-            ("*.wild", rtype::A, A),
-            ("host.wild", rtype::TXT, b"\x01x"),
-            ("sub", rtype::NS, name("ns.sub.svc.example.").wire()),
-            ("sub", rtype::NS, name("ns1.svc.example.").wire()),
-            ("sub", rtype::DS, b"\x00\x01\x08\x02"),
-            ("ns.sub", rtype::A, A),
-        ]))
-        .unwrap();
-        let check = |asked: &str, expected: &str| {
-            let asked = NameBuf::from_wire(name(asked).wire()).unwrap();
-            let found = match zone.lookup(&asked) {
-                Lookup::Owner(owner) => format!("{:?}", owner.sets().iter().map(RrSet::rtype).collect::<Vec<_>>()),
-                Lookup::Delegated { delegation, at } => {
-                    let glue: Vec<bool> = delegation.glue.iter().map(|g| g.required).collect();
-                    format!("cut {} {} {glue:?}", delegation.depth, at.is_some())
-                }
-                Lookup::Missing { encloser, wildcard } => format!("missing {encloser} {}", wildcard.is_some()),
-            };
-            assert_eq!(found, expected, "{asked}");
-        };
-        check("svc.example.", "[6, 2]");
-        check("www.svc.example.", "[1]");
-        check("b.c.svc.example.", "[]");
-        check("c.svc.example.", "[]");
-        check("x.svc.example.", "missing 0 false");
-        check("x.y.z.svc.example.", "missing 0 false");
-        check("x.b.c.svc.example.", "missing 2 false");
-        check("x.www.svc.example.", "missing 1 false");
-        check("x.wild.svc.example.", "missing 1 true");
-        check("x.y.wild.svc.example.", "missing 1 true");
-        check("*.wild.svc.example.", "[1]");
-        check("host.wild.svc.example.", "[16]");
-        check("x.host.wild.svc.example.", "missing 2 false");
-        check("wild.svc.example.", "[]");
-        check("x.*.wild.svc.example.", "missing 2 false");
-        check("sub.svc.example.", "cut 1 true [true, false]");
-        check("x.sub.svc.example.", "cut 1 false [true, false]");
-        check("ns.sub.svc.example.", "cut 1 false [true, false]");
-        check("deep.sub.svc.example.", "cut 1 false [true, false]");
-    }
-
-    #[test]
-    fn the_apex_carries_soa_and_ns_and_the_negative_ttl() {
-        let zone = compile(&zone(&[])).unwrap();
-        let apex = zone.at(b"").unwrap();
-        assert_eq!(apex.set(rtype::SOA).unwrap().ttl(), 3600);
-        assert_eq!(apex.set(rtype::NS).unwrap().wanted().collect::<Vec<_>>(), [b"\x03ns1"]);
-        assert_eq!(zone.negative().ttl(), 5);
-        let soa = zone.negative().data(0);
-        assert_eq!(soa[soa.len() - 20..][..4], 7u32.to_be_bytes());
-        assert_eq!(soa[soa.len() - 4..], 5u32.to_be_bytes());
-        assert_eq!(zone.ttl(), AnswerTtl { min: 5, max: 30 });
-    }
-
-    #[test]
-    fn a_zone_that_would_lie_is_refused_with_the_name() {
-        let check = |records: &[(&str, u16, &[u8])], named: &str, said: &str| {
-            let error = compile(&zone(records)).unwrap_err();
-            assert_eq!((error.name.as_str(), error.file.as_str()), (named, "zones/svc.example.toml"));
-            assert!(error.reason.contains(said), "{error}");
-        };
-        let ns = name("ns.other.");
-        check(&[("a.other.", rtype::A, A)], "a.other.", "not within");
-        check(&[("@", rtype::SOA, A)], "svc.example.", "SOA is made");
-        check(&[("@", rtype::NS, ns.wire())], "svc.example.", "`ns`");
-        check(&[("*.x", rtype::NS, ns.wire())], "*.x.svc.example.", "wildcard");
-        check(&[("x", rtype::DNAME, ns.wire())], "x.svc.example.", "DNAME");
-        check(&[("x", rtype::TSIG, A)], "x.svc.example.", "type 250");
-        check(&[("x", rtype::A, &[1])], "x.svc.example.", "malformed");
-        check(&[("x", rtype::CNAME, ns.wire()), ("x", rtype::A, A)], "x.svc.example.", "CNAME");
-        check(&[("x", rtype::CNAME, ns.wire()), ("x", rtype::CNAME, name("b.").wire())], "x.svc.example.", "CNAME");
-        check(&[("x", rtype::NS, ns.wire()), ("x", rtype::TXT, b"\x01x")], "x.svc.example.", "delegation of x.svc.example.");
-        check(&[("x", rtype::NS, ns.wire()), ("y.x", rtype::TXT, b"\x01x")], "y.x.svc.example.", "delegation of x.svc.example.");
-        let mut nobody = zone(&[]);
-        nobody.ns.clear();
-        assert_eq!(compile(&nobody).unwrap_err().name, "ns");
-        let mut doubled = zone(&[("web", rtype::A, A)]);
-        doubled.services = true;
-        doubled.defined.insert(Label::parse("web").unwrap(), Defined::default());
-        assert_eq!(compile(&doubled).unwrap_err().name, "web.svc.example.");
-        let mut inverted = zone(&[]);
-        inverted.ttl.min = Period::seconds(60);
-        assert_eq!(compile(&inverted).unwrap_err().name, "ttl.min");
-    }
 }

@@ -3,14 +3,19 @@
 //! Owner names are keyed by what stands before the apex, in lower-case wire form without root label: `web` is `\x03web`, the apex is
 //! empty. Every empty non-terminal is an owner too, so the first name that is missing on the way down ends a walk.
 
+mod additional;
+mod checks;
 mod compile;
 mod rrset;
+#[cfg(test)]
+mod tests;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-pub use rrset::{LeafRecords, RrSet};
+pub use rrset::{LeafRecords, RrSet, Wanted};
 
 use crate::codec::NameBuf;
+use crate::codec::code::rtype;
 use crate::routing::Tree;
 
 /// A zone, compiled.
@@ -41,8 +46,10 @@ pub struct Owner {
     sets: Box<[RrSet]>,
     policy: Option<Box<NamePolicy>>,
     cut: Option<Box<Delegation>>,
-    /// The owner of the cut at or above this name: what stands here is not ours to answer.
+    /// The owner of the highest cut at or above this name: what stands here is occluded, not ours to answer.
     cut_above: Option<u32>,
+    /// A DNAME stands here, so nothing exists below (RFC 6672 §2.4).
+    redirects: bool,
     /// The owner `*` directly below.
     wildcard: Option<u32>,
 }
@@ -63,17 +70,10 @@ pub struct Delegation {
     pub depth: usize,
     /// The NS RRset.
     pub ns: RrSet,
-    /// Name servers with addresses in this zone.
-    pub glue: Box<[Glue]>,
-}
-
-/// A name server whose addresses this zone holds.
-#[derive(Debug)]
-pub struct Glue {
-    /// Its key for [`CompiledZone::at`].
-    pub key: Box<[u8]>,
-    /// It stands at or below the cut: without the address nobody could reach it (RFC 9471 §2.1).
-    pub required: bool,
+    /// Name servers with addresses in this zone that stand at or below the cut: without these nobody could reach them (RFC 9471 §2.1).
+    pub glue: Box<[Wanted]>,
+    /// Those that stand elsewhere in this zone, below a cut of their own or in no need of one (RFC 9471 §2.2).
+    pub others: Box<[Wanted]>,
 }
 
 /// What a zone has at a name, services aside.
@@ -87,6 +87,13 @@ pub enum Lookup<'z> {
         delegation: &'z Delegation,
         /// The name asked for is the cut: its DS is ours (RFC 4035 §3.1.4.1).
         at: Option<&'z Owner>,
+    },
+    /// The name is below a DNAME.
+    Redirected {
+        /// How many labels the DNAME's owner has before the apex.
+        depth: usize,
+        /// The DNAME RRset, of one record.
+        redirection: &'z RrSet,
     },
     /// The name does not exist.
     Missing {
@@ -157,21 +164,38 @@ impl CompiledZone {
         name.labels().saturating_sub(self.apex.labels())
     }
 
-    /// Looks a name up that is within the zone (RFC 1034 §4.3.2 step 3).
+    /// The offset in `name` at which the apex begins; `None` where the name is not within the zone.
+    #[inline]
+    pub fn apex_in(&self, name: &NameBuf) -> Option<usize> {
+        let start = name.start(self.depth(name));
+        (name.wire()[start..] == *self.apex()).then_some(start)
+    }
+
+    /// The owner that has the addresses of a name in an RRset of this zone.
+    #[inline]
+    pub fn wanted(&self, wanted: &Wanted) -> Option<&Owner> {
+        self.owners.get(wanted.owner as usize)
+    }
+
+    /// Looks a name up that is within the zone (RFC 1034 §4.3.2 step 3, with the DNAME of RFC 6672 §3.2).
     pub fn lookup(&self, name: &NameBuf) -> Lookup<'_> {
         let depth = self.depth(name);
         if let Some(owner) = self.at(name.part(0, depth)) {
-            return match owner.cut_above.and_then(|cut| self.owners.get(cut as usize)?.cut.as_deref()) {
+            let cut = owner.cut_above.and_then(|cut| self.owners.get(cut as usize));
+            return match cut.and_then(|cut| Some((cut, cut.cut.as_deref()?))) {
                 None => Lookup::Owner(owner),
-                Some(delegation) => Lookup::Delegated { delegation, at: owner.cut.is_some().then_some(owner) },
+                // A delegation below another is occluded itself: only at the highest one is the name the cut.
+                Some((cut, delegation)) => Lookup::Delegated { delegation, at: std::ptr::eq(cut, owner).then_some(owner) },
             };
         }
-        let mut encloser = 0;
-        let mut wildcard = self.at(b"").and_then(|apex| apex.wildcard);
-        for labels in 1..depth {
+        let (mut encloser, mut wildcard) = (0, None);
+        for labels in 0..depth {
             let Some(owner) = self.at(name.part(depth - labels, depth)) else { break };
             if let Some(delegation) = owner.cut.as_deref() {
                 return Lookup::Delegated { delegation, at: None };
+            }
+            if let Some(redirection) = owner.redirects.then(|| owner.set(rtype::DNAME)).flatten() {
+                return Lookup::Redirected { depth: labels, redirection };
             }
             (encloser, wildcard) = (labels, owner.wildcard);
         }

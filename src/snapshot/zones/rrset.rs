@@ -13,8 +13,17 @@ pub struct RrSet {
     octets: Box<[u8]>,
     /// Octets of the apex, which end the names that can be compressed.
     apex: u8,
-    /// Names in the data (of NS, MX and SRV) whose addresses belong in the additional section, as keys of the zone.
-    pub(super) wanted: Box<[Box<[u8]>]>,
+    /// What belongs in the additional section beside it.
+    pub(super) wanted: Box<[Wanted]>,
+}
+
+/// A name that an RRset leads to, and that the zone has addresses for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The name, as a key for `CompiledZone::at`; `None`: the RRset's own name, as it was asked for.
+    pub key: Option<Box<[u8]>>,
+    /// The owner of the addresses: the name's own, or the wildcard that covers it.
+    pub(super) owner: u32,
 }
 
 /// Where one record's data lies, and where in it the apex can be left to a pointer.
@@ -90,9 +99,21 @@ impl RrSet {
         self.records.get(index)?.holes[0]
     }
 
-    /// Names whose addresses belong beside it in the additional section, as keys for `CompiledZone::at`.
-    pub fn wanted(&self) -> impl Iterator<Item = &[u8]> {
-        self.wanted.iter().map(AsRef::as_ref)
+    /// Names whose addresses belong beside it in the additional section.
+    pub fn wanted(&self) -> &[Wanted] {
+        &self.wanted
+    }
+
+    /// The types that belong in the additional section, at each name that it leads to.
+    pub fn additional_types(&self) -> impl Iterator<Item = u16> {
+        // RFC 9460 §4.1: the records of the target itself too.
+        let own = matches!(self.rtype, rtype::SVCB | rtype::HTTPS).then_some(self.rtype);
+        [rtype::A, rtype::AAAA].into_iter().chain(own)
+    }
+
+    /// The names that its records lead to and whose addresses a client needs next.
+    pub(super) fn leads_to(&self) -> impl Iterator<Item = Led> {
+        (0..self.len()).filter_map(|n| led(self.rtype, self.data(n)))
     }
 
     /// Writes the data of record `index`. `apex`: where the message holds the zone's apex.
@@ -109,45 +130,86 @@ impl RrSet {
     }
 }
 
+/// Where a record leads.
+#[derive(Debug, Clone)]
+pub(super) enum Led {
+    /// To its own name.
+    Own,
+    /// To another.
+    To(NameBuf),
+}
+
+fn led(rtype: u16, data: &[u8]) -> Option<Led> {
+    let shape = Shape::of(rtype).filter(|shape| shape.additional)?;
+    let (name, _) = name_at(data, shape.before).ok()?;
+    let binding = matches!(rtype, rtype::SVCB | rtype::HTTPS);
+    match name.labels() {
+        // RFC 9460 §2.5: "." is the owner in ServiceMode, and in AliasMode no service at all. No host has the root's name (RFC 7505 §3).
+        0 => (binding && data[..2] != [0, 0]).then_some(Led::Own),
+        _ => Some(Led::To(name)),
+    }
+}
+
 /// The domain name that begins at `at`, and the offset behind it.
 fn name_at(data: &[u8], at: usize) -> Result<(NameBuf, usize), DataError> {
     NameBuf::parse(data, at).map_err(|_| DataError::Malformed)
 }
 
-/// The name in the data of a type that leads to another name: where it begins.
-fn name_offset(rtype: u16) -> Option<usize> {
-    match rtype {
-        rtype::NS | rtype::CNAME | rtype::PTR => Some(0),
-        rtype::MX => Some(2),
-        rtype::SRV => Some(6),
-        _ => None,
+/// Where the names stand in the data of a type.
+struct Shape {
+    /// Octets before the first name.
+    before: usize,
+    names: usize,
+    /// Octets behind the last; `None`: any number.
+    behind: Option<usize>,
+    /// The names may be compressed: only the types of RFC 1035 may (RFC 3597 §4).
+    compressed: bool,
+    /// The addresses of the name belong in the additional section.
+    additional: bool,
+}
+
+impl Shape {
+    fn of(rtype: u16) -> Option<Shape> {
+        let (before, names, behind, compressed, additional) = match rtype {
+            // RFC 1035 §3.3.11.
+            rtype::NS => (0, 1, Some(0), true, true),
+            rtype::CNAME | rtype::PTR | rtype::MB | rtype::MD | rtype::MF | rtype::MG | rtype::MR => (0, 1, Some(0), true, false),
+            rtype::MINFO => (0, 2, Some(0), true, false),
+            rtype::SOA => (0, 2, Some(20), true, false),
+            // RFC 1035 §3.3.9.
+            rtype::MX => (2, 1, Some(0), true, true),
+            // RFC 1183 §1, §3.3; RFC 2230 §3.
+            rtype::AFSDB | rtype::RT | rtype::KX => (2, 1, Some(0), false, true),
+            // RFC 2782.
+            rtype::SRV => (6, 1, Some(0), false, true),
+            // RFC 6672 §2.5.
+            rtype::DNAME => (0, 1, Some(0), false, false),
+            // RFC 9460 §2.2, §4.1.
+            rtype::SVCB | rtype::HTTPS => (2, 1, None, false, true),
+            _ => return None,
+        };
+        Some(Shape { before, names, behind, compressed, additional })
     }
 }
 
-/// The name that a record's data leads to, if its type has one.
-pub(super) fn name_in(rtype: u16, data: &[u8]) -> Option<NameBuf> {
-    name_at(data, name_offset(rtype)?).ok().map(|(name, _)| name)
-}
-
-/// Where the apex stands in data. Only the types of RFC 1035 may be compressed (RFC 3597 §4); what leads to a name must hold one.
+/// Where the apex stands in data that may be compressed. What leads to a name must hold one.
 fn holes(rtype: u16, data: &[u8], apex: &[u8]) -> Result<[Option<u16>; 2], DataError> {
     let mut holes = [None; 2];
-    let mut at = match (rtype, name_offset(rtype)) {
-        (rtype::SOA, _) => 0,
-        (_, Some(at)) => at,
+    let shape = match (rtype, Shape::of(rtype)) {
         (rtype::A, _) if data.len() != 4 => return Err(DataError::Malformed),
         (rtype::AAAA, _) if data.len() != 16 => return Err(DataError::Malformed),
-        _ => return Ok(holes),
+        (_, None) => return Ok(holes),
+        (_, Some(shape)) => shape,
     };
-    let (names, behind) = if rtype == rtype::SOA { (2, 20) } else { (1, 0) };
-    for hole in holes.iter_mut().take(names) {
+    let mut at = shape.before;
+    for hole in holes.iter_mut().take(shape.names) {
         let (name, end) = name_at(data, at)?;
         // A pointer to the root would be longer than the root.
-        *hole = (0..name.labels()).find(|n| &name.wire()[name.start(*n)..] == apex).map(|n| (at + name.start(n)) as u16);
+        let start = (0..name.labels()).find(|n| &name.wire()[name.start(*n)..] == apex).map(|n| (at + name.start(n)) as u16);
+        *hole = start.filter(|_| shape.compressed);
         at = end;
     }
-    match at + behind == data.len() {
-        true if rtype == rtype::SRV => Ok([None; 2]),
+    match shape.behind.is_none_or(|behind| at + behind == data.len()) {
         true => Ok(holes),
         false => Err(DataError::Malformed),
     }
@@ -227,6 +289,17 @@ mod tests {
         check(rtype::NS, b"\x03svc\x07example\x00", b"\xc0\x10");
         check(rtype::NS, b"\x03ns1\x07example\x00", b"\x03ns1\x07example\x00");
         check(rtype::MX, b"\x00\x0a\x01m\x03svc\x07example\x00", b"\x00\x0a\x01m\xc0\x10");
+        check(rtype::DNAME, APEX, APEX);
+        check(rtype::KX, b"\x00\x0a\x01m\x03svc\x07example\x00", b"\x00\x0a\x01m\x03svc\x07example\x00");
+        check(
+            rtype::HTTPS,
+            b"\x00\x01\x03svc\x07example\x00\x00\x03\x00\x02\x01\xbb",
+            b"\x00\x01\x03svc\x07example\x00\x00\x03\x00\x02\x01\xbb",
+        );
+        for old in [rtype::MB, rtype::MD, rtype::MF, rtype::MG, rtype::MR, rtype::PTR, rtype::CNAME] {
+            check(old, b"\x01m\x03svc\x07example\x00", b"\x01m\xc0\x10");
+        }
+        check(rtype::MINFO, b"\x01m\x03svc\x07example\x00\x03svc\x07example\x00", b"\x01m\xc0\x10\xc0\x10");
         check(rtype::SRV, b"\x00\x01\x00\x02\x00\x50\x03svc\x07example\x00", b"\x00\x01\x00\x02\x00\x50\x03svc\x07example\x00");
         check(rtype::A, &[192, 0, 2, 1], &[192, 0, 2, 1]);
         let numbers = [7; 20];
@@ -244,6 +317,9 @@ mod tests {
             (rtype::MX, b"\x00"),
             (rtype::SRV, b"\x00\x01\x00\x02\x00\x50"),
             (rtype::SOA, b"\x00\x00\x01"),
+            (rtype::DNAME, b"\x01a\x00\x00"),
+            (rtype::SVCB, b"\x00\x01\x01a"),
+            (rtype::MINFO, b"\x01a\x00"),
         ] {
             assert_eq!(encoded(rtype, data), Err(DataError::Malformed), "{rtype} {data:?}");
         }

@@ -42,7 +42,8 @@ fn odd_queries_get_the_rcode_that_says_what_is_odd() {
         ("plain.example 249", "NOTIMP ede=21"),
         ("plain.example 250", "FORMERR ede=30"),
         ("plain.example 253", "NOTIMP ede=21"),
-        ("version.bind TXT class=3", "REFUSED ede=20"),
+        ("version.bind TXT class=3", "REFUSED ede=18"),
+        ("authors.bind TXT class=3", "REFUSED ede=20"),
     ]);
     assert_eq!(world().ask("ex.plain.example A ecs=203.0.113.0/24").split(' ').next_back(), Some("ecs=24/0"));
 }

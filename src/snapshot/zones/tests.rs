@@ -1,0 +1,239 @@
+//! Lookups in small zones, and zones that cannot be served.
+
+use super::*;
+use crate::model::{Defined, Label, Name, Period, RecordSet, Zone};
+use crate::routing::{Against, Origins, Places, Views};
+
+fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
+}
+
+/// A zone `svc.example` with records given as (owner, type, data).
+fn zone(records: &[(&str, u16, &[u8])]) -> Zone {
+    let apex = name("svc.example.");
+    let mut zone = Zone::new(apex.clone(), "zones/svc.example.toml", name("ns1.svc.example."), 7);
+    for (owner, rtype, data) in records {
+        let owner = Name::parse_relative(owner, Some(&apex)).unwrap();
+        let set = zone.records.entry((owner, *rtype)).or_insert(RecordSet { ttl: 60, rdata: Vec::new() });
+        set.rdata.push((*data).into());
+    }
+    zone
+}
+
+fn compile(zone: &Zone) -> Result<CompiledZone, ZoneError> {
+    let (places, origins) = (Places::default(), Origins::default());
+    let mut against = Against { places: &places, origins: &origins, views: &mut Views::default() };
+    CompiledZone::compile(zone, &mut against, &mut |_| None)
+}
+
+const A: &[u8] = &[192, 0, 2, 1];
+
+/// What a lookup finds: the types, or in words what else.
+fn found(zone: &CompiledZone, asked: &str) -> String {
+    let asked = NameBuf::from_wire(name(asked).wire()).unwrap();
+    match zone.lookup(&asked) {
+        Lookup::Owner(owner) => format!("{:?}", owner.sets().iter().map(RrSet::rtype).collect::<Vec<_>>()),
+        Lookup::Delegated { delegation, at } => {
+            format!("cut {} {} {} {}", delegation.depth, at.is_some(), delegation.glue.len(), delegation.others.len())
+        }
+        Lookup::Redirected { depth, redirection } => {
+            format!("redirected {depth} to {}", NameBuf::from_wire(redirection.data(0)).unwrap())
+        }
+        Lookup::Missing { encloser, wildcard } => format!("missing {encloser} {}", wildcard.is_some()),
+    }
+}
+
+#[test]
+fn names_are_found_as_rfc_1034_and_4592_say() {
+    let zone = compile(&zone(&[
+        ("www", rtype::A, A),
+        ("a.b.c", rtype::A, A),
+        ("*.wild", rtype::A, A),
+        ("host.wild", rtype::TXT, b"\x01x"),
+        ("sub", rtype::NS, name("ns.sub.svc.example.").wire()),
+        ("sub", rtype::NS, name("ns1.svc.example.").wire()),
+        ("sub", rtype::DS, b"\x00\x01\x08\x02"),
+        ("sub", rtype::NS, name("foo.wild.svc.example.").wire()),
+        ("ns.sub", rtype::A, A),
+    ]))
+    .unwrap();
+    let check = |asked: &str, expected: &str| assert_eq!(found(&zone, asked), expected, "{asked}");
+    check("svc.example.", "[6, 2]");
+    check("www.svc.example.", "[1]");
+    check("b.c.svc.example.", "[]");
+    check("c.svc.example.", "[]");
+    check("x.svc.example.", "missing 0 false");
+    check("x.y.z.svc.example.", "missing 0 false");
+    check("x.b.c.svc.example.", "missing 2 false");
+    check("x.www.svc.example.", "missing 1 false");
+    check("x.wild.svc.example.", "missing 1 true");
+    check("x.y.wild.svc.example.", "missing 1 true");
+    check("*.wild.svc.example.", "[1]");
+    check("host.wild.svc.example.", "[16]");
+    check("x.host.wild.svc.example.", "missing 2 false");
+    check("wild.svc.example.", "[]");
+    check("x.*.wild.svc.example.", "missing 2 false");
+    check("sub.svc.example.", "cut 1 true 1 1");
+    check("x.sub.svc.example.", "cut 1 false 1 1");
+    check("ns.sub.svc.example.", "cut 1 false 1 1");
+    check("deep.sub.svc.example.", "cut 1 false 1 1");
+}
+
+#[test]
+fn a_dname_redirects_what_is_below_it_alone() {
+    let target = name("new.other.");
+    let whole = compile(&zone(&[("@", rtype::DNAME, target.wire())])).unwrap();
+    let zone = compile(&zone(&[
+        ("old", rtype::DNAME, target.wire()),
+        ("old", rtype::A, A),
+        ("a.b.deep", rtype::DNAME, target.wire()),
+        ("*", rtype::A, A),
+        ("*.wild", rtype::DNAME, target.wire()),
+    ]))
+    .unwrap();
+    let check = |asked: &str, expected: &str| assert_eq!(found(&zone, asked), expected, "{asked}");
+    check("old.svc.example.", "[1, 39]");
+    check("x.old.svc.example.", "redirected 1 to new.other.");
+    check("*.x.old.svc.example.", "redirected 1 to new.other.");
+    check("b.deep.svc.example.", "[]");
+    check("x.b.deep.svc.example.", "missing 2 false");
+    check("x.y.a.b.deep.svc.example.", "redirected 3 to new.other.");
+    // RFC 6672 §3.2 looks at the last label that matched: a wildcard redirects what is below `*` itself (RFC 4592 §4.4).
+    check("x.wild.svc.example.", "missing 1 true");
+    check("x.*.wild.svc.example.", "redirected 2 to new.other.");
+
+    assert_eq!(found(&whole, "svc.example."), "[6, 2, 39]");
+    assert_eq!(found(&whole, "x.y.svc.example."), "redirected 0 to new.other.");
+}
+
+#[test]
+fn what_a_delegation_occludes_is_loaded_and_changes_nothing() {
+    let ns = name("ns.sub.svc.example.");
+    let zone = |occluded: &[(&str, u16, &[u8])]| {
+        let seen: [(&str, u16, &[u8]); 4] =
+            [("sub", rtype::NS, ns.wire()), ("sub", rtype::DS, b"\x00\x01\x08\x02"), ("ns.sub", rtype::A, A), ("*", rtype::TXT, b"\x01x")];
+        compile(&zone(&[&seen, occluded].concat())).unwrap()
+    };
+    let inner = name("ns.inner.sub.svc.example.");
+    let occluded = zone(&[
+        ("sub", rtype::A, A),
+        ("sub", rtype::TXT, b"\x01x"),
+        ("sub", rtype::SOA, b"\x00\x00xxxxxxxxxxxxxxxxxxxx"),
+        ("inner.sub", rtype::NS, inner.wire()),
+        ("inner.sub", rtype::DS, b"\x00\x01\x08\x02"),
+        ("ns.inner.sub", rtype::A, A),
+        ("*.sub", rtype::A, A),
+        ("*.wild.sub", rtype::NS, inner.wire()),
+        ("dname.sub", rtype::DNAME, inner.wire()),
+        ("x.dname.sub", rtype::TXT, b"\x01x"),
+        ("cname.sub", rtype::CNAME, inner.wire()),
+        ("cname.sub", rtype::TXT, b"\x01x"),
+        ("a.b.c.sub", rtype::TXT, b"\x01x"),
+    ]);
+    let plain = zone(&[]);
+    let names = "svc sub.svc x.sub.svc ns.sub.svc inner.sub.svc ns.inner.sub.svc x.inner.sub.svc *.sub.svc x.wild.sub.svc dname.sub.svc \
+                 x.dname.sub.svc cname.sub.svc b.c.sub.svc x.svc c.svc";
+    for asked in names.split_whitespace() {
+        let asked = format!("{asked}.example.");
+        assert_eq!(found(&occluded, &asked), found(&plain, &asked), "{asked}");
+        let cut = if asked == "sub.svc.example." { "cut 1 true 1 0" } else { "cut 1 false 1 0" };
+        assert!(!asked.contains("sub") || found(&occluded, &asked) == cut, "{asked}");
+    }
+}
+
+#[test]
+fn addresses_of_names_in_data_are_those_that_the_zone_would_answer() {
+    let zone = compile(&zone(&[
+        ("@", rtype::MX, &[b"\x00\x05", name("mail.svc.example.").wire()].concat()),
+        ("@", rtype::MX, &[b"\x00\x07", name("mail.svc.example.").wire()].concat()),
+        ("mail", rtype::A, A),
+        ("sub", rtype::NS, name("ns.sub.svc.example.").wire()),
+        ("sub", rtype::NS, name("ns.other.svc.example.").wire()),
+        ("sub", rtype::NS, name("mail.svc.example.").wire()),
+        ("sub", rtype::NS, name("x.wild.svc.example.").wire()),
+        ("ns.sub", rtype::A, A),
+        ("other", rtype::NS, name("ns.other.svc.example.").wire()),
+        ("ns.other", rtype::AAAA, &[1; 16]),
+        ("*.wild", rtype::A, A),
+        ("old", rtype::DNAME, name("mail.svc.example.").wire()),
+        ("mx", rtype::MX, &[b"\x00\x05", name("ns.sub.svc.example.").wire()].concat()),
+        ("mx", rtype::MX, &[b"\x00\x05", name("x.old.svc.example.").wire()].concat()),
+        ("mx", rtype::MX, b"\x00\x00\x00"),
+        ("alias", rtype::HTTPS, &[b"\x00\x00", name("mode.svc.example.").wire()].concat()),
+        ("mode", rtype::HTTPS, b"\x00\x01\x00"),
+        ("mode", rtype::A, A),
+        ("none", rtype::HTTPS, b"\x00\x00\x00"),
+        ("none", rtype::A, A),
+        ("kx", rtype::KX, &[b"\x00\x00", name("mail.svc.example.").wire()].concat()),
+    ]))
+    .unwrap();
+    let check = |at: &[u8], rtype: u16, expected: &[Option<&[u8]>]| {
+        let wanted = zone.at(at).unwrap().set(rtype).unwrap().wanted();
+        assert_eq!(wanted.iter().map(|wanted| wanted.key.as_deref()).collect::<Vec<_>>(), expected, "{at:?} {rtype}");
+    };
+    check(b"", rtype::MX, &[Some(b"\x04mail")]);
+    // Referrals take what is at hand; nothing else is answered from below a delegation (RFC 1034 §4.2.1), or from below a DNAME.
+    let sub = [Some(&b"\x01x\x04wild"[..]), Some(b"\x02ns\x03sub"), Some(b"\x02ns\x05other"), Some(b"\x04mail")];
+    check(b"\x03sub", rtype::NS, &sub);
+    assert_eq!(found(&zone, "sub.svc.example."), "cut 1 true 1 3");
+    check(b"\x02mx", rtype::MX, &[]);
+    check(b"\x05alias", rtype::HTTPS, &[Some(b"\x04mode")]);
+    check(b"\x04mode", rtype::HTTPS, &[None]);
+    check(b"\x04none", rtype::HTTPS, &[]);
+    check(b"\x02kx", rtype::KX, &[Some(b"\x04mail")]);
+}
+
+#[test]
+fn the_apex_carries_soa_and_ns_and_the_negative_ttl() {
+    let zone = compile(&zone(&[])).unwrap();
+    let apex = zone.at(b"").unwrap();
+    assert_eq!(apex.set(rtype::SOA).unwrap().ttl(), 3600);
+    assert!(apex.set(rtype::NS).unwrap().wanted().is_empty(), "it has no address");
+    assert_eq!(zone.negative().ttl(), 5);
+    let soa = zone.negative().data(0);
+    assert_eq!(soa[soa.len() - 20..][..4], 7u32.to_be_bytes());
+    assert_eq!(soa[soa.len() - 4..], 5u32.to_be_bytes());
+    assert_eq!(zone.ttl(), AnswerTtl { min: 5, max: 30 });
+}
+
+#[test]
+fn a_zone_that_would_lie_is_refused_with_the_name() {
+    let check = |records: &[(&str, u16, &[u8])], named: &str, said: &str| {
+        let error = compile(&zone(records)).unwrap_err();
+        assert_eq!((error.name.as_str(), error.file.as_str()), (named, "zones/svc.example.toml"));
+        assert!(error.reason.contains(said), "{error}");
+    };
+    let ns = name("ns.other.");
+    check(&[("a.other.", rtype::A, A)], "a.other.", "not within");
+    check(&[("@", rtype::SOA, A)], "svc.example.", "SOA is made");
+    check(&[("@", rtype::NS, ns.wire())], "svc.example.", "`ns`");
+    check(&[("*.x", rtype::NS, ns.wire())], "*.x.svc.example.", "wildcard");
+    check(&[("x", rtype::TSIG, A)], "x.svc.example.", "type 250");
+    check(&[("x", rtype::A, &[1])], "x.svc.example.", "malformed");
+    check(&[("x", rtype::CNAME, ns.wire()), ("x", rtype::A, A)], "x.svc.example.", "CNAME");
+    check(&[("x", rtype::CNAME, ns.wire()), ("x", rtype::CNAME, name("b.").wire())], "x.svc.example.", "CNAME");
+    check(&[("x", rtype::SOA, b"\x00\x00xxxxxxxxxxxxxxxxxxxx")], "x.svc.example.", "apex alone");
+    check(&[("x", rtype::CNAME, ns.wire()), ("x", rtype::NS, ns.wire())], "x.svc.example.", "CNAME");
+    check(&[("x", rtype::DNAME, ns.wire()), ("x", rtype::CNAME, ns.wire())], "x.svc.example.", "CNAME");
+    check(&[("x", rtype::DNAME, ns.wire()), ("x", rtype::DNAME, name("b.").wire())], "x.svc.example.", "one DNAME");
+    check(&[("x", rtype::DNAME, ns.wire()), ("x", rtype::NS, ns.wire())], "x.svc.example.", "beside NS");
+    check(&[("x", rtype::DNAME, ns.wire()), ("y.x", rtype::A, A)], "y.x.svc.example.", "below the DNAME of x.svc.example.");
+    check(&[("x", rtype::DNAME, ns.wire()), ("z.y.x", rtype::NS, ns.wire())], "z.y.x.svc.example.", "below the DNAME");
+    check(&[("@", rtype::DNAME, ns.wire()), ("y", rtype::A, A)], "y.svc.example.", "below the DNAME of svc.example.");
+    for above in ["@", "_tcp"] {
+        let mut hiding = zone(&[(above, rtype::DNAME, ns.wire())]);
+        assert!(compile(&hiding).is_ok());
+        hiding.services = true;
+        assert!(compile(&hiding).unwrap_err().reason.contains("services"), "{above}");
+    }
+    let mut nobody = zone(&[]);
+    nobody.ns.clear();
+    assert_eq!(compile(&nobody).unwrap_err().name, "ns");
+    let mut doubled = zone(&[("web", rtype::A, A)]);
+    doubled.services = true;
+    doubled.defined.insert(Label::parse("web").unwrap(), Defined::default());
+    assert_eq!(compile(&doubled).unwrap_err().name, "web.svc.example.");
+    let mut inverted = zone(&[]);
+    inverted.ttl.min = Period::seconds(60);
+    assert_eq!(compile(&inverted).unwrap_err().name, "ttl.min");
+}
