@@ -17,7 +17,7 @@ use super::zone::{Draft, SOA};
 use crate::model::{Name, Period, Soa};
 
 /// Reads a file that `$INCLUDE` names; its path is the including file's folder and the name as written.
-pub(super) type Include<'i> = dyn FnMut(&Path) -> io::Result<String> + 'i;
+pub(super) type Include<'i> = dyn FnMut(&Path) -> io::Result<Arc<str>> + 'i;
 
 /// Files within files.
 const MAX_DEPTH: usize = 8;
@@ -211,7 +211,7 @@ impl Reading<'_, '_> {
     }
 
     /// `$INCLUDE <file-name> [<domain-name>]`: the file, its text and the origin in it.
-    fn included(&mut self, arguments: &[Token<'_>]) -> Result<(PathBuf, String, Name), String> {
+    fn included(&mut self, arguments: &[Token<'_>]) -> Result<(PathBuf, Arc<str>, Name), String> {
         let (name, origin) = match arguments {
             [name] => (name, self.origin.clone()),
             [name, origin] => (name, Name::parse_relative(origin.text, Some(&self.origin)).map_err(|e| e.to_string())?),

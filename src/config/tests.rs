@@ -1,8 +1,10 @@
 //! Worlds as files: what is read from them, and what is said about those that are wrong.
 
+mod aliases;
 mod master;
 mod policies;
 mod references;
+mod reread;
 
 use std::path::Path;
 

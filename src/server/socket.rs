@@ -44,7 +44,7 @@ impl Datagrams {
         #[cfg(unix)]
         socket.set_reuse_port(true)?;
         enlarge(&socket, address);
-        enlarge_send(&socket);
+        enlarge_send(&socket, address);
         let wildcard = address.ip().is_unspecified();
         #[cfg(target_os = "linux")]
         {
@@ -118,14 +118,21 @@ pub(super) fn is_shortage(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|number| shortages.contains(&number))
 }
 
-/// Asks for a large send buffer.
-fn enlarge_send(socket: &Socket) {
+/// Asks for a large send buffer and says what was granted when that is less.
+fn enlarge_send(socket: &Socket, address: SocketAddr) {
     #[cfg(target_os = "linux")]
     if linux::force_send_buffer(socket, SEND_BUFFER).is_ok() {
         return;
     }
     // Cut to the limit, not failed.
     let _ = socket.set_send_buffer_size(SEND_BUFFER);
+    match socket.send_buffer_size() {
+        Ok(granted) if granted < SEND_BUFFER => tracing::info!(
+            %address, granted, asked = SEND_BUFFER,
+            "the system grants a smaller UDP send buffer than asked for; replies to hosts that are not there may cost others theirs (sysctl net.core.wmem_max)"
+        ),
+        _ => {}
+    }
 }
 
 /// How many files the process may have open; `None` where it is not known.

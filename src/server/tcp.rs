@@ -49,6 +49,10 @@ const REST: Duration = Duration::from_millis(10);
 /// Connections that the kernel may have ready for us to accept; it allows as many as `net.core.somaxconn` (RFC 9210 §4.2).
 const BACKLOG: i32 = 4096;
 
+/// What the kernel may hold for a client that does not take its replies; Linux books twice as much (socket(7)). Left to itself it grows to
+/// megabytes for whoever reads quickly at first and then no more.
+const SEND_BUFFER: usize = 64 << 10;
+
 /// The least that the kernel offers octets to a client that takes none, or keeps a connection that it cannot reach.
 const LEAST_OFFER: Duration = Duration::from_secs(5);
 
@@ -62,7 +66,9 @@ pub(super) fn bind(address: SocketAddr, idle: Duration) -> io::Result<std::net::
     // So that connections of a server that just ended do not keep the next one from starting.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
-    // Connections take this from the listening socket. It holds for what is left to send after a close, too, which else takes minutes.
+    // Connections take these from the listening socket.
+    let _ = socket.set_send_buffer_size(SEND_BUFFER);
+    // It holds for what is left to send after a close, too, which else takes minutes.
     #[cfg(target_os = "linux")]
     if let Err(error) = socket.set_tcp_user_timeout(Some(idle.max(LEAST_OFFER))) {
         tracing::debug!(%address, %error, "the system decides for how long unacknowledged octets are offered");

@@ -1,5 +1,6 @@
 //! TCP connections that do nothing, too little or too much, by the thousand, while others ask.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +25,8 @@ const ASKING: usize = 500;
 /// 48 KB over TCP.
 const LARGE: &str = "large.svc.example TXT";
 
-const SMALL: &str = "ns1.svc.example A";
+/// 16 octets more than the question.
+pub const SMALL: &str = "ns1.svc.example A";
 
 /// A server with default limits and a name with a large answer.
 fn home() -> Home {
@@ -39,13 +41,14 @@ fn home() -> Home {
     home
 }
 
-fn framed(question: &str) -> Vec<u8> {
+/// A query with its length before it.
+pub fn framed(question: &str) -> Vec<u8> {
     let message = Question::parse(question).bytes();
     [&(message.len() as u16).to_be_bytes()[..], &message].concat()
 }
 
 /// A connection from an address of 127.0.0.0/8, of which Linux has all.
-fn connect(from: [u8; 4], to: SocketAddr, receive: Option<usize>) -> io::Result<TcpStream> {
+pub fn connect(from: [u8; 4], to: SocketAddr, receive: Option<usize>) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     if let Some(octets) = receive {
         socket.set_recv_buffer_size(octets)?;
@@ -56,8 +59,8 @@ fn connect(from: [u8; 4], to: SocketAddr, receive: Option<usize>) -> io::Result<
     Ok(socket.into())
 }
 
-/// The reply to one query.
-fn reply(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+/// The next reply.
+pub fn reply(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut length = [0; 2];
     stream.read_exact(&mut length)?;
     let mut message = vec![0; u16::from_be_bytes(length).into()];
@@ -94,6 +97,8 @@ struct Fared {
     open: usize,
     /// In KB.
     resident: usize,
+    /// Of the kernel, while they were held.
+    sockets: String,
 }
 
 impl Fared {
@@ -103,7 +108,7 @@ impl Fared {
             format!("p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms", at(0.5), at(0.99), at(1.0))
         };
         println!("{what}: {} connections open, {} MB resident", self.open, self.resident >> 10);
-        print!("  {}", sockets());
+        print!("  the kernel's {}", self.sockets);
         println!("  TCP, connect to reply: {} of {}: {}", self.tcp.len(), ASKING, line(&self.tcp));
         println!("  UDP: {} asked, {} lost, {}", self.udp_asked, self.udp_lost, line(&self.udp));
     }
@@ -126,6 +131,7 @@ fn ask_among(home: &Home, server: &Server, held: usize) -> Fared {
             holding.push(stream);
         }
     }
+    let sockets = sockets();
     let done = AtomicBool::new(false);
     let (tcp, (udp_asked, udp)) = std::thread::scope(|scope| {
         let over_udp = scope.spawn(|| {
@@ -171,7 +177,8 @@ fn ask_among(home: &Home, server: &Server, held: usize) -> Fared {
         (tcp, over_udp.join().unwrap())
     });
     let open = metric(home, "signpost_dns_tcp_connections");
-    Fared { tcp, udp_asked, udp_lost: udp_asked - udp.len(), udp, open, resident: server.resident() }
+    drop(holding);
+    Fared { tcp, udp_asked, udp_lost: udp_asked - udp.len(), udp, open, resident: server.resident(), sockets }
 }
 
 fn metric(home: &Home, name: &str) -> usize {
@@ -236,7 +243,16 @@ fn figures_eight_thousand_idle_connections_and_a_storm() {
         let storming: Vec<_> = (0..2u8)
             .map(|n| {
                 let dns = home.dns;
-                scope.spawn(move || (0..20_000).for_each(|_| drop(connect([127, 3, n, 1], dns, None))))
+                // Each stays for a while, and then goes without having asked.
+                scope.spawn(move || {
+                    let mut open = VecDeque::new();
+                    for i in 0..20_000 {
+                        open.push_back(connect([127, 3, n, (i % 200 + 1) as u8], dns, None));
+                        if open.len() > 4000 {
+                            open.pop_front();
+                        }
+                    }
+                })
             })
             .collect();
         let mut took = Vec::new();

@@ -4,20 +4,27 @@
 #![allow(clippy::disallowed_methods)]
 
 mod allocation;
+mod amplification;
 mod ask;
+#[path = "../fuzz/checks/mod.rs"]
+mod checks;
 mod command;
 mod connections;
+mod corpus;
 mod drill;
 mod durability;
 mod evacuation;
 mod figures;
 mod floors;
+mod half_open;
 mod message;
 mod oracle;
 #[path = "../overlap/mod.rs"]
 mod overlap;
 mod policies;
 mod process;
+mod reload;
+mod rfc_table;
 mod simulate;
 mod steering;
 mod transcripts;

@@ -36,6 +36,14 @@ impl Home {
         Home { folder, dns, api }
     }
 
+    /// Has DNS answered elsewhere.
+    pub fn listen(&mut self, dns: SocketAddr) {
+        let path = self.folder.path().join("signpost.toml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, config.replace(&format!("[\"{}\"]", self.dns), &format!("[\"{dns}\"]"))).unwrap();
+        self.dns = dns;
+    }
+
     /// Adds a line to `[dns]`.
     pub fn set(&self, line: &str) {
         let path = self.folder.path().join("signpost.toml");

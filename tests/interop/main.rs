@@ -13,6 +13,7 @@ mod glibc;
 mod haproxy;
 mod harness;
 mod internet;
+mod options;
 #[path = "../overlap/mod.rs"]
 mod overlap;
 mod peers;

@@ -144,7 +144,7 @@ fn the_same_is_said_of_toml() {
     said("w = { DNAME = \"a.\" }\n\"x.w\" = { A = \"192.0.2.1\" }", &["5! is below the DNAME of w.t.example."]);
     said("\"@\" = { MX = [\n\"1 ns1\",\n\"2 w\"] }\n", &["6? w.t.example. does not exist in t.example.toml"]);
     said(
-        "sub = { NS = \"ns1\" }\n[names.\"x.sub\"]\npolicy = \"simple\"\nbranches = [{ records = { A = \"192.0.2.1\" } }]\n",
+        "sub = { NS = \"ns1\" }\n[names.\"x.sub\"]\npolicy = \"simple\"\nbranches = [{ records = { A = [\"192.0.2.1\"] } }]\n",
         &["5! hides it"],
     );
     exactly("t.example.toml", "ns = [\"ns1.other.\"]", &["1? is the only name server"]);

@@ -29,6 +29,14 @@ use crate::model::{Name, Period};
 /// # Errors
 /// What is wrong with the text, and what was expected.
 pub fn parse_record(rtype: &str, text: &str, origin: &Name) -> Result<(u16, Box<[u8]>), String> {
+    match type_number(rtype)? {
+        ALIAS => Err(format!("{rtype} stands among the records of a zone; a branch leads to another name with `name`")),
+        _ => parse_in_zone(rtype, text, origin),
+    }
+}
+
+/// The same for records of a zone file, among which [`ALIAS`] is.
+pub(super) fn parse_in_zone(rtype: &str, text: &str, origin: &Name) -> Result<(u16, Box<[u8]>), String> {
     let number = type_number(rtype)?;
     let plain = matches!(number, TXT | SPF) && !text.trim_start().starts_with(['"', '\\']);
     if plain {
@@ -46,6 +54,9 @@ pub fn parse_record(rtype: &str, text: &str, origin: &Name) -> Result<(u16, Box<
     encode(number, &tokens, origin).map(|rdata| (number, rdata))
 }
 
+/// ALIAS, or ANAME: no type of its own, but the wish for the addresses of another name, which `alias` makes a policy of. Nothing can be
+/// written for TYPE0, so the number is free for it as long as a file is read.
+pub(super) const ALIAS: u16 = 0;
 const TXT: u16 = 16;
 const SPF: u16 = 99;
 const CDS: u16 = 59;
@@ -60,6 +71,9 @@ pub(super) fn is_signature(number: u16) -> bool {
 
 /// The number of a type by its name, or of `TYPE123` (RFC 3597 §5).
 pub(super) fn type_number(name: &str) -> Result<u16, String> {
+    if name.eq_ignore_ascii_case("ALIAS") || name.eq_ignore_ascii_case("ANAME") {
+        return Ok(ALIAS);
+    }
     if let Some(known) = TYPES.iter().find(|t| t.name.eq_ignore_ascii_case(name)) {
         return Ok(known.number);
     }
@@ -81,6 +95,14 @@ pub(super) fn type_number(name: &str) -> Result<u16, String> {
     }
 }
 
+/// The same where a type is data, which [`ALIAS`] is none of.
+fn stored_type(name: &str) -> Result<u16, String> {
+    match type_number(name)? {
+        ALIAS => Err(format!("{name} is no type of stored data")),
+        number => Ok(number),
+    }
+}
+
 /// The row of a type.
 fn known(number: u16) -> Option<&'static RecordType> {
     TYPES.binary_search_by_key(&number, |t| t.number).ok().map(|at| &TYPES[at])
@@ -88,16 +110,23 @@ fn known(number: u16) -> Option<&'static RecordType> {
 
 /// A type as people write it.
 pub(super) fn type_name(number: u16) -> String {
+    if number == ALIAS {
+        return "ALIAS".into();
+    }
     known(number).map_or_else(|| format!("TYPE{number}"), |t| t.name.into())
 }
 
 /// Whether a type's data holds domain names.
 pub(super) fn holds_names(number: u16) -> bool {
-    known(number).is_some_and(|t| t.fields.iter().any(|(_, field)| matches!(field, Field::Name | Field::Names)))
+    number == ALIAS || known(number).is_some_and(|t| t.fields.iter().any(|(_, field)| matches!(field, Field::Name | Field::Names)))
 }
 
 /// Encodes a record's tokens.
 pub(super) fn encode(number: u16, tokens: &[Token<'_>], origin: &Name) -> Result<Box<[u8]>, String> {
+    if number == ALIAS {
+        let [one] = tokens else { return Err("one name is expected; ALIAS is written \"www.example.\"".into()) };
+        return Ok(Name::parse_relative(one.text, Some(origin)).map_err(|error| error.to_string())?.wire().into());
+    }
     if is_signature(number) {
         let name = type_name(number);
         return Err(format!(

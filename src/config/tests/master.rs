@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -180,7 +181,13 @@ fn included_files() {
 /// Reads a zone whose files come from `include`.
 fn included(zone: &str, mut include: impl FnMut(&Path) -> io::Result<String>) -> (usize, Vec<String>) {
     let mut notes = Notes::default();
-    let draft = master::read("z/svc.example.zone", &format!("{HEAD}{zone}"), &name("svc.example."), &mut include, &mut notes);
+    let draft = master::read(
+        "z/svc.example.zone",
+        &format!("{HEAD}{zone}"),
+        &name("svc.example."),
+        &mut |path| include(path).map(Arc::from),
+        &mut notes,
+    );
     let files = draft.map_or(0, |draft| draft.included.len());
     (files, notes.findings.iter().map(|f| f.to_string()).collect())
 }
