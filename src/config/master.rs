@@ -17,7 +17,7 @@ use super::zone::{Draft, SOA};
 use crate::model::{Name, Period, Soa};
 
 /// Reads a file that `$INCLUDE` names; its path is the including file's folder and the name as written.
-pub(super) type Include<'i> = dyn FnMut(&Path) -> io::Result<String> + 'i;
+pub(super) type Include<'i> = dyn FnMut(&Path) -> io::Result<Arc<str>> + 'i;
 
 /// Files within files.
 const MAX_DEPTH: usize = 8;
@@ -211,7 +211,7 @@ impl Reading<'_, '_> {
     }
 
     /// `$INCLUDE <file-name> [<domain-name>]`: the file, its text and the origin in it.
-    fn included(&mut self, arguments: &[Token<'_>]) -> Result<(PathBuf, String, Name), String> {
+    fn included(&mut self, arguments: &[Token<'_>]) -> Result<(PathBuf, Arc<str>, Name), String> {
         let (name, origin) = match arguments {
             [name] => (name, self.origin.clone()),
             [name, origin] => (name, Name::parse_relative(origin.text, Some(&self.origin)).map_err(|e| e.to_string())?),
@@ -272,8 +272,8 @@ impl Reading<'_, '_> {
         // RFC 2308 §4: the last number is the TTL of negative answers, and the only hint where the record has no TTL of its own.
         self.draft.zone.ttl.negative = Period::seconds(minimum.into());
         self.draft.zone.soa = Soa { ttl: ttl.unwrap_or(minimum), primary, contact, serial, refresh, retry, expire };
-        self.draft.soa = Spot { line: Some(line), field: owner.to_string(), file: self.here() };
-        self.soa = Some(Spot { line: Some(line), field: owner.to_string(), file: self.here() });
+        self.draft.soa = Spot { file: self.here(), line: Some(line), field: format!("{owner} SOA") };
+        self.soa = Some(self.draft.soa.clone());
         Ok(())
     }
 

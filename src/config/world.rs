@@ -239,10 +239,7 @@ fn zone_file(
     let file = path.display().to_string();
     let text = fetch(path).map_err(|error| Finding::of_file(&file, error.to_string()))?;
     Ok(match file.ends_with(".zone") {
-        true => {
-            let mut include = |path: &Path| fetch(path).map(|text| text.to_string());
-            master::read(&file, &text, apex, &mut include, notes)
-        }
+        true => master::read(&file, &text, apex, fetch, notes),
         false => zone::read(&file, &text, apex, serial, geo, notes),
     })
 }

@@ -4,7 +4,7 @@ use super::super::lexer;
 use super::digits::{atma, base64, groups, hex, hyphened, joined, nsap};
 use super::mnemonics::{self, Mnemonics};
 use super::networks::{self, v4, v6};
-use super::{Token, places, svcb, ttl, type_number};
+use super::{Token, places, stored_type, svcb, ttl};
 use crate::model::Name;
 
 /// A part of RDATA, as written and in wire form.
@@ -156,7 +156,7 @@ impl Field {
             }
             Field::Mnemonic8(of) => rdata.push(named(of, u8::MAX.into())? as u8),
             Field::Mnemonic16(of) => rdata.extend(named(of, u16::MAX.into())?.to_be_bytes()),
-            Field::Type => rdata.extend(type_number(text)?.to_be_bytes()),
+            Field::Type => rdata.extend(stored_type(text)?.to_be_bytes()),
             Field::V4 => rdata.extend(v4(text)?),
             Field::V6 => rdata.extend(v6(text)?),
             Field::Text | Field::OptionalText => push_string(rdata, &lexer::unescape(text)?)?,

@@ -6,12 +6,10 @@ pub(super) fn any(_: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// `octets` of them are expected of this type, where it is known.
-fn exactly(what: &str, number: u8, expected: Option<usize>, found: usize) -> Result<(), String> {
+/// So many octets are expected of this type, where it is known.
+fn exactly(what: &str, expected: Option<usize>, found: usize) -> Result<(), String> {
     match expected {
-        Some(octets) if octets != found => {
-            Err(format!("a {what} of type {number} has {octets} octets, which is {} hex digits, not {found} octets", 2 * octets))
-        }
+        Some(octets) if octets != found => Err(format!("a {what} of this type has {octets} octets, not {found}")),
         _ => Ok(()),
     }
 }
@@ -25,7 +23,7 @@ pub(super) fn digest(rdata: &[u8]) -> Result<(), String> {
         4 => Some(48),
         _ => None,
     };
-    exactly("digest", *number, expected, digest.len())
+    exactly("digest", expected, digest.len())
 }
 
 /// CDS: as DS, or the request to remove them (RFC 8078 §4).
@@ -64,7 +62,7 @@ pub(super) fn fingerprint(rdata: &[u8]) -> Result<(), String> {
         2 => Some(32),
         _ => None,
     };
-    exactly("fingerprint", *number, expected, fingerprint.len())
+    exactly("fingerprint", expected, fingerprint.len())
 }
 
 /// TLSA and SMIMEA: RFC 6698 §2.1.3.
@@ -75,15 +73,15 @@ pub(super) fn association(rdata: &[u8]) -> Result<(), String> {
         2 => Some(64),
         _ => None,
     };
-    exactly("hash", *number, expected, data.len())
+    exactly("hash", expected, data.len())
 }
 
 /// ZONEMD: RFC 8976 §2.2.
 pub(super) fn zone_digest(rdata: &[u8]) -> Result<(), String> {
     let [_, _, _, _, _, number, digest @ ..] = rdata else { return Ok(()) };
     match number {
-        1 => exactly("digest", 1, Some(48), digest.len()),
-        2 => exactly("digest", 2, Some(64), digest.len()),
+        1 => exactly("digest", Some(48), digest.len()),
+        2 => exactly("digest", Some(64), digest.len()),
         _ if digest.len() < 12 => Err("a digest has at least 12 octets (RFC 8976 §2.2.4)".into()),
         _ => Ok(()),
     }

@@ -95,6 +95,14 @@ pub(super) fn type_number(name: &str) -> Result<u16, String> {
     }
 }
 
+/// The same where a type is data, which [`ALIAS`] is none of.
+fn stored_type(name: &str) -> Result<u16, String> {
+    match type_number(name)? {
+        ALIAS => Err(format!("{name} is no type of stored data")),
+        number => Ok(number),
+    }
+}
+
 /// The row of a type.
 fn known(number: u16) -> Option<&'static RecordType> {
     TYPES.binary_search_by_key(&number, |t| t.number).ok().map(|at| &TYPES[at])
@@ -122,7 +130,7 @@ pub(super) fn encode(number: u16, tokens: &[Token<'_>], origin: &Name) -> Result
     if is_signature(number) {
         let name = type_name(number);
         return Err(format!(
-            "{name}: the zone is signed by another program, whose signatures would not fit these answers; load the unsigned zone"
+            "{name} belongs to a signed zone: another program made it, and it would not fit these answers; load the unsigned zone"
         ));
     }
     let known = known(number);

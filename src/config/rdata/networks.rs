@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::digits::{base64, hex};
 use super::mnemonics::{self, PORTS, PROTOCOLS};
-use super::{Token, name, name_length, type_number};
+use super::{Token, name, name_length, stored_type};
 use crate::model::Name;
 
 /// Takes the next token's text.
@@ -149,7 +149,7 @@ fn set(bitmap: &mut Vec<u8>, bit: usize) {
 
 /// Types in windows of bits (RFC 4034 §4.1.2); none is allowed (RFC 7477 §2.1.3).
 pub(super) fn types(rest: &mut &[Token<'_>], rdata: &mut Vec<u8>) -> Result<(), String> {
-    let numbers: BTreeSet<u16> = std::mem::take(rest).iter().map(|token| type_number(token.text)).collect::<Result<_, _>>()?;
+    let numbers: BTreeSet<u16> = std::mem::take(rest).iter().map(|token| stored_type(token.text)).collect::<Result<_, _>>()?;
     let mut windows: Vec<(u8, Vec<u8>)> = Vec::new();
     for number in numbers {
         let [window, bit] = number.to_be_bytes();
