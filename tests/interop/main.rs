@@ -5,6 +5,7 @@
 // Waiting for a real process takes a real clock, and its log is a file.
 #![allow(clippy::disallowed_methods)]
 
+mod checks;
 mod clients;
 mod compliance;
 mod datagrams;
