@@ -13,7 +13,7 @@ const BAD_CONFIG: u8 = 78;
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os()) {
         Ok(Invocation::Serve { config, output }) => run(config.as_deref(), output),
-        Ok(Invocation::Check { config, output }) => check(config.as_deref(), output),
+        Ok(Invocation::Check { strict, config, output }) => check(config.as_deref(), strict, output),
         Ok(Invocation::Errand(errand)) => errand.run(),
         Err(usage) => usage.exit(),
     }
@@ -37,10 +37,10 @@ fn run(config: Option<&Path>, output: Output) -> u8 {
     }
 }
 
-fn check(config: Option<&Path>, output: Output) -> u8 {
+fn check(config: Option<&Path>, strict: bool, output: Output) -> u8 {
     let verdict = serve::check(config);
     let printed = cli::print(&Page { text: verdict.text(), document: verdict.document() }, output);
-    match (printed, verdict.is_fine()) {
+    match (printed, verdict.is_fine() && (!strict || verdict.warnings.is_empty())) {
         (Err(failure), _) => {
             cli::complain(&failure);
             failure.exit_code()

@@ -3,7 +3,7 @@
 //! ```text
 //!   settings ─▶ config::world ─▶ store ─▶ control ─▶ server (DNS) ─▶ probe ─▶ drill ─▶ api ─▶ ready
 //!                    ▲                       ▲
-//!   files, SIGHUP ───┴──────── reload ───────┘   only a world without findings replaces the one in use
+//!   files, SIGHUP ───┴──────── reload ───────┘   a zone with findings stays as it was, the others take effect
 //! ```
 //!
 //! [`run`] is the process `signpost serve`; [`Running`] is the same server within another program, such as a test or an example.
@@ -28,7 +28,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::api::{self, Api, ApiContext, RefusedFiles};
-use crate::config::{self, ConfigError, Finding, Loaded};
+use crate::config::{self, ConfigError, Finding, Kept, Loaded, Reread, Sources};
 use crate::control::{self, Clock, Control};
 use crate::drill::Drills;
 use crate::model::{Name, Settings, Timestamp, Zone};
@@ -160,6 +160,7 @@ async fn serve(settings: Settings) -> Result<(), ServeError> {
             return Ok(());
         }
     };
+    watching.include(&running.sources);
     loop {
         let reason = tokio::select! {
             name = stop.signal() => {
@@ -170,9 +171,11 @@ async fn serve(settings: Settings) -> Result<(), ServeError> {
             Some(()) = changes.recv() => "files changed",
         };
         let watched = folders(&running.settings);
-        if running.reload(reason).await && folders(&running.settings) != watched {
+        running.reload(reason).await;
+        if folders(&running.settings) != watched {
             watching = watch(&running.settings)?;
         }
+        watching.include(&running.sources);
     }
     drop(watching);
     tokio::select! {
@@ -227,7 +230,19 @@ pub struct Running {
     /// Why the files, as last read, are not in force; for the API and metrics.
     refused: watch::Sender<Option<Arc<RefusedFiles>>>,
     clock: Clock,
+    /// What the zones in force were read from.
+    sources: Sources,
     apexes: BTreeSet<Name>,
+}
+
+/// What a reload took.
+struct Taken {
+    settings: Settings,
+    apexes: BTreeSet<Name>,
+    sources: Sources,
+    /// Why some zone files were not taken.
+    refused: Vec<Finding>,
+    kept: Vec<Kept>,
 }
 
 impl Running {
@@ -241,7 +256,7 @@ impl Running {
             Some(file) => tracing::info!(version = VERSION, config = %absolute(file), "Signpost starts"),
             None => tracing::info!(version = VERSION, "Signpost starts without a signpost.toml: defaults hold, on loopback only"),
         }
-        let Loaded { zones, geo, .. } = world(&settings).await?;
+        let Loaded { zones, geo, sources, .. } = world(&settings).await?;
         let shown = summary(&zones);
         let apexes = zones.iter().map(|zone| zone.apex.clone()).collect();
         let data = settings.data_dir.clone();
@@ -249,7 +264,7 @@ impl Running {
         let engine = Engine::Embedded(store);
         let control = Control::start(engine, zones, geo, settings.dns.clone(), settings.here.clone(), clock.clone()).await?;
         control.set_safety(settings.safety).await;
-        match Running::listen(settings, control.clone(), clock, apexes).await {
+        match Running::listen(settings, control.clone(), clock, apexes, sources).await {
             Ok(running) => {
                 let (dns, api, data) = (&running.dns, running.api, absolute(&running.settings.data_dir));
                 tracing::info!(?dns, api = %format_args!("http://{api}"), data, zones = shown, "Signpost is ready");
@@ -264,7 +279,13 @@ impl Running {
     }
 
     /// Everything that stands on control: it listens when this returns.
-    async fn listen(settings: Settings, control: Control, clock: Clock, apexes: BTreeSet<Name>) -> Result<Running, ServeError> {
+    async fn listen(
+        settings: Settings,
+        control: Control,
+        clock: Clock,
+        apexes: BTreeSet<Name>,
+        sources: Sources,
+    ) -> Result<Running, ServeError> {
         let server = Arc::new(server::start(&settings.dns, control.publisher().clone())?);
         let prober = probe::start(control.clone(), &settings.probe);
         let prober = Arc::new(prober.map_err(|error| ServeError::System { what: "the prober cannot start", error })?);
@@ -301,63 +322,110 @@ impl Running {
         ready.send_replace(true);
         simulate::warn(&control, clients.clone(), ready.subscribe());
         let (api, started_with) = (http.address(), settings.clone());
-        Ok(Running { dns, api, control, server, prober, http, drills, clients, ready, settings, started_with, refused, clock, apexes })
+        Ok(Running {
+            dns,
+            api,
+            control,
+            server,
+            prober,
+            http,
+            drills,
+            clients,
+            ready,
+            settings,
+            started_with,
+            refused,
+            clock,
+            sources,
+            apexes,
+        })
     }
 
-    /// Reads the configuration, zones and geo data again, and takes them if nothing is wrong with any of them; else everything stays as it
-    /// was, and log, status and events say why. Returns whether they were taken.
+    /// Reads the configuration, zones and geo data again, and takes them. A zone whose files are broken stays as it was last good, or is left
+    /// out where it never was, while the others take effect; where anything else is wrong, everything stays as it was. Log, status and
+    /// events say why. Returns whether all of it was taken.
     pub async fn reload(&mut self, reason: &str) -> bool {
         tracing::info!("{reason}: reading configuration, zones and geo data again");
-        let read = self.read_again().await;
-        match read {
-            Ok((settings, apexes)) => {
-                for gone in self.apexes.difference(&apexes) {
+        match self.read_again().await {
+            Ok(taken) => {
+                for gone in self.apexes.difference(&taken.apexes) {
                     tracing::warn!("zone {gone} is no longer served: its file is gone");
                 }
-                self.apexes = apexes;
-                self.drills.define(&settings.drills, &self.clock);
-                for key in restart_needed(&self.started_with, &settings) {
+                (self.apexes, self.sources) = (taken.apexes, taken.sources);
+                self.drills.define(&taken.settings.drills, &self.clock);
+                for key in restart_needed(&self.started_with, &taken.settings) {
                     tracing::warn!("{key} is not as it was at the start: it takes effect at the next one");
                 }
-                self.refused.send_replace(None);
-                tracing::info!("the new configuration, zones and geo data are in force");
+                self.settings = taken.settings;
                 simulate::warn(&self.control, self.clients.clone(), self.ready.subscribe());
-                self.settings = settings;
-                true
+                if taken.refused.is_empty() && taken.kept.is_empty() {
+                    self.refused.send_replace(None);
+                    tracing::info!("the new configuration, zones and geo data are in force");
+                    return true;
+                }
+                self.tell_refused(taken.refused.iter().map(Finding::to_string).collect());
+                for zone in taken.kept {
+                    match zone.serves {
+                        true => tracing::error!("{}: the zone is served as it was before", zone.file),
+                        false => tracing::error!("{}: the zone is not served", zone.file),
+                    }
+                }
+                tracing::warn!("all other files are in force as they are now");
+                false
             }
             Err(error) => {
                 // One line for each finding, with its file and line.
-                let findings: Vec<String> = error.to_string().lines().map(|line| line.trim_start().to_string()).collect();
-                for line in &findings {
-                    tracing::error!("{line}");
-                }
+                self.tell_refused(error.to_string().lines().map(|line| line.trim_start().to_string()).collect());
                 tracing::error!("nothing was changed: what was in force stays in force");
-                let more = match findings.len().saturating_sub(FINDINGS_TOLD) {
-                    0 => String::new(),
-                    more => format!("; and {more} more"),
-                };
-                let told: Vec<&str> = findings.iter().take(FINDINGS_TOLD).map(String::as_str).collect();
-                let why = format!("{}{more}", told.join("; "));
-                self.refused.send_replace(Some(Arc::new(RefusedFiles { at: (self.clock)(), findings })));
-                self.control.refused_files(&why);
                 false
             }
         }
     }
 
-    async fn read_again(&self) -> Result<(Settings, BTreeSet<Name>), ServeError> {
+    /// Tells the log, the status, the metrics and whoever listens to events what files were not taken.
+    fn tell_refused(&self, findings: Vec<String>) {
+        for line in &findings {
+            tracing::error!("{line}");
+        }
+        let more = match findings.len().saturating_sub(FINDINGS_TOLD) {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        let told: Vec<&str> = findings.iter().take(FINDINGS_TOLD).map(String::as_str).collect();
+        let why = format!("{}{more}", told.join("; "));
+        self.refused.send_replace(Some(Arc::new(RefusedFiles { at: (self.clock)(), findings })));
+        self.control.refused_files(&why);
+    }
+
+    async fn read_again(&self) -> Result<Taken, ServeError> {
         let settings = match self.settings.file.clone() {
             Some(file) => blocking(move || settings(Some(&file))).await??,
             None => self.settings.clone(),
         };
-        let Loaded { zones, geo, .. } = world(&settings).await?;
-        let apexes = zones.iter().map(|zone| zone.apex.clone()).collect();
         // Before anything is taken: what is in force stays whole.
         self.http.check(&settings.api)?;
-        self.control.load(zones, geo, settings.dns.clone()).await?;
+        let mut reread = Reread::new(settings.clone(), self.sources.clone());
+        let (apexes, loaded) = loop {
+            let (read, again) = blocking(move || (reread.world(), reread)).await?;
+            let mut loaded = read.map_err(ServeError::World)?;
+            reread = again;
+            let apexes = loaded.zones.iter().map(|zone| zone.apex.clone()).collect();
+            let (zones, geo) = (std::mem::take(&mut loaded.zones), std::mem::take(&mut loaded.geo));
+            let Err(error) = self.control.load(zones, geo, settings.dns.clone()).await else { break (apexes, loaded) };
+            // What only compiling finds is the zone's own as well.
+            let finding = Finding { file: error.file.clone(), line: None, field: error.name.clone(), reason: error.reason.clone() };
+            let (possible, again) = blocking(move || (reread.refuse(finding), reread)).await?;
+            if !possible {
+                return Err(error.into());
+            }
+            reread = again;
+        };
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
         self.control.set_safety(settings.safety).await;
         self.http.reload(&settings.api)?;
-        Ok((settings, apexes))
+        Ok(Taken { settings, apexes, sources: loaded.sources, refused: loaded.refused, kept: loaded.kept })
     }
 
     /// Stops it: no longer ready, then no requests, no drill, no probes, no queries; what was observed is brought to the store.

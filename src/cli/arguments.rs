@@ -85,9 +85,14 @@ pub(super) enum Order {
     Serve,
     /// Check configuration, zone files and geo files without serving them
     ///
-    /// Prints each finding as `FILE:LINE: REASON`. Exit code 78 if anything is wrong, 0 if there are warnings only.
-    #[command(after_help = "Example:\n  signpost check --config signpost.toml")]
-    Check,
+    /// Prints each finding as `FILE:LINE: REASON`, in the order of files and lines. Exit code 78 if anything is wrong, 0 if there are
+    /// warnings only. Zones are checked as strictly as kzonecheck and named-checkzone do it.
+    #[command(after_help = "Examples:\n  signpost check --config signpost.toml\n  signpost check --strict")]
+    Check {
+        /// Fail on warnings too
+        #[arg(long)]
+        strict: bool,
+    },
     #[command(flatten)]
     Client(Box<ClientOrder>),
     /// Make API tokens

@@ -57,6 +57,8 @@ struct Name {
     kind: String,
     service: Option<String>,
     #[serde(default)]
+    alias_of: Option<String>,
+    #[serde(default)]
     narrowed: Vec<String>,
     #[serde(default)]
     steps: Vec<Step>,
@@ -159,6 +161,7 @@ fn decision(text: &mut String, name: &Name) {
         ("instance", Some(service)) => format!("an instance of service {service}"),
         ("static", _) => "static records".into(),
         ("policy", _) => "a name with a policy of its own".into(),
+        ("alias", _) => format!("the addresses of {} (ALIAS)", name.alias_of.as_deref().unwrap_or("another name")),
         ("empty_non_terminal", _) => "only names below it exist".into(),
         ("delegated", _) => "delegated to other servers".into(),
         ("missing", _) => "does not exist".into(),

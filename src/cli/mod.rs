@@ -43,6 +43,8 @@ pub enum Invocation {
     },
     /// Check the configuration.
     Check {
+        /// Whether warnings count as errors.
+        strict: bool,
         /// The configuration file, as above.
         config: Option<PathBuf>,
         /// How findings are printed.
@@ -79,7 +81,7 @@ fn invocation(arguments: arguments::Arguments) -> Invocation {
     let output = shared.output;
     let job = match arguments.order {
         None | Some(Order::Serve) => return Invocation::Serve { config: shared.config, output },
-        Some(Order::Check) => return Invocation::Check { config: shared.config, output },
+        Some(Order::Check { strict }) => return Invocation::Check { strict, config: shared.config, output },
         Some(Order::Client(order)) => errand::Job::Ask { order, api: shared.api, token_file: shared.token_file },
         Some(Order::Token(TokenOrder::Create(arguments))) => errand::Job::Token(arguments),
         Some(Order::Completions { shell }) => errand::Job::Completions(shell),

@@ -62,6 +62,12 @@ impl<'b> Writer<'b> {
         self.at
     }
 
+    /// What is written from `from` on.
+    #[inline]
+    pub fn written(&self, from: usize) -> &[u8] {
+        self.buffer.get(from..self.at).unwrap_or_default()
+    }
+
     /// Takes back everything behind `position`.
     #[inline]
     pub fn rewind(&mut self, position: usize) {

@@ -9,8 +9,37 @@ use crate::model::{BranchFields, Label, Name};
 /// What a name is.
 pub(super) enum Lead {
     Policy(Name),
-    Service { service: Label, region: Option<Label>, az: Option<Label>, tag: Option<Label> },
-    Records(BTreeMap<String, Vec<String>>),
+    Service {
+        service: Label,
+        region: Option<Label>,
+        az: Option<Label>,
+        tag: Option<Label>,
+    },
+    /// Its static records, and their least TTL.
+    Records(BTreeMap<String, Vec<String>>, u32),
+}
+
+/// Why nothing can lead to a name.
+pub(super) enum Nowhere {
+    /// Other servers answer it.
+    Elsewhere(String),
+    /// This server has nothing there that could be led to.
+    Here(String),
+}
+
+impl From<String> for Nowhere {
+    fn from(reason: String) -> Nowhere {
+        Nowhere::Here(reason)
+    }
+}
+
+impl From<Nowhere> for String {
+    fn from(nowhere: Nowhere) -> String {
+        match nowhere {
+            Nowhere::Elsewhere(reason) => reason + "; use `cname` for names elsewhere",
+            Nowhere::Here(reason) => reason,
+        }
+    }
 }
 
 /// All names of all zones.
@@ -46,15 +75,15 @@ impl<'d> Atlas<'d> {
     }
 
     /// What a name is; the error says why nothing can lead there.
-    pub fn find(&self, name: &Name) -> Result<Lead, String> {
+    pub fn find(&self, name: &Name) -> Result<Lead, Nowhere> {
         let ancestors: Vec<Name> = std::iter::successors(Some(name.clone()), Name::parent).collect();
         let Some(zone) = ancestors.iter().find_map(|apex| self.zones.get(apex)) else {
-            return Err("is in no zone of this server; use `cname` for names elsewhere".into());
+            return Err(Nowhere::Elsewhere("is in no zone of this server".into()));
         };
         let apex = &zone.draft.zone.apex;
         let inside: Vec<&Name> = ancestors.iter().take_while(|above| *above != apex).collect();
         if let Some(cut) = inside.iter().rev().find(|above| zone.draft.zone.records.contains_key(&(Name::clone(above), NS))) {
-            return Err(format!("is at or below the delegation of {cut}, which other servers answer; use `cname` for names elsewhere"));
+            return Err(Nowhere::Elsewhere(format!("is at or below the delegation of {cut}, which other servers answer")));
         }
         if let Some(lead) = self.owned(zone, name)? {
             return Ok(lead);
@@ -64,10 +93,10 @@ impl<'d> Atlas<'d> {
             && zone.draft.zone.services
         {
             if let Some(service) = self.services.get(service) {
-                return narrowed(service, &labels);
+                return Ok(narrowed(service, &labels)?);
             }
             if service.starts_with('_') {
-                return Err("is a name of SRV records; lead to the service's own name".into());
+                return Err(Nowhere::Here("is a name of SRV records; lead to the service's own name".into()));
             }
         }
         // RFC 4592 §3.3.1: the wildcard at the closest encloser, which is the first name above that exists.
@@ -79,19 +108,26 @@ impl<'d> Atlas<'d> {
             return Ok(lead);
         }
         if *name == *apex {
-            return Err("is a zone's apex, which has nothing but SOA and NS records".into());
+            return Err(Nowhere::Here("is a zone's apex, which has nothing but SOA and NS records".into()));
         }
         if zone.existing.contains(name) {
-            return Err("has no records: it only has names below it".into());
+            return Err(Nowhere::Here("has no records: it only has names below it".into()));
         }
         let known: Vec<String> = zone.existing.iter().filter(|known| *known != apex).map(Name::to_string).collect();
         let shown = self.services.keys().filter(|_| zone.draft.zone.services).filter_map(|label| apex.child(label.as_bytes()));
         let known: Vec<String> = known.into_iter().chain(shown.map(|name| name.to_string())).collect();
         let words: Vec<&str> = known.iter().map(String::as_str).collect();
-        Err(match suggest::nearest(&name.to_string(), &words) {
+        Err(Nowhere::Here(match suggest::nearest(&name.to_string(), &words) {
             Some(near) => format!("does not exist in {}; did you mean `{near}`?", zone.draft.zone.file),
             None => format!("does not exist in {}; a service that will be registered is named by `service`", zone.draft.zone.file),
-        })
+        }))
+    }
+
+    /// The service that a missing name would be, were it registered.
+    pub fn unregistered(&self, name: &Name) -> Option<Label> {
+        let zone = self.zones.get(&name.parent()?).filter(|zone| zone.draft.zone.services && !zone.existing.contains(name))?;
+        let label = name.labels().next().filter(|_| name.is_within(&zone.draft.zone.apex))?;
+        Label::parse(std::str::from_utf8(label).ok()?).ok().filter(|label| !label.as_str().starts_with('_'))
     }
 
     /// What stands at a name itself.
@@ -99,15 +135,16 @@ impl<'d> Atlas<'d> {
         if self.policies.contains_key(name) {
             return Ok(Some(Lead::Policy(name.clone())));
         }
-        let mut records = BTreeMap::new();
+        let (mut records, mut least) = (BTreeMap::new(), u32::MAX);
         for ((_, rtype), set) in zone.draft.zone.records.range((name.clone(), 0)..=(name.clone(), u16::MAX)) {
             let rtype = if *rtype == CNAME { "CNAME".to_string() } else { rdata::type_name(*rtype) };
             if set.rdata.len() > MAX_RECORDS {
                 return Err(format!("{rtype}: {}", too_many_records(set.rdata.len())));
             }
+            least = least.min(set.ttl);
             records.insert(rtype, set.rdata.iter().map(|data| references::generic(data)).collect());
         }
-        Ok((!records.is_empty()).then_some(Lead::Records(records)))
+        Ok((!records.is_empty()).then_some(Lead::Records(records, least)))
     }
 }
 

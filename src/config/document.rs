@@ -35,17 +35,17 @@ pub(super) struct Item<'d> {
 /// A place in a file: the line and the path of keys.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Spot {
-    /// Where it is not the zone's own file: the one that was included.
-    pub file: Option<Arc<str>>,
     pub line: Option<usize>,
     pub field: String,
+    /// Where it is not the file that is asked for: one that a master file includes.
+    pub file: Option<Arc<str>>,
 }
 
 impl Spot {
-    /// What is wrong there; `file` is the zone's.
+    /// What is wrong there.
     pub fn finding(&self, file: &str, reason: impl Into<String>) -> Finding {
-        let file = self.file.as_deref().unwrap_or(file);
-        Finding { file: file.into(), line: self.line, field: self.field.clone(), reason: reason.into() }
+        let file = self.file.as_deref().unwrap_or(file).into();
+        Finding { file, line: self.line, field: self.field.clone(), reason: reason.into() }
     }
 }
 
@@ -55,9 +55,16 @@ pub(super) struct Outline {
     own: Spot,
     /// By the path within the value.
     lines: BTreeMap<String, usize>,
+    /// It has no parts of its own.
+    whole: bool,
 }
 
 impl Outline {
+    /// Of a value that was written in one piece: all that is said of it is said of that place.
+    pub fn at(own: Spot) -> Outline {
+        Outline { own, lines: BTreeMap::new(), whole: true }
+    }
+
     /// Whether there is a value at `path`.
     pub fn holds(&self, path: &str) -> bool {
         self.lines.contains_key(path)
@@ -65,6 +72,9 @@ impl Outline {
 
     /// Where the value at `path` within it stands, or would stand; an empty path: the value itself.
     pub fn spot(&self, path: &str) -> Spot {
+        if self.whole {
+            return self.own.clone();
+        }
         let mut known = path;
         let line = loop {
             match (self.lines.get(known), known.rfind(['.', '['])) {
@@ -73,7 +83,7 @@ impl Outline {
                 (None, None) => break self.own.line,
             }
         };
-        Spot { file: None, line, field: joined(&self.own.field, path) }
+        Spot { line, field: joined(&self.own.field, path), file: self.own.file.clone() }
     }
 }
 
@@ -176,7 +186,7 @@ impl<'d> Item<'d> {
 
     /// Where the value at `path` within it stands, or would stand.
     pub fn spot(&self, path: &str) -> Spot {
-        Spot { file: None, line: Some(self.document.line(self.toward(path).offset)), field: joined(&self.path, path) }
+        Spot { line: Some(self.document.line(self.toward(path).offset)), field: joined(&self.path, path), file: None }
     }
 
     /// Where it and all within it stand, but for the keys in `without`.
@@ -195,7 +205,7 @@ impl<'d> Item<'d> {
         for (_, inner) in self.entries().into_iter().flatten().filter(|(key, _)| !without.contains(key)) {
             note(&inner, self.path.len(), &mut lines);
         }
-        Outline { own: self.spot(""), lines }
+        Outline { own: self.spot(""), lines, whole: false }
     }
 
     /// What is wrong with the value at `path` within it; an empty path: with itself.

@@ -10,11 +10,12 @@
 //! them.
 //!
 //! Nothing here changes what is being served: a caller loads everything, and only a world without findings replaces the one in use
-//! (DESIGN §9 invariant 4). [`watch()`] tells when it is worth loading again.
+//! (DESIGN §9 invariant 4). While a server runs, [`Reread`] keeps a zone whose files are broken as it was last good, and takes the rest. [`watch()`] tells when it is worth loading again.
 
 // This shell reads files and the clock of the file system; the pure floors must not.
 #![allow(clippy::disallowed_methods)]
 
+mod alias;
 mod atlas;
 mod checks;
 mod databases;
@@ -27,8 +28,10 @@ mod master;
 mod policies;
 mod rdata;
 mod references;
+mod reread;
 mod services;
 mod settings;
+mod sources;
 mod suggest;
 mod watch;
 mod world;
@@ -37,7 +40,9 @@ mod zone;
 pub use finding::{ConfigError, Finding};
 pub use keys::keys;
 pub use rdata::parse_record;
+pub use reread::{Kept, Reread};
 pub use settings::settings;
+pub use sources::Sources;
 pub use watch::{Watch, WatchError, watch};
 pub use world::{Loaded, world, zone_text};
 

@@ -16,7 +16,8 @@ pub(super) fn look(drafts: &[Draft], geo: &Geo, notes: &mut Notes) {
     let services: BTreeMap<&Label, &Defined> = drafts.iter().flat_map(|draft| &draft.zone.defined).collect();
     let known = Known::of(geo);
     for draft in drafts {
-        for written in &draft.policies {
+        // What an ALIAS leads to is looked at where it is written.
+        for written in draft.policies.iter().filter(|written| written.alias_of.is_none()) {
             let owner = match &written.owner {
                 PolicyOwner::Service(label) => services.get(label).copied(),
                 PolicyOwner::Name(_) => None,

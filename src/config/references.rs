@@ -8,13 +8,15 @@
 //! | a service, labels for `region`, `az` and `tag` in front | `service`, with `region`, `az` and `tag` |
 //! | static records | `records`, all of its types |
 //!
+//! An ALIAS is as a name whose policy is the other's own: last resort and `all_down` included, for it has no way to say another.
+//!
 //! What the branch says of when it is taken (weight, clients, region, bias, capacity, resort) stays. What a name does when all is down
 //! is for the name that is asked to say: `all_down`, `panic_threshold` and branches of last resort do not come along.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::atlas::{Atlas, Lead};
+use super::atlas::{Atlas, Lead, Nowhere};
 use super::document::Spot;
 use super::finding::Notes;
 use super::rdata;
@@ -36,6 +38,9 @@ pub(super) fn resolve(drafts: &mut [Draft], geo: &Geo, notes: &mut Notes) {
     }
     drop(resolver);
     for (zone, n, owner, resolved) in built {
+        if let Some(alias) = drafts[zone].zone.aliases.get_mut(&owner) {
+            alias.ttl = resolved.longest;
+        }
         drafts[zone].zone.names.insert(owner, resolved.policy.clone());
         drafts[zone].policies[n].resolved = Some(resolved.fields.clone());
     }
@@ -72,6 +77,8 @@ struct Resolved {
     deepest: Vec<Name>,
     /// The names through which an alias is reached, where there is one.
     alias: Option<Alias>,
+    /// The longest TTL in seconds, where ALIAS or the records that it leads to say one.
+    longest: u32,
 }
 
 /// A leaf that answers a CNAME.
@@ -128,6 +135,12 @@ impl<'d> Resolver<'d, '_> {
     }
 
     fn build(&mut self, draft: &'d Draft, written: &'d Written, owner: &'d Name) -> Option<Resolved> {
+        if let Some(of) = &written.alias_of {
+            let built = self.addresses_of(draft, written, owner, of);
+            return built
+                .map_err(|reason| self.notes.findings.extend(reason.map(|r| written.outline.spot("").finding(&draft.zone.file, r))))
+                .ok();
+        }
         let mut tour = Tour { draft, written, owner, leaves: 0, deepest: (1, vec![owner.clone()]), alias: None, failed: false };
         let mut fields = written.fields.clone();
         let kind = fields.policy.unwrap_or_default();
@@ -151,7 +164,71 @@ impl<'d> Resolver<'d, '_> {
             return None;
         }
         absolute(&mut fields.branches, apex);
-        Some(Resolved { fields, policy, depth: tour.deepest.0, deepest: tour.deepest.1, alias: tour.alias })
+        Some(Resolved { fields, policy, depth: tour.deepest.0, deepest: tour.deepest.1, alias: tour.alias, longest: u32::MAX })
+    }
+
+    /// The policy of an ALIAS: that of the name it leads to, whole, or its service or static addresses. The error is empty where it was said
+    /// elsewhere what is wrong.
+    fn addresses_of(&mut self, draft: &'d Draft, written: &'d Written, owner: &'d Name, of: &Name) -> Result<Resolved, Option<String>> {
+        let mut way = vec![owner.clone(), of.clone()];
+        let mut fields = BranchFields { policy: Some(PolicyKind::Simple), ..BranchFields::default() };
+        let (mut depth, mut deepest) = (1, vec![owner.clone()]);
+        let mut longest = draft.zone.aliases.get(owner).map_or(u32::MAX, |alias| alias.ttl);
+        loop {
+            let name = way.last().cloned().unwrap_or_else(|| of.clone());
+            let because = |reason: String| Some(format!("{}: {reason}", chain(&way)));
+            match self.atlas.find(&name) {
+                Err(Nowhere::Elsewhere(reason)) => {
+                    return Err(because(format!("{reason}; ALIAS leads to names alone that this server answers itself")));
+                }
+                Err(Nowhere::Here(reason)) => {
+                    let Some(service) = self.atlas.unregistered(&name) else { return Err(because(reason)) };
+                    let reason =
+                        format!("no zone file defines the service {service}: there are no addresses until instances are registered");
+                    self.notes.warnings.push(written.outline.spot("").finding(&draft.zone.file, reason));
+                    fields.branches.push(BranchFields { service: Some(service), ..BranchFields::default() });
+                }
+                Ok(Lead::Policy(name)) => {
+                    self.circle(&name)?;
+                    let below = self.policy(&name).ok_or(None)?;
+                    if below.alias.is_some() {
+                        return Err(because("a branch of it ends in a CNAME, and ALIAS is for addresses".into()));
+                    }
+                    fields = below.fields.clone();
+                    longest = longest.min(below.longest);
+                    (depth, deepest) = (below.depth, [std::slice::from_ref(owner), &below.deepest].concat());
+                }
+                Ok(Lead::Service { service, .. }) if self.atlas.aliasing.contains(&service) => {
+                    return Err(because(format!("a branch of the service {service} ends in a CNAME, and ALIAS is for addresses")));
+                }
+                Ok(Lead::Service { service, region, az, tag }) => {
+                    let branch = BranchFields { service: Some(service), region, az, tag, ..BranchFields::default() };
+                    branch_place(self.geo, &branch).map_err(|(_, reason)| because(reason))?;
+                    fields.branches.push(branch);
+                }
+                Ok(Lead::Records(mut records, ttl)) => {
+                    longest = longest.min(ttl);
+                    let leads = alias_in(&records);
+                    if let Some(next) = leads {
+                        if way.contains(&next) {
+                            way.push(next);
+                            return Err(Some(format!("{}: the names lead in a circle", chain(&way))));
+                        }
+                        way.push(next);
+                        continue;
+                    }
+                    records.retain(|rtype, _| matches!(rtype.as_str(), "A" | "AAAA"));
+                    if records.is_empty() {
+                        return Err(because("has no addresses".into()));
+                    }
+                    fields.branches.push(BranchFields { records: Some(records), ..BranchFields::default() });
+                }
+            }
+            break;
+        }
+        let parse = |rtype: &str, text: &str| rdata::parse_record(rtype, text, &draft.zone.apex);
+        let policy = Policy::from_fields(&fields, Owner::Name, &parse).map_err(|error| Some(error.expected))?;
+        Ok(Resolved { fields, policy, depth, deepest, alias: None, longest })
     }
 
     /// Replaces the references among branches, at every depth. `within` is the path of the branches' policy with a dot behind it.
@@ -214,11 +291,11 @@ impl<'d> Resolver<'d, '_> {
         if !branch.branches.is_empty() || branch.all_down.is_some() {
             return Err(because("`branches` and `all_down` go with `policy`, and the name has its own".into()));
         }
-        let lead = self.atlas.find(target).map_err(because)?;
+        let lead = self.atlas.find(target).map_err(|nowhere| because(nowhere.into()))?;
         let alias = match &lead {
             Lead::Policy(_) => false,
             Lead::Service { service, .. } => self.atlas.aliasing.contains(service),
-            Lead::Records(records) => records.contains_key("CNAME"),
+            Lead::Records(records, _) => records.contains_key("CNAME"),
         };
         if alias && tour.alias.is_none() {
             tour.alias = Some(Alias { path: format!("{path}.name"), chain: way.to_vec() });
@@ -250,10 +327,10 @@ impl<'d> Resolver<'d, '_> {
                 tour.leaves += 1;
                 branch.service = Some(service);
             }
-            Lead::Records(_) if branch.az.is_some() || branch.tag.is_some() => {
+            Lead::Records(..) if branch.az.is_some() || branch.tag.is_some() => {
                 return Err(because("has static records, which have no `az` and no `tag`".into()));
             }
-            Lead::Records(records) => {
+            Lead::Records(records, _) => {
                 tour.leaves += 1;
                 branch.records = Some(records);
             }
@@ -318,6 +395,12 @@ fn limits(rule: PolicyKind, branch: &BranchFields) -> Result<(), String> {
         (Some(_), ..) if !ranks => Err(format!("has a policy; regions are named at its own leaves, and `{rule}` ranks nothing by them")),
         _ => Ok(()),
     }
+}
+
+/// The name that records say is meant instead, where they are an alias.
+fn alias_in(records: &BTreeMap<String, Vec<String>>) -> Option<Name> {
+    let (_, data) = rdata::parse_record("CNAME", records.get("CNAME")?.first()?, &Name::root()).ok()?;
+    Some(Name::from_wire(&data))
 }
 
 /// Names that lead to each other, as people read them.

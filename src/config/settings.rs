@@ -68,7 +68,7 @@ impl Reading {
         let base = path.parent().unwrap_or(Path::new(""));
         self.table(&file, &document.root(), "", base);
         if !self.draft.versioned {
-            let spot = Spot { file: None, line: Some(1), field: "version".into() };
+            let spot = Spot { line: Some(1), field: "version".into(), file: None };
             self.findings.push(spot.finding(&file, "`version = 1` is missing; it stands first in every file"));
         }
         Ok(())
@@ -143,7 +143,7 @@ impl Reading {
 
     fn variable(&mut self, name: &str, text: &str) {
         let path = name[PREFIX.len()..].replace("__", ".").to_ascii_lowercase();
-        let at = Spot { file: None, line: None, field: name.into() };
+        let at = Spot { line: None, field: name.into(), file: None };
         if path == DRILLS {
             return self.drills_of_variable(name, text);
         }
@@ -159,7 +159,7 @@ impl Reading {
         };
         let taken = value_of(key, text).and_then(|value| (key.set)(&mut self.draft, value, Path::new("")));
         if let Err(error) = taken {
-            let at = Spot { file: None, line: None, field: joined(name, &error.field) };
+            let at = Spot { line: None, field: joined(name, &error.field), file: None };
             self.findings.push(at.finding(ENVIRONMENT, error.expected));
         }
         self.origins.insert(key.path, (ENVIRONMENT.into(), at));
@@ -171,7 +171,7 @@ impl Reading {
         let mut wrong = |key: &str, reason: String| {
             let (file, spot) = self.origins.get(key).cloned().unwrap_or_else(|| {
                 let file = settings.file.as_ref().map_or(ENVIRONMENT.into(), |f| f.display().to_string());
-                (file, Spot { file: None, line: None, field: key.into() })
+                (file, Spot { line: None, field: key.into(), file: None })
             });
             self.findings.push(spot.finding(&file, reason));
         };

@@ -4,15 +4,17 @@
 //! the files that are read. So a file replaced by renaming is seen, an editor's temporary files are not, and where notifications are
 //! missing (no inotify, a network file system) looking again after a while does the same.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecursiveMode, Watcher};
 
+use super::sources::{Print, Sources, print};
 use super::{geo, world};
 use crate::model::Settings;
 
@@ -42,7 +44,18 @@ pub enum WatchError {
 
 enum Wake {
     Look,
+    /// The files that zones include, as they were when they were read.
+    Included(Vec<(PathBuf, Option<Print>)>),
     Stop,
+}
+
+impl Watch {
+    /// Watches the files too that zones include, wherever they are, and no others that were included before. What changed since they were
+    /// read is seen.
+    pub fn include(&self, sources: &Sources) {
+        let absolute = |(path, print): (PathBuf, Option<Print>)| (std::path::absolute(&path).unwrap_or(path), print);
+        let _ = self.wake.send(Wake::Included(sources.included().into_iter().map(absolute).collect()));
+    }
 }
 
 /// Calls `changed` on a thread of its own, about 200 ms after the config file, a zone file or a geo file was changed, came or went.
@@ -50,7 +63,7 @@ enum Wake {
 /// # Errors
 /// When the thread cannot be started. Missing notifications are no error: then the files are looked at every 2 s.
 pub fn watch(settings: &Settings, changed: impl Fn() + Send + 'static) -> Result<Watch, WatchError> {
-    let files = Files::of(settings);
+    let mut files = Files::of(settings);
     let (wake, woken) = mpsc::channel();
     let notify = wake.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -71,11 +84,16 @@ pub fn watch(settings: &Settings, changed: impl Fn() + Send + 'static) -> Result
             match woken.recv_timeout(if notified { SLOW_POLL } else { POLL }) {
                 Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
+                Ok(Wake::Included(included)) => {
+                    files.include(included, &mut seen);
+                    notified = watcher.as_mut().is_ok_and(|w| files.subscribe(w));
+                }
                 Ok(Wake::Look) => {
                     let until = Instant::now() + PATIENCE;
                     while Instant::now() < until {
                         match woken.recv_timeout(QUIET) {
                             Ok(Wake::Look) => {}
+                            Ok(Wake::Included(included)) => files.include(included, &mut seen),
                             Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                             Err(RecvTimeoutError::Timeout) => break,
                         }
@@ -110,61 +128,66 @@ struct Files {
     config: Option<PathBuf>,
     zones: PathBuf,
     geo: PathBuf,
+    /// Files that zones include.
+    included: BTreeSet<PathBuf>,
 }
-
-/// All that is compared of the files that are read.
-type Print = Vec<(PathBuf, Option<SystemTime>, u64, u64)>;
 
 impl Files {
     fn of(settings: &Settings) -> Files {
         // A changed working directory must not change what is watched.
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
-        Files { config: settings.file.as_deref().map(absolute), zones: absolute(&settings.zones_dir), geo: absolute(&settings.geo_dir) }
+        Files {
+            config: settings.file.as_deref().map(absolute),
+            zones: absolute(&settings.zones_dir),
+            geo: absolute(&settings.geo_dir),
+            included: BTreeSet::new(),
+        }
     }
 
     /// Asks for notifications about the folders; whether all that exist can be had.
     fn subscribe(&self, watcher: &mut impl Watcher) -> bool {
         let mut folders: Vec<&Path> = [&self.zones, &self.geo].map(|f| existing(f)).to_vec();
         folders.extend(self.config.as_deref().and_then(Path::parent));
+        folders.extend(self.included.iter().filter_map(|file| file.parent()).map(existing));
         folders.sort();
         folders.dedup();
         folders.iter().all(|folder| watcher.watch(folder, RecursiveMode::NonRecursive).is_ok())
     }
 
-    fn print(&self) -> Print {
-        let mut paths: Vec<PathBuf> = self.config.iter().cloned().collect();
+    /// Takes other included files in the place of those before; `seen` gets how they were when they were read.
+    fn include(&mut self, included: Vec<(PathBuf, Option<Print>)>, seen: &mut BTreeMap<PathBuf, Print>) {
+        self.included = included.iter().map(|(path, _)| path.clone()).collect();
+        for (path, read) in included {
+            // What is watched already has been seen, maybe in a later state: that is the watch's own business.
+            if let Some((_, time, size, inode)) = read {
+                seen.entry(path.clone()).or_insert((path, time, size, inode));
+            }
+        }
+        let read = self.paths();
+        seen.retain(|path, _| read.contains(path));
+    }
+
+    /// The files that are read. The folders too, though not when they changed: one that came, or was put in another's place, is to be
+    /// subscribed to.
+    fn paths(&self) -> BTreeSet<PathBuf> {
+        let mut paths: BTreeSet<PathBuf> = self.config.iter().chain(&self.included).cloned().collect();
         for (folder, is_read) in [(&self.zones, world::is_read as fn(&str) -> bool), (&self.geo, geo::is_read)] {
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
             paths.extend(entries.filter(|e| e.file_name().to_str().is_some_and(is_read)).map(|e| e.path()));
         }
-        paths.sort();
-        // The folders too, though not when they changed: one that came, or was put in another's place, is to be subscribed to.
         paths.extend([self.zones.clone(), self.geo.clone()]);
-        let print = |path: PathBuf| {
-            // Through symbolic links: a Kubernetes config map changes behind one.
-            let metadata = std::fs::metadata(&path).ok()?;
-            match metadata.is_dir() {
-                true => Some((path, None, 0, inode(&metadata))),
-                false => Some((path, metadata.modified().ok(), metadata.len(), inode(&metadata))),
-            }
-        };
-        paths.into_iter().filter_map(print).collect()
+        paths
+    }
+
+    /// All that is compared of them.
+    fn print(&self) -> BTreeMap<PathBuf, Print> {
+        self.paths().into_iter().filter_map(|path| Some((path.clone(), print(&path)?))).collect()
     }
 }
 
 /// The folder, or the nearest above it that exists: its coming is seen there.
 fn existing(folder: &Path) -> &Path {
     folder.ancestors().find(|f| f.is_dir()).unwrap_or(Path::new(OsStr::new("/")))
-}
-
-#[cfg(unix)]
-fn inode(metadata: &std::fs::Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(metadata)
-}
-
-#[cfg(not(unix))]
-fn inode(_: &std::fs::Metadata) -> u64 {
-    0
 }
 
 #[cfg(test)]

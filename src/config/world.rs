@@ -1,13 +1,16 @@
 //! Everything that is served: all zone files and geo files, read and checked together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::IpAddr;
-use std::path::Path;
-use std::time::UNIX_EPOCH;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::finding::{Finding, Notes};
+use super::reread::{Kept, Origin};
+use super::sources::{Source, Sources};
 use super::zone::Draft;
-use super::{checks, geo, master, policies, references, zone};
+use super::{alias, checks, geo, master, policies, references, zone};
 use crate::model::{Geo, Name, RecordSet, Settings, Subject, Zone};
 
 /// A world without anything that stands in the way of serving it.
@@ -19,6 +22,12 @@ pub struct Loaded {
     pub geo: Geo,
     /// What deserves a second look.
     pub warnings: Vec<Finding>,
+    /// What the zones were read from.
+    pub sources: Sources,
+    /// What stands in the way of zone files as they are on disk; only where it was read again.
+    pub refused: Vec<Finding>,
+    /// The zone files that were not taken because of it.
+    pub kept: Vec<Kept>,
 }
 
 /// Reads all of the zones folder and the geo folder that `settings` name.
@@ -28,28 +37,45 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong, in all files, in the order of files and lines.
 pub fn world(settings: &Settings) -> Result<Loaded, Vec<Finding>> {
+    let reading = read(settings, &BTreeMap::new(), false);
+    match reading.findings.is_empty() {
+        true => Ok(reading.loaded()),
+        false => Err(reading.findings),
+    }
+}
+
+/// What was read, fit to be served or not.
+pub(super) struct Reading {
+    pub findings: Vec<Finding>,
+    warnings: Vec<Finding>,
+    zones: Vec<Zone>,
+    geo: Geo,
+    /// Every zone file: its name, its path as findings have it, and what was read of it.
+    pub files: Vec<(String, String, Option<Arc<Source>>)>,
+}
+
+impl Reading {
+    pub fn loaded(self) -> Loaded {
+        let sources = self.files.into_iter().filter_map(|(name, _, source)| Some((name, source?))).collect();
+        let (refused, kept) = (Vec::new(), Vec::new());
+        Loaded { zones: self.zones, geo: self.geo, warnings: self.warnings, sources: Sources { zones: sources }, refused, kept }
+    }
+}
+
+/// Reads everything; a zone file that is in `origins` is not read from disk. Where files cannot be read at all while `again` is set, only
+/// that is found: what leads to such a zone is right or wrong with the texts that will stand in for it.
+pub(super) fn read(settings: &Settings, origins: &BTreeMap<String, Origin>, again: bool) -> Reading {
     let mut notes = Notes::default();
     let geo = geo::read(&settings.geo_dir, &mut notes);
-    let mut drafts = zones(settings, &geo, &mut notes);
-    references::resolve(&mut drafts, &geo, &mut notes);
-    checks::check(&drafts, &mut notes);
-    policies::look(&drafts, &geo, &mut notes);
-    let file = || settings.file.as_ref().map_or("environment".into(), |f| f.display().to_string());
-    if let Some(here) = &settings.here
-        && let Err((field, reason)) = geo::known_place(&geo, &here.region, Some(&here.az))
-    {
-        notes.findings.push(Finding { file: file(), line: None, field: format!("here.{field}"), reason });
+    let mut files = Vec::new();
+    let mut drafts = zones(settings, origins, &geo, &mut files, &mut notes);
+    if !again || notes.findings.is_empty() {
+        alias::take(&mut drafts, &mut notes);
+        references::resolve(&mut drafts, &geo, &mut notes);
+        checks::check(&drafts, &mut notes);
+        policies::look(&drafts, &geo, &mut notes);
     }
-    for (name, drill) in &settings.drills {
-        let place = match &drill.lose {
-            Subject::Region(region) => geo::known_place(&geo, region, None),
-            Subject::Az(locality) => geo::known_place(&geo, &locality.region, Some(&locality.az)),
-            Subject::Service(_) | Subject::Instance(_) => Ok(()),
-        };
-        if let Err((_, reason)) = place {
-            notes.findings.push(Finding { file: file(), line: None, field: format!("drills.{name}.lose"), reason });
-        }
-    }
+    places(settings, &geo, &mut notes);
     if drafts.is_empty() && notes.findings.is_empty() {
         if settings.file.is_none() {
             drafts.push(built_in(settings));
@@ -61,9 +87,27 @@ pub fn world(settings: &Settings) -> Result<Loaded, Vec<Finding>> {
     notes.findings.sort();
     notes.findings.dedup();
     notes.warnings.sort();
-    match notes.findings.is_empty() {
-        true => Ok(Loaded { zones: drafts.into_iter().map(|d| d.zone).collect(), geo, warnings: notes.warnings }),
-        false => Err(notes.findings),
+    let zones = drafts.into_iter().map(|draft| draft.zone).collect();
+    Reading { findings: notes.findings, warnings: notes.warnings, zones, geo, files }
+}
+
+/// Whether the places that the configuration names are declared.
+fn places(settings: &Settings, geo: &Geo, notes: &mut Notes) {
+    let file = || settings.file.as_ref().map_or("environment".into(), |f| f.display().to_string());
+    if let Some(here) = &settings.here
+        && let Err((field, reason)) = geo::known_place(geo, &here.region, Some(&here.az))
+    {
+        notes.findings.push(Finding { file: file(), line: None, field: format!("here.{field}"), reason });
+    }
+    for (name, drill) in &settings.drills {
+        let place = match &drill.lose {
+            Subject::Region(region) => geo::known_place(geo, region, None),
+            Subject::Az(locality) => geo::known_place(geo, &locality.region, Some(&locality.az)),
+            Subject::Service(_) | Subject::Instance(_) => Ok(()),
+        };
+        if let Err((_, reason)) = place {
+            notes.findings.push(Finding { file: file(), line: None, field: format!("drills.{name}.lose"), reason });
+        }
     }
 }
 
@@ -77,11 +121,13 @@ pub fn zone_text(file: &str, text: &str) -> Result<(Zone, Vec<Finding>), Vec<Fin
     let name = Path::new(file).file_name().and_then(|name| name.to_str()).unwrap_or(file);
     let stem = name.strip_suffix(".zone").or(name.strip_suffix(".toml")).unwrap_or(name);
     let apex = apex(stem).map_err(|reason| vec![Finding::of_file(file, reason)])?;
+    let mut alone = |_: &Path| Err(io::Error::other("nothing is included here: the zone is one text"));
     let draft = match name.ends_with(".zone") {
-        true => master::read(file, text, &apex, &mut notes),
+        true => master::read(file, text, &apex, &mut alone, &mut notes),
         false => zone::read(file, text, &apex, 1, &geo, &mut notes),
     };
     let mut drafts: Vec<Draft> = draft.into_iter().collect();
+    alias::take(&mut drafts, &mut notes);
     references::resolve(&mut drafts, &geo, &mut notes);
     checks::check(&drafts, &mut notes);
     policies::look(&drafts, &geo, &mut notes);
@@ -99,58 +145,103 @@ pub(super) fn is_read(name: &str) -> bool {
     !name.starts_with('.') && (name.ends_with(".toml") || name.ends_with(".zone"))
 }
 
-fn zones(settings: &Settings, geo: &Geo, notes: &mut Notes) -> Vec<Draft> {
+/// Reads the zone files. `files` is told of each, and what was read of it.
+fn zones(
+    settings: &Settings,
+    origins: &BTreeMap<String, Origin>,
+    geo: &Geo,
+    files: &mut Vec<(String, String, Option<Arc<Source>>)>,
+    notes: &mut Notes,
+) -> Vec<Draft> {
     let dir = &settings.zones_dir;
-    let shown = dir.display().to_string();
-    let mut names: Vec<String> = match std::fs::read_dir(dir) {
+    let mut names: BTreeSet<String> = match std::fs::read_dir(dir) {
         Ok(entries) => entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect(),
         Err(error) => {
             let default = settings.file.is_none() && *dir == Settings::default().zones_dir;
-            if !(default && error.kind() == std::io::ErrorKind::NotFound) {
+            if !(default && error.kind() == io::ErrorKind::NotFound) {
                 let reason = format!("{error}; this is the folder of zone files, `dir` of [zones]");
-                notes.findings.push(Finding::of_file(shown, reason));
+                notes.findings.push(Finding::of_file(dir.display().to_string(), reason));
             }
             return Vec::new();
         }
     };
-    names.sort();
+    // One that is gone may have to stay.
+    names.extend(origins.keys().cloned());
     let mut drafts: Vec<Draft> = Vec::new();
-    let mut files: BTreeMap<Name, String> = BTreeMap::new();
-    for name in &names {
-        let path = dir.join(name);
+    let mut others = Vec::new();
+    let mut apexes: BTreeMap<Name, String> = BTreeMap::new();
+    for name in names {
+        let path = dir.join(&name);
         let file = path.display().to_string();
-        if !is_read(name) {
-            if unexpected(name, &path) {
-                notes.warnings.push(Finding::of_file(file, "is not read: a zone is <apex>.toml, or <apex>.zone in master file format"));
+        if !is_read(&name) {
+            if unexpected(&name, &path) {
+                others.push(path);
             }
             continue;
         }
-        let stem = &name[..name.len() - ".toml".len()];
-        let apex = match apex(stem) {
-            Ok(apex) => apex,
-            Err(reason) => {
-                notes.findings.push(Finding::of_file(file, reason));
-                continue;
-            }
-        };
-        if let Some(first) = files.get(&apex) {
-            notes.findings.push(Finding::of_file(file, format!("is the same zone as {first}; a zone is one file")));
+        let origin = origins.get(&name);
+        if matches!(origin, Some(Origin::Out)) {
             continue;
         }
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) => {
-                notes.findings.push(Finding::of_file(file, error.to_string()));
-                continue;
+        let refuse = |reason: String| Finding::of_file(&file, reason);
+        let (draft, source) = match apex(&name[..name.len() - ".toml".len()]) {
+            Err(reason) => (Err(refuse(reason)), None),
+            Ok(apex) if apexes.contains_key(&apex) => {
+                (Err(refuse(format!("is the same zone as {}; a zone is one file", apexes[&apex]))), None)
+            }
+            Ok(apex) => {
+                let draft = match origin {
+                    Some(Origin::Last(last)) => {
+                        let draft = zone_file(&path, &apex, last.serial(&path), geo, &mut |path| last.recall(path), notes);
+                        (draft, Some(last.clone()))
+                    }
+                    _ => {
+                        let mut source = Source::default();
+                        // Read once for its time, which is the serial where it says none.
+                        let serial = source.fetch(&path).map(|_| source.serial(&path)).unwrap_or(1);
+                        let draft = zone_file(&path, &apex, serial, geo, &mut |path| source.fetch(path), notes);
+                        (draft, Some(Arc::new(source)))
+                    }
+                };
+                apexes.insert(apex, file.clone());
+                draft
             }
         };
-        files.insert(apex.clone(), file.clone());
-        drafts.extend(match name.ends_with(".zone") {
-            true => master::read(&file, &text, &apex, notes),
-            false => zone::read(&file, &text, &apex, modified(&path), geo, notes),
-        });
+        match draft {
+            Ok(draft) => drafts.extend(draft),
+            Err(finding) => notes.findings.push(finding),
+        }
+        files.push((name, file, source));
+    }
+    // What a zone includes is not unexpected beside it.
+    let included: BTreeSet<PathBuf> = files.iter().filter_map(|(_, _, s)| s.as_ref()).flat_map(|s| s.files()).map(same).collect();
+    for path in others.into_iter().filter(|path| !included.contains(&same(path))) {
+        let reason = "is not read: a zone is <apex>.toml, or <apex>.zone in master file format";
+        notes.warnings.push(Finding::of_file(path.display().to_string(), reason));
     }
     drafts
+}
+
+/// A path that is the same for every way to write it.
+fn same(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.into())
+}
+
+/// Reads one zone file, whose texts, and those of the files it includes, come from `fetch`.
+fn zone_file(
+    path: &Path,
+    apex: &Name,
+    serial: u32,
+    geo: &Geo,
+    fetch: &mut dyn FnMut(&Path) -> io::Result<Arc<str>>,
+    notes: &mut Notes,
+) -> Result<Option<Draft>, Finding> {
+    let file = path.display().to_string();
+    let text = fetch(path).map_err(|error| Finding::of_file(&file, error.to_string()))?;
+    Ok(match file.ends_with(".zone") {
+        true => master::read(&file, &text, apex, fetch, notes),
+        false => zone::read(&file, &text, apex, serial, geo, notes),
+    })
 }
 
 /// The file name is the apex.
@@ -167,14 +258,6 @@ fn unexpected(name: &str, path: &Path) -> bool {
     const HARMLESS: [&str; 9] = [".md", ".example", ".bak", ".orig", ".swp", ".tmp", ".disabled", ".rej", "~"];
     let lower = name.to_ascii_lowercase();
     !name.starts_with(['.', '#']) && !HARMLESS.iter().any(|end| lower.ends_with(end)) && lower.contains('.') && path.is_file()
-}
-
-/// The serial of a zone file that names none: the second in which it was written, so that it grows (RFC 1912 §2.2 knows the idea).
-fn modified(path: &Path) -> u32 {
-    let modified = std::fs::metadata(path).and_then(|m| m.modified()).ok();
-    let seconds = modified.and_then(|m| m.duration_since(UNIX_EPOCH).ok()).map_or(1, |d| d.as_secs());
-    // The low 32 bits: serials are compared in a circle (RFC 1982).
-    (seconds as u32).max(1)
 }
 
 /// The zone of a server that nobody configured: it shows what is registered.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use toml::de::DeValue;
@@ -31,6 +32,8 @@ pub(super) struct Draft {
     pub uses: Vec<(Label, Spot)>,
     /// The policies of names and services as written; those of names are built by `references`, once all zones are read.
     pub policies: Vec<Written>,
+    /// Files that its master file includes, also those that could not be read.
+    pub included: Vec<PathBuf>,
 }
 
 /// A policy as written, and where its parts stand.
@@ -41,11 +44,13 @@ pub(super) struct Written {
     /// The same with every name replaced by what it is, once that was found.
     pub resolved: Option<BranchFields>,
     pub outline: Outline,
+    /// The name whose addresses are its own, where it was written as ALIAS.
+    pub alias_of: Option<Name>,
 }
 
 impl Written {
     fn new(owner: PolicyOwner, fields: BranchFields, outline: Outline) -> Written {
-        Written { owner, fields, resolved: None, outline }
+        Written { owner, fields, resolved: None, outline, alias_of: None }
     }
 }
 
@@ -71,6 +76,7 @@ impl Draft {
             services: BTreeMap::new(),
             uses: Vec::new(),
             policies: Vec::new(),
+            included: Vec::new(),
         }
     }
 
@@ -326,7 +332,7 @@ impl Reading<'_> {
         let mut further = Vec::new();
         for (n, text) in texts.iter().flatten().enumerate() {
             let field = format!("[{n}]");
-            match rdata::parse_record(rtype, text, &apex) {
+            match rdata::parse_in_zone(rtype, text, &apex) {
                 Err(reason) => self.notes.findings.push(item.finding(&field, reason)),
                 Ok((_, data)) if set.rdata.contains(&data) => {
                     // RFC 2181 §5: an RRset holds no record twice.

@@ -51,7 +51,7 @@ pub use settings::{
 pub use share::{Out, Share};
 pub use sightings::{SAMPLED, Sightings};
 pub use time::{Period, PeriodError, Timestamp};
-pub use zone::{APEX_TTL, Defined, RecordSet, Soa, Zone, ZoneTtl};
+pub use zone::{APEX_TTL, AliasOf, Defined, RecordSet, Soa, Zone, ZoneTtl};
 
 /// A store's revision: grows with every commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]

@@ -282,6 +282,8 @@ mod tests {
     #[test]
     fn labels_fold_case_and_refuse_what_dns_cannot_carry() {
         assert_eq!(Label::parse("Web-1").unwrap().as_str(), "web-1");
+        // RFC 1123 §2.1.
+        assert_eq!(Label::parse("3com").unwrap().as_str(), "3com");
         assert_eq!(Label::parse("a.b"), Err(LabelError::Character("a.b".into(), '.')));
         assert_eq!(Label::parse("-a"), Err(LabelError::Hyphen("-a".into())));
         assert!(matches!(Label::parse(&"x".repeat(64)), Err(LabelError::TooLong(_, 64))));

@@ -25,6 +25,8 @@ pub struct Zone {
     pub records: BTreeMap<(Name, u16), RecordSet>,
     /// Names with a policy of their own.
     pub names: BTreeMap<Name, Policy>,
+    /// Those of them that were written as ALIAS: their policy answers addresses alone, and static records may stand beside it.
+    pub aliases: BTreeMap<Name, AliasOf>,
     /// Services that the file defines, which API calls cannot change.
     pub defined: BTreeMap<Label, Defined>,
 }
@@ -44,9 +46,19 @@ impl Zone {
             ttl: ZoneTtl::default(),
             records: BTreeMap::new(),
             names: BTreeMap::new(),
+            aliases: BTreeMap::new(),
             defined: BTreeMap::new(),
         }
     }
+}
+
+/// What an ALIAS (also called ANAME) says: a name has the addresses of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AliasOf {
+    /// The other name, which this server answers too.
+    pub name: Name,
+    /// The longest TTL of an answer, in seconds.
+    pub ttl: u32,
 }
 
 /// An RRset.

@@ -39,7 +39,7 @@ pub fn check(config: Option<&Path>) -> Verdict {
 }
 
 fn check_world(settings: &Settings) -> Verdict {
-    let Loaded { zones, geo, warnings } = match config::world(settings) {
+    let Loaded { zones, geo, warnings, .. } = match config::world(settings) {
         Ok(loaded) => loaded,
         Err(errors) => return Verdict { errors, ..Verdict::default() },
     };
@@ -87,9 +87,13 @@ impl Verdict {
 
     /// One line for each finding, `FILE:LINE: FIELD: REASON` as compilers say it, and a last line that sums up.
     pub fn text(&self) -> String {
-        let errors = self.errors.iter().map(|finding| format!("{finding}\n"));
-        let warnings = self.warnings.iter().map(|finding| format!("{}\n", as_warning(finding)));
-        let mut text: String = errors.chain(warnings).collect();
+        // As an editor goes through them: by file and line, whatever they are.
+        let place = |finding: &Finding| (finding.file.clone(), finding.line, finding.field.clone());
+        let errors = self.errors.iter().map(|finding| (place(finding), finding.to_string()));
+        let warnings = self.warnings.iter().map(|finding| (place(finding), as_warning(finding).to_string()));
+        let mut lines: Vec<_> = errors.chain(warnings).collect();
+        lines.sort();
+        let mut text: String = lines.into_iter().map(|(_, line)| line + "\n").collect();
         let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
         match self.is_fine() {
             true => {
@@ -101,11 +105,11 @@ impl Verdict {
                     count(self.regions, "region"),
                 ];
                 text += &format!("fine: {}", counts.join(", "));
-                if !self.warnings.is_empty() {
-                    text += &format!("; {}", count(self.warnings.len(), "warning"));
-                }
             }
             false => text += &format!("cannot be served: {}", count(self.errors.len(), "error")),
+        }
+        if !self.warnings.is_empty() {
+            text += &format!("; {}", count(self.warnings.len(), "warning"));
         }
         text + "\n"
     }

@@ -89,31 +89,53 @@ async fn what_was_registered_is_answered_and_survives_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reload_takes_everything_or_nothing() {
+async fn a_reload_takes_each_zone_whole_or_not_at_all() {
     let home = home(&[]);
     let mut running = Running::start(read(&home)).await.unwrap();
     let dns = running.dns[0];
+    let files = async |running: &Running| -> serde_json::Value {
+        serde_json::from_str::<serde_json::Value>(&get(running, "/v1/status").await.1).unwrap()["files"].clone()
+    };
 
+    // A new zone that is broken is left out; the other takes effect.
     write(&home, "zones/svc.example.toml", &ZONE.replace("192.0.2.1\"", "192.0.2.2\""));
     write(&home, "zones/other.example.toml", "[records]\nwww = { A = [\"not an address\"] }\n");
     let mut events = running.control.events();
     assert!(!running.reload("test").await, "one zone is broken");
-    assert_eq!(ask(dns, "www.svc.example.").await, ip("192.0.2.1"), "so the other was not taken either");
-    assert!(get(&running, "/metrics").await.1.contains("signpost_files_in_force 0"), "and whoever watches is told");
-    let event = events.try_recv().unwrap();
-    assert_eq!((event.kind, event.subject.as_str()), ("reload_refused", "config"));
+    assert_eq!(ask(dns, "www.svc.example.").await, ip("192.0.2.2"));
+    assert!(get(&running, "/metrics").await.1.contains("signpost_files_in_force 0"), "whoever watches is told");
+    let event = std::iter::from_fn(|| events.try_recv().ok()).find(|event| event.kind == "reload_refused").unwrap();
+    assert_eq!(event.subject, "config");
     assert!(event.detail.contains("other.example.toml:2: "), "{}", event.detail);
-    let status: serde_json::Value = serde_json::from_str(&get(&running, "/v1/status").await.1).unwrap();
-    assert_eq!(status["files"]["in_force"], false);
-    assert!(status["files"]["findings"].to_string().contains("other.example.toml:2: "), "{status}");
+    assert_eq!(files(&running).await["in_force"], false);
+    assert!(files(&running).await["findings"].to_string().contains("other.example.toml:2: "));
 
-    write(&home, "zones/other.example.toml", "[records]\nwww = { A = [\"192.0.2.3\"] }\n");
+    write(&home, "zones/other.example.toml", "ns = [\"ns.x.\"]\n[records]\nwww = { A = [\"192.0.2.3\"] }\n");
+    assert!(running.reload("test").await);
+    assert!(get(&running, "/metrics").await.1.contains("signpost_files_in_force 1"));
+    assert_eq!(files(&running).await, serde_json::json!({ "in_force": true }));
+    assert_eq!(ask(dns, "www.other.example.").await, ip("192.0.2.3"));
+
+    // A zone that was good stays as it was, as often as it is read.
+    write(&home, "zones/other.example.toml", "[records]\nwww = { A = [\"192.0.2.4\"] }\nwww = 1\n");
+    for last in ["192.0.2.5", "192.0.2.6"] {
+        write(&home, "zones/svc.example.toml", &ZONE.replace("192.0.2.1\"", &format!("{last}\"")));
+        assert!(!running.reload("test").await);
+        assert_eq!((ask(dns, "www.other.example.").await, ask(dns, "www.svc.example.").await), (ip("192.0.2.3"), ip(last)));
+    }
+    // One whose file is gone is gone.
+    std::fs::remove_file(home.path().join("zones/other.example.toml")).unwrap();
+    assert!(running.reload("test").await);
+    assert_eq!(ask(dns, "www.other.example.").await, Vec::<IpAddr>::new());
+
+    // Geo data are taken whole or not at all, and nothing beside them.
+    write(&home, "zones/svc.example.toml", &ZONE.replace("192.0.2.1\"", "192.0.2.2\""));
+    write(&home, "geo/latency.toml", "[rtt_ms]\na = 1\n");
+    assert!(!running.reload("test").await);
+    assert_eq!(ask(dns, "www.svc.example.").await, ip("192.0.2.6"));
+    std::fs::remove_file(home.path().join("geo/latency.toml")).unwrap();
     assert!(running.reload("test").await);
     assert_eq!(ask(dns, "www.svc.example.").await, ip("192.0.2.2"));
-    assert!(get(&running, "/metrics").await.1.contains("signpost_files_in_force 1"));
-    let status: serde_json::Value = serde_json::from_str(&get(&running, "/v1/status").await.1).unwrap();
-    assert_eq!(status["files"], serde_json::json!({ "in_force": true }));
-    assert_eq!(ask(dns, "www.other.example.").await, ip("192.0.2.3"));
 
     let config = std::fs::read_to_string(home.path().join("signpost.toml")).unwrap();
     let hash = "00".repeat(32);

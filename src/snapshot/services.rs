@@ -53,6 +53,8 @@ pub struct CompiledService {
     /// Most IPv4 and most IPv6 addresses that one instance has.
     most_v4: u8,
     most_v6: u8,
+    /// Whether an address stands at two instances, such as those of one host.
+    shares_addresses: bool,
     max_srv: u8,
     tiers: u8,
     /// By how many bits a weight is spread for SRV.
@@ -162,6 +164,7 @@ impl CompiledService {
             ids: view.instances.iter().map(|i| i.id.clone()).collect(),
             most_v4: parts.iter().map(|part| part.v4 / 4).max().unwrap_or(0),
             most_v6: parts.iter().map(|part| (part.v6 / 16) as u8).max().unwrap_or(0),
+            shares_addresses: shares_addresses(view),
             parts: parts.into(),
             octets: octets.into(),
             default_port,
@@ -208,6 +211,11 @@ impl CompiledService {
     /// The id of an instance.
     pub fn id(&self, member: u32) -> &Label {
         &self.ids[member as usize]
+    }
+
+    /// Whether an address stands at two instances: an answer holds it once (RFC 2181 §5).
+    pub fn shares_addresses(&self) -> bool {
+        self.shares_addresses
     }
 
     /// IPv4 addresses of an instance, 4 octets each.
@@ -348,6 +356,13 @@ fn steady_ms(service: &Service, view: &InstanceView<'_>) -> u32 {
 fn srv_shift(members: &[Member]) -> u8 {
     let largest = members.iter().map(|m| m.weight).max().unwrap_or(0).clamp(1, MAX_WEIGHT);
     (MAX_WEIGHT / largest).ilog2().min(8) as u8
+}
+
+/// Whether an address stands at two instances.
+fn shares_addresses(view: &ServiceView<'_>) -> bool {
+    let mut addresses: Vec<_> = view.instances.iter().flat_map(|instance| instance.instance.addresses.iter()).collect();
+    addresses.sort_unstable();
+    addresses.windows(2).any(|pair| pair[0] == pair[1])
 }
 
 /// Appends the addresses, IPv4 first; returns the octets of each family.

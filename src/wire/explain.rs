@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use hickory_proto::op::Message;
-use hickory_proto::rr::{Record, RecordType};
+use hickory_proto::rr::{RData, Record, RecordType};
 use serde::Serialize;
 
 use super::cookies::Proof;
@@ -95,6 +95,8 @@ pub enum NameKind {
     Static,
     /// A policy of its own.
     Policy,
+    /// ALIAS: the addresses of another name, and static records beside them.
+    Alias,
     /// A service, or a part of it.
     Service,
     /// One instance.
@@ -126,6 +128,8 @@ pub struct ExplainedName {
     pub service: Option<String>,
     /// The instance, where it is one.
     pub instance: Option<String>,
+    /// The name whose addresses it has, where it is an ALIAS.
+    pub alias_of: Option<String>,
     /// What the labels before the service narrow it to: `region=…`, `az=…`, `tag=…`.
     pub narrowed: Vec<String>,
     /// How it was decided, step by step.
@@ -209,7 +213,7 @@ pub fn explain(snapshot: &Snapshot, name: &Name, qtype: u16, client: IpAddr, dra
     };
     let mut explanation = Explanation {
         name: name.to_string(),
-        r#type: RecordType::from(qtype).to_string(),
+        r#type: type_name(RecordType::from(qtype)),
         client,
         generation: snapshot.generation.0,
         origin,
@@ -267,8 +271,22 @@ fn shown(record: &Record) -> ExplainedRecord {
     ExplainedRecord {
         name: record.name.to_string(),
         ttl: record.ttl,
-        r#type: record.record_type().to_string(),
-        data: record.data.to_string(),
+        r#type: type_name(record.record_type()),
+        data: match &record.data {
+            // hickory reads no DNAME.
+            RData::Unknown { rdata, .. } if record.record_type() == RecordType::DNAME => {
+                NameBuf::from_wire(&rdata.anything).map(|name| name.to_string()).unwrap_or_default()
+            }
+            data => data.to_string(),
+        },
+    }
+}
+
+fn type_name(rtype: RecordType) -> String {
+    match rtype {
+        // RFC 3597 §5.
+        RecordType::Unknown(number) => format!("TYPE{number}"),
+        known => known.to_string(),
     }
 }
 
@@ -295,6 +313,7 @@ impl Notes {
             kind,
             service: None,
             instance: None,
+            alias_of: None,
             narrowed: Vec::new(),
             steps: Vec::new(),
             fail_open: false,
@@ -320,6 +339,7 @@ impl Watch for Notes {
     fn name(&mut self, snapshot: &Snapshot, zone: &CompiledZone, name: &NameBuf, meaning: &Meaning<'_>) {
         let kind = match meaning {
             Meaning::Owner(owner) if owner.is_empty() => NameKind::EmptyNonTerminal,
+            Meaning::Owner(owner) if owner.policy().is_some_and(|policy| policy.alias.is_some()) => NameKind::Alias,
             Meaning::Owner(owner) if owner.policy().is_some() => NameKind::Policy,
             Meaning::Owner(_) => NameKind::Static,
             Meaning::Delegated { .. } => NameKind::Delegated,
@@ -331,6 +351,9 @@ impl Watch for Notes {
         };
         let explained = self.open(name, Some(zone), kind);
         match meaning {
+            Meaning::Owner(owner) => {
+                explained.alias_of = owner.policy().and_then(|policy| policy.alias.as_ref()).map(|alias| alias.name.to_string());
+            }
             Meaning::Service(name) => {
                 let places = &snapshot.places;
                 explained.service = Some(name.service.label().to_string());

@@ -2,7 +2,7 @@
 
 use super::reply::{Here, Reply, Section};
 use crate::codec::code::{rcode, rtype};
-use crate::codec::{Full, NameBuf};
+use crate::codec::{Full, NameBuf, Pointer, Rest, Spelling};
 use crate::model::Counter;
 use crate::snapshot::{CompiledZone, Delegation, RrSet, Wanted};
 
@@ -17,12 +17,19 @@ fn apex_of(zone: &CompiledZone, here: &Here) -> usize {
 /// Answers with an RRset, and with the addresses of the names in it as far as they fit.
 pub(super) fn answer(zone: &CompiledZone, set: &RrSet, ttl: u32, here: &Here, reply: &mut Reply<'_, '_>) {
     reply.conclude(rcode::NOERROR, Counter::Answered);
-    if write_set(zone, set, ttl, here, 0, reply).is_err() {
+    if set.wanted().is_empty() {
+        if write_set(zone, set, ttl, here, 0, reply).is_err() {
+            reply.truncate();
+        }
+        return;
+    }
+    let mut places = Places::unknown();
+    if write_set_noting(zone, set, ttl, here, 0, &mut places, reply).is_err() {
         return reply.truncate();
     }
     reply.turn_to(Section::Additional);
     // RFC 2181 §9: what is left out here costs no TC.
-    let _ = write_additional(zone, set, set.wanted(), here, reply);
+    let _ = write_additional(zone, set, set.wanted(), here, &places, reply);
 }
 
 /// Answers with a CNAME; returns the name that it leads to.
@@ -83,14 +90,14 @@ pub(super) fn referral(zone: &CompiledZone, delegation: &Delegation, here: &Here
     }
     reply.turn_to(Section::Authority);
     let cut = apex_of(zone, here).saturating_sub(delegation.depth);
-    if write_set(zone, &delegation.ns, delegation.ns.ttl(), here, cut, reply).is_err() {
+    let (ns, mut places) = (&delegation.ns, Places::unknown());
+    if write_set_noting(zone, ns, ns.ttl(), here, cut, &mut places, reply).is_err() {
         return reply.truncate();
     }
     reply.turn_to(Section::Additional);
-    let ns = &delegation.ns;
     // RFC 9471 §3.1: without the glue the referral leads nowhere. §3.2: what else is known may be left out.
-    match write_additional(zone, ns, &delegation.glue, here, reply) {
-        Ok(()) => drop(write_additional(zone, ns, &delegation.others, here, reply)),
+    match write_additional(zone, ns, &delegation.glue, here, &places, reply) {
+        Ok(()) => drop(write_additional(zone, ns, &delegation.others, here, &places, reply)),
         Err(Full) => reply.truncate(),
     }
 }
@@ -129,19 +136,69 @@ fn write_set(zone: &CompiledZone, set: &RrSet, ttl: u32, here: &Here, index: usi
     (0..set.len()).try_for_each(|n| reply.record(here.from(index), set.rtype(), ttl, |writer| set.write(writer, n, apex)))
 }
 
-/// Writes what belongs beside an RRset: of each name all or nothing.
-fn write_additional(zone: &CompiledZone, set: &RrSet, wanted: &[Wanted], here: &Here, reply: &mut Reply<'_, '_>) -> Result<(), Full> {
+/// Where the message holds the data of an RRset's first records, whose names need not be spelled again.
+struct Places([usize; 16]);
+
+impl Places {
+    fn unknown() -> Places {
+        Places([0; 16])
+    }
+
+    /// Where the name of `wanted` stands; `None` where that is unknown or out of a pointer's reach.
+    fn of(&self, wanted: &Wanted) -> Option<Pointer> {
+        let place = self.0.get(usize::from(wanted.record)).filter(|place| **place != 0)?;
+        Pointer::to(place + usize::from(wanted.offset))
+    }
+}
+
+/// As [`write_set`]; notes where the data stands.
+fn write_set_noting(
+    zone: &CompiledZone,
+    set: &RrSet,
+    ttl: u32,
+    here: &Here,
+    index: usize,
+    places: &mut Places,
+    reply: &mut Reply<'_, '_>,
+) -> Result<(), Full> {
+    let apex = here.pointer(apex_of(zone, here));
+    (0..set.len()).try_for_each(|n| {
+        reply.record(here.from(index), set.rtype(), ttl, |writer| {
+            if let Some(place) = places.0.get_mut(n) {
+                *place = writer.position();
+            }
+            set.write(writer, n, apex)
+        })
+    })
+}
+
+/// Writes what belongs beside an RRset, whose records stand at `places`: of each name all or nothing.
+fn write_additional(
+    zone: &CompiledZone,
+    set: &RrSet,
+    wanted: &[Wanted],
+    here: &Here,
+    places: &Places,
+    reply: &mut Reply<'_, '_>,
+) -> Result<(), Full> {
     let apex = apex_of(zone, here);
+    let is_here = |key: &[u8]| *key == *here.name.part(0, apex);
+    // The RRset's own name stands first: whoever leads there by its name adds nothing.
+    let own = wanted.first().is_some_and(|wanted| wanted.key.is_none());
     wanted.iter().try_for_each(|wanted| {
         let Some(owner) = zone.wanted(wanted) else { return Ok(()) };
         let (spelling, answered) = match &wanted.key {
-            Some(key) => (here.below(key, apex), **key == *here.name.part(0, apex)),
+            Some(key) if own && is_here(key) => return Ok(()),
+            Some(key) => {
+                let known = places.of(wanted).map(|at| Spelling { labels: &[], rest: Rest::At(at) });
+                (known.unwrap_or_else(|| here.below(key, apex)), is_here(key))
+            }
             None => (here.from(0), true),
         };
         // RFC 2181 §5: no RRset stands in a reply twice.
-        let sets = set.additional_types().filter(|rtype| !answered || *rtype != set.rtype()).filter_map(|rtype| owner.set(rtype));
+        let mut sets = set.additional_types().filter(|rtype| !answered || *rtype != set.rtype()).filter_map(|rtype| owner.set(rtype));
         reply.whole(|reply| {
-            sets.into_iter().try_for_each(|set| {
+            sets.try_for_each(|set| {
                 (0..set.len()).try_for_each(|n| reply.record(spelling, set.rtype(), set.ttl(), |w| set.write(w, n, None)))
             })
         })

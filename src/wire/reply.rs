@@ -240,6 +240,12 @@ impl<'r, 'm> Reply<'r, 'm> {
         }
     }
 
+    /// Whether one of the `count` answers behind `from`, which are all of one length, ends in `data`.
+    pub fn has_answer(&self, from: usize, count: u16, data: &[u8]) -> bool {
+        let written = self.writer.written(from);
+        count > 0 && written.chunks_exact((written.len() / usize::from(count)).max(1)).any(|record| record.ends_with(data))
+    }
+
     /// Writes several records or none of them.
     pub fn whole(&mut self, write: impl FnOnce(&mut Self) -> Result<(), Full>) -> Result<(), Full> {
         let (position, counts) = (self.writer.position(), self.header.counts);

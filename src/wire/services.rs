@@ -118,6 +118,8 @@ struct Plan<'a> {
     tiers: usize,
     /// Static records that the policy's own leaves hold.
     records: &'a LeafRecords,
+    /// The longest TTL, in seconds, where the name says one.
+    longest: Option<u32>,
 }
 
 /// Answers for a service, or a part of it.
@@ -136,7 +138,7 @@ pub(super) fn answer_service<W: Watch>(at: &At<'_>, name: &ServiceName<'_>, repl
         return None;
     }
     let start = Start::Service(name.id, name.filter);
-    let plan = Plan { start, wanted, tiers: name.service.tiers(), records: name.service.records() };
+    let plan = Plan { start, wanted, tiers: name.service.tiers(), records: name.service.records(), longest: None };
     answer_plan(at, &plan, reply, watch)
 }
 
@@ -145,6 +147,11 @@ pub(super) fn answer_policy<W: Watch>(at: &At<'_>, policy: &NamePolicy, reply: &
     let wanted = Wanted::of(at.asked.qtype, None);
     if at.asked.qtype == rtype::ANY {
         records::any(at.zone, at.here, reply);
+        return None;
+    }
+    // ALIAS is for addresses: other types are what stands beside it.
+    if policy.alias.is_some() && !matches!(wanted, Some(Wanted::V4 | Wanted::V6)) {
+        records::nodata(at.zone, at.here, reply);
         return None;
     }
     // A service that the policy leads to may end in static records of its own.
@@ -158,7 +165,13 @@ pub(super) fn answer_policy<W: Watch>(at: &At<'_>, policy: &NamePolicy, reply: &
     // the answer depend on what is not in it.
     let services = policy.tree.services().filter_map(|id| at.asked.snapshot.service_at(id));
     let tiers = services.map(CompiledService::tiers).max().unwrap_or(0);
-    let plan = Plan { start: Start::Tree(&policy.tree), wanted, tiers, records: &policy.records };
+    let plan = Plan {
+        start: Start::Tree(&policy.tree),
+        wanted,
+        tiers,
+        records: &policy.records,
+        longest: policy.alias.as_ref().map(|alias| alias.ttl),
+    };
     answer_plan(at, &plan, reply, watch)
 }
 
@@ -205,6 +218,7 @@ fn answer_plan<W: Watch>(at: &At<'_>, plan: &Plan<'_>, reply: &mut Reply<'_, '_>
         reply.explain(extended::OTHER, "less is healthy than panic_threshold: all are answered");
     }
     let ttl = if decision.fail_open || decision.panic { at.zone.ttl().min } else { ttl_of(at.zone, decision.steady_ms) };
+    let ttl = plan.longest.map_or(ttl, |longest| ttl.min(longest));
     watch.decided(&decision, ttl);
     match decision.tiers[0] {
         Some(Choice::Records { service, first, count }) => {
@@ -284,6 +298,8 @@ fn write<W: Watch>(
     let mut linked = Linked { list: [None; MOST_SRV], count: 0 };
     let present = levels.iter().flatten().count();
     let mut written = Ok(());
+    // Instances of one host share its address, and an RRset holds no record twice (RFC 2181 §5).
+    let seen = |service: &CompiledService| service.shares_addresses().then_some((start, before));
     for (n, level) in levels.iter().flatten().enumerate() {
         let service = level.service();
         let limit = wanted.limit(service);
@@ -302,8 +318,12 @@ fn write<W: Watch>(
         level.pick(at.asked.snapshot, need, drawn, at.asked.draw, |picked| {
             if written.is_ok() {
                 written = match wanted {
-                    Wanted::V4 => write_addresses(at, rtype::A, service.v4(picked.member).chunks_exact(4), ttl, &mut room, reply),
-                    Wanted::V6 => write_addresses(at, rtype::AAAA, service.v6(picked.member).chunks_exact(16), ttl, &mut room, reply),
+                    Wanted::V4 => {
+                        write_addresses(at, rtype::A, service.v4(picked.member).chunks_exact(4), ttl, seen(service), &mut room, reply)
+                    }
+                    Wanted::V6 => {
+                        write_addresses(at, rtype::AAAA, service.v6(picked.member).chunks_exact(16), ttl, seen(service), &mut room, reply)
+                    }
                     Wanted::Txt => reply.record(at.here.from(0), rtype::TXT, ttl, |writer| writer.put(service.txt(picked.member))),
                     // Branches may share instances: each has one priority, that of the best level it is in (RFC 2782).
                     Wanted::Srv(_) if linked.has(service, picked.member) => Ok(()),
@@ -330,15 +350,21 @@ fn write<W: Watch>(
     }
 }
 
+/// Writes addresses as far as there is room for them. `seen` is where the answers of before begin, and their count before them: what stands
+/// there is not written again.
 fn write_addresses<'o>(
     at: &At<'_>,
     rtype: u16,
     addresses: impl Iterator<Item = &'o [u8]>,
     ttl: u32,
+    seen: Option<(usize, u16)>,
     room: &mut usize,
     reply: &mut Reply<'_, '_>,
 ) -> Result<(), Full> {
     for address in addresses.take(*room) {
+        if seen.is_some_and(|(from, before)| reply.has_answer(from, reply.answers() - before, address)) {
+            continue;
+        }
         reply.record(at.here.from(0), rtype, ttl, |writer| writer.put(address))?;
         *room -= 1;
     }

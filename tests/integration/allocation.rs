@@ -58,6 +58,8 @@ ns = ["ns1.svc.example."]
 ns1 = { A = ["192.0.2.53"], AAAA = ["2001:db8::53"] }
 alias = { CNAME = ["web.svc.example."] }
 "*.wild" = { MX = ["5 ns1.svc.example."] }
+old = { DNAME = ["wild.svc.example."] }
+grows = { DNAME = ["x.grows.svc.example."] }
 child = { NS = ["ns.child.svc.example."] }
 "ns.child" = { A = ["192.0.2.70"] }
 [names.api]
@@ -137,6 +139,8 @@ fn no_answer_allocates() {
         ("geo.svc.example AAAA", 9),
         ("alias.svc.example A", 9),
         ("x.wild.svc.example MX", 1),
+        ("x.old.svc.example MX", 3),
+        ("x.grows.svc.example MX tcp", 18),
         ("svc.example SOA", 1),
         ("svc.example NS", 1),
         ("child.svc.example A", 0),
@@ -147,11 +151,27 @@ fn no_answer_allocates() {
         ("svc.example AXFR", 0),
         ("svc.example A version=1", 0),
         ("svc.example A opcode=5", 0),
+        ("web.svc.example A cookie=new", 8),
+        ("web.svc.example A cookie=0102030405060708aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 8),
+        ("web.svc.example A cookie=new options=000b00000003000261620000 tcp", 0),
+        ("web.svc.example A cookie=new options=000b00000003000261620000000c0000 tls", 0),
+        ("- A bare cookie=new", 0),
+        ("svc.example A cookie=01", 0),
     ];
+    let mut limited = (*snapshot).clone();
+    let mut dns = (*limited.dns).clone();
+    (dns.rate_limit.per_second, dns.rate_limit.all_per_second, dns.unverified_max) = (5, 1000, 300);
+    dns.rate_limit.exempt = vec!["198.18.0.0/15".parse().unwrap()];
+    limited.dns = Arc::new(dns);
+    let mut dropped = 0;
     for (question, least) in questions {
         let asked = Question::parse(question);
         let bytes = asked.bytes();
-        let transport = if asked.tcp { Transport::Tcp } else { Transport::Udp };
+        let transport = match (asked.tcp, asked.tls) {
+            (_, true) => Transport::Tls,
+            (true, _) => Transport::Tcp,
+            _ => Transport::Udp,
+        };
         let query = Query { bytes: &bytes, peer: SocketAddr::new(asked.from, 40_000), transport, now_ms: 0 };
         for _ in 0..20 {
             let before = ALLOCATIONS.with(Cell::get);
@@ -161,7 +181,14 @@ fn no_answer_allocates() {
             let answers = u16::from_be_bytes([reply[6], reply[7]]);
             assert!(answers >= least, "{question} has {answers} answers: it is not the answer that was meant");
         }
+        for _ in 0..20 {
+            let before = ALLOCATIONS.with(Cell::get);
+            let outcome = wire::answer(&limited, &mut worker, &query, &mut reply);
+            assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0, "allocations for {question} with a rate limit");
+            dropped += usize::from(outcome == Outcome::Drop);
+        }
     }
+    assert!(dropped > 100, "{dropped} replies were limited");
     let before = ALLOCATIONS.with(Cell::get);
     drop(std::hint::black_box(Box::new(7)));
     assert_eq!(ALLOCATIONS.with(Cell::get) - before, 1, "the allocator counts");

@@ -4,9 +4,13 @@
 #![allow(clippy::disallowed_methods)]
 
 mod allocation;
+mod amplification;
 mod ask;
+#[path = "../fuzz/checks/mod.rs"]
+mod checks;
 mod command;
 mod connections;
+mod corpus;
 mod drill;
 mod durability;
 mod evacuation;
@@ -19,6 +23,8 @@ mod oracle;
 mod overlap;
 mod policies;
 mod process;
+mod reload;
+mod rfc_table;
 mod simulate;
 mod steering;
 mod transcripts;

@@ -21,8 +21,28 @@ pub struct Question {
     pub edns: Option<(u16, u8)>,
     pub from: IpAddr,
     pub tcp: bool,
+    pub tls: bool,
     pub draws: Option<usize>,
+    /// Ask without question (RFC 7873 §5.4).
+    pub bare: bool,
+    pub cookie: Option<CookieAsked>,
+    /// Options beside those, as octets.
+    pub options: Vec<u8>,
 }
+
+/// The COOKIE option of a question.
+#[derive(Debug, Clone)]
+pub enum CookieAsked {
+    /// The client's own alone.
+    New,
+    /// With the server cookie that its address was given last.
+    Good,
+    /// Whatever it holds.
+    Octets(Vec<u8>),
+}
+
+/// The cookie of every client of a transcript.
+pub const CLIENT_COOKIE: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 
 impl Question {
     /// Parses `NAME TYPE [key=value | flag]…`.
@@ -32,7 +52,6 @@ impl Question {
         let rtype = match rtype.strip_prefix("TYPE") {
             Some(number) => number.parse().expect("a number of a type"),
             None if rtype == "IXFR" => 251,
-            None if rtype == "DNAME" => 39,
             None => u16::from(rtype.parse::<RecordType>().expect("a type")),
         };
         let mut question = Question {
@@ -44,12 +63,22 @@ impl Question {
             edns: Some((1232, 0)),
             from: [192, 0, 2, 200].into(),
             tcp: false,
+            tls: false,
             draws: None,
+            bare: false,
+            cookie: None,
+            options: Vec::new(),
         };
         for word in words {
             match word.split_once('=') {
                 None if word == "tcp" => question.tcp = true,
+                None if word == "tls" => question.tls = true,
                 None if word == "noedns" => question.edns = None,
+                None if word == "bare" => question.bare = true,
+                Some(("cookie", "new")) => question.cookie = Some(CookieAsked::New),
+                Some(("cookie", "good")) => question.cookie = Some(CookieAsked::Good),
+                Some(("cookie", hex)) => question.cookie = Some(CookieAsked::Octets(octets(hex))),
+                Some(("options", hex)) => question.options = octets(hex),
                 Some(("ecs", prefix)) => question.ecs = Some(prefix.parse().expect("a prefix")),
                 Some(("from", ip)) => question.from = ip.parse().expect("an address"),
                 Some(("size", size)) => question.edns = Some((size.parse().expect("a size"), 0)),
@@ -72,14 +101,17 @@ impl Question {
 
     /// The message (RFC 1035 §4, RFC 6891 §6.1, RFC 7871 §6).
     pub fn bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![0x12, 0x34, self.opcode << 3 | 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(self.edns.is_some())];
-        for label in self.name.split('.').filter(|label| !label.is_empty()) {
-            bytes.push(label.len() as u8);
-            bytes.extend_from_slice(label.as_bytes());
+        let questions = u8::from(!self.bare);
+        let mut bytes = vec![0x12, 0x34, self.opcode << 3 | 1, 0, 0, questions, 0, 0, 0, 0, 0, u8::from(self.edns.is_some())];
+        if !self.bare {
+            for label in self.name.split('.').filter(|label| !label.is_empty()) {
+                bytes.push(label.len() as u8);
+                bytes.extend_from_slice(label.as_bytes());
+            }
+            bytes.push(0);
+            bytes.extend_from_slice(&self.rtype.to_be_bytes());
+            bytes.extend_from_slice(&self.class.to_be_bytes());
         }
-        bytes.push(0);
-        bytes.extend_from_slice(&self.rtype.to_be_bytes());
-        bytes.extend_from_slice(&self.class.to_be_bytes());
         if let Some((size, version)) = self.edns {
             bytes.extend_from_slice(&[0, 0, 41]);
             bytes.extend_from_slice(&size.to_be_bytes());
@@ -96,10 +128,35 @@ impl Question {
                 option.extend_from_slice(&[0, if ecs.network().is_ipv4() { 1 } else { 2 }, ecs.prefix_len(), 0]);
                 option.extend_from_slice(&octets[..used]);
             }
+            let cookie = match &self.cookie {
+                None => None,
+                Some(CookieAsked::New) => Some(&CLIENT_COOKIE[..]),
+                Some(CookieAsked::Octets(octets)) => Some(&octets[..]),
+                Some(CookieAsked::Good) => panic!("the client has been given no cookie"),
+            };
+            if let Some(cookie) = cookie {
+                option.extend_from_slice(&[0, 10]);
+                option.extend_from_slice(&(cookie.len() as u16).to_be_bytes());
+                option.extend_from_slice(cookie);
+            }
+            option.extend_from_slice(&self.options);
             bytes.extend_from_slice(&(option.len() as u16).to_be_bytes());
             bytes.extend_from_slice(&option);
         }
         bytes
+    }
+}
+
+fn octets(hex: &str) -> Vec<u8> {
+    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).expect("hex digits");
+    hex.as_bytes().chunks(2).map(pair).collect()
+}
+
+/// The cookie of a reply: the client's eight octets and the server's.
+pub fn cookie_of(reply: &[u8]) -> Option<Vec<u8>> {
+    match Message::from_vec(reply).ok()?.edns?.option(EdnsCode::Cookie) {
+        Some(EdnsOption::Unknown(_, data)) => Some(data.clone()),
+        _ => None,
     }
 }
 
@@ -139,6 +196,18 @@ pub fn render(reply: &[u8], question: &Question) -> Vec<String> {
         if let Some(EdnsOption::Unknown(_, data)) = edns.option(EdnsCode::Unknown(15)) {
             let _ = write!(head, " ede={}", data.iter().take(2).fold(0u16, |n, b| n << 8 | u16::from(*b)));
         }
+        match (cookie_of(reply), &question.cookie) {
+            (Some(given), Some(CookieAsked::Octets(sent))) if given == *sent => head.push_str(" cookie=same"),
+            (Some(given), Some(_)) if given.len() == 24 => head.push_str(" cookie=fresh"),
+            (Some(_), _) => head.push_str(" OTHER-COOKIE"),
+            (None, _) => {}
+        }
+        if let Some(EdnsOption::Unknown(_, data)) = edns.option(EdnsCode::Unknown(11)).or(edns.option(EdnsCode::Keepalive)) {
+            let _ = write!(head, " keepalive={}", data.iter().fold(0u16, |n, b| n << 8 | u16::from(*b)));
+        }
+        if edns.option(EdnsCode::Padding).is_some() {
+            let _ = write!(head, " padded={}", reply.len());
+        }
     } else if question.edns.is_some() {
         head.push_str(" no-opt");
     }
@@ -159,7 +228,7 @@ fn order_is_drawn(line: &str) -> bool {
 }
 
 fn record_line(record: &Record) -> String {
-    if u16::from(record.record_type()) == 39 {
+    if record.record_type() == RecordType::DNAME {
         return format!("{} {} DNAME {}", record.name, record.ttl, name_of(&record.data));
     }
     let data = match &record.data {
@@ -169,7 +238,7 @@ fn record_line(record: &Record) -> String {
     format!("{} {} {} {}", record.name, record.ttl, record.record_type(), data)
 }
 
-/// The name that is all of a record's data, of a type that hickory does not know.
+/// The name that is all of a record's data, of a type that hickory does not read.
 fn name_of(data: &RData) -> String {
     let RData::Unknown { rdata, .. } = data else { return data.to_string() };
     Name::from_bytes(&rdata.anything).map_or_else(|error| error.to_string(), |name| name.to_string())

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use signpost::registry::{Command, Precondition};
 use signpost::snapshot::Snapshot;
 use signpost::wire::{self, Outcome, Query, Transport, Worker};
 
-use crate::message::{Question, render, summary};
+use crate::message::{CookieAsked, Question, cookie_of, render, summary};
 
 /// Where a story's declared services come from.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,6 +52,8 @@ pub struct Story {
     counted: HashMap<Counter, u64>,
     worker: Worker,
     questions: usize,
+    /// The cookie that each client was given last.
+    cookies: HashMap<IpAddr, Vec<u8>>,
 }
 
 impl Story {
@@ -97,6 +99,7 @@ impl Story {
             counters,
             counted: HashMap::new(),
             questions: 0,
+            cookies: HashMap::new(),
         }
     }
 
@@ -112,6 +115,10 @@ impl Story {
             }
             "geo" => {
                 self.files.insert(format!("geo/{rest}.toml"), block.join("\n") + "\n");
+                Vec::new()
+            }
+            "settings" => {
+                self.files.insert("signpost.toml".into(), format!("version = 1\n{}\n", block.join("\n")));
                 Vec::new()
             }
             "service" => {
@@ -193,12 +200,10 @@ impl Story {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        let settings = Settings {
-            file: Some(self.folder.path().join("signpost.toml")),
-            zones_dir: self.folder.path().join("zones"),
-            geo_dir: self.folder.path().join("geo"),
-            ..Settings::default()
-        };
+        let file = self.folder.path().join("signpost.toml");
+        let told = if file.exists() { config::settings(Some(&file), &BTreeMap::new()).unwrap() } else { Settings::default() };
+        let settings =
+            Settings { file: Some(file), zones_dir: self.folder.path().join("zones"), geo_dir: self.folder.path().join("geo"), ..told };
         let world = match config::world(&settings) {
             Ok(world) => world,
             Err(findings) => panic!("{}", findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
@@ -304,19 +309,31 @@ impl Story {
 
     fn ask(&mut self, question: &Question) -> Vec<String> {
         self.questions += 1;
+        let mut question = question.clone();
+        if let (Some(CookieAsked::Good), Some(cookie)) = (&question.cookie, self.cookies.get(&question.from)) {
+            question.cookie = Some(CookieAsked::Octets(cookie.clone()));
+        }
         let bytes = question.bytes();
         let snapshot = self.writer.as_ref().expect("the story has started").snapshot().clone();
         let mut reply = vec![0; 65_535];
         let peer = SocketAddr::new(question.from, 40_000);
-        let transport = if question.tcp { Transport::Tcp } else { Transport::Udp };
-        let mut answer =
-            || match wire::answer(&snapshot, &mut self.worker, &Query { bytes: &bytes, peer, transport, now_ms: 0 }, &mut reply) {
-                Outcome::Reply(length) => Some(reply[..length].to_vec()),
-                Outcome::Drop => None,
-                Outcome::Punt(punt) => match punt {},
-            };
+        let transport = match (question.tcp, question.tls) {
+            (_, true) => Transport::Tls,
+            (true, _) => Transport::Tcp,
+            _ => Transport::Udp,
+        };
+        let query = Query { bytes: &bytes, peer, transport, now_ms: self.now.0 };
+        let mut answer = || match wire::answer(&snapshot, &mut self.worker, &query, &mut reply) {
+            Outcome::Reply(length) => {
+                let reply = reply[..length].to_vec();
+                cookie_of(&reply).into_iter().for_each(|cookie| _ = self.cookies.insert(question.from, cookie));
+                Some(reply)
+            }
+            Outcome::Drop => None,
+            Outcome::Punt(punt) => match punt {},
+        };
         let Some(draws) = question.draws else {
-            return answer().map_or_else(|| vec!["no reply".into()], |reply| render(&reply, question));
+            return answer().map_or_else(|| vec!["no reply".into()], |reply| render(&reply, &question));
         };
         let mut shares: BTreeMap<String, usize> = BTreeMap::new();
         for _ in 0..draws {
@@ -393,8 +410,11 @@ fn tell(text: &str, declared: Declared) -> (String, usize) {
         }
         let came = story.line(line, &block);
         // Blocks of files are kept; everything else is what came of the line.
-        let kept: Vec<String> =
-            if line.starts_with("zone ") || line.starts_with("geo ") { block.iter().map(|l| l.to_string()).collect() } else { came };
+        let kept: Vec<String> = if line.starts_with("zone ") || line.starts_with("geo ") || line == "settings" {
+            block.iter().map(|l| l.to_string()).collect()
+        } else {
+            came
+        };
         for line in kept {
             let _ = writeln!(told, "{}", format!("  {line}").trim_end());
         }

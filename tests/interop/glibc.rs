@@ -68,7 +68,7 @@ fn glibc_resolves_with_it_as_the_only_name_server() {
         find(program);
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let config = write_signpost(folder.path(), &[loopback(53)], loopback(8053), world::FILES);
+    let config = write_signpost(folder.path(), &[loopback(53)], "", loopback(8053), world::FILES);
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a config file");
     write("resolv.conf", "nameserver 127.0.0.1\nsearch svc.example\noptions timeout:2 attempts:1\n");
     write("nsswitch.conf", "hosts: dns\n");

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -28,17 +29,18 @@ pub struct Signpost {
 impl Signpost {
     /// Starts one that serves `files` (`zones/…`, `geo/…`) and waits until it is ready.
     pub fn start(files: Files) -> Signpost {
-        Signpost::start_on(&[], files)
+        Signpost::start_on(&[], "", files)
     }
 
-    /// The same on these addresses instead of a free port of loopback.
-    pub fn start_on(listen: &[SocketAddr], files: Files) -> Signpost {
+    /// The same on these addresses, if any, instead of a free port of loopback, and with `dns` in the section of that name.
+    pub fn start_on(listen: &[SocketAddr], dns: &str, files: Files) -> Signpost {
         start("signpost", |folder, ports| {
             let (free, api) = (loopback(ports[0]), loopback(ports[1]));
             let listen = if listen.is_empty() { &[free] } else { listen };
+            let config = write_signpost(folder, listen, dns, api, files);
             let dns = listen[0];
             let mut command = Command::new(env!("CARGO_BIN_EXE_signpost"));
-            command.arg("serve").arg("--config").arg(write_signpost(folder, listen, api, files));
+            command.arg("serve").arg("--config").arg(config);
             let ready = move || http(api, "GET", "/readyz", "").is_ok_and(|(status, _)| status == 200);
             (command, Box::new(ready), move |_running| Signpost { dns, api, _running })
         })
@@ -89,10 +91,10 @@ pub fn at(server: SocketAddr) -> [String; 3] {
 }
 
 /// Writes `signpost.toml` and `files` into `folder`; returns the config's path.
-pub fn write_signpost(folder: &Path, listen: &[SocketAddr], api: SocketAddr, files: Files) -> PathBuf {
+pub fn write_signpost(folder: &Path, listen: &[SocketAddr], dns: &str, api: SocketAddr, files: Files) -> PathBuf {
     let listen: Vec<String> = listen.iter().map(SocketAddr::to_string).collect();
     let config = format!(
-        "version = 1\ndata_dir = \"data\"\n[dns]\nlisten = {listen:?}\n[api]\nlisten = \"{api}\"\n\
+        "version = 1\ndata_dir = \"data\"\n[dns]\nlisten = {listen:?}\n{dns}\n[api]\nlisten = \"{api}\"\n\
          [zones]\ndir = \"zones\"\n[geo]\ndir = \"geo\"\n"
     );
     for (path, text) in files.iter().copied().chain([("signpost.toml", config.as_str())]) {
@@ -192,12 +194,21 @@ fn start<T, F: FnOnce(Running) -> T>(name: &str, arrange: impl Fn(&Path, &[u16; 
     unreachable!("the last attempt returns or panics");
 }
 
-/// Two ports that nobody had, for UDP and TCP, a moment ago.
+/// A port of loopback that nobody had, for UDP and TCP, a moment ago.
+pub fn free_port() -> u16 {
+    free_ports()[0]
+}
+
+/// Two ports that nobody had, for UDP and TCP, a moment ago. Below those that the kernel gives to clients: a client whose own socket got
+/// the server's port would be answered by itself.
 fn free_ports() -> [u16; 2] {
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 20_000;
     let both = || loop {
-        let tcp = TcpListener::bind(loopback(0)).expect("a free port");
-        let port = tcp.local_addr().expect("a bound address").port();
-        if let Ok(udp) = UdpSocket::bind(loopback(port)) {
+        let step = TRIED.fetch_add(1, Ordering::Relaxed);
+        let port = (FIRST + (std::process::id().wrapping_mul(97).wrapping_add(step)) % COUNT) as u16;
+        if let (Ok(tcp), Ok(udp)) = (TcpListener::bind(loopback(port)), UdpSocket::bind(loopback(port))) {
             return (tcp, udp, port);
         }
     };

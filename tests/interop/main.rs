@@ -5,6 +5,7 @@
 // Waiting for a real process takes a real clock, and its log is a file.
 #![allow(clippy::disallowed_methods)]
 
+mod checks;
 mod clients;
 mod compliance;
 mod datagrams;
@@ -13,9 +14,11 @@ mod glibc;
 mod haproxy;
 mod harness;
 mod internet;
+mod options;
 #[path = "../overlap/mod.rs"]
 mod overlap;
 mod peers;
+mod rdata;
 mod recursors;
 mod reply;
 mod scopes;

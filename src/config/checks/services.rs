@@ -39,7 +39,8 @@ pub(super) fn unique<'d>(drafts: &'d [Draft], notes: &mut Notes) -> BTreeMap<Lab
 
 /// A name has static records or a policy, not both.
 fn names(draft: &Draft, notes: &mut Notes) {
-    for (owner, spot) in &draft.names {
+    // What may stand beside an ALIAS is said where it is read.
+    for (owner, spot) in draft.names.iter().filter(|(owner, _)| !draft.zone.aliases.contains_key(owner)) {
         let types: Vec<_> = draft
             .zone
             .records

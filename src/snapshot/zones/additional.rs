@@ -4,8 +4,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::compile::{Draft, Key, upwards};
-use super::rrset::{Led, Wanted};
-use super::{Delegation, RrSet};
+use super::{Delegation, RrSet, Wanted};
 use crate::codec::code::rtype;
 
 /// The number of every owner.
@@ -23,19 +22,19 @@ impl Draft<'_> {
     /// each once.
     pub fn wanted(&self, keys: &Keys, owner: &[u8], set: &RrSet) -> Vec<Wanted> {
         let apex = self.zone.apex.wire();
-        let mut names: Vec<Option<Key>> = set
+        let mut names: Vec<(Option<Key>, u16)> = set
             .leads_to()
-            .filter_map(|led| match led {
-                Led::Own => Some(None),
-                Led::To(name) => {
+            .filter_map(|(record, name)| match name {
+                None => Some((None, record)),
+                Some(name) => {
                     let start = (0..=name.labels()).map(|n| name.start(n)).find(|start| &name.wire()[*start..] == apex)?;
-                    Some(Some(name.wire()[..start].into()))
+                    Some((Some(name.wire()[..start].into()), record))
                 }
             })
             .collect();
         names.sort();
-        names.dedup();
-        let found = |key: Option<Key>| {
+        names.dedup_by(|(later, _), (name, _)| later == name);
+        let found = |(key, record): (Option<Key>, u16)| {
             let at = match &key {
                 None => owner,
                 Some(key) => self.addresses_of(key, set.rtype())?,
@@ -43,7 +42,7 @@ impl Draft<'_> {
             let entry = self.owners.get(at)?;
             set.additional_types().any(|rtype| entry.set(rtype).is_some()).then_some(())?;
             let owner = *keys.get(at)?;
-            Some(Wanted { key, owner })
+            Some(Wanted { key, record, offset: set.name_offset(), owner })
         };
         names.into_iter().filter_map(found).collect()
     }

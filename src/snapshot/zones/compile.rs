@@ -53,7 +53,7 @@ impl CompiledZone {
         for (name, policy) in &zone.names {
             let tree = Tree::compile(policy, name.wire(), against, service).map_err(|error| draft.error(name, error.to_string()))?;
             let records = LeafRecords::collect(policy, zone.apex.wire()).map_err(|reason| draft.error(name, reason))?;
-            draft.add_policy(name, NamePolicy { tree, records })?;
+            draft.add_policy(name, NamePolicy { tree, records, alias: zone.aliases.get(name).cloned() })?;
         }
         draft.add_empty_non_terminals();
         draft.check()?;
@@ -134,7 +134,11 @@ impl Draft<'_> {
         let apex = key.is_empty();
         let entry = self.owners.entry(key).or_default();
         let answered = |rtype: u16| {
-            let of_instances = matches!(rtype, rtype::A | rtype::AAAA | rtype::SRV | rtype::TXT | rtype::HTTPS | rtype::CNAME);
+            let addresses = matches!(rtype, rtype::A | rtype::AAAA | rtype::CNAME);
+            if policy.alias.is_some() {
+                return addresses;
+            }
+            let of_instances = addresses || matches!(rtype, rtype::SRV | rtype::TXT | rtype::HTTPS);
             of_instances || policy.records.iter().any(|set| set.rtype() == rtype)
         };
         let alias = policy.records.iter().any(|set| set.rtype() == rtype::CNAME);

@@ -16,6 +16,7 @@ pub use rrset::{LeafRecords, RrSet, Wanted};
 
 use crate::codec::NameBuf;
 use crate::codec::code::rtype;
+use crate::model::AliasOf;
 use crate::routing::Tree;
 
 /// A zone, compiled.
@@ -61,6 +62,8 @@ pub struct NamePolicy {
     pub tree: Tree,
     /// The static records of its leaves.
     pub records: LeafRecords,
+    /// It was written as ALIAS: it answers addresses alone, and with at most that TTL.
+    pub alias: Option<AliasOf>,
 }
 
 /// A delegation: the name servers of a zone below.

@@ -22,6 +22,10 @@ pub struct RrSet {
 pub struct Wanted {
     /// The name, as a key for `CompiledZone::at`; `None`: the RRset's own name, as it was asked for.
     pub key: Option<Box<[u8]>>,
+    /// The number of the record that leads there; the first, where several do.
+    pub record: u16,
+    /// The offset in that record's data at which the name begins.
+    pub offset: u8,
     /// The owner of the addresses: the name's own, or the wildcard that covers it.
     pub(super) owner: u32,
 }
@@ -111,9 +115,14 @@ impl RrSet {
         [rtype::A, rtype::AAAA].into_iter().chain(own)
     }
 
-    /// The names that its records lead to and whose addresses a client needs next.
-    pub(super) fn leads_to(&self) -> impl Iterator<Item = Led> {
-        (0..self.len()).filter_map(|n| led(self.rtype, self.data(n)))
+    /// The names that its records lead to and whose addresses a client needs next, with the number of the record; `None`: its own name.
+    pub(super) fn leads_to(&self) -> impl Iterator<Item = (u16, Option<NameBuf>)> {
+        (0..self.len()).filter_map(|n| Some((u16::try_from(n).ok()?, led(self.rtype, self.data(n))?)))
+    }
+
+    /// The offset in its records' data at which the name begins that they lead to.
+    pub(super) fn name_offset(&self) -> u8 {
+        Shape::of(self.rtype).map_or(0, |shape| shape.before)
     }
 
     /// Writes the data of record `index`. `apex`: where the message holds the zone's apex.
@@ -130,23 +139,15 @@ impl RrSet {
     }
 }
 
-/// Where a record leads.
-#[derive(Debug, Clone)]
-pub(super) enum Led {
-    /// To its own name.
-    Own,
-    /// To another.
-    To(NameBuf),
-}
-
-fn led(rtype: u16, data: &[u8]) -> Option<Led> {
+/// The name that a record leads to; `None` inside: its own.
+fn led(rtype: u16, data: &[u8]) -> Option<Option<NameBuf>> {
     let shape = Shape::of(rtype).filter(|shape| shape.additional)?;
-    let (name, _) = name_at(data, shape.before).ok()?;
+    let (name, _) = name_at(data, shape.before.into()).ok()?;
     let binding = matches!(rtype, rtype::SVCB | rtype::HTTPS);
     match name.labels() {
         // RFC 9460 §2.5: "." is the owner in ServiceMode, and in AliasMode no service at all. No host has the root's name (RFC 7505 §3).
-        0 => (binding && data[..2] != [0, 0]).then_some(Led::Own),
-        _ => Some(Led::To(name)),
+        0 => (binding && data[..2] != [0, 0]).then_some(None),
+        _ => Some(Some(name)),
     }
 }
 
@@ -158,7 +159,7 @@ fn name_at(data: &[u8], at: usize) -> Result<(NameBuf, usize), DataError> {
 /// Where the names stand in the data of a type.
 struct Shape {
     /// Octets before the first name.
-    before: usize,
+    before: u8,
     names: usize,
     /// Octets behind the last; `None`: any number.
     behind: Option<usize>,
@@ -201,7 +202,7 @@ fn holes(rtype: u16, data: &[u8], apex: &[u8]) -> Result<[Option<u16>; 2], DataE
         (_, None) => return Ok(holes),
         (_, Some(shape)) => shape,
     };
-    let mut at = shape.before;
+    let mut at = usize::from(shape.before);
     for hole in holes.iter_mut().take(shape.names) {
         let (name, end) = name_at(data, at)?;
         // A pointer to the root would be longer than the root.

@@ -1,5 +1,6 @@
 //! The answers of a small world, as tables: a question in words, the reply in words.
 
+mod abuse;
 mod counts;
 mod names;
 mod protocol;

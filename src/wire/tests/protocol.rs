@@ -1,7 +1,5 @@
 //! Headers, EDNS, sizes and odd queries: RFC 6891, RFC 7871, RFC 8906, RFC 8914, RFC 9619.
 
-use std::sync::Arc;
-
 use super::super::Transport;
 use super::world::{Asked, World, read, zone};
 
@@ -122,10 +120,7 @@ fn replies_keep_to_the_size_and_say_when_something_is_missing() {
 #[test]
 fn the_server_says_of_itself_what_the_operator_lets_it() {
     let mut world = world();
-    let mut dns = (*world.snapshot.dns).clone();
-    dns.version = Some("Signpost".into());
-    dns.identity = Some("eu1".into());
-    world.snapshot.dns = Arc::new(dns);
+    world.dns(|dns| (dns.version, dns.identity) = (Some("Signpost".into()), Some("eu1".into())));
     let reply = |world: &mut World, question: &str| {
         let asked = Asked::read(question);
         world.send(&asked.octets(), asked.peer, asked.transport).map(|reply| read(&reply))
@@ -137,4 +132,7 @@ fn the_server_says_of_itself_what_the_operator_lets_it() {
     assert_eq!(reply(&mut world, "hostname.bind A class=3").unwrap(), "NOERROR aa");
     assert_eq!(reply(&mut world, "authors.bind TXT class=3").unwrap(), "REFUSED ede=20");
     assert_eq!(reply(&mut world, "www.plain.example A nsid").unwrap(), format!("{WWW} nsid=eu1"));
+    // RFC 5001 §2.1: data in a query means nothing; nobody gets the identifier twice.
+    assert_eq!(reply(&mut world, "www.plain.example A option3=6162").unwrap(), format!("{WWW} nsid=eu1"));
+    assert_eq!(reply(&mut world, "www.plain.example A nsid option3=6162").unwrap(), format!("{WWW} nsid=eu1"));
 }

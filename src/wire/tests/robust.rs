@@ -26,6 +26,10 @@ fn no_octets_panic_and_every_reply_is_a_message() {
         "mail A 192.0.2.1",
         "sub NS ns.sub.svc.example.",
         "ns.sub A 192.0.2.2",
+        "ns.inner.sub A 192.0.2.2",
+        "inner.sub NS ns.inner.sub.svc.example.",
+        "old DNAME x.wild.svc.example.",
+        "grows DNAME x.grows.svc.example.",
     ];
     let records: Vec<&str> = static_names.into_iter().chain(long.iter().map(String::as_str)).collect();
     let mut world = World::new(&[zone("svc.example.", true, &records, &[("api", policy)])]);
@@ -48,13 +52,28 @@ fn no_octets_panic_and_every_reply_is_a_message() {
         "alias.svc.example",
         "x.wild.svc.example",
         "x.sub.svc.example",
+        "x.inner.sub.svc.example",
+        "x.old.svc.example",
+        "x.grows.svc.example",
         "big.svc.example",
         "tag.web.svc.example",
         "nosuch.svc.example",
         "elsewhere.test",
     ];
     let types = ["A", "AAAA", "SRV", "TXT", "HTTPS", "NS", "SOA", "MX", "CNAME", "ANY", "AXFR", "DS", "65000"];
-    let extras = ["", "noedns", "size=512", "size=4096", "ecs=198.51.100.0/24", "ecs=2001:db8:1::/48", "nsid do", "class=3", "opcode=4"];
+    let extras = [
+        "",
+        "noedns",
+        "size=512",
+        "size=4096",
+        "ecs=198.51.100.0/24",
+        "ecs=2001:db8:1::/48",
+        "nsid do",
+        "class=3",
+        "opcode=4",
+        "cookie=0102030405060708 keepalive= pad=00",
+        "bare cookie=01020304050607080102030405060708",
+    ];
     let mut queries = Vec::new();
     for name in names {
         for rtype in types {
@@ -79,7 +98,7 @@ fn no_octets_panic_and_every_reply_is_a_message() {
                 _ => {}
             }
         }
-        let transport = if numbers.below(2) == 0 { Transport::Udp } else { Transport::Tcp };
+        let transport = [Transport::Udp, Transport::Tcp, Transport::Tls][numbers.below(3)];
         let Some(reply) = world.send(&octets, peer, transport) else {
             seen[0] += 1;
             assert!(octets.len() < 12 || octets[2] & 0x80 != 0, "{octets:02x?} got no reply");
@@ -87,7 +106,7 @@ fn no_octets_panic_and_every_reply_is_a_message() {
         };
         seen[1] += 1;
         assert_eq!(reply[..2], octets[..2], "the id of {octets:02x?}");
-        assert!(transport == Transport::Tcp || reply.len() <= 1232, "{} octets", reply.len());
+        assert!(transport.is_stream() || reply.len() <= 1232, "{} octets", reply.len());
         if let Err(error) = Message::from_vec(&reply) {
             panic!("{error}: {octets:02x?} → {reply:02x?}");
         }

@@ -97,6 +97,21 @@ fn https_records_stand_where_a_tls_port_is() {
 }
 
 #[test]
+fn an_address_that_instances_share_is_answered_once() {
+    let mut world = World::new(&[zone("svc.example.", true, &[], &[])]).with(&[
+        "host/a 192.0.2.90,2001:db8::90 boston/az-1 http:8080",
+        "host/b 192.0.2.90,2001:db8::90 boston/az-1 http:8081",
+        "host/c 192.0.2.91,2001:db8::91 boston/az-1 http:8080",
+    ]);
+    for (rtype, shared) in [("A", "A 192.0.2.90"), ("AAAA", "AAAA 2001:db8::90")] {
+        let reply = world.ask(&format!("host.svc.example {rtype} from=198.51.100.7"));
+        assert_eq!((reply.matches(shared).count(), reply.matches("host.svc.example.").count()), (1, 2), "{reply}");
+    }
+    let reply = world.ask("host.svc.example SRV from=198.51.100.7");
+    assert_eq!(reply.matches(" SRV ").count(), 3, "each is a port of its own: {reply}");
+}
+
+#[test]
 fn limits_tiers_and_weights() {
     let mut world = world();
     world.check(&[

@@ -1,6 +1,8 @@
 //! Static records: RFC 1034 §4.3.2, RFC 2308, RFC 4592, RFC 8482, RFC 9471.
 
-use super::world::{World, zone};
+use super::super::explain;
+use super::world::{Asked, World, name, zone};
+use crate::codec::code::rtype;
 
 fn world() -> World {
     World::new(&[
@@ -32,6 +34,7 @@ fn world() -> World {
                 "child DS x",
                 "ns.child A 192.0.2.70",
                 "insecure NS ns.elsewhere.test.",
+                "*.ds DS x",
                 "_sip._tcp SRV 0 5 5060 mail.plain.example.",
             ],
             &[],
@@ -87,8 +90,11 @@ fn static_names_are_answered_as_rfc_1034_says() {
         ("ns.child.plain.example A", &format!("NOERROR {referral}")),
         ("insecure.plain.example DS", &nodata),
     ]);
-    let ds = world().ask("child.plain.example DS");
-    assert!(ds.starts_with("NOERROR aa child.plain.example. 60 DS "), "{ds}");
+    // A wildcard is a wildcard for DS too (RFC 4592 §4.6).
+    for owner in ["child.plain.example", "x.ds.plain.example"] {
+        let ds = world().ask(&format!("{owner} DS"));
+        assert!(ds.starts_with(&format!("NOERROR aa {owner}. 60 DS ")), "{ds}");
+    }
 }
 
 #[test]
@@ -149,6 +155,87 @@ fn a_long_chain_of_aliases_ends() {
     let reply = world.ask("a0.plain.example A");
     assert_eq!(reply.matches("CNAME").count(), 17, "{reply}");
     assert_eq!(world.counted(), "answered=1");
+}
+
+#[test]
+fn a_dname_and_its_cname_are_written_with_pointers_where_they_may_be() {
+    let records = ["old DNAME new.plain.example.", "away DNAME elsewhere.test.", "a.new CNAME b.old.plain.example.", "b.new A 192.0.2.9"];
+    let mut world = World::new(&[zone("plain.example.", false, &records, &[])]);
+    let mut check = |question: &str, expected: &[u8]| {
+        let asked = Asked::read(question);
+        let reply = world.send(&asked.octets(), asked.peer, asked.transport).unwrap();
+        assert_eq!(&reply[asked.question_end()..], expected, "{question}");
+    };
+    // The question's name begins at 12: `a` 12, `old` 14, `plain.example` 18. The DNAME's own data is spelled out (RFC 3597 §4).
+    let dname = b"\xc0\x0e\x00\x27\x00\x01\x00\x00\x00\x3c\x00\x13\x03new\x05plain\x07example\x00";
+    check(
+        "a.old.plain.example A noedns",
+        &[
+            &dname[..],
+            b"\xc0\x0c\x00\x05\x00\x01\x00\x00\x00\x3c\x00\x08\x01a\x03new\xc0\x12",
+            // The alias stands in the data of the CNAME before, at 37 + 31 + 12.
+            b"\xc0\x50\x00\x05\x00\x01\x00\x00\x00\x3c\x00\x08\x01b\x03old\xc0\x12",
+            b"\xc0\x64\x00\x05\x00\x01\x00\x00\x00\x3c\x00\x08\x01b\x03new\xc0\x12",
+            b"\xc0\x78\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xc0\x00\x02\x09",
+        ]
+        .concat(),
+    );
+    check(
+        "a.away.plain.example A noedns",
+        &[
+            &b"\xc0\x0e\x00\x27\x00\x01\x00\x00\x00\x3c\x00\x10\x09elsewhere\x04test\x00"[..],
+            b"\xc0\x0c\x00\x05\x00\x01\x00\x00\x00\x3c\x00\x12\x01a\x09elsewhere\x04test\x00",
+        ]
+        .concat(),
+    );
+}
+
+#[test]
+fn names_in_the_additional_section_are_pointers_to_those_before() {
+    let records = ["@ MX 10 a.plain.example.", "@ MX 20 b.plain.example.", "@ MX 30 a.plain.example.", "a A 192.0.2.9", "b A 192.0.2.10"];
+    let sub = ["sub NS ns.sub.plain.example.", "ns.sub A 192.0.2.11"];
+    let mut world = World::new(&[zone("plain.example.", false, &[&records[..], &sub].concat(), &[])]);
+    let mut check = |question: &str, expected: &[u8]| {
+        let asked = Asked::read(question);
+        let reply = world.send(&asked.octets(), asked.peer, asked.transport).unwrap();
+        assert_eq!(&reply[asked.question_end()..], expected, "{question}");
+    };
+    // The question ends at 31; a record's data begins 12 behind its start, the name in it 2 further on.
+    check(
+        "plain.example MX noedns",
+        &[
+            &b"\xc0\x0c\x00\x0f\x00\x01\x00\x00\x00\x3c\x00\x06\x00\x0a\x01a\xc0\x0c"[..],
+            b"\xc0\x0c\x00\x0f\x00\x01\x00\x00\x00\x3c\x00\x06\x00\x14\x01b\xc0\x0c",
+            b"\xc0\x0c\x00\x0f\x00\x01\x00\x00\x00\x3c\x00\x06\x00\x1e\x01a\xc0\x0c",
+            b"\xc0\x2d\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xc0\x00\x02\x09",
+            b"\xc0\x3f\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xc0\x00\x02\x0a",
+        ]
+        .concat(),
+    );
+    check(
+        "sub.plain.example A noedns",
+        &[
+            &b"\xc0\x0c\x00\x02\x00\x01\x00\x00\x00\x3c\x00\x09\x02ns\x03sub\xc0\x10"[..],
+            b"\xc0\x2f\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xc0\x00\x02\x0b",
+        ]
+        .concat(),
+    );
+}
+
+#[test]
+fn explain_tells_where_a_dname_leads() {
+    let records = ["old DNAME new.plain.example.", "www.new A 192.0.2.9"];
+    let world = World::new(&[zone("plain.example.", false, &records, &[])]);
+    let told = explain(&world.snapshot, &name("www.old.plain.example."), rtype::A, "192.0.2.250".parse().unwrap(), 0);
+    let names: Vec<String> = told.names.iter().map(|name| format!("{} {:?}", name.name, name.kind)).collect();
+    assert_eq!(names, ["www.old.plain.example. Redirected", "www.new.plain.example. Static"]);
+    let answer: Vec<String> = told.answer.iter().map(|record| format!("{} {} {}", record.name, record.r#type, record.data)).collect();
+    let expected = [
+        "old.plain.example. DNAME new.plain.example.",
+        "www.old.plain.example. CNAME www.new.plain.example.",
+        "www.new.plain.example. A 192.0.2.9",
+    ];
+    assert_eq!(answer, expected);
 }
 
 #[test]

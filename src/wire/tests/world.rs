@@ -11,14 +11,15 @@ use hickory_proto::rr::{Record, RecordType};
 use super::super::{Outcome, Query, Transport, Worker, answer};
 use crate::codec::code::rtype;
 use crate::model::{
-    BranchFields, Code, Coordinates, Counter, Counters, Geo, Health, Instance, Label, Locality, Name, Out, Owner, Place, Policy, RecordSet,
-    Region, Service, ServiceFields, Vitals, Zone,
+    BranchFields, Code, Coordinates, Counter, Counters, DnsSettings, Geo, Health, Instance, Label, Locality, Name, Out, Owner, Place,
+    Policy, RecordSet, Region, Service, ServiceFields, Vitals, Zone,
 };
 use crate::snapshot::{InstanceView, ServiceView, Snapshot, Update};
 
 pub struct World {
     pub snapshot: Snapshot,
     pub worker: Worker,
+    pub now_ms: u64,
     services: BTreeMap<Label, Service>,
     instances: BTreeMap<Label, BTreeMap<Label, (Instance, Vitals, bool)>>,
 }
@@ -41,6 +42,7 @@ pub fn record(text: &str) -> (u16, Box<[u8]>) {
         "AAAA" => (rtype::AAAA, words[1].parse::<std::net::Ipv6Addr>().unwrap().octets().into()),
         "NS" => (rtype::NS, named(1).into()),
         "CNAME" => (rtype::CNAME, named(1).into()),
+        "DNAME" => (rtype::DNAME, named(1).into()),
         "MX" => (rtype::MX, numbers(1..2).chain(named(2)).collect()),
         "SRV" => (rtype::SRV, numbers(1..4).chain(named(4)).collect()),
         "TXT" => (rtype::TXT, std::iter::once(words[1].len() as u8).chain(words[1].bytes()).collect()),
@@ -91,7 +93,12 @@ impl World {
         };
         let snapshot = Snapshot::empty().update(&[Update::Geo(&geo), Update::Zones(zones)]).unwrap();
         let worker = Worker::new(1, Arc::new(Counters::default()));
-        World { snapshot, worker, services: BTreeMap::new(), instances: BTreeMap::new() }
+        World { snapshot, worker, now_ms: 0, services: BTreeMap::new(), instances: BTreeMap::new() }
+    }
+
+    /// Changes settings, as a reload does.
+    pub fn dns(&mut self, change: impl FnOnce(&mut DnsSettings)) {
+        change(Arc::make_mut(&mut self.snapshot.dns));
     }
 
     /// Declares a service's settings.
@@ -169,8 +176,8 @@ impl World {
 
     /// Sends octets; the reply, if there is one.
     pub fn send(&mut self, octets: &[u8], peer: IpAddr, transport: Transport) -> Option<Vec<u8>> {
-        let mut reply = vec![0xa5; if transport == Transport::Tcp { 20_000 } else { 4096 }];
-        let query = Query { bytes: octets, peer: SocketAddr::new(peer, 5353), transport, now_ms: 0 };
+        let mut reply = vec![0xa5; if transport.is_stream() { 20_000 } else { 4096 }];
+        let query = Query { bytes: octets, peer: SocketAddr::new(peer, 5353), transport, now_ms: self.now_ms };
         match answer(&self.snapshot, &mut self.worker, &query, &mut reply) {
             Outcome::Reply(length) => {
                 reply.truncate(length);
@@ -181,7 +188,8 @@ impl World {
         }
     }
 
-    /// Asks `NAME TYPE [ecs=PREFIX] [from=IP] [size=N] [tcp] [noedns] [do] [nsid] [class=N] [opcode=N] [version=N]`.
+    /// Asks `NAME TYPE [ecs=PREFIX] [from=IP] [size=N] [tcp] [tls] [noedns] [do] [nsid] [class=N] [opcode=N] [version=N]`, with options
+    /// `[cookie=HEX] [keepalive=HEX] [pad=HEX] [option3=HEX]`, without question where `bare`.
     pub fn ask(&mut self, question: &str) -> String {
         let asked = Asked::read(question);
         let octets = asked.octets();
@@ -225,6 +233,9 @@ pub struct Asked {
     edns: bool,
     dnssec: bool,
     nsid: bool,
+    /// Options beside those, as octets.
+    options: Vec<u8>,
+    questions: u8,
 }
 
 impl Asked {
@@ -243,6 +254,8 @@ impl Asked {
             edns: true,
             dnssec: false,
             nsid: false,
+            options: Vec::new(),
+            questions: 1,
         };
         for word in words {
             match word.split_once('=').unwrap_or((word, "")) {
@@ -256,10 +269,21 @@ impl Asked {
                 ("noedns", _) => asked.edns = false,
                 ("do", _) => asked.dnssec = true,
                 ("nsid", _) => asked.nsid = true,
+                ("tls", _) => asked.transport = Transport::Tls,
+                ("bare", _) => asked.questions = 0,
+                ("cookie", hex) => asked.option(10, hex),
+                ("keepalive", hex) => asked.option(11, hex),
+                ("pad", hex) => asked.option(12, hex),
+                ("option3", hex) => asked.option(3, hex),
                 _ => panic!("{word}"),
             }
         }
         asked
+    }
+
+    fn option(&mut self, code: u8, hex: &str) {
+        self.options.extend([0, code, 0, (hex.len() / 2) as u8]);
+        self.options.extend(hex.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()));
     }
 
     fn wire_name(&self) -> Vec<u8> {
@@ -276,10 +300,12 @@ impl Asked {
         let flags = 0x0110 | self.opcode << 11; // RD and CD
         let mut octets = vec![0x12, 0x34];
         octets.extend(flags.to_be_bytes());
-        octets.extend([0, 1, 0, 0, 0, 0, 0, u8::from(self.edns)]);
-        octets.extend(self.wire_name());
-        octets.extend(self.qtype.to_be_bytes());
-        octets.extend(self.class.to_be_bytes());
+        octets.extend([0, self.questions, 0, 0, 0, 0, 0, u8::from(self.edns)]);
+        if self.questions == 1 {
+            octets.extend(self.wire_name());
+            octets.extend(self.qtype.to_be_bytes());
+            octets.extend(self.class.to_be_bytes());
+        }
         if self.edns {
             octets.extend([0, 0, 41]);
             octets.extend(self.size.to_be_bytes());
@@ -299,6 +325,7 @@ impl Asked {
             if self.nsid {
                 options.extend([0, 3, 0, 0]);
             }
+            options.extend(&self.options);
             octets.extend((options.len() as u16).to_be_bytes());
             octets.extend(options);
         }
@@ -351,6 +378,9 @@ fn opt_of(reply: &[u8]) -> Option<String> {
             8 => write!(text, " ecs={}/{}", data[2], data[3]),
             15 => write!(text, " ede={}", u16::from_be_bytes([data[0], data[1]])),
             3 => write!(text, " nsid={}", String::from_utf8_lossy(&data)),
+            10 => write!(text, " cookie+{}", data.len() - 8),
+            11 => write!(text, " keepalive={}", u16::from_be_bytes([data[0], data[1]])),
+            12 => write!(text, " padding={}", data.len()),
             other => write!(text, " option{other}"),
         };
     }

@@ -72,7 +72,7 @@ impl Internet {
     }
 
     fn on(addresses: [&str; 4]) -> Internet {
-        let signpost = Signpost::start_on(&addresses.map(at53), zones::OURS);
+        let signpost = Signpost::start_on(&addresses.map(at53), "", zones::OURS);
         for (path, body) in zones::REGISTERED {
             signpost.put(path, body);
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hickory_proto::op::Message;
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
@@ -12,6 +12,8 @@ use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 /// One query as it came by.
 #[derive(Debug, Clone)]
 pub struct Seen {
+    /// When it came.
+    pub when: Instant,
     /// QNAME in the asker's spelling.
     pub name: String,
     /// QTYPE.
@@ -65,7 +67,7 @@ fn read(query: &[u8], connection: Option<usize>, pipelined: bool) -> Seen {
         _ => Vec::new(),
     };
     let (name, rtype) = (question.name().to_string(), question.query_type().to_string());
-    Seen { name, rtype, cookie, connection, pipelined, rcode: None }
+    Seen { when: Instant::now(), name, rtype, cookie, connection, pipelined, rcode: None }
 }
 
 /// The RCODE with the upper bits that an OPT carries.

@@ -65,6 +65,9 @@ dangling     CNAME nosuch
 typed        NAPTR 100 10 "S" "SIP+D2U" "" _sip._udp.plain.example.
              SSHFP 4 2 00112233445566778899AABBCCDDEEFF00112233445566778899AABBCCDDEEFF
              TYPE65280 \# 4 C0000201
+             URI   10 1 "https://www.example/"
+             HINFO "PDP-11" "UNIX"
+             RP    hostmaster big
 _443._tcp.typed TLSA 3 1 1 00112233445566778899AABBCCDDEEFF00112233445566778899AABBCCDDEEFF
 _8443._foo.typed SVCB 1 www alpn="h2,h3" port=8443
 child        NS    ns1.child
@@ -73,6 +76,28 @@ ns1.child    A     11.1.0.53
 ns2.child    A     11.2.0.53
 other        NS    ns.other
 ns.other     A     11.3.0.53
+many         AAAA  2001:db8:1::1
+             AAAA  2001:db8:1::2
+             AAAA  2001:db8:1::3
+             AAAA  2001:db8:1::4
+             AAAA  2001:db8:1::5
+             AAAA  2001:db8:1::6
+             AAAA  2001:db8:1::7
+             AAAA  2001:db8:1::8
+             AAAA  2001:db8:1::9
+             AAAA  2001:db8:1::a
+             AAAA  2001:db8:1::b
+             AAAA  2001:db8:1::c
+             AAAA  2001:db8:1::d
+             AAAA  2001:db8:1::e
+             AAAA  2001:db8:1::f
+             AAAA  2001:db8:1::10
+             AAAA  2001:db8:1::11
+             AAAA  2001:db8:1::12
+             AAAA  2001:db8:1::13
+             AAAA  2001:db8:1::14
+moved        DNAME new
+x.new        A     192.0.2.88
 big          TXT   "0 the quick brown fox jumps over the lazy dog, and then it turns round and does so once more, because it liked it so much that it could not stop at all, not even when it was told to, and so it went on until the evening came down upon the whole village"
              TXT   "1 the quick brown fox jumps over the lazy dog, and then it turns round and does so once more, because it liked it so much that it could not stop at all, not even when it was told to, and so it went on until the evening came down upon the whole village"
              TXT   "2 the quick brown fox jumps over the lazy dog, and then it turns round and does so once more, because it liked it so much that it could not stop at all, not even when it was told to, and so it went on until the evening came down upon the whole village"
@@ -178,6 +203,16 @@ pub const NAMES: &[(&str, &str, Has)] = &[
     ("child.plain", "DS", Has::NoData("plain.example.")),
     ("www.other.plain", "A", Has::Answer(&["www.other.plain A 192.0.2.66"])),
     ("nosuch.other.plain", "A", Has::NoName("other.plain.example.")),
+    ("moved.plain", "DNAME", Has::Answer(&["moved.plain DNAME new.plain.example."])),
+    (
+        "x.moved.plain",
+        "A",
+        Has::Answer(&["moved.plain DNAME new.plain.example.", "x.moved.plain CNAME x.new.plain.example.", "x.new.plain A 192.0.2.88"]),
+    ),
+    ("x.moved.plain", "MX", Has::NoData("plain.example.")),
+    ("moved.plain", "A", Has::NoData("plain.example.")),
+    ("y.moved.plain", "A", Has::NoName("plain.example.")),
+    ("many.plain", "AAAA", Has::Many(20)),
     ("big.plain", "TXT", Has::Many(6)),
     ("web.svc", "A", Has::Answer(&["web.svc A 192.0.2.11", "web.svc A 192.0.2.12"])),
     ("web.svc", "AAAA", Has::Answer(&["web.svc AAAA 2001:db8::11", "web.svc AAAA 2001:db8::12"])),

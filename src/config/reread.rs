@@ -1,0 +1,131 @@
+//! Reading again while a server runs: each zone by itself, all or nothing.
+//!
+//! ```text
+//! read all from disk ─▶ findings? ─none─▶ served
+//!        ▲                  │ in files of a zone
+//!        │                  ▼
+//!        └── that zone from its last good texts; left out where it never was good
+//! ```
+//!
+//! The whole is read again each time, so that what leads from zone to zone is held against what will really be served. Where a zone
+//! that did not change is wrong now, another one changed under it: then the changed zones stay as they were, first one alone, at last all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::finding::Finding;
+use super::sources::{Source, Sources};
+use super::world::{self, Loaded, Reading};
+use crate::model::Settings;
+
+/// Changed zones of which each is tried alone; reading a world takes time.
+const TRIED_ALONE: usize = 16;
+
+/// What a zone file is read from.
+#[derive(Debug, Clone)]
+pub(super) enum Origin {
+    /// The texts that were good.
+    Last(Arc<Source>),
+    /// Nothing: it is left out.
+    Out,
+}
+
+/// Reading again, and what came of it so far.
+pub struct Reread {
+    settings: Settings,
+    last: Sources,
+    origins: BTreeMap<String, Origin>,
+    refused: BTreeSet<Finding>,
+}
+
+/// What a zone file is while the one on disk cannot be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The name of its file.
+    pub file: String,
+    /// It is served as it was; else it is not served, for it never was good.
+    pub serves: bool,
+}
+
+impl Reread {
+    /// Begins; `last` is what is in force.
+    pub fn new(settings: Settings, last: Sources) -> Reread {
+        Reread { settings, last, origins: BTreeMap::new(), refused: BTreeSet::new() }
+    }
+
+    /// Reads everything, and takes of it what can be taken. [`Loaded::refused`] says what was not, and [`Loaded::kept`] of which zones.
+    ///
+    /// # Errors
+    /// Where no zone's last good texts make it whole: geo data or settings are wrong. Nothing is to be taken then.
+    pub fn world(&mut self) -> Result<Loaded, Vec<Finding>> {
+        loop {
+            let reading = world::read(&self.settings, &self.origins, true);
+            if reading.findings.is_empty() {
+                return Ok(self.loaded(reading));
+            }
+            if !self.blame(&reading) && !self.go_back(&reading) {
+                return Err(reading.findings);
+            }
+            self.refused.extend(reading.findings);
+        }
+    }
+
+    /// Keeps a zone as it was because of what came to light behind the reading; whether that is possible. `file` is its path.
+    pub fn refuse(&mut self, finding: Finding) -> bool {
+        let mut reading = world::read(&self.settings, &self.origins, true);
+        reading.findings = vec![finding.clone()];
+        let again = self.blame(&reading);
+        self.refused.insert(finding);
+        again
+    }
+
+    /// Takes back the zones whose files the findings name; whether there was any.
+    fn blame(&mut self, reading: &Reading) -> bool {
+        let before = self.origins.len();
+        for (name, path, source) in &reading.files {
+            let named = |finding: &Finding| finding.file == *path || source.as_ref().is_some_and(|source| source.holds(&finding.file));
+            if reading.findings.iter().any(named) {
+                self.keep(name, source.as_deref());
+            }
+        }
+        self.origins.len() > before
+    }
+
+    /// Reads a zone file from what was good, unless that is what it says now.
+    fn keep(&mut self, name: &str, now: Option<&Source>) {
+        match self.last.zones.get(name) {
+            Some(last) if now.is_some_and(|now| now.is_same(last)) => {}
+            _ if self.origins.contains_key(name) => {}
+            Some(last) => drop(self.origins.insert(name.into(), Origin::Last(last.clone()))),
+            None => drop(self.origins.insert(name.into(), Origin::Out)),
+        }
+    }
+
+    /// Takes back one changed zone that makes the others whole, else all of them; whether there was any.
+    fn go_back(&mut self, reading: &Reading) -> bool {
+        let is_same = |name: &String, source: &Option<Arc<Source>>| match (self.last.zones.get(name), source) {
+            (Some(last), Some(now)) => now.is_same(last),
+            _ => false,
+        };
+        let changed = reading.files.iter().filter(|(name, _, source)| !self.origins.contains_key(name) && !is_same(name, source));
+        let gone = self.last.zones.keys().filter(|name| !reading.files.iter().any(|(there, ..)| there == *name));
+        let candidates: Vec<String> = changed.map(|(name, ..)| name.clone()).chain(gone.cloned()).collect();
+        let before = self.origins.clone();
+        let alone = candidates.iter().take(TRIED_ALONE).find(|name| {
+            let mut one =
+                Reread { settings: self.settings.clone(), last: self.last.clone(), origins: before.clone(), refused: BTreeSet::new() };
+            one.keep(name, None);
+            world::read(&one.settings, &one.origins, true).findings.is_empty()
+        });
+        match alone {
+            Some(name) => self.keep(&name.clone(), None),
+            None => candidates.iter().for_each(|name| self.keep(name, None)),
+        }
+        self.origins.len() > before.len()
+    }
+
+    fn loaded(&self, reading: Reading) -> Loaded {
+        let kept = self.origins.iter().map(|(name, origin)| Kept { file: name.clone(), serves: matches!(origin, Origin::Last(_)) });
+        Loaded { refused: self.refused.iter().cloned().collect(), kept: kept.collect(), ..reading.loaded() }
+    }
+}

@@ -1,0 +1,125 @@
+//! The texts that zones are read from: those on disk now, and those that were good the last time.
+//!
+//! A zone is read from its file and from those that it includes. All of them are kept as long as the zone is served, so that a zone whose
+//! files are broken can be read again as it was, against whatever else has changed meanwhile.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{lexer, master};
+
+/// What every zone in force was read from, by the name of its file.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    pub(super) zones: BTreeMap<String, Arc<Source>>,
+}
+
+/// What one zone was read from.
+#[derive(Debug, Default)]
+pub(super) struct Source {
+    texts: BTreeMap<PathBuf, Text>,
+}
+
+#[derive(Debug)]
+struct Text {
+    /// `None`: it could not be read.
+    text: Option<Arc<str>>,
+    print: Option<Print>,
+}
+
+/// All that is compared of a file to tell whether it changed: its path, time, size and inode.
+pub(super) type Print = (PathBuf, Option<SystemTime>, u64, u64);
+
+impl Sources {
+    /// The files that zones include, as they were just before they were read.
+    pub(super) fn included(&self) -> Vec<(PathBuf, Option<Print>)> {
+        let of = |(name, source): (&String, &Arc<Source>)| {
+            let others = source
+                .texts
+                .iter()
+                .filter(|(path, _)| path.file_name().and_then(|n| n.to_str()) != Some(name))
+                .map(|(path, text)| (path.clone(), text.print.clone()));
+            others.collect::<Vec<_>>()
+        };
+        self.zones.iter().flat_map(of).collect()
+    }
+}
+
+impl Source {
+    /// Reads a file and keeps its text.
+    pub fn fetch(&mut self, path: &Path) -> io::Result<Arc<str>> {
+        // First its print: what changes while it is read has changed since.
+        let print = print(path);
+        let text = read_text(path).map(Arc::from);
+        let kept = Text { text: text.as_ref().ok().cloned(), print };
+        self.texts.insert(path.into(), kept);
+        text
+    }
+
+    /// The text of a file as it was.
+    pub fn recall(&self, path: &Path) -> io::Result<Arc<str>> {
+        let text = self.texts.get(path).and_then(|text| text.text.clone());
+        text.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "was not part of the zone when it was last good"))
+    }
+
+    /// Whether both have the same texts.
+    pub fn is_same(&self, other: &Source) -> bool {
+        let texts = |source: &Source| source.texts.iter().map(|(path, text)| (path.clone(), text.text.clone())).collect::<Vec<_>>();
+        texts(self) == texts(other)
+    }
+
+    /// Whether a finding in `file`, as findings name files, is about this zone.
+    pub fn holds(&self, file: &str) -> bool {
+        self.texts.keys().any(|path| path.display().to_string() == file)
+    }
+
+    /// The files it was read from.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.texts.keys().map(PathBuf::as_path)
+    }
+
+    /// The serial of a zone file that names none: the second in which it was written, so that it grows (RFC 1912 §2.2 knows the idea).
+    pub fn serial(&self, path: &Path) -> u32 {
+        let modified = self.texts.get(path).and_then(|text| text.print.as_ref()?.1);
+        let seconds = modified.and_then(|m| m.duration_since(UNIX_EPOCH).ok()).map_or(1, |d| d.as_secs());
+        // The low 32 bits: serials are compared in a circle (RFC 1982).
+        (seconds as u32).max(1)
+    }
+}
+
+/// The text of a zone file, or of one that it includes. A master file may be in an encoding of old; TOML is UTF-8.
+fn read_text(path: &Path) -> io::Result<String> {
+    let about = std::fs::metadata(path)?;
+    if !about.is_file() {
+        return Err(io::Error::other("is no file"));
+    }
+    if about.len() > master::MAX_TEXT as u64 {
+        return Err(io::Error::other(format!("a zone is at most {} MiB of text", master::MAX_TEXT >> 20)));
+    }
+    match path.extension().is_some_and(|end| end == "toml") {
+        true => std::fs::read_to_string(path),
+        false => std::fs::read(path).map(lexer::text),
+    }
+}
+
+/// What is compared of a file; `None` where it is not there. Through symbolic links: a Kubernetes config map changes behind one.
+pub(super) fn print(path: &Path) -> Option<Print> {
+    let metadata = std::fs::metadata(path).ok()?;
+    match metadata.is_dir() {
+        true => Some((path.into(), None, 0, inode(&metadata))),
+        false => Some((path.into(), metadata.modified().ok(), metadata.len(), inode(&metadata))),
+    }
+}
+
+#[cfg(unix)]
+fn inode(metadata: &std::fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(metadata)
+}
+
+#[cfg(not(unix))]
+fn inode(_: &std::fs::Metadata) -> u64 {
+    0
+}

@@ -1,0 +1,13 @@
+//! What must hold of every reply and of every zone, whatever the octets: shared by the fuzz targets and by `tests/integration/corpus.rs`,
+//! which runs every seed through it.
+//!
+//! ```text
+//! answer(octets)       a query to a rich world      ─┐
+//! zone_text(file, …)   a zone, then queries to it   ─┴─ ask ─ reply::check ─ message::read
+//! ```
+
+pub mod answer;
+pub mod ask;
+pub mod message;
+pub mod reply;
+pub mod zone;

@@ -1,0 +1,200 @@
+//! What must hold between a query and its reply.
+
+use std::collections::BTreeMap;
+
+use hickory_proto::op;
+use signpost::wire::Transport;
+
+use super::message::{self, ANY, CNAME, DNAME, Message, NS, OPT, Record, SOA, is_within, word};
+
+const QR: u16 = 0x8000;
+const OPCODE: u16 = 0x7800;
+const AA: u16 = 0x0400;
+const TC: u16 = 0x0200;
+const RD: u16 = 0x0100;
+
+/// RCODEs after which nothing but OPT follows.
+const BARE: [u16; 5] = [1, 4, 5, 16, 23];
+/// Those with a name's data or its absence: NOERROR, NXDOMAIN, YXDOMAIN (RFC 6672 §2.2).
+const TOLD: [u16; 3] = [0, 3, 6];
+/// Most aliases that an answer follows, and what stands beside each.
+const CHAIN: usize = 16;
+
+/// Checks a reply; `payload` is the most that the server sends in a datagram. Returns the reply as it was read.
+pub fn check(query: &[u8], reply: &[u8], transport: Transport, payload: u16) -> Message {
+    let told = || format!("\nquery {}\nreply {}", hex(query), hex(reply));
+    // A subnet of family 0, "no address at all" (`dig +subnet=0`), is one that hickory does not know.
+    let second = op::Message::from_vec(reply);
+    let excused = reply.windows(8).any(|option| option == [0, 8, 0, 4, 0, 0, 0, 0]);
+    assert!(second.is_ok() || excused, "hickory cannot read the reply: {:?}{}", second.err(), told());
+    let read = match message::read(reply) {
+        Ok(read) => read,
+        Err(reason) => panic!("{reason}{}", told()),
+    };
+    if let Err(reason) = consider(query, reply, &read, transport, payload) {
+        panic!("{reason}{}", told());
+    }
+    read
+}
+
+/// Octets as people copy them.
+pub fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+fn consider(query: &[u8], reply: &[u8], read: &Message, transport: Transport, payload: u16) -> Result<(), String> {
+    let told = |holds: bool, reason: &str| if holds { Ok(()) } else { Err(reason.to_string()) };
+    let asked = message::read(query).ok();
+
+    // RFC 1035 §4.1.1: the id, the opcode and RD come back; RA, Z, AD and CD stay clear. Of an opcode that nobody offers, RD has no meaning
+    // that could come back (RFC 8906 §8.1.4).
+    let flags = word(&query[2..]);
+    let kept = if flags & OPCODE == 0 { OPCODE | RD } else { OPCODE };
+    told(reply[..2] == query[..2], "another id")?;
+    told(read.flags & (QR | OPCODE | RD) == QR | flags & kept, "QR, opcode or RD")?;
+    told(read.flags & 0x00f0 == 0, "RA, Z, AD or CD is set")?;
+
+    // Invariant 7: the question comes back octet for octet.
+    match (asked.as_ref().and_then(|asked| asked.question.as_ref()), &read.question) {
+        (Some(asked), Some(answered)) => {
+            told(asked.end == answered.end && query[12..asked.end] == reply[12..asked.end], "another question")?;
+        }
+        (Some(_), None) => told(read.rcode() != 0, "an answer without its question")?,
+        (None, Some(answered)) => told(query.get(12..answered.end) == Some(&reply[12..answered.end]), "a question that was not asked")?,
+        (None, None) => {}
+    }
+
+    // RFC 6891 §6.1.1 and §6.2.3: an OPT for an OPT, and no more octets than the client takes.
+    let opt = asked.as_ref().and_then(|asked| asked.opts().next());
+    let limit = match (transport, asked.is_some(), opt) {
+        (Transport::Udp, true, None) => 512,
+        (Transport::Udp, true, Some(opt)) => opt.class.clamp(512, payload.max(512)),
+        (Transport::Udp, false, _) => payload.max(512),
+        _ => u16::MAX,
+    };
+    told(reply.len() <= usize::from(limit), &format!("{} octets, of {limit}", reply.len()))?;
+    told(read.opts().count() <= 1 && read.opts().all(|opt| opt.section == 3 && opt.owner == [0]), "a misplaced OPT")?;
+    if let Some(asked) = &asked {
+        told(asked.opts().count() != 0 || read.opts().count() == 0, "an OPT that nobody asked for")?;
+        let sound = |opt: &Record| opt.section == 3 && opt.owner == [0];
+        told(asked.opts().count() != 1 || !opt.is_some_and(sound) || read.opts().count() == 1, "no OPT for an OPT")?;
+    }
+    if let Some(opt) = read.opts().next() {
+        told(opt.ttl & 0x00ff_7fff == 0, "version or flags of OPT")?;
+        options(asked.as_ref(), read)?;
+    }
+    told(read.flags & TC == 0 || transport == Transport::Udp || reply.len() > 32_768, "a short reply over TCP is truncated")?;
+
+    let rcode = read.rcode();
+    told(BARE.contains(&rcode) || TOLD.contains(&rcode), &format!("RCODE {rcode}"))?;
+    if BARE.contains(&rcode) {
+        told(read.flags & AA == 0, "AA on an error")?;
+        return told(read.records.iter().all(|record| record.rtype == OPT), "records beside an error");
+    }
+    records(read)?;
+    match &read.question {
+        Some(question) if question.qclass == 1 => answer(read, &question.name, question.qtype),
+        _ => Ok(()),
+    }
+}
+
+/// Options are whole and come once; the subnet is the query's (RFC 7871 §7.2.1).
+fn options(asked: Option<&Message>, read: &Message) -> Result<(), String> {
+    let options = read.options()?;
+    let mut codes: Vec<u16> = options.iter().map(|(code, _)| *code).collect();
+    codes.sort_unstable();
+    if codes.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err("an option twice".into());
+    }
+    let Some(asked) = asked.and_then(|asked| asked.options().ok()) else { return Ok(()) };
+    if let Some((_, subnet)) = options.iter().find(|(code, _)| *code == 8) {
+        // Family, source prefix length and address are as they came; the scope is the server's word.
+        let same = |sent: &[u8]| sent.len() == subnet.len() && sent[..3] == subnet[..3] && sent[4..] == subnet[4..];
+        if !asked.iter().any(|(code, sent)| *code == 8 && same(sent)) {
+            return Err("another client subnet".into());
+        }
+        if subnet[2] == 0 && subnet[3] != 0 {
+            return Err("a scope for a source of 0 bits".into());
+        }
+    }
+    // NSID, keepalive and padding are for those who asked, by these options (RFC 5001 §2.1, RFC 7828 §3.3.2, RFC 7830 §4).
+    match options.iter().find(|(code, _)| [3, 8, 10, 11, 12].contains(code) && !asked.iter().any(|(sent, _)| sent == code)) {
+        Some((code, _)) => Err(format!("the option {code}, which nobody asked for")),
+        None => Ok(()),
+    }
+}
+
+/// No record twice in a section, one TTL in each RRset (RFC 2181 §5), and nothing of class 255.
+fn records(read: &Message) -> Result<(), String> {
+    let mut ttls: BTreeMap<(u8, &[u8], u16), u32> = BTreeMap::new();
+    let mut seen: Vec<&Record> = read.records.iter().filter(|record| record.rtype != OPT).collect();
+    for record in &seen {
+        if *ttls.entry((record.section, &record.owner, record.rtype)).or_insert(record.ttl) != record.ttl {
+            return Err(format!("two TTLs in the RRset of type {}", record.rtype));
+        }
+        // RFC 2181 §8: the highest bit is never set.
+        if record.ttl > i32::MAX as u32 || read.question.as_ref().is_some_and(|question| question.qclass != record.class) {
+            return Err("a TTL or class that no record has".into());
+        }
+    }
+    seen.sort();
+    match seen.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(format!("a record of type {} twice", pair[0].rtype)),
+        None => Ok(()),
+    }
+}
+
+/// The shape of an answer: a chain of aliases from the question on, then data, a referral, or an SOA that says that there is none.
+fn answer(read: &Message, name: &[u8], qtype: u16) -> Result<(), String> {
+    let told = |holds: bool, reason: &str| if holds { Ok(()) } else { Err(reason.to_string()) };
+    let mut here = name.to_vec();
+    let (mut links, mut data, mut under) = (0, 0, None);
+    for record in read.section(1) {
+        if record.rtype == DNAME && record.owner != here {
+            // RFC 6672 §3.1: the CNAME that follows from it comes behind it.
+            told(is_within(&here, &record.owner) && under.is_none(), "a DNAME that is not above the name")?;
+            under = Some(record);
+            continue;
+        }
+        told(record.owner == here, "an answer to another name")?;
+        let is_link = record.rtype == CNAME && qtype != CNAME && (qtype != ANY || under.is_some());
+        if let Some(dname) = under.take() {
+            let mut target = here[..here.len() - dname.owner.len()].to_vec();
+            target.extend(dname.data.iter().map(u8::to_ascii_lowercase));
+            told(record.rtype == CNAME && target == record.data, "not the CNAME that the DNAME makes")?;
+            told(record.ttl == dname.ttl, "a synthesized CNAME has the TTL of its DNAME (RFC 6672 §3.1)")?;
+        }
+        if is_link {
+            told(data == 0, "an alias behind data")?;
+            (links, here) = (links + 1, record.data.clone());
+        } else {
+            told(qtype == ANY || record.rtype == qtype, "an answer of another type")?;
+            data += 1;
+        }
+    }
+    // The name that ends a chain too long to be followed is one more than are followed.
+    told(links <= CHAIN + 1, "a chain without end")?;
+    let truncated = read.flags & TC != 0;
+    told(under.is_none() || truncated || read.rcode() == 6, "a DNAME that leads nowhere")?;
+
+    let soas: Vec<&Record> = read.section(2).filter(|record| record.rtype == SOA).collect();
+    let referrals = read.section(2).filter(|record| record.rtype == NS).count();
+    told(read.section(2).all(|record| matches!(record.rtype, NS | SOA | 43)), "neither NS nor SOA in authority")?;
+    told(soas.len() <= 1 && (soas.is_empty() || referrals == 0), "an SOA beside another or beside a referral")?;
+    if let Some(soa) = soas.first() {
+        told(is_within(&here, &soa.owner), "the SOA of a zone that the name is not in")?;
+        // RFC 2308 §3: the TTL is the lesser of MINIMUM and the SOA's own.
+        let minimum = soa.data.last_chunk::<4>().copied().map(u32::from_be_bytes);
+        told(minimum.is_some_and(|minimum| soa.ttl <= minimum), "a negative TTL over MINIMUM")?;
+        told(data == 0, "an SOA beside data")?;
+    }
+    let authoritative = read.flags & AA != 0;
+    match read.rcode() {
+        3 => told(authoritative && data == 0 && (truncated || soas.len() == 1), "NXDOMAIN without AA or SOA"),
+        6 => told(authoritative && data == 0, "YXDOMAIN with data"),
+        _ if !authoritative => {
+            told(data == 0 && links == 0 && soas.is_empty() && (truncated || referrals > 0), "neither AA nor a referral")
+        }
+        _ => told(truncated || data + links > 0 || soas.len() == 1, "nothing at all"),
+    }
+}

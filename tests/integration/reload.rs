@@ -1,0 +1,127 @@
+//! Zone files are rewritten while clients ask without pause: every query is answered, each from one whole version, and a broken file
+//! never shows (DESIGN §9, invariant 4).
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::{Message, MessageType, OpCode, Query};
+use hickory_proto::rr::{Name, RData, RecordType};
+
+use crate::ask::Asker;
+use crate::process::Home;
+
+/// A generation in every RRset: the SOA's serial, the preference of MX, the last octet of addresses, and a name.
+fn zone(generation: u8) -> String {
+    format!(
+        "$TTL 5\n@ SOA ns.x. h.x. {generation} 7200 900 1209600 5\n@ NS ns.x.\n@ NS ns.y.\n@ MX {generation} mail\nmail A 192.0.2.{generation}\n\
+         www CNAME g{generation}\ng{generation} A 192.0.2.{generation}\n"
+    )
+}
+
+/// What no version may be: it has everything that a good one has, and one thing too many.
+fn broken() -> String {
+    zone(99) + "www A 192.0.2.99\n"
+}
+
+/// The questions: an answer with its additional section, a chain, and a chain that ends in a negative answer with the SOA.
+const QUESTIONS: [(&str, RecordType); 3] =
+    [("gen.example.", RecordType::MX), ("www.gen.example.", RecordType::A), ("www.gen.example.", RecordType::TXT)];
+
+/// The one generation that all records of a reply are of.
+fn generation(reply: &Message) -> u32 {
+    let of = |data: &RData| match data {
+        RData::MX(mx) => Some(u32::from(mx.preference)),
+        RData::A(address) => Some(u32::from(address.octets()[3])),
+        RData::CNAME(name) => name.0.to_ascii().split('.').next()?.strip_prefix('g')?.parse().ok(),
+        RData::SOA(soa) => Some(soa.serial),
+        _ => None,
+    };
+    let records = reply.answers.iter().chain(&reply.authorities).chain(&reply.additionals);
+    let all: Vec<u32> = records.filter_map(|record| of(&record.data)).collect();
+    assert!(all.len() >= 2 && all.iter().all(|one| *one == all[0]), "a reply of several versions: {reply:?}");
+    all[0]
+}
+
+/// A connection that is kept.
+struct Tcp(TcpStream);
+
+impl Tcp {
+    fn connect(server: SocketAddr) -> Tcp {
+        let stream = TcpStream::connect(server).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Tcp(stream)
+    }
+
+    fn ask(&mut self, name: &str, rtype: RecordType) -> Message {
+        let mut message = Message::new(1, MessageType::Query, OpCode::Query);
+        message.add_query(Query::query(Name::from_ascii(name).unwrap(), rtype));
+        let bytes = message.to_vec().unwrap();
+        self.0.write_all(&[&(bytes.len() as u16).to_be_bytes()[..], &bytes].concat()).unwrap();
+        let mut length = [0; 2];
+        self.0.read_exact(&mut length).unwrap();
+        let mut reply = vec![0; usize::from(u16::from_be_bytes(length))];
+        self.0.read_exact(&mut reply).unwrap();
+        Message::from_vec(&reply).unwrap()
+    }
+}
+
+#[test]
+fn no_query_is_lost_while_zones_are_reloaded() {
+    let other = |last: u8| format!("ns = [\"ns.x.\", \"ns.y.\"]\n[records]\nwww = {{ A = \"192.0.2.{last}\" }}\n");
+    let home = Home::new(&[("zones/gen.example.zone", &zone(1)), ("zones/other.example.toml", &other(1))]);
+    let (server, _) = home.start();
+    let write = |name: &str, text: &str| {
+        let zones = home.folder.path().join("zones");
+        std::fs::write(zones.join("new~"), text).unwrap();
+        std::fs::rename(zones.join("new~"), zones.join(name)).unwrap();
+    };
+    let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        let mut clients = Vec::new();
+        for n in 0..3 {
+            let (stop, asked, dns) = (&stop, &asked, home.dns);
+            clients.push(scope.spawn(move || {
+                let (mut udp, mut tcp) = (Asker::new(dns), Tcp::connect(dns));
+                let mut newest = 0;
+                while !stop.load(Relaxed) {
+                    for (name, rtype) in QUESTIONS {
+                        let reply = if n == 0 { tcp.ask(name, rtype) } else { udp.ask(name, rtype) };
+                        let generation = generation(&reply);
+                        assert!(generation != 99, "a broken version was served");
+                        assert!(generation >= newest, "an older version came back");
+                        newest = generation;
+                        asked.fetch_add(1, Relaxed);
+                    }
+                }
+            }));
+        }
+        let mut asker = Asker::new(home.dns);
+        let mut wait = |name: &str, last: u8| {
+            let (begin, wanted): (_, IpAddr) = (Instant::now(), [192, 0, 2, last].into());
+            server.signal("HUP");
+            while asker.addresses(name) != [wanted] {
+                assert!(
+                    begin.elapsed() < Duration::from_secs(20) && !clients.iter().any(|c| c.is_finished()),
+                    "{name} {last}: {}",
+                    home.log()
+                );
+            }
+        };
+        for round in 1..=6 {
+            write("gen.example.zone", &broken());
+            write("other.example.toml", &other(round + 1));
+            wait("www.other.example.", round + 1);
+            write("gen.example.zone", &zone(round + 1));
+            wait("mail.gen.example.", round + 1);
+        }
+        stop.store(true, Relaxed);
+        // Whoever lost a query has panicked, and the scope with it.
+    });
+    assert!(asked.load(Relaxed) > 500, "{} queries only", asked.load(Relaxed));
+    let log = home.log();
+    assert!(log.contains("gen.example.zone:9: ") || log.contains("gen.example.zone:7: "), "{log}");
+    assert!(log.contains("gen.example.zone: the zone is served as it was before"), "{log}");
+}
