@@ -182,12 +182,16 @@ fn write_additional(
     reply: &mut Reply<'_, '_>,
 ) -> Result<(), Full> {
     let apex = apex_of(zone, here);
+    let is_here = |key: &[u8]| *key == *here.name.part(0, apex);
+    // The RRset's own name stands first: whoever leads there by its name adds nothing.
+    let own = wanted.first().is_some_and(|wanted| wanted.key.is_none());
     wanted.iter().try_for_each(|wanted| {
         let Some(owner) = zone.wanted(wanted) else { return Ok(()) };
         let (spelling, answered) = match &wanted.key {
+            Some(key) if own && is_here(key) => return Ok(()),
             Some(key) => {
                 let known = places.of(wanted).map(|at| Spelling { labels: &[], rest: Rest::At(at) });
-                (known.unwrap_or_else(|| here.below(key, apex)), **key == *here.name.part(0, apex))
+                (known.unwrap_or_else(|| here.below(key, apex)), is_here(key))
             }
             None => (here.from(0), true),
         };

@@ -69,6 +69,11 @@ impl Told {
         Told { redirections: [std::ptr::null(); MAX_ALIASES + 1] }
     }
 
+    /// Whether an RRset is a DNAME that was told.
+    fn holds(&self, set: &RrSet) -> bool {
+        set.rtype() == rtype::DNAME && self.redirections.iter().any(|told| std::ptr::eq(*told, set))
+    }
+
     /// Notes a DNAME; returns whether it was told before.
     fn tell(&mut self, redirection: &RrSet) -> bool {
         let place = std::ptr::from_ref(redirection);
@@ -123,7 +128,7 @@ fn answer_in<W: Watch>(
             // Who asks for the CNAME has it (RFC 1034 §4.3.2 step 3a).
             return alias.filter(|_| asked.qtype != rtype::CNAME);
         }
-        Meaning::Owner(owner) => return answer_owner(&at, owner, reply, watch),
+        Meaning::Owner(owner) => return answer_owner(&at, owner, told, reply, watch),
         Meaning::Service(name) => return services::answer_service(&at, name, reply, watch),
         Meaning::Instance(name) => services::answer_instance(&at, name, reply, watch),
         Meaning::Empty => records::nodata(zone, here, reply),
@@ -133,13 +138,17 @@ fn answer_in<W: Watch>(
 }
 
 /// Answers from what a zone has at a name.
-fn answer_owner<W: Watch>(at: &At<'_>, owner: &Owner, reply: &mut Reply<'_, '_>, watch: &mut W) -> Option<Alias> {
+fn answer_owner<W: Watch>(at: &At<'_>, owner: &Owner, told: &Told, reply: &mut Reply<'_, '_>, watch: &mut W) -> Option<Alias> {
     let set = match at.asked.qtype {
         // RFC 8482 §4.1: one RRset is answer enough.
         rtype::ANY => owner.sets().first(),
         qtype => owner.set(qtype),
     };
     if let Some(set) = set {
+        // It led here, so it is answered. One at a wildcard is another RRset for every name that the wildcard makes.
+        if told.holds(set) && matches!(at.zone.lookup(&at.here.name), Lookup::Owner(_)) {
+            return None;
+        }
         records::answer(at.zone, set, set.ttl(), at.here, reply);
         return None;
     }

@@ -83,7 +83,7 @@ fn name_servers_and_delegations() {
     said("*.w NS ns.other.", &["7! a wildcard cannot be delegated"]);
     said("w DS 1 8 1 0000000000000000000000000000000000000000", &["7! w.t.example. is not delegated"]);
     said("@ DS 1 8 1 0000000000000000000000000000000000000000", &["7! stands in the zone above it"]);
-    said("sub NS ns1\nsub DS 1 8 2 00000000", &["8! a digest of type 2 has 32 octets"]);
+    said("sub NS ns1\nsub DS 1 8 2 00000000", &["8! a digest of this type has 32 octets, not 4"]);
     said(
         "sub NS ns1\nsub TXT a\nx.sub TXT b\nx.sub A 192.0.2.1",
         &["8? sub.t.example. TXT is never answered: the delegation of sub.t.example. hides it: its servers answer (and 2 more like it)"],
@@ -124,9 +124,9 @@ fn habits() {
     said("@ MX 1 a_b\na_b AAAA 2001:db8::1", &["7? a_b.t.example. is no name", "8? a_b.t.example. is no name"]);
     said("@ NS a_b.other.", &["7? a_b.other. is no name of a name server"]);
     said("w 0 A 192.0.2.1\nv 0 TXT x", &["7? has TTL 0: no resolver keeps it, and each question comes here (and 1 more like it)"]);
-    said("w TYPE46 \\# 4 00000000", &["7! is signed by another program"]);
-    said("w TYPE47 \\# 6 000006400000 ", &["7! is signed by another program"]);
-    said("@ CDS 1 8 1 0000000000000000000000000000000000000000", &["7? the zone is not signed"]);
+    said("w TYPE46 \\# 4 00000000", &["7! belongs to a signed zone"]);
+    said("w TYPE47 \\# 6 000006400000 ", &["7! belongs to a signed zone"]);
+    said("@ TYPE59 \\# 5 0000000000", &["7? the zone is not signed"]);
     said("@ SPF \"v=spf1 -all\"", &["7? write the same as TXT"]);
     said("@ TXT \"v=spf1 -all\"\n@ TXT \"v=spf1 +all\"\n@ TXT \"v=spf10\"", &["7? several \"v=spf1\" texts"]);
     let many = |number: usize| (0..number).map(|n| format!("w TXT \"{n:0>200}\"\n")).collect::<String>();

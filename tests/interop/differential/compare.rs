@@ -66,6 +66,11 @@ impl Known {
         records.iter().all(|record| self.sources(record).iter().any(|source| source.ttl == record.ttl && source.data == record.data))
     }
 
+    /// Whether a record stands in a zone as it is, under its own owner.
+    pub fn stands(&self, record: &Record) -> bool {
+        self.zones.iter().any(|zone| zone.at(&record.owner).any(|other| other == record))
+    }
+
     /// How many records a record's RRset has, where the record itself stands.
     pub fn set_length(&self, record: &Record) -> usize {
         let sources = self.sources(record);
@@ -219,8 +224,13 @@ fn sorted<'r>(records: impl IntoIterator<Item = &'r Record>) -> Vec<&'r Record> 
     records
 }
 
-/// The chain of aliases, in its order.
+/// The chain of aliases, in its order; each once.
 pub fn aliases(message: &Message) -> Vec<(&[u8], u16)> {
-    let aliases = message.answer().iter().filter(|r| r.rtype == CNAME || r.rtype == DNAME);
-    aliases.map(|r| (&r.owner[..], r.rtype)).collect()
+    let mut aliases: Vec<(&[u8], u16)> = Vec::new();
+    for r in message.answer().iter().filter(|r| r.rtype == CNAME || r.rtype == DNAME) {
+        if !aliases.contains(&(&r.owner, r.rtype)) {
+            aliases.push((&r.owner, r.rtype));
+        }
+    }
+    aliases
 }

@@ -1,7 +1,7 @@
 //! Where servers may differ: each rule names the RFC that lets them, and holds for nothing else.
 
 use super::compare::{Aspect, Known, aliases, is_part};
-use super::message::{ANY, CNAME, DS, Message, Record, upwards};
+use super::message::{ANY, CNAME, DNAME, DS, Message, Record, is_within, upwards};
 use super::peers::Kind;
 use super::queries::{Query, host};
 
@@ -37,9 +37,22 @@ pub const EXCUSES: &[Excuse] = &[
         name: "each answers ANY with an RRset of its choice",
         rfc: "RFC 8482 §4.1",
         allows: Allows::Both,
+        holds: |d| d.query.rtype == ANY && d.are_sets_of_one_name() && d.is_only(&[Aspect::Answer, Aspect::Order, Aspect::Truncated]),
+    },
+    Excuse {
+        name: "the RCODE of a truncated reply says nothing: the client asks again",
+        rfc: "RFC 2181 §9",
+        allows: Allows::Both,
+        holds: |d| d.theirs.has(Message::TC) && d.theirs.rcode == 0 && d.is_only(&[Aspect::Rcode]),
+    },
+    Excuse {
+        name: "what a DNAME at a wildcard means is not defined",
+        rfc: "RFC 4592 §4.4",
+        allows: Allows::Both,
         holds: |d| {
-            let chosen = d.is_one_set(d.ours) && !d.theirs.answer().is_empty() && d.known.holds(d.theirs.answer());
-            d.query.rtype == ANY && chosen && d.is_only(&[Aspect::Answer, Aspect::Truncated])
+            let wild = |r: &Record| r.rtype == DNAME && r.owner.starts_with(b"\x01*");
+            let expanded = |r: &Record| r.rtype == DNAME && !d.known.stands(r);
+            d.peer == Kind::Knot && d.ours.answer().iter().any(wild) && d.theirs.answer().iter().any(expanded)
         },
     },
     Excuse {
@@ -47,9 +60,10 @@ pub const EXCUSES: &[Excuse] = &[
         rfc: "RFC 4035 §2.5",
         allows: Allows::Both,
         holds: |d| {
-            let followed = d.ours.answer().first().is_some_and(|first| first.rtype == CNAME);
-            let no_data = d.theirs.rcode == 0 && d.theirs.answer().is_empty();
-            d.peer == Kind::Knot && d.query.rtype == RRSIG && followed && no_data
+            let so_far = d.theirs.answer().len();
+            let begin = d.ours.answer().starts_with(d.theirs.answer());
+            let not_followed = d.ours.answer().get(so_far).is_some_and(|next| next.rtype == CNAME);
+            d.peer == Kind::Knot && d.query.rtype == RRSIG && begin && not_followed && d.theirs.rcode == 0
         },
     },
     Excuse {
@@ -78,6 +92,37 @@ pub const EXCUSES: &[Excuse] = &[
         },
     },
     Excuse {
+        name: "a DNAME that leads below itself is followed once",
+        rfc: "RFC 1034 §5.3.3 4c",
+        allows: Allows::Both,
+        holds: |d| {
+            let (ours, theirs) = (aliases(d.ours), aliases(d.theirs));
+            let last = d.theirs.answer().last().and_then(host);
+            let again = last.is_some_and(|to| theirs.iter().any(|(owner, rtype)| *rtype == DNAME && to != *owner && is_within(&to, owner)));
+            let bare = d.theirs.rcode == 0 && d.theirs.authority().is_empty() && d.theirs.answer().len() == theirs.len();
+            d.peer == Kind::Nsd && ours.starts_with(&theirs) && again && bare && !d.aspects.contains(&Aspect::Authoritative)
+        },
+    },
+    Excuse {
+        name: "where a DNAME makes a name too long, the answer ends with YXDOMAIN",
+        rfc: "RFC 6672 §3.2 3C",
+        allows: Allows::OursAlone,
+        holds: |d| {
+            let ends =
+                d.ours.rcode == YXDOMAIN && d.ours.authority().is_empty() && d.ours.answer().last().is_some_and(|r| r.rtype == DNAME);
+            d.peer == Kind::Knot && ends && d.theirs.answer().starts_with(d.ours.answer()) && !d.aspects.contains(&Aspect::Authoritative)
+        },
+    },
+    Excuse {
+        name: "without the SOA of a negative answer, a reply is truncated",
+        rfc: "RFC 2308 §3, RFC 2181 §9",
+        allows: Allows::OursAlone,
+        holds: |d| {
+            let left_out = d.theirs.authority().is_empty() && d.ours.octets > d.query.limit();
+            d.peer == Kind::Knot && left_out && d.is_only(&[Aspect::Soa])
+        },
+    },
+    Excuse {
         name: "a chain of aliases is followed so far and no farther",
         rfc: "RFC 1034 §5.3.3 4c",
         allows: Allows::Both,
@@ -85,7 +130,8 @@ pub const EXCUSES: &[Excuse] = &[
             let theirs = aliases(d.theirs);
             let begin = aliases(d.ours).starts_with(&theirs) && d.theirs.answer().len() == theirs.len();
             let bare = d.theirs.rcode == 0 && d.theirs.authority().is_empty();
-            d.peer == Kind::Knot && theirs.len() == KNOT_FOLLOWS && begin && bare && !d.aspects.contains(&Aspect::Authoritative)
+            let followed = theirs.iter().filter(|(_, rtype)| *rtype == CNAME).count();
+            d.peer == Kind::Knot && followed == KNOT_FOLLOWS && begin && bare && !d.aspects.contains(&Aspect::Authoritative)
         },
     },
     Excuse {
@@ -107,15 +153,16 @@ pub const EXCUSES: &[Excuse] = &[
             let name = last.unwrap_or_else(|| d.query.folded());
             let Some(zone) = d.known.zone_of(&name) else { return false };
             let above = d.known.zones.iter().filter(|other| other.apex != zone.apex);
-            let strange = |encloser: &[u8]| !zone.has_name(encloser) && above.clone().any(|other| other.has_name(encloser));
-            d.peer == Kind::Nsd
-                && upwards(&name).take_while(|n| *n != zone.apex).any(strange)
-                && !d.aspects.contains(&Aspect::Authoritative)
+            let strange = |name: &[u8]| !zone.has_name(name) && above.clone().any(|other| other.has_name(name));
+            let mut enclosers = upwards(&name).filter(|n| is_within(n, &zone.apex));
+            let strange = enclosers.any(|n| strange(n) || strange(&[b"\x01*", n].concat()));
+            d.peer == Kind::Nsd && strange && !d.aspects.contains(&Aspect::Authoritative)
         },
     },
 ];
 
 const RRSIG: u16 = 46;
+const YXDOMAIN: u16 = 6;
 /// How many aliases Knot 3.2 puts into one answer.
 const KNOT_FOLLOWS: usize = 5;
 
@@ -125,10 +172,14 @@ impl Difference<'_> {
         self.aspects.iter().all(|aspect| aspects.contains(aspect))
     }
 
-    /// Whether a reply is one whole RRset of the name that is asked for.
-    fn is_one_set(&self, message: &Message) -> bool {
-        let Some(first) = message.answer().first() else { return false };
-        let of_set = |r: &Record| r.owner == self.query.folded() && r.rtype == first.rtype;
-        message.answer().iter().all(of_set) && message.answer().len() == self.known.set_length(first) && self.known.holds(message.answer())
+    /// Whether both answer, behind the same aliases, with RRsets of one name: ours whole, theirs true.
+    fn are_sets_of_one_name(&self) -> bool {
+        let (ours, theirs) = (self.ours.answer(), self.theirs.answer());
+        let common = ours.iter().zip(theirs).take_while(|(a, b)| a == b).count();
+        let name = ours[..common].last().and_then(host).unwrap_or_else(|| self.query.folded());
+        let (ours, theirs) = (&ours[common..], &theirs[common..]);
+        let (Some(first), false) = (ours.first(), theirs.is_empty()) else { return false };
+        let whole = ours.iter().all(|r| r.rtype == first.rtype) && ours.len() == self.known.set_length(first);
+        whole && ours.iter().chain(theirs).all(|r| r.owner == name) && self.known.holds(ours) && self.known.holds(theirs)
     }
 }

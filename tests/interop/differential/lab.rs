@@ -8,7 +8,7 @@ use signpost::snapshot::{Snapshot, Update};
 use signpost::wire::{Outcome, Query as WireQuery, Transport, Worker, answer};
 
 use super::compare::{self, Aspect, Fault, Known, Zone};
-use super::excuses::{Difference, EXCUSES};
+use super::excuses::{Allows, Difference, EXCUSES};
 use super::message::{Message, NS, Name, Record, SOA, canonical_data};
 use super::peers::{Kind, Peer, Served};
 use super::queries::Query;
@@ -209,7 +209,14 @@ impl Lab {
                 None => Verdict::Different(aspects),
             }
         });
-        Judgement { verdicts: verdicts.collect(), faults, their_faults }
+        let mut verdicts: Vec<Verdict> = verdicts.collect();
+        // Where a peer is held to be wrong, the other one is on our side.
+        let differs = |verdict: &Verdict| matches!(verdict, Verdict::Different(_));
+        let alone = |verdict: &Verdict| matches!(verdict, Verdict::Excused(rule) if EXCUSES[*rule].allows == Allows::OursAlone);
+        if verdicts.iter().all(|verdict| differs(verdict) || alone(verdict)) {
+            verdicts.iter_mut().filter(|verdict| alone(verdict)).for_each(|verdict| *verdict = Verdict::Different(Vec::new()));
+        }
+        Judgement { verdicts, faults, their_faults }
     }
 }
 
@@ -234,28 +241,4 @@ fn records_of(zone: &ModelZone) -> Vec<Record> {
     }
     records.sort();
     records
-}
-
-/// The owner of a line of a zone, in wire form and lower case; `None` for a directive.
-pub fn owner_of(line: &str) -> Option<Name> {
-    let text = line.split(' ').next().filter(|text| !text.starts_with('$'))?;
-    let (mut name, mut label, mut rest) = (Vec::new(), Vec::new(), text.as_bytes());
-    while let Some((octet, tail)) = rest.split_first() {
-        rest = tail;
-        match octet {
-            b'\\' => {
-                let (digits, tail) = tail.split_at_checked(3)?;
-                label.push(std::str::from_utf8(digits).ok()?.parse().ok()?);
-                rest = tail;
-            }
-            b'.' => {
-                name.push(label.len() as u8);
-                name.append(&mut label.to_ascii_lowercase());
-                label.clear();
-            }
-            octet => label.push(*octet),
-        }
-    }
-    name.push(0);
-    Some(name)
 }

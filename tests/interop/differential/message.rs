@@ -257,7 +257,11 @@ pub fn name_text(name: &[u8]) -> String {
     let mut rest = name;
     while let Some((length, tail)) = rest.split_first().filter(|(length, _)| **length > 0) {
         let (label, tail) = tail.split_at(usize::from(*length).min(tail.len()));
-        text.push_str(&label_text(label));
+        match label.len() > 15 && label.iter().all(|octet| *octet == label[0]) {
+            // A long label of ours: never read again.
+            true => drop(write!(text, "{}×{}", char::from(label[0]), label.len())),
+            false => text.push_str(&label_text(label)),
+        }
         text.push('.');
         rest = tail;
     }
@@ -314,11 +318,17 @@ impl fmt::Display for Record {
     }
 }
 
+/// How many records of a section are shown.
+const SHOWN: usize = 9;
+
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "rcode {} flags {:04x} {} octets opt {:?}", self.rcode, self.flags, self.octets, self.opt)?;
         for (name, section) in ["answer", "authority", "additional"].iter().zip(&self.sections) {
-            section.iter().try_for_each(|record| write!(f, "\n      {name} {record}"))?;
+            section.iter().take(SHOWN).try_for_each(|record| write!(f, "\n      {name} {record}"))?;
+            if section.len() > SHOWN {
+                write!(f, "\n      {name} … {} more", section.len() - SHOWN)?;
+            }
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The same random zones, the same random queries, the same answers as NSD and Knot.
 //!
-//! `SIGNPOST_DIFFERENTIAL_SEED` looks elsewhere, `SIGNPOST_DIFFERENTIAL_ROUNDS` looks longer.
+//! `SIGNPOST_DIFFERENTIAL_SEED` looks elsewhere, `SIGNPOST_DIFFERENTIAL_ROUNDS` looks longer,
+//! `SIGNPOST_DIFFERENTIAL_SHRINK=1` makes what is found small.
 
 mod compare;
 mod data;
@@ -10,6 +11,7 @@ mod message;
 mod peers;
 mod queries;
 mod random;
+mod shrink;
 mod tally;
 mod zones;
 
@@ -40,8 +42,15 @@ fn random_zones_are_answered_as_nsd_and_knot_answer_them() {
         run(seed.wrapping_add(round), &mut tally);
     }
     println!("seed {seed}, rounds {rounds}\n{tally}");
-    assert_eq!(tally.differences(), 0, "seed {seed}: {}", tally.told());
-    assert!(tally.cases >= LEAST_CASES * rounds as usize, "only {} cases", tally.cases);
+    let (differences, told, cases) = (tally.differences(), tally.told().to_string(), tally.cases);
+    if from_environment("SIGNPOST_DIFFERENTIAL_SHRINK", 0) == 1 {
+        for subject in tally.into_subjects() {
+            println!("\n--- small: {}", subject.kind);
+            println!("{}", subject.shrink());
+        }
+    }
+    assert_eq!(differences, 0, "seed {seed}: {told}");
+    assert!(cases >= LEAST_CASES * rounds as usize, "only {cases} cases");
 }
 
 /// One round: other zones, other queries.

@@ -52,12 +52,16 @@ impl Peer {
         };
         let peer = Peer { kind, process };
         let queries: Vec<Vec<u8>> = zones.iter().map(|zone| soa_query(&zone.apex)).collect();
-        // A zone that it cannot load stays SERVFAIL or REFUSED, and shows when it is transferred.
-        let loaded = || {
+        // Knot loads while it serves. A zone that it cannot load stays SERVFAIL, and shows when it is transferred: this ends when there
+        // was nothing new for a while.
+        let (mut before, mut idle) = (0, 0);
+        wait_until(Duration::from_secs(20), || {
             let replies = ask_all(peer.process.address, &queries);
-            replies.iter().all(|reply| reply.get(3).is_some_and(|flags| flags & 0xf == 0))
-        };
-        wait_until(Duration::from_secs(if kind == Kind::Knot { 10 } else { 1 }), loaded);
+            let loaded = replies.iter().filter(|reply| reply.get(3).is_some_and(|flags| flags & 0xf == 0)).count();
+            idle = if loaded == before { idle + 1 } else { 0 };
+            before = loaded;
+            loaded == queries.len() || idle > 25
+        });
         peer
     }
 

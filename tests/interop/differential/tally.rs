@@ -7,7 +7,8 @@ use super::excuses::EXCUSES;
 use super::lab::{Case, Judgement, Refusal, Verdict, apex_text};
 use super::message::{Message, is_within, name_text, parent, type_text, upwards};
 use super::peers::Kind;
-use super::zones::Family;
+use super::shrink::Subject;
+use super::zones::{Family, owner_of};
 
 /// The most differences of one kind that are told in full.
 const TOLD: usize = 2;
@@ -26,6 +27,17 @@ pub struct Tally {
     /// Zones that nobody loads.
     illegal: usize,
     told: String,
+    subjects: Vec<Subject>,
+}
+
+/// What kind of difference a case shows; `None` where there is none.
+pub fn kind_of(judgement: &Judgement) -> Option<String> {
+    let different = judgement.verdicts.iter().zip(Kind::ALL).filter_map(|(verdict, peer)| match verdict {
+        Verdict::Different(aspects) => Some(format!("{} {aspects:?}", peer.name())),
+        Verdict::Same | Verdict::Excused(_) => None,
+    });
+    let kinds: Vec<String> = different.chain(judgement.faults.iter().map(|fault| format!("we {fault:?}"))).collect();
+    (!kinds.is_empty()).then(|| kinds.join(", "))
 }
 
 impl Tally {
@@ -39,7 +51,12 @@ impl Tally {
         &self.told
     }
 
-    pub fn note_refusal(&mut self, seed: u64, family: &Family, n: usize, refusal: &Refusal) {
+    /// The same, to be made small.
+    pub fn into_subjects(self) -> Vec<Subject> {
+        self.subjects
+    }
+
+    pub fn note_refusal(&mut self, seed: u64, family: &Family, number: usize, refusal: &Refusal) {
         let (kind, text) = match refusal {
             Refusal::Unanimous => {
                 self.illegal += 1;
@@ -48,50 +65,43 @@ impl Tally {
             Refusal::Partial(text) => ("not loaded by all", text),
             Refusal::Misread(text) => ("read otherwise", text),
         };
-        if self.count(kind.into()) {
-            let zones: String = family.zones.iter().map(|zone| zone.text(&apex_text(n))).collect();
-            let whole = if kind == "not loaded by all" { zones } else { String::new() };
-            let _ = writeln!(self.told, "\n--- {kind}; seed {seed}, family {n}\n{text}\n{whole}");
+        if self.count(kind) {
+            let zones: Vec<String> = family.zones.iter().map(|zone| zone.text(&apex_text(number))).collect();
+            let _ = writeln!(self.told, "\n--- {kind}; seed {seed}, family {number}\n{text}\n{}", zones.join("--\n"));
         }
     }
 
     pub fn note(&mut self, seed: u64, family: &Family, case: &Case<'_>, judgement: &Judgement) {
         self.cases += 1;
+        self.same += usize::from(judgement.verdicts.iter().all(|verdict| *verdict == Verdict::Same));
         for (faults, peer) in judgement.their_faults.iter().zip(Kind::ALL) {
             for fault in faults {
                 *self.theirs.entry(format!("{}: {fault:?}", peer.name())).or_default() += 1;
             }
         }
-        let mut kinds = Vec::new();
         for (verdict, peer) in judgement.verdicts.iter().zip(Kind::ALL) {
-            match verdict {
-                Verdict::Same => {}
-                Verdict::Excused(rule) => *self.excused.entry((*rule, peer.name())).or_default() += 1,
-                Verdict::Different(aspects) => kinds.push(format!("{} {aspects:?}", peer.name())),
+            if let Verdict::Excused(rule) = verdict {
+                *self.excused.entry((*rule, peer.name())).or_default() += 1;
             }
         }
-        kinds.extend(judgement.faults.iter().map(|fault| format!("we {fault:?}")));
-        if kinds.is_empty() {
-            self.same += usize::from(judgement.verdicts.iter().all(|verdict| *verdict == Verdict::Same));
-            return;
-        }
-        let kind = kinds.join(", ");
-        if self.count(kind.clone()) {
-            let text = describe(family, case);
+        let Some(kind) = kind_of(judgement) else { return };
+        if self.count(&kind) {
+            let text = describe(Some(family), case);
             let _ = writeln!(self.told, "\n--- {kind}; seed {seed}, family {}\n{text}", case.family);
+            self.subjects.push(Subject { family: family.clone(), number: case.family, query: case.query.clone(), kind });
         }
     }
 
     /// Counts; whether this one is to be told.
-    fn count(&mut self, kind: String) -> bool {
-        let count = self.different.entry(kind).or_default();
+    fn count(&mut self, kind: &str) -> bool {
+        let count = self.different.entry(kind.into()).or_default();
         *count += 1;
         *count <= TOLD
     }
 }
 
 /// The query, what each said, and the lines of the zones that may matter.
-pub fn describe(family: &Family, case: &Case<'_>) -> String {
+pub fn describe(family: Option<&Family>, case: &Case<'_>) -> String {
     let apex = apex_text(case.family);
     let query = case.query;
     let mut text = format!("query {} {} {:?}\n", name_text(&query.name), type_text(query.rtype), query.shape);
@@ -107,17 +117,15 @@ pub fn describe(family: &Family, case: &Case<'_>) -> String {
     let mut near: Vec<Vec<u8>> = upwards(&query.folded()).map(<[u8]>::to_vec).collect();
     let records = messages.flat_map(|message: &Message| message.sections.iter().flatten());
     near.extend(records.map(|record| record.owner.clone()));
-    for source in &family.zones {
-        for line in source.text(&apex).lines() {
-            let owner = super::lab::owner_of(line);
-            let matters = |owner: &[u8]| {
-                near.iter().any(|name| {
-                    is_within(name, owner) || parent(owner).is_some_and(|up| owner.starts_with(b"\x01*") && is_within(name, up))
-                })
-            };
-            if owner.as_deref().is_some_and(matters) {
-                let _ = writeln!(text, "      {line}");
-            }
+    // What stands at a name, above it, or at a wildcard beside it.
+    let matters = |owner: &[u8]| {
+        let wild = parent(owner).filter(|_| owner.starts_with(b"\x01*"));
+        near.iter().any(|name| is_within(name, owner) || wild.is_some_and(|above| is_within(name, above)))
+    };
+    let sources = family.into_iter().flat_map(|family| &family.zones);
+    for line in sources.flat_map(|source| source.text(&apex).lines().map(String::from).collect::<Vec<_>>()) {
+        if owner_of(&line).as_deref().is_some_and(matters) {
+            let _ = writeln!(text, "      {line}");
         }
     }
     text

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::data::{self, DATA_TYPES};
-use super::message::label_text;
+use super::message::{Name, is_within, label_text};
 use super::random::Random;
 
 /// Labels of a name before the family's apex, the leftmost first.
@@ -44,9 +44,30 @@ pub fn absolute(labels: &[Vec<u8>]) -> String {
     labels.iter().map(|label| label_text(label) + ".").collect::<String>() + "%"
 }
 
-/// What is left out of zones until it is offered.
-const WITHOUT_DNAME: bool = true;
-const WITHOUT_OCCLUDED: bool = true;
+/// The owner of a line, in wire form and lower case, the family's apex left out; `None` for a directive.
+pub fn owner_of(line: &str) -> Option<Name> {
+    let text = line.split(' ').next().filter(|text| !text.starts_with('$'))?;
+    let (mut name, mut label, mut rest) = (Vec::new(), Vec::new(), text.as_bytes());
+    while let Some((octet, tail)) = rest.split_first() {
+        rest = tail;
+        match octet {
+            b'\\' => {
+                let (digits, tail) = tail.split_at_checked(3)?;
+                label.push(std::str::from_utf8(digits).ok()?.parse().ok()?);
+                rest = tail;
+            }
+            b'.' => {
+                name.push(label.len() as u8);
+                name.extend(label.to_ascii_lowercase());
+                label.clear();
+            }
+            b'%' => {}
+            octet => label.push(*octet),
+        }
+    }
+    name.push(0);
+    Some(name)
+}
 
 /// The labels that names are made of.
 const ALPHABET: [&[u8]; 18] =
@@ -113,8 +134,21 @@ impl Family {
             draft.fill();
             draft.finish()
         });
-        Family { zones: zones.collect() }
+        let mut zones: Vec<Source> = zones.collect();
+        if let [parent, child] = &mut zones[..] {
+            // NSD has one tree of names for all zones, and refuses a DNAME for what another zone has below it.
+            free_dnames(parent, child);
+            free_dnames(child, parent);
+        }
+        Family { zones }
     }
+}
+
+/// Takes the DNAMEs out of a zone that stand above names of another.
+fn free_dnames(zone: &mut Source, other: &Source) {
+    let taken: Vec<Name> = other.lines.iter().filter_map(|line| owner_of(line)).collect();
+    let free = |owner: &[u8]| !taken.iter().any(|name| name != owner && is_within(name, owner));
+    zone.lines.retain(|line| !line.contains(" IN DNAME ") || owner_of(line).is_none_or(|owner| free(&owner)));
 }
 
 /// Names of a zone and what they are to be, the apex left out.
@@ -148,11 +182,10 @@ fn shape(random: &mut Random, apex: &Labels) -> Vec<(Labels, Kind)> {
 impl Draft<'_> {
     /// Settles what stands where, so that it is legal.
     fn place(&mut self, shape: Vec<(Labels, Kind)>, below: Option<&Labels>) {
-        let apex_dname = !WITHOUT_DNAME && below.is_none() && self.random.percent(3);
+        let apex_dname = below.is_none() && self.random.percent(3);
         for (spelled, kind) in shape {
             // RFC 4592 §4.2: a wildcard is not delegated.
             let kind = if kind == Kind::Cut && spelled[0] == b"*" { Kind::Data } else { kind };
-            let kind = if kind == Kind::Dname && WITHOUT_DNAME { Kind::Data } else { kind };
             self.owners.entry(folded(&spelled)).or_insert(Owner { spelled, kind, sets: BTreeMap::new() });
         }
         if let Some(child) = below {
@@ -169,10 +202,6 @@ impl Draft<'_> {
         // RFC 6672 §2.4: nothing stands below a DNAME.
         let dnames: BTreeSet<Labels> = self.owners.iter().filter(|(_, o)| o.kind == Kind::Dname).map(|(name, _)| name.clone()).collect();
         self.owners.retain(|name, _| !(1..=name.len()).any(|n| dnames.contains(&name[n..])));
-        if WITHOUT_OCCLUDED {
-            let cuts: BTreeSet<Labels> = self.owners.iter().filter(|(_, o)| o.kind == Kind::Cut).map(|(name, _)| name.clone()).collect();
-            self.owners.retain(|name, _| !(1..=name.len()).any(|n| cuts.contains(&name[n..])));
-        }
     }
 
     fn fill(&mut self) {
@@ -194,7 +223,7 @@ impl Draft<'_> {
                         self.add(name, "DS", 2);
                     }
                     // Occluded: the cut answers for it, or it is glue.
-                    if !WITHOUT_OCCLUDED && self.random.percent(25) {
+                    if self.random.percent(25) {
                         self.add_data(name);
                     }
                 }
@@ -315,6 +344,11 @@ impl Draft<'_> {
         let dname = |labels: &[Vec<u8>]| self.owners.get(labels).is_some_and(|owner| owner.kind == Kind::Dname);
         // RFC 2181 §10.3: a name server is no alias, by CNAME or DNAME.
         if alias(&server) || (1..=server.len()).any(|n| dname(&server[n..])) {
+            return None;
+        }
+        let exists = |labels: &[Vec<u8>]| self.owners.keys().any(|owner| owner.ends_with(labels));
+        let encloser = (0..=server.len()).map(|n| &server[n..]).find(|labels| exists(labels)).unwrap_or_default();
+        if encloser != server && alias(&[&[b"*".to_vec()], encloser].concat()) {
             return None;
         }
         let in_cut = self.owners.iter().any(|(name, owner)| owner.kind == Kind::Cut && within(name));
