@@ -40,7 +40,7 @@ fn run(config: Option<&Path>, output: Output) -> u8 {
 fn check(config: Option<&Path>, strict: bool, output: Output) -> u8 {
     let verdict = serve::check(config);
     let printed = cli::print(&Page { text: verdict.text(), document: verdict.document() }, output);
-    match (printed, verdict.is_fine() && !(strict && !verdict.warnings.is_empty())) {
+    match (printed, verdict.is_fine() && (!strict || verdict.warnings.is_empty())) {
         (Err(failure), _) => {
             cli::complain(&failure);
             failure.exit_code()

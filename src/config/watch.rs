@@ -158,10 +158,9 @@ impl Files {
     fn include(&mut self, included: Vec<(PathBuf, Option<Print>)>, seen: &mut BTreeMap<PathBuf, Print>) {
         self.included = included.iter().map(|(path, _)| path.clone()).collect();
         for (path, read) in included {
-            match read {
-                // What is watched anyway may have been seen in a later state: that is its own business.
-                Some((_, time, size, inode)) => drop(seen.entry(path.clone()).or_insert((path, time, size, inode))),
-                None => {}
+            // What is watched already has been seen, maybe in a later state: that is the watch's own business.
+            if let Some((_, time, size, inode)) = read {
+                seen.entry(path.clone()).or_insert((path, time, size, inode));
             }
         }
         let read = self.paths();

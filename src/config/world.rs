@@ -121,8 +121,9 @@ pub fn zone_text(file: &str, text: &str) -> Result<(Zone, Vec<Finding>), Vec<Fin
     let name = Path::new(file).file_name().and_then(|name| name.to_str()).unwrap_or(file);
     let stem = name.strip_suffix(".zone").or(name.strip_suffix(".toml")).unwrap_or(name);
     let apex = apex(stem).map_err(|reason| vec![Finding::of_file(file, reason)])?;
+    let mut alone = |_: &Path| Err(io::Error::other("nothing is included here: the zone is one text"));
     let draft = match name.ends_with(".zone") {
-        true => master::read(file, text, &apex, &mut notes),
+        true => master::read(file, text, &apex, &mut alone, &mut notes),
         false => zone::read(file, text, &apex, 1, &geo, &mut notes),
     };
     let mut drafts: Vec<Draft> = draft.into_iter().collect();
@@ -238,7 +239,7 @@ fn zone_file(
     let file = path.display().to_string();
     let text = fetch(path).map_err(|error| Finding::of_file(&file, error.to_string()))?;
     Ok(match file.ends_with(".zone") {
-        true => master::read(&file, &text, apex, notes),
+        true => master::read(&file, &text, apex, fetch, notes),
         false => zone::read(&file, &text, apex, serial, geo, notes),
     })
 }

@@ -5,6 +5,7 @@
 // Waiting for a real process takes a real clock, and its log is a file.
 #![allow(clippy::disallowed_methods)]
 
+mod checks;
 mod clients;
 mod compliance;
 mod datagrams;
@@ -17,6 +18,7 @@ mod options;
 #[path = "../overlap/mod.rs"]
 mod overlap;
 mod peers;
+mod rdata;
 mod recursors;
 mod reply;
 mod scopes;

@@ -8,10 +8,6 @@ use super::{Look, and_more};
 use crate::codec::code::rtype::{A, AAAA, MX, SOA, SRV, TXT};
 use crate::model::{Name, RecordSet};
 
-const RRSIG: u16 = 46;
-const NSEC: u16 = 47;
-const NSEC3: u16 = 50;
-const NSEC3PARAM: u16 = 51;
 const CDS: u16 = 59;
 const CDNSKEY: u16 = 60;
 const SPF: u16 = 99;
@@ -28,10 +24,6 @@ pub(super) fn check(look: &mut Look<'_>) {
     for ((owner, rtype), set) in &draft.zone.records {
         let spot = || draft.spot(owner, *rtype, 0);
         match *rtype {
-            RRSIG | NSEC | NSEC3 | NSEC3PARAM => {
-                let reason = "belongs to a signed zone, which is not served: signatures without the rest of DNSSEC fail everywhere";
-                look.refuse(&spot(), reason);
-            }
             CDS | CDNSKEY => look.warn(&spot(), "the zone is not signed, so nobody can believe it (RFC 7344 §4.1)"),
             // RFC 7208 §3.1: the type was given up.
             SPF if !has_spf(draft.zone.records.get(&(owner.clone(), TXT))) => {

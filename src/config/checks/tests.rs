@@ -126,7 +126,7 @@ fn habits() {
     said("w 0 A 192.0.2.1\nv 0 TXT x", &["7? has TTL 0: no resolver keeps it, and each question comes here (and 1 more like it)"]);
     said("w TYPE46 \\# 4 00000000", &["7! belongs to a signed zone"]);
     said("w TYPE47 \\# 6 000006400000 ", &["7! belongs to a signed zone"]);
-    said("@ TYPE59 \\# 4 00010801", &["7? the zone is not signed"]);
+    said("@ TYPE59 \\# 5 0000000000", &["7? the zone is not signed"]);
     said("@ SPF \"v=spf1 -all\"", &["7? write the same as TXT"]);
     said("@ TXT \"v=spf1 -all\"\n@ TXT \"v=spf1 +all\"\n@ TXT \"v=spf10\"", &["7? several \"v=spf1\" texts"]);
     let many = |number: usize| (0..number).map(|n| format!("w TXT \"{n:0>200}\"\n")).collect::<String>();

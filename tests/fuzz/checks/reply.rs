@@ -46,10 +46,12 @@ fn consider(query: &[u8], reply: &[u8], read: &Message, transport: Transport, pa
     let told = |holds: bool, reason: &str| if holds { Ok(()) } else { Err(reason.to_string()) };
     let asked = message::read(query).ok();
 
-    // RFC 1035 §4.1.1: the id, the opcode and RD come back; RA, Z, AD and CD stay clear.
+    // RFC 1035 §4.1.1: the id, the opcode and RD come back; RA, Z, AD and CD stay clear. Of an opcode that nobody offers, RD has no meaning
+    // that could come back (RFC 8906 §8.1.4).
     let flags = word(&query[2..]);
+    let kept = if flags & OPCODE == 0 { OPCODE | RD } else { OPCODE };
     told(reply[..2] == query[..2], "another id")?;
-    told(read.flags & (QR | OPCODE | RD) == QR | flags & (OPCODE | RD), "QR, opcode or RD")?;
+    told(read.flags & (QR | OPCODE | RD) == QR | flags & kept, "QR, opcode or RD")?;
     told(read.flags & 0x00f0 == 0, "RA, Z, AD or CD is set")?;
 
     // Invariant 7: the question comes back octet for octet.

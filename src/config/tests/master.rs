@@ -1,0 +1,256 @@
+//! Master files as others write them, and what is said about those that are wrong.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::{load, name};
+use crate::config::finding::Notes;
+use crate::config::{master, zone_text};
+
+const HEAD: &str = "$TTL 300\n@ SOA ns hostmaster 1 2h 1h 2w 60\n@ NS ns\nns A 192.0.2.1\n";
+
+/// Behind a head of four lines: the records as `owner type ttl octets`, those of the head left out.
+fn read(text: &str) -> Result<Vec<String>, Vec<String>> {
+    let plain = |f: &crate::config::Finding| f.to_string().trim_start_matches("svc.example.zone:").to_string();
+    let (zone, _) = zone_text("svc.example.zone", &format!("{HEAD}{text}")).map_err(|all| all.iter().map(plain).collect::<Vec<_>>())?;
+    let mut shown = Vec::new();
+    for ((owner, number), set) in zone.records.iter().filter(|((owner, _), _)| *owner != name("ns.svc.example.")) {
+        let owner = owner.to_string();
+        let owner = owner.strip_suffix(".svc.example.").unwrap_or("@");
+        shown.extend(set.rdata.iter().map(|data| format!("{owner} {number} {} {}", set.ttl, data.escape_ascii())));
+    }
+    Ok(shown)
+}
+
+fn good(text: &str, expected: &[&str]) {
+    assert_eq!(read(text), Ok(expected.iter().map(|e| e.to_string()).collect()), "{text}");
+}
+
+fn wrong(text: &str, expected: &[&str]) {
+    assert_eq!(read(text), Err(expected.iter().map(|e| e.to_string()).collect()), "{text}");
+}
+
+#[test]
+fn forms_of_an_entry() {
+    for text in [
+        "a TXT x",
+        "a\tIN\tTXT\tx\r\n",
+        "a 300 IN TXT x ; comment",
+        "a IN 5m TXT x",
+        "a CLASS1 300 TYPE16 \\# 2 01 78",
+        "a class1 type16 (\\# 2\n 0178)",
+        "a (TXT\n x)",
+        "a TXT(x)",
+        "A.Svc.Example. txt \"x\"",
+        "$ORIGIN example.\na.svc TXT x",
+        "$ORIGIN a\n@ TXT x",
+        "\\097 TXT \\x",
+    ] {
+        good(text, &[r"a 16 300 \x01x"]);
+    }
+    good("$TTL 1w2d3h4m5s\na TXT x", &[r"a 16 788645 \x01x"]);
+    // A number at the begin is an owner; behind a blank it is a TTL.
+    good("10 PTR x.\n 300 TXT y", &[r"10 12 300 \x01x\x00", r"10 16 300 \x01y"]);
+    good("in TXT x\n  IN TXT y\ntxt IN TXT ttl", &[r"in 16 300 \x01x", r"in 16 300 \x01y", r"txt 16 300 \x03ttl"]);
+    good(r#"a\.b\032\$ TXT \"(\;) "\000\"" "é""#, &[r#"a\.b\032\$ 16 300 \x01\"\x01;\x02\x00\"\x02\xc3\xa9"#]);
+    good("\\$TTL TXT x", &[r"\$ttl 16 300 \x01x"]);
+    // RFC 1035 §5.1: without TTL, that of the record before; without any, MINIMUM, as in BIND.
+    let bare = "@ SOA ns.x. h 1 2h 1h 2w 60\n@ NS ns.x.\na TXT x\nb 7 TXT y\nc TXT z";
+    let (zone, _) = zone_text("svc.example.zone", bare).unwrap();
+    let ttl = |owner: &str| zone.records[&(name(owner), 16)].ttl;
+    assert_eq!((ttl("a.svc.example."), ttl("b.svc.example."), ttl("c.svc.example."), zone.ns_ttl, zone.soa.ttl), (60, 7, 7, 60, 60));
+    assert!(zone_text("svc.example.zone", &format!("\u{feff}{bare}")).is_ok());
+}
+
+#[test]
+fn what_is_wrong_with_an_entry() {
+    wrong("a IN IN TXT x", &["5: a: unknown record type \"IN\"; did you mean `IPN`?"]);
+    wrong("a CLASS3 TXT x", &["5: a: class CLASS3 is not served; only IN is"]);
+    wrong("a NONE TXT x", &["5: a: class NONE is not served; only IN is"]);
+    wrong("a 1h1 TXT x", &["5: a: a TTL is expected, not \"1h1\""]);
+    wrong("a 4294967296 TXT x", &["5: a: a TTL is expected, not \"4294967296\""]);
+    wrong("a\n", &["5: a: a type and data are expected, such as: www 300 IN A 192.0.2.1"]);
+    wrong(
+        "$TTLS 5\n$TTL\n$ORIGIN a b",
+        &[
+            "5: $TTLS: unknown directive; known are $ORIGIN, $TTL, $INCLUDE and $GENERATE",
+            "6: $TTL: one value is expected",
+            "7: $ORIGIN: one value is expected",
+        ],
+    );
+    wrong("a TXT x\nb TXT \"x\ny\"", &["6: a quote is not closed on its line"]);
+    wrong("a TXT x\nb TXT (x\n\n", &["6: a '(' is not closed"]);
+    // One finding for each type of signature, however many there are.
+    let signed = "a RRSIG A 13 3 300 x\nb RRSIG A 13\n@ DNSKEY 257 3 13 AQID\na NSEC b A\nb NSEC c A";
+    wrong(
+        signed,
+        &[
+            "5: a: RRSIG belongs to a signed zone: another program made it, and it would not fit these answers; load the unsigned zone",
+            "8: a: NSEC belongs to a signed zone: another program made it, and it would not fit these answers; load the unsigned zone",
+        ],
+    );
+    let many = read(&"a A x\n".repeat(2000)).unwrap_err();
+    assert_eq!(many.len(), 1001);
+    assert!(many.contains(&"1004: reading ends here, after 1000 findings".to_string()));
+}
+
+#[test]
+fn generated_records() {
+    good("$GENERATE 1-5/2 h$ 60 IN A 192.0.2.$", &[r"h1 1 60 \xc0\x00\x02\x01", r"h3 1 60 \xc0\x00\x02\x03", r"h5 1 60 \xc0\x00\x02\x05"]);
+    // As BIND has it, a text in quotes is what is in them.
+    good("$GENERATE 7-7 h TXT \"a \\\"b $\\\"\"", &[r"h 16 300 \x01a\x03b 7"]);
+    good("$ORIGIN r\n$GENERATE 7-7 ${1,2} MX 10 m-${0,3,x}", &[r"08.r 15 300 \x00\n\x05m-007\x01r\x03svc\x07example\x00"]);
+    good("$GENERATE 10-10 ${0,3,n} PTR h.", &[r"a.0 12 300 \x01h\x00"]);
+    wrong(
+        "$GENERATE 1-3 h$ A 192.0.2.${253}\n$GENERATE 1-x h A 192.0.2.1\n$GENERATE 1-2 h\n$GENERATE 0-65536 a A 192.0.2.1",
+        &[
+            "5: $GENERATE: for 3: address: an IPv4 address is expected, not \"192.0.2.256\"; A is written \"192.0.2.1\"",
+            "6: $GENERATE: a range such as 1-100 or 0-254/2 is expected, not \"1-x\"",
+            "7: $GENERATE: a type and data are expected, such as: www 300 IN A 192.0.2.1",
+            "8: $GENERATE: at most 65536 records are made by one $GENERATE, not 65537",
+        ],
+    );
+    wrong("$GENERATE 1-1 h A", &["5: $GENERATE: the record data is missing"]);
+    wrong("$GENERATE 1-1 h.other. A 192.0.2.1", &["5: $GENERATE: for 1: h.other. is not in the zone svc.example."]);
+    let all = "$GENERATE 0-65535 h$ A 192.0.2.1\n".repeat(2);
+    wrong(&all, &["6: $GENERATE: at most 70000 records of a zone are made by $GENERATE"]);
+}
+
+#[test]
+fn included_files() {
+    let zone = "$TTL 300\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\n$INCLUDE parts/hosts.inc sub\n A 192.0.2.2\nrel A 192.0.2.3\n\
+                $INCLUDE \"parts/more.inc\" ; as it is\nend A 192.0.2.4\n";
+    let hosts = " TXT inherits\n@ A 192.0.2.10\nh A 192.0.2.11\n$INCLUDE more.inc\n$ORIGIN elsewhere.svc.example.\nx A 192.0.2.12\n";
+    let more = "more TXT x\n$TTL 60\n";
+    let files = [("zones/svc.example.zone", zone), ("zones/parts/hosts.inc", hosts), ("zones/parts/more.inc", more)];
+    let (loaded, warnings) = load(&files).unwrap();
+    let records: Vec<String> =
+        loaded.zones[0].records.iter().map(|((owner, number), set)| format!("{owner} {number} {}", set.ttl)).collect();
+    let expected = [
+        "end.svc.example. 1 60",
+        "more.sub.svc.example. 16 300",
+        "h.sub.svc.example. 1 300",
+        "ns.svc.example. 1 60",
+        "ns.svc.example. 16 300",
+        "more.svc.example. 16 60",
+        "rel.svc.example. 1 60",
+        "sub.svc.example. 1 300",
+        "x.elsewhere.svc.example. 1 60",
+    ];
+    assert_eq!(BTreeSet::from_iter(records.iter().map(String::as_str)), BTreeSet::from(expected));
+    let of_rrsets = |warnings: Vec<String>| Vec::from_iter(warnings.into_iter().filter(|w| w.contains("RRset") || w.contains("twice")));
+    let warnings = of_rrsets(warnings);
+    assert_eq!(warnings, ["zones/svc.example.zone:6: ns.svc.example. A: the records of an RRset have one TTL; the least, 60, is answered"]);
+
+    // A file beside the zone that a zone includes is no stray file; findings and warnings have the name and line of their file.
+    let zone = "@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\n$INCLUDE svc.hosts\n";
+    let good = [("zones/svc.example.zone", zone), ("zones/svc.hosts", "\na 5 A 192.0.2.1\na 5 A 192.0.2.1\n")];
+    assert_eq!(of_rrsets(load(&good).unwrap().1), ["zones/svc.hosts:3: a.svc.example. A: stands twice, and is answered once"]);
+    let refused = |hosts: &str, expected: &[&str]| {
+        let said = load(&[("zones/svc.example.zone", zone), ("zones/svc.hosts", hosts)]).map(|_| ()).unwrap_err();
+        assert_eq!(said, expected, "{hosts}");
+    };
+    refused(
+        "\na A x\n@ SOA a. b. 1 2 3 4 5\n",
+        &[
+            "zones/svc.hosts:2: a: address: an IPv4 address is expected, not \"x\"; A is written \"192.0.2.1\"",
+            "zones/svc.hosts:3: @: a second SOA; the first is in line 1",
+        ],
+    );
+    refused("a TXT \"", &["zones/svc.hosts:1: a quote is not closed on its line"]);
+    refused("$INCLUDE svc.hosts", &["zones/svc.hosts:1: $INCLUDE: zones/svc.hosts would include itself"]);
+    refused("$INCLUDE none", &["zones/svc.hosts:1: $INCLUDE: zones/none: No such file or directory (os error 2)"]);
+    refused("$INCLUDE .", &["zones/svc.hosts:1: $INCLUDE: zones/.: is no file"]);
+    refused(
+        "$INCLUDE \"\"\n$INCLUDE",
+        &[
+            "zones/svc.hosts:1: $INCLUDE: the name of a file is expected",
+            "zones/svc.hosts:2: $INCLUDE: a file is expected, and the origin in it if that is another: $INCLUDE hosts.inc sub",
+        ],
+    );
+    refused(
+        "a CNAME b\na A 192.0.2.1\n",
+        &["zones/svc.hosts:1: a.svc.example. CNAME: an alias is the only record of its name, and a.svc.example. has A too"],
+    );
+}
+
+/// Reads a zone whose files come from `include`.
+fn included(zone: &str, mut include: impl FnMut(&Path) -> io::Result<String>) -> (usize, Vec<String>) {
+    let mut notes = Notes::default();
+    let draft = master::read(
+        "z/svc.example.zone",
+        &format!("{HEAD}{zone}"),
+        &name("svc.example."),
+        &mut |path| include(path).map(Arc::from),
+        &mut notes,
+    );
+    let files = draft.map_or(0, |draft| draft.included.len());
+    (files, notes.findings.iter().map(|f| f.to_string()).collect())
+}
+
+#[test]
+fn files_within_files_have_bounds() {
+    // Each file includes another one.
+    let mut n = 0;
+    let (files, said) = included("$INCLUDE 0", |_| {
+        n += 1;
+        Ok(format!("$INCLUDE {n}\n"))
+    });
+    assert_eq!((files, said), (8, vec!["z/7:1: $INCLUDE: files are included to a depth of 8 at most".to_string()]));
+    let (files, said) = included("$INCLUDE a", |path| {
+        let many = path.ends_with("a");
+        Ok(if many { "$INCLUDE b\n".repeat(10_001) } else { String::new() })
+    });
+    assert_eq!((files, said.len(), said[0].as_str()), (10_000, 2, "z/a:10000: $INCLUDE: a zone is read from 10000 files at most"));
+    let (_, said) = included("$INCLUDE a\n", |_| Ok(" ".repeat(master::MAX_TEXT)));
+    assert_eq!(said, ["z/a: a zone is at most 256 MiB of text with all that it includes"]);
+    let alone = read("$INCLUDE hosts.inc").unwrap_err();
+    assert_eq!(alone, ["5: $INCLUDE: hosts.inc: nothing is included here: the zone is one text"]);
+}
+
+/// How long a million names take to read; printed, not judged: `cargo test --release --lib a_million -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn a_million_names() {
+    for step in [1u32, 611_953] {
+        // In order, and in none.
+        let mut text = HEAD.to_string();
+        for n in 0..1_000_000u32 {
+            let n = n.wrapping_mul(step) % 1_000_000;
+            text += &format!("host-{n:07} 300 IN A 10.{}.{}.{}\n", n >> 16 & 255, n >> 8 & 255, n & 255);
+        }
+        let begin = std::time::Instant::now();
+        let mut none = |_: &Path| Err(io::ErrorKind::NotFound.into());
+        let draft = master::read("svc.example.zone", &text, &name("svc.example."), &mut none, &mut Notes::default());
+        let read = begin.elapsed();
+        let sets = draft.map_or(0, |draft| draft.zone.records.len());
+        let begin = std::time::Instant::now();
+        let checked = zone_text("svc.example.zone", &text).map(|(zone, _)| zone.records.len());
+        println!("{} MB, {sets} RRsets: read in {read:?}; with all checks {:?}", text.len() >> 20, begin.elapsed());
+        assert_eq!(checked, Ok(1_000_001));
+    }
+}
+
+proptest! {
+    /// Pieces of master files in any order: reading ends, and every finding has its line.
+    #[test]
+    fn any_master_file_is_read_or_refused(
+        pieces in proptest::collection::vec(proptest::sample::select(vec![
+            "a", "@", " ", "\n", "\n ", "\t", "\r\n", "(", ")", "\"", "\\", ";", "$ORIGIN ", "$TTL ", "$INCLUDE ", "$GENERATE ", "1-9 ",
+            "0-65535/7 ", "$", "${1,3,n}", "${-9,2,x} ", "300 ", "1h ", "IN ", "CLASS1 ", "CH ", "A ", "192.0.2.1", "192.0.2.$", "TXT ", "MX ",
+            "TYPE65280 ", "\\# ", "2 ", "0102", "SOA ", "NS ", "RRSIG ", "LOC ", "HTTPS ", "alpn=", "x.example. ", "sub ", "\\255", "é", "\u{feff}",
+        ]), 0..60),
+    ) {
+        let text = pieces.concat();
+        let mut depth = 0;
+        let (_, said) = included(&text, |_| {
+            depth += 1;
+            if depth < 4 { Ok(text.clone()) } else { Err(io::ErrorKind::NotFound.into()) }
+        });
+        prop_assert!(said.iter().all(|finding| finding.starts_with("z/")), "{said:?}");
+    }
+}
