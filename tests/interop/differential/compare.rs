@@ -234,3 +234,58 @@ pub fn aliases(message: &Message) -> Vec<(&[u8], u16)> {
     }
     aliases
 }
+
+#[test]
+fn whatever_differs_is_noticed() {
+    use super::lab::wire_name;
+    use super::queries::Shape;
+
+    let record =
+        |owner: &str, rtype: u16, ttl: u32, data: &[u8]| Record { owner: wire_name(owner), rtype, class: 1, ttl, data: data.into() };
+    let soa = record("z.test.", SOA, 60, b"an SOA");
+    let ns = record("cut.z.test.", NS, 60, &wire_name("ns.cut.z.test."));
+    let glue = record("ns.cut.z.test.", A, 60, &[192, 0, 2, 1]);
+    let alias = |from: &str, to: &str| record(from, CNAME, 60, &wire_name(to));
+    let chain = [alias("a.z.test.", "b.z.test."), alias("b.z.test.", "www.cut.z.test.")];
+    let all = [vec![soa.clone(), ns.clone(), glue.clone()], chain.to_vec()].concat();
+    let known = Known { zones: vec![Zone::new(wire_name("z.test."), all)] };
+    let shape = Shape { payload: Some(4096), dnssec_ok: false, recursion_desired: false };
+    let query = Query { name: wire_name("a.z.test."), rtype: A, shape };
+    let good = Message {
+        flags: 1 << 15 | Message::AA,
+        rcode: 0,
+        question: query.bytes()[12..12 + query.name.len() + 4].into(),
+        sections: [chain.to_vec(), vec![ns], vec![glue.clone()]],
+        opt: Some((4096, 0)),
+        compressed: Vec::new(),
+        octets: 200,
+    };
+    type Change<'c> = &'c dyn Fn(&mut Message);
+    let check = |change: Change<'_>, aspects: &[Aspect], own: &[Fault]| {
+        let mut other = good.clone();
+        change(&mut other);
+        assert_eq!(differences(&good, &other, &known), aspects, "{other}");
+        assert_eq!(differences(&other, &good, &known), aspects, "{other}");
+        assert_eq!(faults(&query, &other, &known), own, "{other}");
+    };
+    check(&|_| {}, &[], &[]);
+    check(&|m| m.rcode = 3, &[Aspect::Rcode], &[]);
+    check(&|m| m.flags ^= Message::AA, &[Aspect::Authoritative], &[]);
+    check(&|m| m.flags |= Message::TC, &[Aspect::Truncated], &[]);
+    check(&|m| m.flags |= 1 << 7, &[Aspect::Flags], &[]);
+    check(&|m| m.opt = None, &[Aspect::Edns], &[]);
+    check(&|m| m.sections[0][0].ttl = 61, &[Aspect::Answer], &[]);
+    check(&|m| m.sections[0][1].data = wire_name("cut.z.test."), &[Aspect::Answer], &[]);
+    check(&|m| drop(m.sections[0].pop()), &[Aspect::Answer, Aspect::Order], &[]);
+    check(&|m| m.sections[0].reverse(), &[Aspect::Order], &[]);
+    check(&|m| m.sections[0].push(chain[0].clone()), &[], &[Fault::Twice]);
+    check(&|m| m.sections[1].push(soa.clone()), &[Aspect::Soa], &[]);
+    check(&|m| m.sections[1][0].ttl = 61, &[Aspect::Referral], &[Fault::Untrue]);
+    check(&|m| m.sections[1].clear(), &[Aspect::Referral], &[]);
+    check(&|m| m.sections[1].push(glue.clone()), &[], &[Fault::Stray]);
+    check(&|m| m.sections[2].clear(), &[], &[Fault::NoGlue]);
+    check(&|m| m.sections[2].push(record("ns.cut.z.test.", A, 60, &[192, 0, 2, 2])), &[], &[Fault::Untrue]);
+    check(&|m| m.question[1] ^= 0x20, &[], &[Fault::Question]);
+    check(&|m| m.octets = 4097, &[], &[Fault::TooLong]);
+    check(&|m| m.compressed.push(33), &[], &[Fault::Compressed]);
+}

@@ -210,10 +210,10 @@ impl Lab {
             }
         });
         let mut verdicts: Vec<Verdict> = verdicts.collect();
-        // Where a peer is held to be wrong, the other one is on our side.
-        let differs = |verdict: &Verdict| matches!(verdict, Verdict::Different(_));
+        // Where a peer is held to be wrong, the other one is not, or in another way.
         let alone = |verdict: &Verdict| matches!(verdict, Verdict::Excused(rule) if EXCUSES[*rule].allows == Allows::OursAlone);
-        if verdicts.iter().all(|verdict| differs(verdict) || alone(verdict)) {
+        let both = verdicts.iter().all(|verdict| alone(verdict) && *verdict == verdicts[0]);
+        if both || verdicts.iter().any(|verdict| matches!(verdict, Verdict::Different(_))) {
             verdicts.iter_mut().filter(|verdict| alone(verdict)).for_each(|verdict| *verdict = Verdict::Different(Vec::new()));
         }
         Judgement { verdicts, faults, their_faults }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
+use super::compare::Known;
 use super::excuses::EXCUSES;
 use super::lab::{Case, Judgement, Refusal, Verdict, apex_text};
-use super::message::{Message, is_within, name_text, parent, type_text, upwards};
+use super::message::{CNAME, DNAME, DS, Message, NS, SOA, is_within, name_text, parent, type_text, upwards};
 use super::peers::Kind;
+use super::queries::Query;
 use super::shrink::Subject;
 use super::zones::{Family, owner_of};
 
@@ -24,6 +26,8 @@ pub struct Tally {
     different: BTreeMap<String, usize>,
     /// Faults of others, which are told and no concern of ours.
     theirs: BTreeMap<String, usize>,
+    /// What the answers were like.
+    seen: BTreeMap<&'static str, usize>,
     /// Zones that nobody loads.
     illegal: usize,
     told: String,
@@ -71,8 +75,17 @@ impl Tally {
         }
     }
 
-    pub fn note(&mut self, seed: u64, family: &Family, case: &Case<'_>, judgement: &Judgement) {
+    /// What was hardly ever seen in `cases` cases: then the zones or the queries are not what they are meant to be.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let least = self.cases / 2_000;
+        KINDS.iter().map(|(name, _)| *name).filter(|name| self.seen.get(name).is_none_or(|count| *count < least)).collect()
+    }
+
+    pub fn note(&mut self, seed: u64, family: &Family, case: &Case<'_>, judgement: &Judgement, known: &Known) {
         self.cases += 1;
+        for (name, is) in KINDS.iter().filter_map(|(name, is)| Some((name, is(case.query, case.ours.as_ref()?, known)))) {
+            *self.seen.entry(name).or_default() += usize::from(is);
+        }
         self.same += usize::from(judgement.verdicts.iter().all(|verdict| *verdict == Verdict::Same));
         for (faults, peer) in judgement.their_faults.iter().zip(Kind::ALL) {
             for fault in faults {
@@ -99,6 +112,35 @@ impl Tally {
         *count <= TOLD
     }
 }
+
+/// Whether a reply is of a kind.
+type Is = fn(&Query, &Message, &Known) -> bool;
+
+/// Kinds of answers, each of which must be seen.
+const KINDS: &[(&str, Is)] = &[
+    ("answer", |_, m, _| m.rcode == 0 && m.answer().last().is_some_and(|r| r.rtype != CNAME)),
+    ("no data", |_, m, _| m.rcode == 0 && m.answer().is_empty() && m.authority().iter().any(|r| r.rtype == SOA)),
+    ("no name", |_, m, _| m.rcode == 3),
+    ("name too long", |_, m, _| m.rcode == 6),
+    ("refused", |_, m, _| m.rcode == 5),
+    ("truncated", |_, m, _| m.has(Message::TC)),
+    ("referral", |_, m, _| !m.has(Message::AA) && m.authority().iter().any(|r| r.rtype == NS)),
+    ("referral with glue", |_, m, _| !m.has(Message::AA) && !m.additional().is_empty()),
+    ("referral behind an alias", |_, m, _| !m.answer().is_empty() && m.authority().iter().any(|r| r.rtype == NS)),
+    ("DS at a cut", |q, m, _| q.rtype == DS && m.answer().iter().any(|r| r.rtype == DS)),
+    ("three aliases or more", |_, m, _| m.answer().iter().filter(|r| r.rtype == CNAME).count() > 2),
+    ("alias to nowhere", |_, m, _| m.rcode == 3 && m.answer().iter().any(|r| r.rtype == CNAME)),
+    ("alias to outside", |_, m, _| m.rcode == 0 && m.authority().is_empty() && m.answer().last().is_some_and(|r| r.rtype == CNAME)),
+    ("DNAME", |q, m, _| q.rtype != DNAME && m.answer().first().is_some_and(|r| r.rtype == DNAME)),
+    ("CNAME, then DNAME", |_, m, _| m.answer().iter().skip(1).any(|r| r.rtype == DNAME)),
+    ("wildcard", |_, m, known| m.answer().first().is_some_and(|r| r.rtype != CNAME && !known.stands(r))),
+    ("alias at a wildcard", |_, m, known| m.answer().first().is_some_and(|r| r.rtype == CNAME && !known.stands(r))),
+    ("empty non-terminal", |q, m, known| {
+        let zone = known.zone_of(&q.folded());
+        m.rcode == 0 && m.has(Message::AA) && zone.is_some_and(|zone| zone.has_name(&q.folded()) && zone.at(&q.folded()).next().is_none())
+    }),
+    ("child zone", |q, m, known| m.has(Message::AA) && known.zones.iter().skip(1).any(|zone| is_within(&q.folded(), &zone.apex))),
+];
 
 /// The query, what each said, and the lines of the zones that may matter.
 pub fn describe(family: Option<&Family>, case: &Case<'_>) -> String {
@@ -145,6 +187,8 @@ impl fmt::Display for Tally {
             let excuse = &EXCUSES[*rule];
             writeln!(f, "  {count:>8} excused, {peer}: {} ({}, allows {:?})", excuse.name, excuse.rfc, excuse.allows)?;
         }
+        let seen: Vec<String> = self.seen.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        writeln!(f, "  seen: {}", seen.join(", "))?;
         for (kind, count) in &self.theirs {
             writeln!(f, "  {count:>8} faults of {kind}")?;
         }
