@@ -114,7 +114,7 @@ fn streams_are_told_how_long_they_may_be_idle() {
         ("www.plain.example A tcp keepalive=", &answered),
         ("www.plain.example A tls keepalive=", &answered),
         ("www.plain.example A tcp", WWW),
-        // RFC 7828 §3.2.1: not in datagrams, where it means nothing, whatever it holds.
+        // RFC 7828 §3.3.1: not in datagrams, where it means nothing, whatever it holds.
         ("www.plain.example A keepalive=", WWW),
         ("www.plain.example A keepalive=0064", WWW),
         ("www.plain.example A tcp keepalive=0064", "FORMERR ede=0"),
