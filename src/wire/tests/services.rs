@@ -185,6 +185,41 @@ fn srv_of_a_name_without_tiers_holds_for_everybody_as_its_addresses_do() {
     ]);
 }
 
+/// RFC 7871 §7.2.1: an answer holds where each of its decisions does.
+#[test]
+fn the_scope_of_a_chain_is_its_longest() {
+    let geolocation = r#"{"policy":"geolocation","branches":[
+        {"records":{"CNAME":["web.svc.example."]},"continents":["NA"]},
+        {"records":{"CNAME":["nosuch.svc.example."]},"default":true}]}"#;
+    let plain = ["old DNAME svc.example.", "to CNAME a.old.plain.example.", "* CNAME web.svc.example."];
+    let mut world = World::new(&[
+        zone("plain.example.", false, &plain, &[("where", geolocation)]),
+        zone("svc.example.", true, &["a CNAME web.svc.example.", "fix A 192.0.2.9"], &[]),
+    ])
+    .with(&["web/b 192.0.2.11 boston/az-1 http:80", "web/l 192.0.2.21 london/az-1 http:80"]);
+    let scope = |world: &mut World, question: &str| {
+        let reply = world.ask(question);
+        let (rcode, rest) = reply.split_once(' ').unwrap();
+        format!("{rcode} {} {}", rest.matches(" A 192").count(), rest.rsplit(' ').next().unwrap())
+    };
+    for (question, expected) in [
+        ("web.old.plain.example A ecs=203.0.113.0/24", "NOERROR 1 ecs=24/24"),
+        ("b.id.web.old.plain.example A ecs=203.0.113.0/24", "NOERROR 1 ecs=24/0"),
+        ("fix.old.plain.example A ecs=203.0.113.0/24", "NOERROR 1 ecs=24/0"),
+        ("nosuch.old.plain.example A ecs=203.0.113.0/24", "NXDOMAIN 0 ecs=24/0"),
+        ("to.plain.example A ecs=203.0.113.0/24", "NOERROR 1 ecs=24/24"),
+        ("to.plain.example A ecs=203.0.0.0/16", "NOERROR 2 ecs=16/18"),
+        ("to.plain.example A ecs=0.0.0.0/0", "NOERROR 2 ecs=0/0"),
+        ("some.plain.example A ecs=203.0.113.0/24", "NOERROR 1 ecs=24/24"),
+        ("where.plain.example A ecs=198.51.100.0/24", "NOERROR 1 ecs=24/24"),
+        // Nobody else in 200.0.0.0/5 is anywhere but in the default branch.
+        ("where.plain.example A ecs=203.0.113.0/24", "NXDOMAIN 0 ecs=24/5"),
+        ("where.plain.example MX ecs=203.0.113.0/24", "NXDOMAIN 0 ecs=24/5"),
+    ] {
+        assert_eq!(scope(&mut world, question), expected, "{question}: {}", world.ask(question));
+    }
+}
+
 /// Instances with several addresses take up more of an answer; that must not cost those behind them their share.
 #[test]
 fn every_instance_gets_its_share_also_with_several_addresses() {
