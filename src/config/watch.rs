@@ -156,9 +156,12 @@ impl Files {
 
     /// Takes other included files in the place of those before; `seen` gets how they were when they were read.
     fn include(&mut self, included: Vec<(PathBuf, Option<Print>)>, seen: &mut BTreeMap<PathBuf, Print>) {
-        self.included = included.iter().map(|(path, _)| path.clone()).collect();
+        let before = std::mem::replace(&mut self.included, included.iter().map(|(path, _)| path.clone()).collect());
         for (path, read) in included {
-            // What is watched already has been seen, maybe in a later state: that is the watch's own business.
+            // What is watched already has been seen, maybe in a later state or as gone: that is the watch's own business.
+            if before.contains(&path) {
+                continue;
+            }
             if let Some((_, time, size, inode)) = read {
                 seen.entry(path.clone()).or_insert((path, time, size, inode));
             }
