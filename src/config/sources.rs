@@ -96,20 +96,30 @@ impl Source {
 
 /// The text of a zone file, or of one that it includes.
 fn read_text(path: &Path) -> io::Result<String> {
+    match path.extension().is_some_and(|end| end == "toml") {
+        true => read_toml(path),
+        false => read_file(path, MAX_TEXT).map(lexer::text),
+    }
+}
+
+/// The text of a file in TOML.
+pub(super) fn read_toml(path: &Path) -> io::Result<String> {
+    let octets = read_file(path, MAX_TEXT)?;
+    String::from_utf8(octets).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "TOML is UTF-8, and this is not"))
+}
+
+/// The octets of a file, at most so many.
+pub(super) fn read_file(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     // Before it is opened: opening a FIFO waits for whoever writes to it, and devices never end.
-    let about = std::fs::metadata(path)?;
-    if !about.is_file() {
+    if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("is no file"));
     }
     // It may grow while it is read.
-    let mut octets = Vec::with_capacity(usize::try_from(about.len()).unwrap_or_default().min(MAX_TEXT));
-    std::fs::File::open(path)?.take(MAX_TEXT as u64 + 1).read_to_end(&mut octets)?;
-    if octets.len() > MAX_TEXT {
-        return Err(io::Error::other(format!("a zone is at most {} MiB of text", MAX_TEXT >> 20)));
-    }
-    match path.extension().is_some_and(|end| end == "toml") {
-        true => String::from_utf8(octets).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "TOML is UTF-8, and this is not")),
-        false => Ok(lexer::text(octets)),
+    let mut octets = Vec::new();
+    std::fs::File::open(path)?.take((most as u64).saturating_add(1)).read_to_end(&mut octets)?;
+    match octets.len() <= most {
+        true => Ok(octets),
+        false => Err(io::Error::other(format!("is longer than {} MiB", most >> 20))),
     }
 }
 

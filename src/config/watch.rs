@@ -235,13 +235,12 @@ mod tests {
     #[test]
     fn an_included_file_that_is_gone_is_told_of_once() {
         let dir = tempfile::tempdir().unwrap();
-        let settings =
-            Settings { file: None, zones_dir: dir.path().join("zones"), geo_dir: dir.path().join("geo"), ..Settings::default() };
+        let settings = Settings { file: None, zones_dir: dir.path().join("zones"), geo_dir: dir.path().join("geo"), ..Settings::default() };
         std::fs::create_dir(&settings.zones_dir).unwrap();
         let (included, zone) = (dir.path().join("hosts.inc"), settings.zones_dir.join("a.example.zone"));
         std::fs::write(&zone, "@ SOA ns.x. h 1 2h 1h 2w 1h\n@ NS ns.x.\n$INCLUDE ../hosts.inc\n").unwrap();
         std::fs::write(&included, "www A 192.0.2.1\n").unwrap();
-        let sources = world::world(&settings).unwrap().sources;
+        let sources = world(&settings).unwrap().sources;
         let (told, tell) = mpsc::channel();
         let watch = watch(&settings, move || told.send(()).unwrap()).unwrap();
         watch.include(&sources);

@@ -58,7 +58,14 @@ impl Reading {
     pub fn loaded(self) -> Loaded {
         let sources = self.files.into_iter().filter_map(|(name, _, source)| Some((name, source?))).collect();
         let (refused, kept) = (Vec::new(), Vec::new());
-        Loaded { zones: self.zones, geo: self.geo, warnings: self.warnings, sources: Sources { zones: sources, tried: BTreeMap::new() }, refused, kept }
+        Loaded {
+            zones: self.zones,
+            geo: self.geo,
+            warnings: self.warnings,
+            sources: Sources { zones: sources, tried: BTreeMap::new() },
+            refused,
+            kept,
+        }
     }
 }
 
