@@ -8,7 +8,7 @@ use signpost::snapshot::Snapshot;
 use signpost::wire::{Defences, Transport};
 
 use super::ask::{Asker, TC, compare, is_keepalive};
-use super::message;
+use super::message::{self, Message};
 use super::reply::{self, hex};
 
 /// Octets by which the server's cookie makes a reply longer than its query.
@@ -45,7 +45,7 @@ pub fn ask(snapshot: &Snapshot, octets: &[u8], peer: SocketAddr) {
         assert_eq!(slipped + limited, beyond, "the reply {nth} of {rate} is not limited: {}", hex(octets));
         assert_eq!(limited, if again.is_none() { beyond } else { 0 }, "no reply and not counted, or counted and sent: {}", hex(octets));
         if let Some(small) = again {
-            slip(octets, &small, snapshot);
+            slip(octets, &small, &read, snapshot);
         }
     }
 
@@ -63,8 +63,10 @@ pub fn ask(snapshot: &Snapshot, octets: &[u8], peer: SocketAddr) {
 }
 
 /// A reply in place of one beyond the limit: TC, or BADCOOKIE with a cookie, and nothing that would make it worth a forger's while.
-fn slip(octets: &[u8], small: &[u8], snapshot: &Snapshot) {
-    let read = reply::check(octets, small, Transport::Udp, snapshot.dns.udp_payload, &snapshot.dns);
+fn slip(octets: &[u8], small: &[u8], first: &Message, snapshot: &Snapshot) {
+    // Of what was not understood, no option is.
+    let check = if [1, 16].contains(&first.rcode()) { reply::form } else { reply::check };
+    let read = check(octets, small, Transport::Udp, snapshot.dns.udp_payload, &snapshot.dns);
     let cookie = read.options().is_ok_and(|list| list.iter().any(|(code, _)| *code == 10));
     let told = match read.flags & TC != 0 {
         true => read.rcode() == 0 && !cookie,

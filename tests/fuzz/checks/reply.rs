@@ -31,6 +31,15 @@ pub fn is_silent(query: &[u8]) -> bool {
 
 /// Checks a reply; `payload` is the most that the server sends in a datagram, `dns` what it was told. Returns the reply as it was read.
 pub fn check(query: &[u8], reply: &[u8], transport: Transport, payload: u16, dns: &DnsSettings) -> Message {
+    let read = form(query, reply, transport, payload, dns);
+    if let Err(reason) = owed(query, reply, &read, transport, dns) {
+        panic!("{reason}\nquery {}\nreply {}", hex(query), hex(reply));
+    }
+    read
+}
+
+/// As [`check`], but for the options that a query is owed: a reply in the place of FORMERR or BADVERS cannot have them.
+pub fn form(query: &[u8], reply: &[u8], transport: Transport, payload: u16, dns: &DnsSettings) -> Message {
     let told = || format!("\nquery {}\nreply {}", hex(query), hex(reply));
     let read = match message::read(reply) {
         Ok(read) => read,
@@ -109,7 +118,7 @@ fn consider(query: &[u8], reply: &[u8], read: &Message, transport: Transport, pa
     }
 }
 
-/// What an OPT says back: payload, DO, and for each option that was asked with what it is owed, however little of the answer fits.
+/// What an OPT says back: payload, DO, and options that are the server's to say.
 fn extended(query: &[u8], reply: &[u8], read: &Message, transport: Transport, dns: &DnsSettings) -> Result<(), String> {
     let told = |holds: bool, reason: &str| if holds { Ok(()) } else { Err(reason.to_string()) };
     let Some(opt) = read.opts().next() else { return Ok(()) };
@@ -129,7 +138,16 @@ fn extended(query: &[u8], reply: &[u8], read: &Message, transport: Transport, dn
     told(asked.opts().all(|asked| (asked.ttl ^ opt.ttl) & 0x8000 == 0), "another DO")?;
     let Ok(sent) = asked.options() else { return Ok(()) };
     let first = |code: u16| sent.iter().find(|(found, _)| *found == code).map(|(_, data)| *data);
-    told(find(10).zip(first(10)).is_none_or(|(given, own)| own.len() >= 8 && given[..8] == own[..8]), "another client's cookie")?;
+    told(find(10).zip(first(10)).is_none_or(|(given, own)| own.len() >= 8 && given[..8] == own[..8]), "another client's cookie")
+}
+
+/// What the options of a query are owed, however little of the answer fits.
+fn owed(query: &[u8], reply: &[u8], read: &Message, transport: Transport, dns: &DnsSettings) -> Result<(), String> {
+    let told = |holds: bool, reason: &str| if holds { Ok(()) } else { Err(reason.to_string()) };
+    let Some(asked) = message::read(query).ok().filter(|asked| asked.opts().count() == 1) else { return Ok(()) };
+    let (Ok(sent), options) = (asked.options(), read.options()?) else { return Ok(()) };
+    let first = |code: u16| sent.iter().find(|(found, _)| *found == code);
+    let find = |code: u16| options.iter().find(|(found, _)| *found == code);
     // Of a message that is not understood, its options need not be.
     if [1, 16].contains(&read.rcode()) || word(&query[2..]) & OPCODE != 0 {
         return Ok(());
