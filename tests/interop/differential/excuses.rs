@@ -1,7 +1,7 @@
 //! Where servers may differ: each rule names the RFC that lets them, and holds for nothing else.
 
 use super::compare::{Aspect, Known, aliases, is_part};
-use super::message::{ANY, CNAME, DNAME, DS, Message, Record, is_within, upwards};
+use super::message::{ANY, CNAME, DNAME, DS, Message, NS, Record, is_within, upwards};
 use super::peers::Kind;
 use super::queries::{Query, host};
 
@@ -82,13 +82,15 @@ pub const EXCUSES: &[Excuse] = &[
         rfc: "RFC 1034 §5.3.3 4c",
         allows: Allows::Both,
         holds: |d| {
-            let leaves = d.theirs.answer().last().is_some_and(|last| {
-                let zone = |name: &[u8]| d.known.zone_of(name).map(|zone| &zone.apex);
-                let to = host(last);
-                to.is_some_and(|to| zone(&to).is_some() && zone(&to) != zone(&last.owner))
-            });
-            let begin = aliases(d.ours).starts_with(&aliases(d.theirs)) && is_part(d.theirs.answer(), d.ours.answer());
-            d.peer == Kind::Knot && leaves && begin && !d.aspects.contains(&Aspect::Authoritative)
+            let zone = |name: &[u8]| d.known.zone_of(name).map(|zone| &zone.apex);
+            let leaves = |r: &Record| host(r).is_some_and(|to| zone(&to).is_some() && zone(&to) != zone(&r.owner));
+            let common = d.common();
+            // At most it goes on with what its own zone has there, occluded as it is.
+            let own = d.known.holds(&d.theirs.answer()[common..]);
+            d.peer == Kind::Knot
+                && own
+                && d.ours.answer()[..common].last().is_some_and(leaves)
+                && !d.aspects.contains(&Aspect::Authoritative)
         },
     },
     Excuse {
@@ -127,11 +129,15 @@ pub const EXCUSES: &[Excuse] = &[
         rfc: "RFC 1034 §5.3.3 4c",
         allows: Allows::Both,
         holds: |d| {
-            let theirs = aliases(d.theirs);
-            let begin = aliases(d.ours).starts_with(&theirs) && d.theirs.answer().len() == theirs.len();
-            let bare = d.theirs.rcode == 0 && d.theirs.authority().is_empty();
-            let followed = theirs.iter().filter(|(_, rtype)| *rtype == CNAME).count();
-            d.peer == Kind::Knot && followed == KNOT_FOLLOWS && begin && bare && !d.aspects.contains(&Aspect::Authoritative)
+            let (shorter, longer, most) = match d.peer {
+                Kind::Knot => (d.theirs, d.ours, KNOT_FOLLOWS),
+                Kind::Nsd => (d.ours, d.theirs, WE_FOLLOW),
+            };
+            let followed = shorter.answer().iter().filter(|r| r.rtype == CNAME).count() == most;
+            let begin =
+                aliases(longer).starts_with(&aliases(shorter)) && shorter.answer().iter().all(|r| r.rtype == CNAME || r.rtype == DNAME);
+            let bare = shorter.rcode == 0 && shorter.authority().is_empty();
+            followed && begin && bare && !d.aspects.contains(&Aspect::Authoritative)
         },
     },
     Excuse {
@@ -142,6 +148,17 @@ pub const EXCUSES: &[Excuse] = &[
             let last = d.theirs.answer().iter().rfind(|r| r.rtype == CNAME).and_then(host);
             let child = last.is_some_and(|name| d.known.zones.iter().skip(1).any(|zone| zone.apex == name));
             d.peer == Kind::Knot && d.query.rtype == DS && child && d.is_only(&[Aspect::Answer, Aspect::Soa])
+        },
+    },
+    Excuse {
+        name: "the DS of an apex that the zone above does not delegate is in neither zone",
+        rfc: "RFC 4035 §3.1.4.1",
+        allows: Allows::Both,
+        holds: |d| {
+            let name = d.ours.answer()[..d.common()].last().and_then(host).unwrap_or_else(|| d.query.folded());
+            let [parent, child] = &d.known.zones[..] else { return false };
+            let no_cut = name == child.apex && !parent.at(&name).any(|r| r.rtype == NS);
+            d.query.rtype == DS && no_cut && !d.aspects.contains(&Aspect::Authoritative)
         },
     },
     Excuse {
@@ -160,13 +177,19 @@ const RRSIG: u16 = 46;
 const YXDOMAIN: u16 = 6;
 /// Octets of an SOA record of ours at least: its owner and both names end in pointers.
 const LEAST_SOA: usize = 12 + 5 + 7 + 20;
-/// How many aliases Knot 3.2 puts into one answer.
+/// How many aliases Knot 3.2 puts into one answer, and how many we do; NSD all.
 const KNOT_FOLLOWS: usize = 5;
+const WE_FOLLOW: usize = 17;
 
 impl Difference<'_> {
     /// Whether nothing else differs.
     fn is_only(&self, aspects: &[Aspect]) -> bool {
         self.aspects.iter().all(|aspect| aspects.contains(aspect))
+    }
+
+    /// How many records both answers begin with.
+    fn common(&self) -> usize {
+        self.ours.answer().iter().zip(self.theirs.answer()).take_while(|(ours, theirs)| ours == theirs).count()
     }
 
     /// Whether a name, one that it is below, or a wildcard beside one of those is in the other zone of the family alone.
@@ -181,7 +204,7 @@ impl Difference<'_> {
     /// Whether both answer, behind the same aliases, with RRsets of one name: ours whole, theirs true.
     fn are_sets_of_one_name(&self) -> bool {
         let (ours, theirs) = (self.ours.answer(), self.theirs.answer());
-        let common = ours.iter().zip(theirs).take_while(|(a, b)| a == b).count();
+        let common = self.common();
         let name = ours[..common].last().and_then(host).unwrap_or_else(|| self.query.folded());
         let (ours, theirs) = (&ours[common..], &theirs[common..]);
         let (Some(first), false) = (ours.first(), theirs.is_empty()) else { return false };

@@ -117,6 +117,8 @@ impl Family {
             }
             labels
         });
+        // Now and then the zone above knows nothing of the one below.
+        let delegated = random.percent(85);
         let mut known: Vec<Labels> = child.iter().cloned().collect();
         let shapes: Vec<Vec<(Labels, Kind)>> = std::iter::once(&Labels::new())
             .chain(&child)
@@ -129,7 +131,7 @@ impl Family {
         let apexes = std::iter::once(Labels::new()).chain(child.clone());
         let zones = apexes.zip(shapes).map(|(apex, shape)| {
             let mut draft = Draft { random: &mut *random, apex, owners: BTreeMap::new(), known: known.clone() };
-            let below = child.as_ref().filter(|child| **child != draft.apex);
+            let below = child.as_ref().filter(|child| delegated && **child != draft.apex);
             draft.place(shape, below);
             draft.fill();
             draft.finish()
