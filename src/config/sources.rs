@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{lexer, master};
+use super::lexer;
+use super::master::MAX_TEXT;
 
 /// What every zone in force was read from, by the name of its file.
 #[derive(Debug, Clone, Default)]
@@ -90,19 +91,19 @@ impl Source {
     }
 }
 
-/// The text of a zone file, or of one that it includes. A master file may be in an encoding of old; TOML is UTF-8.
+/// The text of a zone file, or of one that it includes.
 fn read_text(path: &Path) -> io::Result<String> {
+    if path.extension().is_some_and(|end| end == "toml") {
+        return std::fs::read_to_string(path);
+    }
     let about = std::fs::metadata(path)?;
     if !about.is_file() {
         return Err(io::Error::other("is no file"));
     }
-    if about.len() > master::MAX_TEXT as u64 {
-        return Err(io::Error::other(format!("a zone is at most {} MiB of text", master::MAX_TEXT >> 20)));
+    if about.len() > MAX_TEXT as u64 {
+        return Err(io::Error::other(format!("a zone is at most {} MiB of text", MAX_TEXT >> 20)));
     }
-    match path.extension().is_some_and(|end| end == "toml") {
-        true => std::fs::read_to_string(path),
-        false => std::fs::read(path).map(lexer::text),
-    }
+    std::fs::read(path).map(lexer::text)
 }
 
 /// What is compared of a file; `None` where it is not there. Through symbolic links: a Kubernetes config map changes behind one.

@@ -45,7 +45,7 @@ pub struct DnsSettings {
     pub workers: usize,
     /// Largest UDP reply in octets, 512–4096; default 1232 (DNS flag day 2020).
     pub udp_payload: u16,
-    /// Most TCP connections at once; default 4096. An idle one takes about 1 KB of the process and 3 KB of the kernel.
+    /// Most TCP connections at once; default 4096. An idle one takes about 2 KB of the process, beside what the kernel keeps.
     pub tcp_connections: usize,
     /// Most TCP connections of one client, which is an IPv4 address or an IPv6 /64; default 64.
     pub tcp_per_client: usize,

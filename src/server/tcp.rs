@@ -37,6 +37,9 @@ const SMALLEST_MESSAGE: usize = 12;
 /// Room for octets to come, at least: a few pipelined queries.
 const LEAST_READ: usize = 2048;
 
+/// Connections that are accepted before those accepted have their turn.
+const MOST_ACCEPTED: usize = 16;
+
 /// Messages that are answered before other connections have their turn.
 const MOST_MESSAGES: usize = 32;
 
@@ -168,10 +171,16 @@ impl<A: Answer> Served<A> {
 /// Accepts connections for ever, a task each.
 pub(super) async fn accept<A: Answer>(listener: Arc<TcpListener>, served: Arc<Served<A>>) {
     let mut failing = false;
+    let mut taken = 0usize;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 failing = false;
+                taken = taken.wrapping_add(1);
+                // A storm waits in the kernel's queue: were it all let in first, it would displace those who came to ask before they could.
+                if taken.is_multiple_of(MOST_ACCEPTED) {
+                    yield_now().await;
+                }
                 if let Some(place) = served.connections.enter(peer.ip(), Instant::now()) {
                     tokio::spawn(serve(stream, peer, served.clone(), place));
                 }

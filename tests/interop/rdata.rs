@@ -43,18 +43,25 @@ fn listed(line: &str, list: &[&str]) -> bool {
     list.iter().any(|item| if item.contains(' ') { line.starts_with(item) } else { line.split(' ').next() == Some(item) })
 }
 
-/// The zone, each line a name of its own, without what is listed.
+/// The zone, each line a name of its own, without what is listed. A DS stands beside NS.
 fn zone(without: &[&str]) -> String {
     let records = lines().into_iter().enumerate().filter(|(_, line)| !listed(line, without));
-    HEAD.to_string() + &records.map(|(n, line)| format!("r{n} {line}\n")).collect::<String>()
+    let text = |(n, line): (usize, &str)| match line.starts_with("DS ") {
+        true => format!("r{n} {line}\nr{n} NS ns.other.\n"),
+        false => format!("r{n} {line}\n"),
+    };
+    HEAD.to_string() + &records.map(text).collect::<String>()
 }
 
-/// Type and octets of each record by its first label, as this crate reads them.
-fn ours() -> BTreeMap<String, String> {
-    let (zone, _) = zone_text("rdata.example.zone", &zone(&[])).expect("a zone without findings");
+/// Octets as RFC 3597 writes them, by first label and type.
+type Records = BTreeMap<(String, String), String>;
+
+/// The records of the zone without what is listed, as this crate reads them.
+fn ours(without: &[&str]) -> Records {
+    let (zone, _) = zone_text("rdata.example.zone", &zone(without)).expect("a zone without findings");
     let shown = zone.records.into_iter().map(|((owner, number), set)| {
         let octets: String = set.rdata[0].iter().map(|octet| format!("{octet:02X}")).collect();
-        (first_label(&owner), format!("TYPE{number} \\# {} {octets}", set.rdata[0].len()).trim_end().to_string())
+        ((first_label(&owner), format!("TYPE{number}")), format!("{} {octets}", set.rdata[0].len()))
     });
     shown.collect()
 }
@@ -63,35 +70,33 @@ fn first_label(owner: &Name) -> String {
     owner.labels().next().map(|label| String::from_utf8_lossy(label).into_owned()).unwrap_or_default()
 }
 
-/// The same as a server transfers them, in the form of RFC 3597.
-fn transferred(peer: &Peer) -> BTreeMap<String, String> {
+/// The same as a server transfers them; the apex left out.
+fn transferred(peer: &Peer) -> Records {
     let fixed = ["rdata.example.", "AXFR", "+unknownformat", "+noall", "+answer", "+onesoa", "+nosplit"].map(String::from);
     let printed = run("dig", &[at(peer.address).as_slice(), &fixed].concat());
     let records = printed.lines().filter(|line| line.starts_with('r') && !line.starts_with("rdata"));
     records
         .map(|line| {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let [owner, _, _, rtype, marker, length, octets @ ..] = words.as_slice() else { panic!("no record: {line}") };
-            let owner = owner.split('.').next().unwrap_or_default().to_string();
-            (owner, format!("{rtype} {marker} {length} {}", octets.concat().to_uppercase()).trim_end().to_string())
+            let [owner, _, _, rtype, "\\#", length, octets @ ..] = words.as_slice() else { panic!("no record: {line}") };
+            let label = owner.split('.').next().unwrap_or_default();
+            ((label.to_string(), rtype.to_string()), format!("{length} {}", octets.concat().to_uppercase()))
         })
         .collect()
 }
 
 fn compare(peer: &Peer, lacks: &[&str]) {
-    let (mut ours, mut theirs) = (ours(), BTreeMap::new());
+    let (ours, mut theirs) = (ours(lacks), BTreeMap::new());
     // Servers listen before they have read their zones.
     wait_until(Duration::from_secs(10), || {
         theirs = transferred(peer);
         !theirs.is_empty()
     });
-    for (n, line) in lines().iter().enumerate() {
-        let label = format!("r{n}");
-        let ours = ours.remove(&label);
-        if !listed(line, lacks) {
-            assert_eq!(ours, theirs.get(&label).cloned(), "{line}\n{}", peer.log());
-        }
+    for ((label, rtype), octets) in &ours {
+        let line = label[1..].parse::<usize>().ok().and_then(|n| lines().get(n).copied());
+        assert_eq!(Some(octets), theirs.get(&(label.clone(), rtype.clone())), "{line:?} {rtype}\n{}", peer.log());
     }
+    assert_eq!(ours.len(), theirs.len(), "{}", peer.log());
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> String {

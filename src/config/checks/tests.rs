@@ -124,8 +124,8 @@ fn habits() {
     said("@ MX 1 a_b\na_b AAAA 2001:db8::1", &["7? a_b.t.example. is no name", "8? a_b.t.example. is no name"]);
     said("@ NS a_b.other.", &["7? a_b.other. is no name of a name server"]);
     said("w 0 A 192.0.2.1\nv 0 TXT x", &["7? has TTL 0: no resolver keeps it, and each question comes here (and 1 more like it)"]);
-    said("w TYPE46 \\# 4 00000000", &["7! belongs to a signed zone"]);
-    said("w TYPE47 \\# 6 000006400000 ", &["7! belongs to a signed zone"]);
+    said("w TYPE46 \\# 4 00000000", &["7! RRSIG: the zone is signed by another program"]);
+    said("w TYPE47 \\# 6 000006400000 ", &["7! NSEC: the zone is signed by another program"]);
     said("@ TYPE59 \\# 5 0000000000", &["7? the zone is not signed"]);
     said("@ SPF \"v=spf1 -all\"", &["7? write the same as TXT"]);
     said("@ TXT \"v=spf1 -all\"\n@ TXT \"v=spf1 +all\"\n@ TXT \"v=spf10\"", &["7? several \"v=spf1\" texts"]);

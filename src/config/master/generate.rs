@@ -63,9 +63,9 @@ pub(super) fn expand(template: &str, number: u32, text: &mut String) -> Result<(
     while let Some(at) = rest.find(['$', '\\']) {
         text.push_str(&rest[..at]);
         let found = &rest[at..];
-        if found.starts_with('\\') {
+        if let Some(behind) = found.strip_prefix('\\') {
             // An escape, `\$` among them, is for the reader of names and texts.
-            let length = 1 + found[1..].chars().next().map_or(0, char::len_utf8);
+            let length = 1 + behind.chars().next().map_or(0, char::len_utf8);
             text.push_str(&found[..length]);
             rest = &found[length..];
         } else if let Some(behind) = found.strip_prefix("$$") {

@@ -36,13 +36,13 @@ pub(super) fn gather(draft: &mut Draft, mut records: Vec<Placed>, notes: &mut No
     records.sort_by(|a, b| (&a.owner, a.number).cmp(&(&b.owner, b.number)));
     // RFC 1035 §3.3.13, §5.1: without any TTL, MINIMUM is it; at most 2^31 − 1 (RFC 2181 §8).
     let default = u32::try_from(draft.zone.ttl.negative.0.as_secs()).unwrap_or(u32::MAX).min(i32::MAX as u32);
-    let (mut sets, mut spots, mut further) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut sets, mut spots) = (Vec::new(), Vec::new());
     let mut seen = HashSet::new();
     let mut records = records.into_iter().peekable();
     while let Some(first) = records.next() {
         let spot = first.spot();
-        let mut others = Vec::new();
         let mut set = RecordSet { ttl: first.ttl.unwrap_or(default), rdata: vec![first.data] };
+        let mut further = Vec::new();
         while let Some(next) = records.next_if(|r| r.number == first.number && r.owner == first.owner) {
             // RFC 2181 §5.2: the records of an RRset have one TTL.
             let ttl = next.ttl.unwrap_or(default);
@@ -53,12 +53,12 @@ pub(super) fn gather(draft: &mut Draft, mut records: Vec<Placed>, notes: &mut No
             if is_twice(&set.rdata, &next.data, &mut seen) {
                 warnings.push(&next, || "stands twice, and is answered once".into());
             } else {
-                others.push(next.spot());
+                further.push(next.spot());
                 set.rdata.push(next.data);
             }
         }
-        if !others.is_empty() {
-            further.push(((first.owner.clone(), first.number), others));
+        if !further.is_empty() {
+            draft.further.insert((first.owner.clone(), first.number), further);
         }
         if first.number == NS && first.owner == draft.zone.apex {
             for name in set.rdata.iter().map(|data| Name::from_wire(data)) {
@@ -75,7 +75,6 @@ pub(super) fn gather(draft: &mut Draft, mut records: Vec<Placed>, notes: &mut No
     warnings.finish();
     draft.zone.records = sets.into_iter().collect();
     draft.records = spots.into_iter().collect();
-    draft.further = further.into_iter().collect();
 }
 
 /// Whether an RRset has the record. Most sets are small; for one of thousands, which no reply can hold, `seen` keeps it from comparing

@@ -130,7 +130,7 @@ pub(super) fn encode(number: u16, tokens: &[Token<'_>], origin: &Name) -> Result
     if is_signature(number) {
         let name = type_name(number);
         return Err(format!(
-            "{name} belongs to a signed zone: another program made it, and it would not fit these answers; load the unsigned zone"
+            "{name}: the zone is signed by another program, whose signatures would not fit these answers; load the unsigned zone"
         ));
     }
     let known = known(number);

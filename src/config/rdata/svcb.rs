@@ -130,17 +130,17 @@ fn fits(key: u16, wire: &[u8]) -> Result<(), String> {
         NO_DEFAULT_ALPN | OHTTP if !wire.is_empty() => said("no value is expected"),
         MANDATORY..=DOHPATH | TLS_SUPPORTED_GROUPS if wire.is_empty() && key != NO_DEFAULT_ALPN => said("a value is expected"),
         // RFC 9460 §8: in strictly increasing order, and not itself.
-        MANDATORY if wire.len() % 2 == 1 || wire.starts_with(&[0, 0]) || !pairs().is_sorted_by(|a, b| a < b) => {
+        MANDATORY if !wire.len().is_multiple_of(2) || wire.starts_with(&[0, 0]) || !pairs().is_sorted_by(|a, b| a < b) => {
             said("each other key once is expected (RFC 9460 §8)")
         }
         // RFC 9460 §7.1.1: names of 1 to 255 octets.
         ALPN if items(wire).is_none_or(|items| items.contains(&0)) => said("a protocol name has 1 to 255 octets"),
         PORT if wire.len() != 2 => said("a port number is expected"),
-        IPV4HINT if wire.len() % 4 != 0 => said("IPv4 addresses are expected"),
-        IPV6HINT if wire.len() % 16 != 0 => said("IPv6 addresses are expected"),
+        IPV4HINT if !wire.len().is_multiple_of(4) => said("IPv4 addresses are expected"),
+        IPV6HINT if !wire.len().is_multiple_of(16) => said("IPv6 addresses are expected"),
         // RFC 9461 §5: a relative URI template with the variable `dns`.
         DOHPATH if !is_template(wire) => said("a path with the variable dns is expected, such as /dns-query{?dns}"),
-        TLS_SUPPORTED_GROUPS if wire.len() % 2 == 1 => said("numbers of groups are expected"),
+        TLS_SUPPORTED_GROUPS if !wire.len().is_multiple_of(2) => said("numbers of groups are expected"),
         TLS_SUPPORTED_GROUPS if pairs().enumerate().any(|(n, group)| pairs().take(n).any(|other| other == group)) => {
             said("each group once is expected")
         }

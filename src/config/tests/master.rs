@@ -89,8 +89,8 @@ fn what_is_wrong_with_an_entry() {
     wrong(
         signed,
         &[
-            "5: a: RRSIG belongs to a signed zone: another program made it, and it would not fit these answers; load the unsigned zone",
-            "8: a: NSEC belongs to a signed zone: another program made it, and it would not fit these answers; load the unsigned zone",
+            "5: a: RRSIG: the zone is signed by another program, whose signatures would not fit these answers; load the unsigned zone",
+            "8: a: NSEC: the zone is signed by another program, whose signatures would not fit these answers; load the unsigned zone",
         ],
     );
     let many = read(&"a A x\n".repeat(2000)).unwrap_err();
@@ -122,7 +122,7 @@ fn generated_records() {
 
 #[test]
 fn included_files() {
-    let zone = "$TTL 300\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\n$INCLUDE parts/hosts.inc sub\n A 192.0.2.2\nrel A 192.0.2.3\n\
+    let zone = "$TTL 300\n@ SOA ns h 1 3 2 9 5\n@ NS ns\nns A 192.0.2.1\n$INCLUDE parts/hosts.inc sub\n A 192.0.2.2\nrel A 192.0.2.3\n\
                 $INCLUDE \"parts/more.inc\" ; as it is\nend A 192.0.2.4\n";
     let hosts = " TXT inherits\n@ A 192.0.2.10\nh A 192.0.2.11\n$INCLUDE more.inc\n$ORIGIN elsewhere.svc.example.\nx A 192.0.2.12\n";
     let more = "more TXT x\n$TTL 60\n";
@@ -147,7 +147,7 @@ fn included_files() {
     assert_eq!(warnings, ["zones/svc.example.zone:6: ns.svc.example. A: the records of an RRset have one TTL; the least, 60, is answered"]);
 
     // A file beside the zone that a zone includes is no stray file; findings and warnings have the name and line of their file.
-    let zone = "@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\n$INCLUDE svc.hosts\n";
+    let zone = "@ SOA ns h 1 3 2 9 5\n@ NS ns\nns A 192.0.2.1\n$INCLUDE svc.hosts\n";
     let good = [("zones/svc.example.zone", zone), ("zones/svc.hosts", "\na 5 A 192.0.2.1\na 5 A 192.0.2.1\n")];
     assert_eq!(of_rrsets(load(&good).unwrap().1), ["zones/svc.hosts:3: a.svc.example. A: stands twice, and is answered once"]);
     let refused = |hosts: &str, expected: &[&str]| {
