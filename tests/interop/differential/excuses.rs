@@ -158,7 +158,8 @@ pub const EXCUSES: &[Excuse] = &[
             let name = d.ours.answer()[..d.common()].last().and_then(host).unwrap_or_else(|| d.query.folded());
             let [parent, child] = &d.known.zones[..] else { return false };
             let no_cut = name == child.apex && !parent.at(&name).any(|r| r.rtype == NS);
-            d.query.rtype == DS && no_cut && !d.aspects.contains(&Aspect::Authoritative)
+            // Behind a cut farther up, a referral there is as good.
+            d.query.rtype == DS && no_cut
         },
     },
     Excuse {
@@ -207,8 +208,12 @@ impl Difference<'_> {
         let common = self.common();
         let name = ours[..common].last().and_then(host).unwrap_or_else(|| self.query.folded());
         let (ours, theirs) = (&ours[common..], &theirs[common..]);
-        let (Some(first), false) = (ours.first(), theirs.is_empty()) else { return false };
-        let whole = ours.iter().all(|r| r.rtype == first.rtype) && ours.len() == self.known.set_length(first);
-        whole && ours.iter().chain(theirs).all(|r| r.owner == name) && self.known.holds(ours) && self.known.holds(theirs)
+        let whole = match ours.first() {
+            Some(first) => ours.iter().all(|r| r.rtype == first.rtype) && ours.len() == self.known.set_length(first),
+            // The DNAME of that name, which stands in the answer.
+            None => self.ours.answer().iter().any(|r| r.rtype == DNAME && r.owner == name),
+        };
+        let of_name = ours.iter().chain(theirs).all(|r| r.owner == name);
+        whole && !theirs.is_empty() && of_name && self.known.holds(ours) && self.known.holds(theirs)
     }
 }
