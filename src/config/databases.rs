@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::finding::{Finding, Notes};
+use super::sources::read_file;
 use crate::model::Place;
 use crate::routing::read_database;
 
@@ -12,7 +13,8 @@ use crate::routing::read_database;
 pub(super) fn read(paths: impl Iterator<Item = PathBuf>, notes: &mut Notes) -> Vec<(IpNet, Place)> {
     let mut database: Vec<(IpNet, Place)> = Vec::new();
     for path in paths {
-        let read = std::fs::read(&path).map_err(|e| e.to_string()).and_then(|bytes| read_database(bytes).map_err(|e| e.to_string()));
+        let read =
+            read_file(&path, usize::MAX).map_err(|e| e.to_string()).and_then(|bytes| read_database(bytes).map_err(|e| e.to_string()));
         match read {
             Ok(places) if database.is_empty() => database = places,
             Ok(places) => database = joined(database, places),

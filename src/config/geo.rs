@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::document::{Document, Item};
 use super::finding::{Finding, Notes};
-use super::{databases, suggest};
+use super::{databases, sources, suggest};
 use crate::model::{Code, Coordinates, Geo, Label, Place, Region};
 
 const FILES: [&str; 3] = ["regions.toml", "networks.toml", "latency.toml"];
@@ -33,7 +33,7 @@ pub(super) fn read(dir: &Path, notes: &mut Notes) -> Geo {
     for file in FILES.iter().filter(|f| names.iter().any(|n| n == *f)) {
         let path = dir.join(file);
         let shown = path.display().to_string();
-        let text = match std::fs::read_to_string(&path) {
+        let text = match sources::read_toml(&path) {
             Ok(text) => text,
             Err(error) => {
                 notes.findings.push(Finding::of_file(shown, error.to_string()));

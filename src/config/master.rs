@@ -23,8 +23,10 @@ pub(super) type Include<'i> = dyn FnMut(&Path) -> io::Result<Arc<str>> + 'i;
 const MAX_DEPTH: usize = 8;
 /// Files of one zone.
 const MAX_FILES: usize = 10_000;
-/// Octets of all the text of one zone, files that are read twice counted twice.
+/// Octets of all the text of one zone, files that are read twice counted twice, and what `$GENERATE` writes.
 pub(super) const MAX_TEXT: usize = 256 << 20;
+/// The same while `$GENERATE` writes; fewer in tests.
+const MAX_WRITTEN: usize = if cfg!(test) { 8 << 20 } else { MAX_TEXT };
 /// Records that `$GENERATE` makes in one zone; fewer in tests, for which a million takes long.
 const MAX_GENERATED: usize = if cfg!(test) { 70_000 } else { 1_000_000 };
 /// Findings after which a zone is not read on: who has so many has named the wrong file.
@@ -83,7 +85,7 @@ impl Reading<'_, '_> {
     fn file(&mut self, text: &str) -> Result<(), Broken> {
         self.octets += text.len();
         if self.octets > MAX_TEXT {
-            self.finding(None, String::new(), format!("a zone is at most {} MiB of text with all that it includes", MAX_TEXT >> 20));
+            self.finding(None, String::new(), too_much_text());
             return Err(Broken);
         }
         let (mut lexer, mut entry) = (Lexer::new(text, Semicolon::Comment), Entry::default());
@@ -176,7 +178,7 @@ impl Reading<'_, '_> {
                 self.origin = Name::parse_relative(origin.text, Some(&self.origin)).map_err(|e| e.to_string())?;
             }
             ("$TTL", [ttl]) => {
-                let seconds = rdata::ttl(ttl.text).ok_or_else(|| format!("a TTL is expected, not {:?}", ttl.text))?;
+                let seconds = time_to_live(ttl.text)?;
                 self.default_ttl = Some(seconds);
             }
             ("$GENERATE", [range, owner, rest @ ..]) => return self.generate(range.text, owner.text, rest, line),
@@ -194,6 +196,9 @@ impl Reading<'_, '_> {
         let data = generate::data(data).ok_or("the record data is missing")?;
         let (mut owner, mut text) = (String::new(), String::new());
         for n in range.numbers() {
+            if self.octets > MAX_WRITTEN {
+                return Err(format!("{}, and that which $GENERATE writes", too_much_text()));
+            }
             self.generated += 1;
             if self.generated > MAX_GENERATED {
                 return Err(format!("at most {MAX_GENERATED} records of a zone are made by $GENERATE"));
@@ -204,8 +209,9 @@ impl Reading<'_, '_> {
                 let tokens = lexer::one(&text, Semicolon::Refused)?;
                 Ok((self.owner(&owner)?, rdata::encode(number, &tokens, &self.origin)?))
             };
-            let (owner, data) = one().map_err(|reason: String| format!("for {n}: {reason}"))?;
-            self.place(owner, ttl, number, data, line)?;
+            let (name, rdata) = one().map_err(|reason: String| format!("for {n}: {reason}"))?;
+            self.octets += owner.len() + text.len();
+            self.place(name, ttl, number, rdata, line)?;
         }
         Ok(())
     }
@@ -299,7 +305,7 @@ fn head<'e, 't>(mut tokens: &'e [Token<'t>]) -> Result<(Option<u32>, u16, &'e [T
         };
         let is = |word: &str| first.text.eq_ignore_ascii_case(word);
         if ttl.is_none() && first.text.starts_with(|c: char| c.is_ascii_digit()) {
-            ttl = Some(rdata::ttl(first.text).ok_or_else(|| format!("a TTL is expected, not {:?}", first.text))?);
+            ttl = Some(time_to_live(first.text)?);
         } else if !class && (is("IN") || is("CLASS1")) {
             class = true;
         } else if ["CH", "HS", "CS", "ANY", "NONE"].into_iter().any(is) || numbered_class(first.text) {
@@ -309,6 +315,15 @@ fn head<'e, 't>(mut tokens: &'e [Token<'t>]) -> Result<(Option<u32>, u16, &'e [T
         }
         tokens = rest;
     }
+}
+
+fn too_much_text() -> String {
+    format!("a zone is at most {} MiB of text with all that it includes", MAX_TEXT >> 20)
+}
+
+/// RFC 2181 §8: 31 bits.
+fn time_to_live(text: &str) -> Result<u32, String> {
+    rdata::ttl(text).ok_or_else(|| format!("a TTL of at most {} s is expected, such as 300 or 1h30m, not {text:?}", i32::MAX))
 }
 
 /// Whether it is a class as RFC 3597 §5 writes those without a name.

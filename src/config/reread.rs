@@ -11,10 +11,11 @@
 //! that did not change is wrong now, another one changed under it: then the changed zones stay as they were, first one alone, at last all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::finding::Finding;
-use super::sources::{Source, Sources};
+use super::sources::{Print, Source, Sources};
 use super::world::{self, Loaded, Reading};
 use crate::model::Settings;
 
@@ -36,6 +37,8 @@ pub struct Reread {
     last: Sources,
     origins: BTreeMap<String, Origin>,
     refused: BTreeSet<Finding>,
+    /// Included files that were read for what was refused.
+    tried: BTreeMap<PathBuf, Option<Print>>,
 }
 
 /// What a zone file is while the one on disk cannot be taken.
@@ -50,7 +53,7 @@ pub struct Kept {
 impl Reread {
     /// Begins; `last` is what is in force.
     pub fn new(settings: Settings, last: Sources) -> Reread {
-        Reread { settings, last, origins: BTreeMap::new(), refused: BTreeSet::new() }
+        Reread { settings, last, origins: BTreeMap::new(), refused: BTreeSet::new(), tried: BTreeMap::new() }
     }
 
     /// Reads everything, and takes of it what can be taken. [`Loaded::refused`] says what was not, and [`Loaded::kept`] of which zones.
@@ -63,20 +66,29 @@ impl Reread {
             if reading.findings.is_empty() {
                 return Ok(self.loaded(reading));
             }
-            if !self.blame(&reading) && !self.go_back(&reading) {
-                return Err(reading.findings);
-            }
+            self.note(&reading);
+            let possible = self.blame(&reading) || self.go_back(&reading);
             self.refused.extend(reading.findings);
+            if !possible {
+                return Err(self.refused.iter().cloned().collect());
+            }
         }
     }
 
     /// Keeps a zone as it was because of what came to light behind the reading; whether that is possible. `file` is its path.
     pub fn refuse(&mut self, finding: Finding) -> bool {
         let mut reading = world::read(&self.settings, &self.origins, true);
+        self.note(&reading);
         reading.findings = vec![finding.clone()];
         let again = self.blame(&reading);
         self.refused.insert(finding);
         again
+    }
+
+    /// Remembers what was read from disk: whoever mends what is wrong changes one of these.
+    fn note(&mut self, reading: &Reading) {
+        let read = reading.files.iter().filter(|(name, ..)| !self.origins.contains_key(name));
+        self.tried.extend(read.filter_map(|(name, _, source)| Some(source.as_ref()?.prints(name))).flatten());
     }
 
     /// Takes back the zones whose files the findings name; whether there was any.
@@ -86,6 +98,7 @@ impl Reread {
             let named = |finding: &Finding| finding.file == *path || source.as_ref().is_some_and(|source| source.holds(&finding.file));
             if reading.findings.iter().any(named) {
                 self.keep(name, source.as_deref());
+                self.keep_renamed(name, reading);
             }
         }
         self.origins.len() > before
@@ -101,6 +114,15 @@ impl Reread {
         }
     }
 
+    /// Where a file that is not taken replaces another of the same zone, as `.toml` may replace `.zone`, the zone is read from that one.
+    fn keep_renamed(&mut self, name: &str, reading: &Reading) {
+        let Some(apex) = world::apex_of(name).filter(|_| matches!(self.origins.get(name), Some(Origin::Out))) else { return };
+        let gone = self.last.zones.keys().filter(|was| !reading.files.iter().any(|(there, ..)| there == *was));
+        if let Some(was) = gone.cloned().find(|was| world::apex_of(was).as_ref() == Some(&apex)) {
+            self.keep(&was, None);
+        }
+    }
+
     /// Takes back one changed zone that makes the others whole, else all of them; whether there was any.
     fn go_back(&mut self, reading: &Reading) -> bool {
         let is_same = |name: &String, source: &Option<Arc<Source>>| match (self.last.zones.get(name), source) {
@@ -112,20 +134,23 @@ impl Reread {
         let candidates: Vec<String> = changed.map(|(name, ..)| name.clone()).chain(gone.cloned()).collect();
         let before = self.origins.clone();
         let alone = candidates.iter().take(TRIED_ALONE).find(|name| {
-            let mut one =
-                Reread { settings: self.settings.clone(), last: self.last.clone(), origins: before.clone(), refused: BTreeSet::new() };
+            let mut one = Reread { origins: before.clone(), ..Reread::new(self.settings.clone(), self.last.clone()) };
             one.keep(name, None);
+            one.keep_renamed(name, reading);
             world::read(&one.settings, &one.origins, true).findings.is_empty()
         });
-        match alone {
-            Some(name) => self.keep(&name.clone(), None),
-            None => candidates.iter().for_each(|name| self.keep(name, None)),
+        let taken_back = alone.map_or(candidates.as_slice(), std::slice::from_ref);
+        for name in taken_back {
+            self.keep(name, None);
+            self.keep_renamed(name, reading);
         }
         self.origins.len() > before.len()
     }
 
     fn loaded(&self, reading: Reading) -> Loaded {
         let kept = self.origins.iter().map(|(name, origin)| Kept { file: name.clone(), serves: matches!(origin, Origin::Last(_)) });
-        Loaded { refused: self.refused.iter().cloned().collect(), kept: kept.collect(), ..reading.loaded() }
+        let mut loaded = Loaded { refused: self.refused.iter().cloned().collect(), kept: kept.collect(), ..reading.loaded() };
+        loaded.sources.tried = self.tried.clone();
+        loaded
     }
 }

@@ -4,7 +4,7 @@
 //! files are broken can be read again as it was, against whatever else has changed meanwhile.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,6 +16,8 @@ use super::master::MAX_TEXT;
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     pub(super) zones: BTreeMap<String, Arc<Source>>,
+    /// Other files that were read and not taken, as they were just before: what is wrong may be mended in them.
+    pub(super) tried: BTreeMap<PathBuf, Option<Print>>,
 }
 
 /// What one zone was read from.
@@ -35,17 +37,12 @@ struct Text {
 pub(super) type Print = (PathBuf, Option<SystemTime>, u64, u64);
 
 impl Sources {
-    /// The files that zones include, as they were just before they were read.
-    pub(super) fn included(&self) -> Vec<(PathBuf, Option<Print>)> {
-        let of = |(name, source): (&String, &Arc<Source>)| {
-            let others = source
-                .texts
-                .iter()
-                .filter(|(path, _)| path.file_name().and_then(|n| n.to_str()) != Some(name))
-                .map(|(path, text)| (path.clone(), text.print.clone()));
-            others.collect::<Vec<_>>()
-        };
-        self.zones.iter().flat_map(of).collect()
+    /// The files that zones include, or would had they been taken, as they were just before they were read.
+    pub(super) fn included(&self) -> BTreeMap<PathBuf, Option<Print>> {
+        let mut files: BTreeMap<_, _> = self.zones.iter().flat_map(|(name, source)| source.prints(name)).collect();
+        // Of files that are read both ways these are the later ones.
+        files.extend(self.tried.clone());
+        files
     }
 }
 
@@ -64,6 +61,12 @@ impl Source {
     pub fn recall(&self, path: &Path) -> io::Result<Arc<str>> {
         let text = self.texts.get(path).and_then(|text| text.text.clone());
         text.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "was not part of the zone when it was last good"))
+    }
+
+    /// The files besides the zone's own, which has the name `name`, as they were just before they were read.
+    pub fn prints<'s>(&'s self, name: &'s str) -> impl Iterator<Item = (PathBuf, Option<Print>)> + 's {
+        let others = self.texts.iter().filter(move |(path, _)| path.file_name().and_then(|n| n.to_str()) != Some(name));
+        others.map(|(path, text)| (path.clone(), text.print.clone()))
     }
 
     /// Whether both have the same texts.
@@ -93,17 +96,31 @@ impl Source {
 
 /// The text of a zone file, or of one that it includes.
 fn read_text(path: &Path) -> io::Result<String> {
-    if path.extension().is_some_and(|end| end == "toml") {
-        return std::fs::read_to_string(path);
+    match path.extension().is_some_and(|end| end == "toml") {
+        true => read_toml(path),
+        false => read_file(path, MAX_TEXT).map(lexer::text),
     }
-    let about = std::fs::metadata(path)?;
-    if !about.is_file() {
+}
+
+/// The text of a file in TOML.
+pub(super) fn read_toml(path: &Path) -> io::Result<String> {
+    let octets = read_file(path, MAX_TEXT)?;
+    String::from_utf8(octets).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "TOML is UTF-8, and this is not"))
+}
+
+/// The octets of a file, at most so many.
+pub(super) fn read_file(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    // Before it is opened: opening a FIFO waits for whoever writes to it, and devices never end.
+    if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("is no file"));
     }
-    if about.len() > MAX_TEXT as u64 {
-        return Err(io::Error::other(format!("a zone is at most {} MiB of text", MAX_TEXT >> 20)));
+    // It may grow while it is read.
+    let mut octets = Vec::new();
+    std::fs::File::open(path)?.take((most as u64).saturating_add(1)).read_to_end(&mut octets)?;
+    match octets.len() <= most {
+        true => Ok(octets),
+        false => Err(io::Error::other(format!("is longer than {} MiB", most >> 20))),
     }
-    std::fs::read(path).map(lexer::text)
 }
 
 /// What is compared of a file; `None` where it is not there. Through symbolic links: a Kubernetes config map changes behind one.

@@ -281,8 +281,7 @@ fn several_files() {
 #[test]
 fn name_servers_have_addresses() {
     let said = |text: &str| load(&[("zones/svc.example.toml", text)]).map(|(_, warnings)| warnings);
-    let missing =
-        "zones/svc.example.toml:1: ns: ns1.svc.example. has no address in the zone: add it under [records], such as A = [\"192.0.2.53\"]";
+    let missing = "zones/svc.example.toml:1: ns: ns1.svc.example. has no address in the zone: add one, such as A 192.0.2.53";
     assert_eq!(said("ns = [\"ns1\", \"ns2.other.\"]").unwrap(), [missing]);
     assert_eq!(said("ns = [\"ns1\", \"ns2.other.\"]\nrecords.ns1.AAAA = \"2001:db8::1\"").unwrap(), [""; 0]);
     assert_eq!(said("ns = [\"ns1\", \"ns2.other.\"]\nrecords.\"*\".A = \"192.0.2.1\"").unwrap(), [""; 0]);
@@ -396,7 +395,7 @@ fn master_files() {
             "zones/svc.example.zone:4: @: a second SOA; the first is in line 2",
             "zones/svc.example.zone:5: $INCLUDE: zones/x: No such file or directory (os error 2)",
             "zones/svc.example.zone:6: www: class CH is not served; only IN is",
-            "zones/svc.example.zone:7: www: a TTL is expected, not \"5m5\"",
+            "zones/svc.example.zone:7: www: a TTL of at most 2147483647 s is expected, such as 300 or 1h30m, not \"5m5\"",
             "zones/svc.example.zone:8: www: unknown record type \"AA\"; did you mean `A`?",
             "zones/svc.example.zone:9: www: address: is missing; A is written \"192.0.2.1\"",
             "zones/svc.example.zone:10: other.: other. is not in the zone svc.example.",

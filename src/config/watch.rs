@@ -156,9 +156,12 @@ impl Files {
 
     /// Takes other included files in the place of those before; `seen` gets how they were when they were read.
     fn include(&mut self, included: Vec<(PathBuf, Option<Print>)>, seen: &mut BTreeMap<PathBuf, Print>) {
-        self.included = included.iter().map(|(path, _)| path.clone()).collect();
+        let before = std::mem::replace(&mut self.included, included.iter().map(|(path, _)| path.clone()).collect());
         for (path, read) in included {
-            // What is watched already has been seen, maybe in a later state: that is the watch's own business.
+            // What is watched already has been seen, maybe in a later state or as gone: that is the watch's own business.
+            if before.contains(&path) {
+                continue;
+            }
             if let Some((_, time, size, inode)) = read {
                 seen.entry(path.clone()).or_insert((path, time, size, inode));
             }
@@ -228,5 +231,26 @@ mod tests {
         assert!(tell.recv_timeout(QUIET * 2).is_err(), "a temporary file was taken for a zone");
         drop(watch);
         assert!(matches!(tell.recv(), Err(mpsc::RecvError)), "the thread ends with the watch");
+    }
+    #[test]
+    fn an_included_file_that_is_gone_is_told_of_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { file: None, zones_dir: dir.path().join("zones"), geo_dir: dir.path().join("geo"), ..Settings::default() };
+        std::fs::create_dir(&settings.zones_dir).unwrap();
+        let (included, zone) = (dir.path().join("hosts.inc"), settings.zones_dir.join("a.example.zone"));
+        std::fs::write(&zone, "@ SOA ns.x. h 1 2h 1h 2w 1h\n@ NS ns.x.\n$INCLUDE ../hosts.inc\n").unwrap();
+        std::fs::write(&included, "www A 192.0.2.1\n").unwrap();
+        let sources = world(&settings).unwrap().sources;
+        let (told, tell) = mpsc::channel();
+        let watch = watch(&settings, move || told.send(()).unwrap()).unwrap();
+        watch.include(&sources);
+        assert!(tell.recv_timeout(QUIET * 2).is_err(), "nothing changed");
+        std::fs::remove_file(&included).unwrap();
+        tell.recv_timeout(Duration::from_secs(10)).expect("it is gone");
+        // The zone was read again, and stays as it was.
+        watch.include(&sources);
+        assert!(tell.recv_timeout(QUIET * 3).is_err(), "it is as gone as before");
+        std::fs::write(&included, "www A 192.0.2.2\n").unwrap();
+        tell.recv_timeout(Duration::from_secs(10)).expect("it is back");
     }
 }

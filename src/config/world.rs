@@ -58,7 +58,14 @@ impl Reading {
     pub fn loaded(self) -> Loaded {
         let sources = self.files.into_iter().filter_map(|(name, _, source)| Some((name, source?))).collect();
         let (refused, kept) = (Vec::new(), Vec::new());
-        Loaded { zones: self.zones, geo: self.geo, warnings: self.warnings, sources: Sources { zones: sources }, refused, kept }
+        Loaded {
+            zones: self.zones,
+            geo: self.geo,
+            warnings: self.warnings,
+            sources: Sources { zones: sources, tried: BTreeMap::new() },
+            refused,
+            kept,
+        }
     }
 }
 
@@ -242,6 +249,11 @@ fn zone_file(
         true => master::read(&file, &text, apex, fetch, notes),
         false => zone::read(&file, &text, apex, serial, geo, notes),
     })
+}
+
+/// The apex of the zone that a file of this name is.
+pub(super) fn apex_of(name: &str) -> Option<Name> {
+    apex(name.strip_suffix(".toml").or(name.strip_suffix(".zone"))?).ok()
 }
 
 /// The file name is the apex.

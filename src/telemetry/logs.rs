@@ -55,7 +55,8 @@ fn filter(source_name: &'static str, level: &str) -> Result<EnvFilter, LogError>
     if let Some(word) = level.split(',').map(str::trim).find(bare) {
         return Err(wrong(format!("{word:?} is no level")));
     }
-    EnvFilter::try_new(level).map_err(|error| wrong(error.to_string()))
+    // What `notify` says is of folders that went away, and nobody's to act on; who wants it asks for it by name.
+    EnvFilter::try_new(format!("notify=off,{level}")).map_err(|error| wrong(error.to_string()))
 }
 
 #[cfg(test)]

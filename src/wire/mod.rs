@@ -38,6 +38,7 @@ pub use explain::{
 use limit::Verdict;
 use reply::{Reply, Terms};
 use walk::Asked;
+pub(crate) use walk::MAX_ALIASES;
 use watch::{Unwatched, Watch};
 
 use crate::codec::code::{CLASS_CH, CLASS_IN, extended, rcode, rtype};

@@ -15,7 +15,7 @@ use crate::snapshot::{CompiledZone, Lookup, Owner, RrSet, Snapshot};
 
 /// Most aliases that one answer follows, over all zones: CNAMEs, and DNAMEs by the CNAMEs that they stand for. Longer chains are left to
 /// the resolver, which goes on from the last name; none that is in use comes near it (Knot follows 5, BIND 11, NSD all).
-const MAX_ALIASES: usize = 16;
+pub(crate) const MAX_ALIASES: usize = 16;
 
 /// What is asked, by whom, and of which world.
 pub(super) struct Asked<'s> {

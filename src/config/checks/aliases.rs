@@ -6,9 +6,7 @@ use super::survey::{Sight, has, lead};
 use super::{Look, and_more};
 use crate::codec::code::rtype::DNAME;
 use crate::model::Name;
-
-/// Most aliases that one answer of this server follows.
-const MOST_FOLLOWED: usize = 8;
+use crate::wire::MAX_ALIASES;
 
 pub(super) fn check(look: &mut Look<'_>) {
     for (owner, rtype) in look.draft.records.keys() {
@@ -57,14 +55,14 @@ fn chain(look: &mut Look<'_>, owner: &Name) {
         }
         way.push(name.clone());
         // Twice as long as any server follows.
-        if way.len() > 2 * MOST_FOLLOWED {
+        if way.len() > 2 * MAX_ALIASES {
             return;
         }
         match look.survey.look(&name) {
             Sight::Alias(other) => {
                 next = Some(other);
-                if way.len() == MOST_FOLLOWED + 1 {
-                    let reason = format!("{} aliases one behind the other: an answer follows {MOST_FOLLOWED}", MOST_FOLLOWED + 1);
+                if way.len() == MAX_ALIASES + 1 {
+                    let reason = format!("{} aliases one behind the other: an answer follows {MAX_ALIASES}", MAX_ALIASES + 1);
                     look.warn(&look.draft.spot(owner, CNAME, 0), reason);
                 }
             }

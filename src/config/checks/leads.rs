@@ -16,6 +16,13 @@ pub(super) fn check(look: &mut Look<'_>) {
         for (n, data) in set.rdata.iter().enumerate() {
             let Some(name) = lead(*rtype, data) else { continue };
             let spot = || draft.spot(owner, *rtype, n);
+            // RFC 9460 §2.4.2: they should not be there, and whoever finds them ignores them.
+            if matches!(*rtype, SVCB | HTTPS) && data.starts_with(&[0, 0]) && data.len() > 2 + name.wire().len() {
+                look.warn(
+                    &spot(),
+                    format!("priority 0 makes an alias, whose parameters nobody looks at (RFC 9460 §2.4.2): {name} has its own"),
+                );
+            }
             if name == Name::root() {
                 // RFC 7505 §3: who takes no mail has no other exchange.
                 if *rtype == MX && set.rdata.len() > 1 {

@@ -94,16 +94,3 @@ pub(super) fn uri(rdata: &[u8]) -> Result<(), String> {
         _ => Ok(()),
     }
 }
-
-/// SVCB and HTTPS: an alias has no parameters (RFC 9460 §2.4.2).
-pub(super) fn binding(rdata: &[u8]) -> Result<(), String> {
-    let [0, 0, host @ ..] = rdata else { return Ok(()) };
-    let mut at = 0;
-    while let Some(label) = host.get(at).filter(|l| **l > 0) {
-        at += 1 + usize::from(*label);
-    }
-    match host.len() > at + 1 {
-        true => Err("priority 0 makes an alias, which has no parameters".into()),
-        false => Ok(()),
-    }
-}

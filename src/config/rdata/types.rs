@@ -119,8 +119,8 @@ pub(super) const TYPES: &[RecordType] = &[
     record(62, "CSYNC", "66 3 A NS AAAA", &[("serial", U32), ("flags", U16), ("types", Types)]),
     record(63, "ZONEMD", "2018031500 1 1 FEBE3D4C…", &[("serial", U32), ("scheme", U8), ("hash algorithm", U8), ("digest", Hex)])
         .checked(lengths::zone_digest),
-    record(64, "SVCB", "1 www.example. alpn=h2 port=8443", BINDING).checked(lengths::binding),
-    record(65, "HTTPS", "1 . alpn=h2,h3", BINDING).checked(lengths::binding),
+    record(64, "SVCB", "1 www.example. alpn=h2 port=8443", BINDING),
+    record(65, "HTTPS", "1 . alpn=h2,h3", BINDING),
     record(66, "DSYNC", "CDS NOTIFY 53 scanner.example.", &[("type", Type), ("scheme", Mnemonic8(SCHEMES)), ("port", U16), ("host", Name)]),
     record(67, "HHIT", "gQFYIA==", &[("entity", Base64)]),
     record(68, "BRID", "owAB", &[("entity", Base64)]),

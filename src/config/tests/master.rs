@@ -71,8 +71,8 @@ fn what_is_wrong_with_an_entry() {
     wrong("a IN IN TXT x", &["5: a: unknown record type \"IN\"; did you mean `IPN`?"]);
     wrong("a CLASS3 TXT x", &["5: a: class CLASS3 is not served; only IN is"]);
     wrong("a NONE TXT x", &["5: a: class NONE is not served; only IN is"]);
-    wrong("a 1h1 TXT x", &["5: a: a TTL is expected, not \"1h1\""]);
-    wrong("a 4294967296 TXT x", &["5: a: a TTL is expected, not \"4294967296\""]);
+    wrong("a 1h1 TXT x", &["5: a: a TTL of at most 2147483647 s is expected, such as 300 or 1h30m, not \"1h1\""]);
+    wrong("a 4294967296 TXT x", &["5: a: a TTL of at most 2147483647 s is expected, such as 300 or 1h30m, not \"4294967296\""]);
     wrong("a\n", &["5: a: a type and data are expected, such as: www 300 IN A 192.0.2.1"]);
     wrong(
         "$TTLS 5\n$TTL\n$ORIGIN a b",
@@ -118,6 +118,8 @@ fn generated_records() {
     wrong("$GENERATE 1-1 h.other. A 192.0.2.1", &["5: $GENERATE: for 1: h.other. is not in the zone svc.example."]);
     let all = "$GENERATE 0-65535 h$ A 192.0.2.1\n".repeat(2);
     wrong(&all, &["6: $GENERATE: at most 70000 records of a zone are made by $GENERATE"]);
+    let large = format!("$GENERATE 0-65535 h$ TXT{}\n", format!(" {}", "x".repeat(250)).repeat(200));
+    wrong(&large, &["5: $GENERATE: a zone is at most 256 MiB of text with all that it includes, and that which $GENERATE writes"]);
 }
 
 #[test]

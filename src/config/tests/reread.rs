@@ -111,3 +111,68 @@ fn what_only_compiling_finds_keeps_a_zone_as_well() {
     assert!(!reread.refuse(Finding::of_file(path, "too much")), "it is as it was already");
     assert!(!reread.refuse(Finding::of_file("elsewhere", "x")));
 }
+
+#[test]
+fn a_broken_file_in_the_place_of_another_of_its_zone_is_not_taken() {
+    let home = Home::new();
+    home.write("a.zone", "@ SOA ns.x. h 1 2h 1h 2w 1h\n@ NS ns.x.\nwww 300 A 192.0.2.1\n");
+    home.write("b.toml", &zone(1, ""));
+    let sources = world(&home.settings()).unwrap().sources;
+    home.remove("a.zone");
+    home.write("a.toml", "x");
+    home.write("b.toml", &zone(2, ""));
+    let kept = vec![("a.toml".into(), false), ("a.zone".into(), true)];
+    let (zones, _, said, sources) = home.again(sources);
+    assert_eq!((zones.as_str(), said), ("a.1 b.2", kept.clone()));
+    let (zones, _, said, sources) = home.again(sources);
+    assert_eq!((zones.as_str(), said), ("a.1 b.2", kept));
+    home.write("a.toml", &zone(3, ""));
+    let (zones, refused, said, _) = home.again(sources);
+    assert_eq!((zones.as_str(), refused.len(), said.len()), ("a.3 b.2", 0, 0));
+}
+
+#[test]
+fn an_included_file_that_is_wrong_is_watched() {
+    let home = Home::new();
+    let master = "@ SOA ns.x. h 1 2h 1h 2w 1h\n@ NS ns.x.\nwww 300 A 192.0.2.1\n";
+    home.write("a.zone", master);
+    let sources = world(&home.settings()).unwrap().sources;
+    assert!(sources.included().is_empty());
+    let new = home.0.path().join("zones/new.inc");
+    home.write("a.zone", &format!("{master}$INCLUDE new.inc\n"));
+    let (_, _, kept, sources) = home.again(sources);
+    assert_eq!((kept.len(), sources.included().get(&new)), (1, Some(&None)), "it is not there");
+    home.write("new.inc", "x");
+    let (_, _, kept, sources) = home.again(sources);
+    assert!(kept.len() == 1 && sources.included()[&new].is_some(), "it is wrong");
+    home.write("new.inc", "x A 192.0.2.1\n");
+    let (_, refused, _, sources) = home.again(sources);
+    assert!(refused.is_empty() && sources.included().len() == 1);
+}
+
+#[test]
+fn what_is_wrong_in_zones_is_told_beside_what_is_wrong_elsewhere() {
+    let home = Home::new();
+    home.write("a.toml", &zone(1, ""));
+    let sources = world(&home.settings()).unwrap().sources;
+    std::fs::create_dir(home.0.path().join("geo")).unwrap();
+    std::fs::write(home.0.path().join("geo/regions.toml"), "x").unwrap();
+    home.write("a.toml", "y");
+    let findings = Reread::new(home.settings(), sources).world().unwrap_err();
+    assert!(findings.len() == 2 && findings[1].file.ends_with("a.toml"), "{findings:?}");
+}
+
+/// Were one opened, the reading would wait for somebody who writes to it, and with it every reload behind.
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_not_opened() {
+    let home = Home::new();
+    home.write("a.toml", &zone(1, ""));
+    let sources = world(&home.settings()).unwrap().sources;
+    std::os::unix::fs::symlink("/dev/zero", home.0.path().join("zones/b.toml")).unwrap();
+    std::fs::create_dir(home.0.path().join("zones/c.zone")).unwrap();
+    let fifo = home.0.path().join("zones/d.toml");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let (_, refused, ..) = home.again(sources);
+    assert_eq!(refused, ["b.toml: is no file", "c.zone: is no file", "d.toml: is no file"]);
+}
