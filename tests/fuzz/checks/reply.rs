@@ -212,16 +212,21 @@ fn answer(read: &Message, name: &[u8], qtype: u16) -> Result<(), String> {
     let told = |holds: bool, reason: &str| if holds { Ok(()) } else { Err(reason.to_string()) };
     let mut here = name.to_vec();
     let (mut links, mut data, mut under) = (0, 0, None);
+    let mut dnames: Vec<&Record> = Vec::new();
     for record in read.section(1) {
         if record.rtype == DNAME && record.owner != here {
             // RFC 6672 §3.1: the CNAME that follows from it comes behind it.
             told(is_within(&here, &record.owner) && under.is_none(), "a DNAME that is not above the name")?;
             under = Some(record);
+            dnames.push(record);
             continue;
         }
         told(record.owner == here, "an answer to another name")?;
-        let is_link = record.rtype == CNAME && qtype != CNAME && (qtype != ANY || under.is_some());
-        if let Some(dname) = under.take() {
+        // A DNAME that a chain comes by again is there already (RFC 2181 §5).
+        let above = |dname: &&&Record| record.rtype == CNAME && here != dname.owner && is_within(&here, &dname.owner);
+        let made_by = under.take().or_else(|| dnames.iter().find(above).copied());
+        let is_link = record.rtype == CNAME && qtype != CNAME && (qtype != ANY || made_by.is_some());
+        if let Some(dname) = made_by {
             let mut target = here[..here.len() - dname.owner.len()].to_vec();
             target.extend(dname.data.iter().map(u8::to_ascii_lowercase));
             told(record.rtype == CNAME && target == record.data, "not the CNAME that the DNAME makes")?;
