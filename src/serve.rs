@@ -31,7 +31,7 @@ use crate::api::{self, Api, ApiContext, RefusedFiles};
 use crate::config::{self, ConfigError, Finding, Kept, Loaded, Reread, Sources};
 use crate::control::{self, Clock, Control};
 use crate::drill::Drills;
-use crate::model::{Name, Settings, Timestamp, Zone};
+use crate::model::{DnsSettings, Name, Settings, Timestamp, Zone};
 use crate::probe::{self, Prober};
 use crate::server::{self, Server};
 use crate::snapshot::ZoneError;
@@ -414,7 +414,9 @@ impl Running {
             reread = again;
             let apexes = loaded.zones.iter().map(|zone| zone.apex.clone()).collect();
             let (zones, geo) = (std::mem::take(&mut loaded.zones), std::mem::take(&mut loaded.geo));
-            let Err(error) = self.control.load(zones, geo, settings.dns.clone()).await else { break (apexes, loaded) };
+            // What the connections do is what clients are told of them (RFC 7828 §3.3.2), until the next start.
+            let dns = DnsSettings { tcp_idle_ms: self.started_with.dns.tcp_idle_ms, ..settings.dns.clone() };
+            let Err(error) = self.control.load(zones, geo, dns).await else { break (apexes, loaded) };
             // What only compiling finds is the zone's own as well.
             let finding = Finding { file: error.file.clone(), line: None, field: error.name.clone(), reason: error.reason.clone() };
             let (possible, again) = blocking(move || (reread.refuse(finding), reread)).await?;
@@ -488,7 +490,7 @@ fn restart_needed(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("dns.workers", dns.workers != was.workers),
         ("dns.rate_limit.table_size", dns.rate_limit.table_size != was.rate_limit.table_size),
         ("the TCP limits of [dns]", {
-            let limits = |s: &crate::model::DnsSettings| (s.tcp_connections, s.tcp_per_client, s.tcp_idle_ms);
+            let limits = |s: &DnsSettings| (s.tcp_connections, s.tcp_per_client, s.tcp_idle_ms);
             limits(dns) != limits(was)
         }),
         ("api.listen", new.api.listen != old.api.listen),

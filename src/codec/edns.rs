@@ -34,7 +34,7 @@ pub enum Keepalive {
     Absent,
     /// The option without data, as clients send it (RFC 7828 §3.2.1).
     Asked,
-    /// The option with data, which is for servers to say. Means nothing in a datagram (RFC 7828 §3.2.1).
+    /// The option with data, which is for servers to say. Means nothing in a datagram (RFC 7828 §3.3.1).
     Malformed,
 }
 

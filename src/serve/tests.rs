@@ -1,6 +1,7 @@
 //! A whole server in this process: it starts whole or not at all, reloads all or nothing, and leaves nothing behind.
 
-use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
@@ -153,6 +154,43 @@ async fn a_reload_takes_each_zone_whole_or_not_at_all() {
     write(&home, "zones/svc.example.toml", &ZONE.replace("192.0.2.1\"", "192.0.2.4\""));
     assert!(!running.reload("test").await, "no tokens, and not on loopback before the next start");
     assert_eq!(ask(running.dns[0], "www.svc.example.").await, ip("192.0.2.2"));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_are_told_how_long_connections_may_be_idle_as_it_is() {
+    let home = home(&[]);
+    let settings = |idle: &str| {
+        let dns = format!("listen = [\"127.0.0.1:0\"]\nworkers = 1\ntcp_idle = \"{idle}\"\n");
+        write(&home, "signpost.toml", &format!("version = 1\n[dns]\n{dns}[api]\nlisten = \"127.0.0.1:0\"\n"));
+    };
+    settings("20s");
+    let mut running = Running::start(read(&home)).await.unwrap();
+    // What the reply to a query with an empty edns-tcp-keepalive ends in.
+    let told = async |dns: SocketAddr| {
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut stream = TcpStream::connect(dns).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            let opt = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x04\x00\x0b\x00\x00";
+            let query =
+                [b"\x00\x07\x00\x00\x00\x01\x00\x00\x00\x00\x00\x01\x03www\x03svc\x07example\x00\x00\x01\x00\x01", &opt[..]].concat();
+            stream.write_all(&[&(query.len() as u16).to_be_bytes()[..], &query].concat()).unwrap();
+            let mut length = [0; 2];
+            stream.read_exact(&mut length).unwrap();
+            let mut reply = vec![0; usize::from(u16::from_be_bytes(length))];
+            stream.read_exact(&mut reply).unwrap();
+            reply.split_off(reply.len() - 6)
+        });
+        asked.await.unwrap()
+    };
+    assert_eq!(told(running.dns[0]).await, [0, 11, 0, 2, 0, 200]);
+    // The listener keeps its old time until the next start (RFC 7828 §3.3.2: the timeout that the connection has).
+    settings("5s");
+    assert!(running.reload("test").await);
+    assert_eq!(told(running.dns[0]).await, [0, 11, 0, 2, 0, 200]);
+    running.stop().await;
+    let running = Running::start(read(&home)).await.unwrap();
+    assert_eq!(told(running.dns[0]).await, [0, 11, 0, 2, 0, 50]);
     running.stop().await;
 }
 

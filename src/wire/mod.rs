@@ -226,7 +226,7 @@ fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, d
         return reply.conclude(rcode::BADVERS, Counter::Badvers);
     }
     if request.edns.is_some_and(|edns| edns.keepalive == Keepalive::Malformed) && reply.transport().is_stream() {
-        // RFC 7828 §3.3.1: the timeout is the server's to say. In a datagram the option means nothing, whatever it holds (§3.2.1).
+        // RFC 7828 §3.3.1: the timeout is the server's to say. In a datagram the option means nothing, whatever it holds.
         return reply.fail(rcode::FORMERR, Counter::Formerr, extended::OTHER, "keepalive: a query holds no timeout");
     }
     let Some(question) = &request.question else {

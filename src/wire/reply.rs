@@ -139,8 +139,12 @@ impl<'r, 'm> Reply<'r, 'm> {
         self.writer.rewind(HEADER + question.question_octets.len());
         self.header.counts[1..].fill(0);
         self.header.flags &= Header::QR | Header::OPCODE | Header::RD;
-        self.rcode = if self.terms.cookie.is_some() { rcode::BADCOOKIE } else { rcode::NOERROR };
-        if self.rcode == rcode::NOERROR {
+        if !question.header.is_query() {
+            // Still NOTIMP: to NOTIFY or UPDATE, NOERROR would say that it was taken.
+        } else if self.terms.cookie.is_some() {
+            self.rcode = rcode::BADCOOKIE;
+        } else {
+            self.rcode = rcode::NOERROR;
             self.truncate();
         }
         self.outcome = Counter::Slipped;

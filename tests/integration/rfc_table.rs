@@ -74,6 +74,10 @@ fn the_table_of_rfc_sections_is_in_order_and_names_tests_that_there_are() {
         }
         wrong.extend(tests.into_iter().filter_map(|test| missing(root, test)));
     }
+    let (_, below) = readme.split_once("\n## What no RFC asks, and what shows it\n").unwrap();
+    let others: Vec<&str> = below.split("\n## ").next().unwrap().split('`').filter(|test| test.contains("::")).collect();
+    assert!(others.len() > 10, "{} tests that no RFC asks for", others.len());
+    wrong.extend(others.into_iter().filter_map(|test| missing(root, test)));
     for pair in rows.windows(2).filter(|pair| order(&pair[0]) > order(&pair[1])) {
         wrong.push(format!("{} §{} stands behind {} §{}", pair[1][0], pair[1][1], pair[0][0], pair[0][1]));
     }

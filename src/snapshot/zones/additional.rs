@@ -47,7 +47,7 @@ impl Draft<'_> {
         names.into_iter().filter_map(found).collect()
     }
 
-    /// The key of the owner that has the records of a name: its own, or the wildcard that covers it (RFC 4592 §4.3).
+    /// The key of the owner that has the records of a name: its own, or the wildcard that covers it (RFC 1034 §4.3.3).
     fn addresses_of<'k>(&'k self, key: &'k [u8], rtype: u16) -> Option<&'k [u8]> {
         // Glue is there so that referrals work; it is nobody's answer (RFC 1034 §4.2.1, RFC 2181 §5.4.1).
         let usable = |key: &[u8]| rtype == rtype::NS || self.cut_above(key).is_none();

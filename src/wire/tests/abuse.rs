@@ -14,8 +14,12 @@ fn world() -> World {
     let names: Vec<String> = (0..50).map(|n| format!("n{n} A 192.0.2.{n}")).collect();
     let some = ["www A 192.0.2.80", "*.wild A 192.0.2.81", "sub NS ns.sub.plain.example.", "ns.sub A 192.0.2.82"];
     let all: Vec<&str> = some.into_iter().chain(txt.iter().chain(&names).map(String::as_str)).collect();
-    let mut world = World::new(&[zone("plain.example.", false, &all, &[]), zone("svc.example.", true, &["a A 192.0.2.1"], &[])])
-        .with(&["web/b1 192.0.2.11 boston/az-1 http:80 tag=x tag=y", "api/b2 192.0.2.12 boston/az-1 http:80"]);
+    let mut world = World::new(&[
+        zone("plain.example.", false, &all, &[]),
+        zone("svc.example.", true, &["a A 192.0.2.1", "*.any A 192.0.2.2"], &[]),
+        zone("all.example.", true, &["* A 192.0.2.3"], &[]),
+    ])
+    .with(&["web/b1 192.0.2.11 boston/az-1 http:80 tag=x tag=y", "api/b2 192.0.2.12 boston/az-1 http:80"]);
     world.now_ms = BEGIN;
     world
 }
@@ -110,7 +114,7 @@ fn streams_are_told_how_long_they_may_be_idle() {
         ("www.plain.example A tcp keepalive=", &answered),
         ("www.plain.example A tls keepalive=", &answered),
         ("www.plain.example A tcp", WWW),
-        // RFC 7828 §3.2.1: not in datagrams, where it means nothing, whatever it holds.
+        // RFC 7828 §3.3.1: not in datagrams, where it means nothing, whatever it holds.
         ("www.plain.example A keepalive=", WWW),
         ("www.plain.example A keepalive=0064", WWW),
         ("www.plain.example A tcp keepalive=0064", "FORMERR ede=0"),
@@ -157,6 +161,20 @@ fn who_has_shown_no_cookie_gets_no_large_datagram() {
     // What every reply holds is sent whatever the limit.
     let long = ["x".repeat(60), "y".repeat(60), "z".repeat(60), "v".repeat(50), "plain.example".into()].join(".");
     check(&format!("{long} A ecs=2001:db8::/48 cookie=0102030405060708"), 310..=320, true);
+}
+
+#[test]
+fn what_slips_never_says_that_something_was_done() {
+    let mut world = world();
+    world.dns(|dns| (dns.rate_limit.per_second, dns.rate_limit.slip) = (1, 1));
+    // To who sends NOTIFY or UPDATE, NOERROR says that it was taken, and neither TC nor BADCOOKIE says anything.
+    world.check(&[
+        ("www.plain.example A opcode=5", "NOTIMP ede=21"),
+        ("www.plain.example A opcode=5", "NOTIMP"),
+        ("www.plain.example A opcode=4 cookie=0102030405060708", "NOTIMP cookie+16"),
+        ("www.plain.example A class=4", "NOERROR tc"),
+        ("www.plain.example A version=1", "NOERROR tc"),
+    ]);
 }
 
 /// What became of queries.
@@ -273,6 +291,10 @@ fn replies_count_for_what_they_are_about() {
     // A service is one name, whatever stands before it.
     check("web.svc.example A", 3);
     check("x.tag.web.svc.example A", 3);
+    // A wildcard beside services: no label before its name makes the name one of a service.
+    check("x{n}.any.svc.example A", 3);
+    check("_web.x{n}.all.example A", 3);
+    check("_web.web{n}.x.all.example A", 3);
     for names in
         [["web", "x.tag.web", "y.tag.web", "x.tag.y.tag.web", "_http._tcp.web"], ["web", "api", "b1.id.web", "b2.id.api", "x.tag.web"]]
     {

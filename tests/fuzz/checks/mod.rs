@@ -2,12 +2,14 @@
 //! which runs every seed through it.
 //!
 //! ```text
-//! answer(octets)       a query to a rich world      ─┐
-//! zone_text(file, …)   a zone, then queries to it   ─┴─ ask ─ reply::check ─ message::read
+//! answer(octets)       a query to a rich world      ─┬─ ask ──────┐
+//!                      …, or a flood of it          ─┼─ limited ──┴─ reply::check ─ message::read
+//! zone_text(file, …)   a zone, then queries to it   ─┘
 //! ```
 
 pub mod answer;
 pub mod ask;
+pub mod limited;
 pub mod message;
 pub mod reply;
 pub mod zone;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hickory_proto::op;
+use signpost::model::DnsSettings;
 use signpost::wire::Transport;
 
 use super::message::{self, ANY, CNAME, DNAME, Message, NS, OPT, Record, SOA, is_within, word};
@@ -20,8 +21,25 @@ const TOLD: [u16; 3] = [0, 3, 6];
 /// Most aliases that an answer follows, and what stands beside each.
 const CHAIN: usize = 16;
 
-/// Checks a reply; `payload` is the most that the server sends in a datagram. Returns the reply as it was read.
-pub fn check(query: &[u8], reply: &[u8], transport: Transport, payload: u16) -> Message {
+/// Replies over TLS to who padded are multiples of this many octets (RFC 8467 §4.1).
+const PADDED: usize = 468;
+
+/// Whether octets get no reply: RFC 8906 §3: nothing but a response or less than a header stays without one.
+pub fn is_silent(query: &[u8]) -> bool {
+    query.len() < 12 || query[2] & 0x80 != 0
+}
+
+/// Checks a reply; `payload` is the most that the server sends in a datagram, `dns` what it was told. Returns the reply as it was read.
+pub fn check(query: &[u8], reply: &[u8], transport: Transport, payload: u16, dns: &DnsSettings) -> Message {
+    let read = form(query, reply, transport, payload, dns);
+    if let Err(reason) = owed(query, reply, &read, transport, dns) {
+        panic!("{reason}\nquery {}\nreply {}", hex(query), hex(reply));
+    }
+    read
+}
+
+/// As [`check`], but for the options that a query is owed: a reply in the place of FORMERR or BADVERS cannot have them.
+pub fn form(query: &[u8], reply: &[u8], transport: Transport, payload: u16, dns: &DnsSettings) -> Message {
     let told = || format!("\nquery {}\nreply {}", hex(query), hex(reply));
     let read = match message::read(reply) {
         Ok(read) => read,
@@ -33,7 +51,7 @@ pub fn check(query: &[u8], reply: &[u8], transport: Transport, payload: u16) -> 
     let empty = read.records.iter().any(|record| record.rtype != OPT && record.data.is_empty());
     let excused = empty || reply.windows(8).any(|option| option == [0, 8, 0, 4, 0, 0, 0, 0]);
     assert!(second.is_ok() || excused, "hickory cannot read the reply: {:?}{}", second.err(), told());
-    if let Err(reason) = consider(query, reply, &read, transport, payload) {
+    if let Err(reason) = consider(query, reply, &read, transport, payload).and_then(|()| extended(query, reply, &read, transport, dns)) {
         panic!("{reason}{}", told());
     }
     read
@@ -98,6 +116,49 @@ fn consider(query: &[u8], reply: &[u8], read: &Message, transport: Transport, pa
         Some(question) if question.qclass == 1 => answer(read, &question.name, question.qtype),
         _ => Ok(()),
     }
+}
+
+/// What an OPT says back: payload, DO, and options that are the server's to say.
+fn extended(query: &[u8], reply: &[u8], read: &Message, transport: Transport, dns: &DnsSettings) -> Result<(), String> {
+    let told = |holds: bool, reason: &str| if holds { Ok(()) } else { Err(reason.to_string()) };
+    let Some(opt) = read.opts().next() else { return Ok(()) };
+    told(opt.class == dns.udp_payload.max(512), "another payload than the server's")?;
+    let options = read.options()?;
+    let find = |code: u16| options.iter().find(|(found, _)| *found == code).map(|(_, data)| *data);
+    // A stream says how long it is kept, in tenths of a second (RFC 7828 §3.1); padding is for what nobody else reads, and comes last.
+    let idle = u16::try_from(dns.tcp_idle_ms / 100).unwrap_or(u16::MAX).to_be_bytes();
+    told(find(11).is_none_or(|data| transport.is_stream() && data == idle), "a keepalive in a datagram, or another")?;
+    let whole = reply.len().is_multiple_of(PADDED) || reply.len() == usize::from(u16::MAX);
+    let last = options.last().is_some_and(|(code, _)| *code == 12);
+    told(find(12).is_none_or(|data| transport == Transport::Tls && whole && last && data.iter().all(|octet| *octet == 0)), "padding")?;
+    told(find(3).is_none_or(|data| Some(data) == dns.identity.as_deref().map(str::as_bytes)), "another identity")?;
+    told(find(10).is_none_or(|data| dns.cookies.enabled && data.len() == 24 && data[8] == 1), "a cookie of another form")?;
+
+    let Some(asked) = message::read(query).ok().filter(|asked| asked.opts().count() == 1) else { return Ok(()) };
+    told(asked.opts().all(|asked| (asked.ttl ^ opt.ttl) & 0x8000 == 0), "another DO")?;
+    let Ok(sent) = asked.options() else { return Ok(()) };
+    let first = |code: u16| sent.iter().find(|(found, _)| *found == code).map(|(_, data)| *data);
+    told(find(10).zip(first(10)).is_none_or(|(given, own)| own.len() >= 8 && given[..8] == own[..8]), "another client's cookie")
+}
+
+/// What the options of a query are owed, however little of the answer fits.
+fn owed(query: &[u8], reply: &[u8], read: &Message, transport: Transport, dns: &DnsSettings) -> Result<(), String> {
+    let told = |holds: bool, reason: &str| if holds { Ok(()) } else { Err(reason.to_string()) };
+    let Some(asked) = message::read(query).ok().filter(|asked| asked.opts().count() == 1) else { return Ok(()) };
+    let (Ok(sent), options) = (asked.options(), read.options()?) else { return Ok(()) };
+    let first = |code: u16| sent.iter().find(|(found, _)| *found == code);
+    let find = |code: u16| options.iter().find(|(found, _)| *found == code);
+    // Of a message that is not understood, its options need not be.
+    if [1, 16].contains(&read.rcode()) || word(&query[2..]) & OPCODE != 0 {
+        return Ok(());
+    }
+    told(first(8).is_none() || find(8).is_some(), "no subnet for a subnet")?;
+    told(first(10).is_none() || !dns.cookies.enabled || find(10).is_some(), "no cookie for a cookie")?;
+    told(first(11).is_none() || !transport.is_stream() || find(11).is_some(), "no keepalive for who asked")?;
+    let filled = reply.len() > usize::from(u16::MAX) - 4;
+    told(first(12).is_none() || transport != Transport::Tls || find(12).is_some() || filled, "no padding for who padded")?;
+    // In a datagram the identity may be left out for the answer.
+    told(first(3).is_none() || dns.identity.is_none() || !transport.is_stream() || find(3).is_some(), "no identity for who asked")
 }
 
 /// Options are whole and come once; the subnet is the query's (RFC 7871 §7.2.1).

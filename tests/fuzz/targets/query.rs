@@ -86,6 +86,26 @@ const NAMES: &[&str] = &[
     "www.else.example",
     "id.web.svc.example",
     "nosuch.web.svc.example",
+    "alias.example",
+    "near.alias.example",
+    "plain.alias.example",
+    "twice.alias.example",
+    "apex.alias.example",
+    "x.any.alias.example",
+    "same.alias.example",
+    "chain.alias.example",
+    "web.services.alias.example",
+    "alias3.statics.alias.example",
+    "www.twofold.alias.example",
+    "x.cut.alias.example",
+    "near.back.alias.example",
+    "x.out.alias.example",
+    "apex.example",
+    "www.apex.example",
+    "near.moved.apex.example",
+    "whole.example",
+    "near.whole.example",
+    "back.back.whole.example",
     "version.bind",
     "hostname.bind",
     "id.server",
@@ -105,6 +125,8 @@ const OPTIONS: &[&[u8]] = &[
     b"\x00\x08\x00\x04\x00\x02\x00\x00",
     b"\x00\x0a\x00\x08\x01\x02\x03\x04\x05\x06\x07\x08",
     b"\x00\x0a\x00\x18\x01\x02\x03\x04\x05\x06\x07\x08\x01\x00\x00\x00\x6b\x49\xd2\x00\x01\x02\x03\x04\x05\x06\x07\x08",
+    // What the guarded world gives 198.51.100.7 for the client cookie above.
+    b"\x00\x0a\x00\x18\x01\x02\x03\x04\x05\x06\x07\x08\x01\x00\x00\x00\x6b\x49\xd2\x00\x5b\x9a\x90\x8a\xb2\xf8\xd3\xcf",
     b"\x00\x0b\x00\x00",
     b"\x00\x0b\x00\x02\x00\x64",
     b"\x00\x0c\x00\x05\x00\x00\x00\x00\x00",
@@ -163,7 +185,7 @@ impl Parts {
 
     fn change(&mut self, dice: &mut Dice) {
         match dice.below(12) {
-            0 => self.flags = dice.below(8) as u8,
+            0 => self.flags = dice.below(16) as u8,
             1 | 2 => self.name = wire(NAMES[dice.below(NAMES.len())]),
             3 => {
                 // A name below it.

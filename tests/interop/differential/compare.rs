@@ -73,9 +73,10 @@ impl Known {
 
     /// How many records a record's RRset has, where the record itself stands.
     pub fn set_length(&self, record: &Record) -> usize {
-        let sources = self.sources(record);
-        let from = sources.iter().find(|source| source.ttl == record.ttl && source.data == record.data);
-        from.map_or(0, |from| sources.iter().filter(|source| source.owner == from.owner).count())
+        let mut from = self.sources(record).into_iter().filter(|source| source.ttl == record.ttl && source.data == record.data);
+        let of_set = |r: &&Record, from: &Record| r.rtype == record.rtype && r.owner == from.owner;
+        // A name in two zones is answered from the one below.
+        from.next().and_then(|from| Some(self.zone_of(&from.owner)?.at(&from.owner).filter(|r| of_set(r, from)).count())).unwrap_or(0)
     }
 }
 

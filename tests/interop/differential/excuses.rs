@@ -1,7 +1,7 @@
 //! Where servers may differ: each rule names the RFC that lets them, and holds for nothing else.
 
 use super::compare::{Aspect, Known, aliases, is_part};
-use super::message::{ANY, CNAME, DNAME, DS, Message, Record, is_within, upwards};
+use super::message::{ANY, CNAME, DNAME, DS, Message, NS, Record, is_within, upwards};
 use super::peers::Kind;
 use super::queries::{Query, host};
 
@@ -82,13 +82,15 @@ pub const EXCUSES: &[Excuse] = &[
         rfc: "RFC 1034 §5.3.3 4c",
         allows: Allows::Both,
         holds: |d| {
-            let leaves = d.theirs.answer().last().is_some_and(|last| {
-                let zone = |name: &[u8]| d.known.zone_of(name).map(|zone| &zone.apex);
-                let to = host(last);
-                to.is_some_and(|to| zone(&to).is_some() && zone(&to) != zone(&last.owner))
-            });
-            let begin = aliases(d.ours).starts_with(&aliases(d.theirs)) && is_part(d.theirs.answer(), d.ours.answer());
-            d.peer == Kind::Knot && leaves && begin && !d.aspects.contains(&Aspect::Authoritative)
+            let zone = |name: &[u8]| d.known.zone_of(name).map(|zone| &zone.apex);
+            let leaves = |r: &Record| host(r).is_some_and(|to| zone(&to).is_some() && zone(&to) != zone(&r.owner));
+            let common = d.common();
+            // At most it goes on with what its own zone has there, occluded as it is.
+            let own = d.known.holds(&d.theirs.answer()[common..]);
+            d.peer == Kind::Knot
+                && own
+                && d.ours.answer()[..common].last().is_some_and(leaves)
+                && !d.aspects.contains(&Aspect::Authoritative)
         },
     },
     Excuse {
@@ -149,6 +151,18 @@ pub const EXCUSES: &[Excuse] = &[
         },
     },
     Excuse {
+        name: "the DS of an apex that the zone above does not delegate is in neither zone",
+        rfc: "RFC 4035 §3.1.4.1",
+        allows: Allows::Both,
+        holds: |d| {
+            let name = d.ours.answer()[..d.common()].last().and_then(host).unwrap_or_else(|| d.query.folded());
+            let [parent, child] = &d.known.zones[..] else { return false };
+            let no_cut = name == child.apex && !parent.at(&name).any(|r| r.rtype == NS);
+            // Behind a cut farther up, a referral there is as good.
+            d.query.rtype == DS && no_cut
+        },
+    },
+    Excuse {
         name: "what the zone above has below the cut makes no name in the child",
         rfc: "RFC 1034 §4.2",
         allows: Allows::OursAlone,
@@ -174,6 +188,11 @@ impl Difference<'_> {
         self.aspects.iter().all(|aspect| aspects.contains(aspect))
     }
 
+    /// How many records both answers begin with.
+    fn common(&self) -> usize {
+        self.ours.answer().iter().zip(self.theirs.answer()).take_while(|(ours, theirs)| ours == theirs).count()
+    }
+
     /// Whether a name, one that it is below, or a wildcard beside one of those is in the other zone of the family alone.
     fn is_strange(&self, name: &[u8]) -> bool {
         let Some(zone) = self.known.zone_of(name) else { return false };
@@ -186,11 +205,15 @@ impl Difference<'_> {
     /// Whether both answer, behind the same aliases, with RRsets of one name: ours whole, theirs true.
     fn are_sets_of_one_name(&self) -> bool {
         let (ours, theirs) = (self.ours.answer(), self.theirs.answer());
-        let common = ours.iter().zip(theirs).take_while(|(a, b)| a == b).count();
+        let common = self.common();
         let name = ours[..common].last().and_then(host).unwrap_or_else(|| self.query.folded());
         let (ours, theirs) = (&ours[common..], &theirs[common..]);
-        let (Some(first), false) = (ours.first(), theirs.is_empty()) else { return false };
-        let whole = ours.iter().all(|r| r.rtype == first.rtype) && ours.len() == self.known.set_length(first);
-        whole && ours.iter().chain(theirs).all(|r| r.owner == name) && self.known.holds(ours) && self.known.holds(theirs)
+        let whole = match ours.first() {
+            Some(first) => ours.iter().all(|r| r.rtype == first.rtype) && ours.len() == self.known.set_length(first),
+            // The DNAME of that name, which stands in the answer.
+            None => self.ours.answer().iter().any(|r| r.rtype == DNAME && r.owner == name),
+        };
+        let of_name = ours.iter().chain(theirs).all(|r| r.owner == name);
+        whole && !theirs.is_empty() && of_name && self.known.holds(ours) && self.known.holds(theirs)
     }
 }
