@@ -46,6 +46,9 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Lines of a refusal that its event tells; the log and the status have more.
 const FINDINGS_TOLD: usize = 5;
 
+/// Warnings of one reading that the log has.
+const WARNINGS_LOGGED: usize = 50;
+
 /// Why the files, as last read, are not in force; `None`: they are.
 type Refused = watch::Receiver<Option<Arc<RefusedFiles>>>;
 
@@ -422,9 +425,7 @@ impl Running {
             }
             reread = again;
         };
-        for warning in &loaded.warnings {
-            tracing::warn!("{warning}");
-        }
+        log_warnings(&loaded.warnings);
         self.control.set_safety(settings.safety).await;
         self.http.reload(&settings.api)?;
         Ok(Taken { settings, apexes, sources: loaded.sources, refused: loaded.refused, kept: loaded.kept })
@@ -453,10 +454,18 @@ impl Running {
 async fn world(settings: &Settings) -> Result<Loaded, ServeError> {
     let settings = settings.clone();
     let loaded = blocking(move || config::world(&settings)).await?.map_err(ServeError::World)?;
-    for warning in &loaded.warnings {
+    log_warnings(&loaded.warnings);
+    Ok(loaded)
+}
+
+/// Warnings for the log, while they are not too many: they come again at each reload.
+fn log_warnings(warnings: &[Finding]) {
+    for warning in warnings.iter().take(WARNINGS_LOGGED) {
         tracing::warn!("{warning}");
     }
-    Ok(loaded)
+    if let Some(more) = warnings.len().checked_sub(WARNINGS_LOGGED).filter(|more| *more > 0) {
+        tracing::warn!("and {more} more warnings, which `signpost check` lists");
+    }
 }
 
 /// The zones for the log: their names while they are few.

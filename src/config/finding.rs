@@ -25,6 +25,18 @@ impl Finding {
     }
 }
 
+/// Octets of a field or a reason. What they quote may be a word of megabytes, where somebody named the wrong file.
+const LONGEST: usize = 2000;
+
+/// Cuts a text that is longer than anybody reads.
+fn shorten(text: &mut String) {
+    let octets = text.len();
+    if octets > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        text.push_str(&format!("… ({octets} octets)"));
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
@@ -75,4 +87,17 @@ fn lines(findings: &[Finding]) -> String {
 pub(super) struct Notes {
     pub findings: Vec<Finding>,
     pub warnings: Vec<Finding>,
+}
+
+impl Notes {
+    /// By file and line, each once, and none longer than anybody reads.
+    pub fn put_in_order(&mut self) {
+        for finding in self.findings.iter_mut().chain(&mut self.warnings) {
+            shorten(&mut finding.field);
+            shorten(&mut finding.reason);
+        }
+        self.findings.sort();
+        self.findings.dedup();
+        self.warnings.sort();
+    }
 }

@@ -93,7 +93,10 @@ pub fn watch(settings: &Settings, changed: impl Fn() + Send + 'static) -> Result
                     while Instant::now() < until {
                         match woken.recv_timeout(QUIET) {
                             Ok(Wake::Look) => {}
-                            Ok(Wake::Included(included)) => files.include(included, &mut seen),
+                            Ok(Wake::Included(included)) => {
+                                files.include(included, &mut seen);
+                                notified = watcher.as_mut().is_ok_and(|w| files.subscribe(w));
+                            }
                             Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                             Err(RecvTimeoutError::Timeout) => break,
                         }
@@ -232,6 +235,26 @@ mod tests {
         drop(watch);
         assert!(matches!(tell.recv(), Err(mpsc::RecvError)), "the thread ends with the watch");
     }
+    /// As at every start, where files come to be beside the configuration while zones are read.
+    #[test]
+    fn a_folder_of_included_files_is_watched_though_the_watch_was_busy() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { file: None, zones_dir: dir.path().join("zones"), geo_dir: dir.path().join("geo"), ..Settings::default() };
+        let hosts = settings.zones_dir.join("hosts");
+        std::fs::create_dir_all(&hosts).unwrap();
+        std::fs::write(settings.zones_dir.join("a.zone"), "@ SOA ns.x. h 1 2h 1h 2w 1h\n@ NS ns.x.\n$INCLUDE hosts/hosts.inc\n").unwrap();
+        std::fs::write(hosts.join("hosts.inc"), "www A 192.0.2.1\n").unwrap();
+        let sources = world(&settings).unwrap().sources;
+        let (told, tell) = mpsc::channel();
+        let watch = watch(&settings, move || told.send(()).unwrap()).unwrap();
+        std::fs::write(settings.zones_dir.join("notes"), "").unwrap();
+        std::thread::sleep(QUIET / 4);
+        watch.include(&sources);
+        assert!(tell.recv_timeout(QUIET * 2).is_err(), "nothing changed that is read");
+        std::fs::remove_file(hosts.join("hosts.inc")).unwrap();
+        tell.recv_timeout(SLOW_POLL / 3).expect("the system notifies of it");
+    }
+
     #[test]
     fn an_included_file_that_is_gone_is_told_of_once() {
         let dir = tempfile::tempdir().unwrap();

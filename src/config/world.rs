@@ -91,9 +91,7 @@ pub(super) fn read(settings: &Settings, origins: &BTreeMap<String, Origin>, agai
             notes.warnings.push(Finding::of_file(settings.zones_dir.display().to_string(), reason));
         }
     }
-    notes.findings.sort();
-    notes.findings.dedup();
-    notes.warnings.sort();
+    notes.put_in_order();
     let zones = drafts.into_iter().map(|draft| draft.zone).collect();
     Reading { findings: notes.findings, warnings: notes.warnings, zones, geo, files }
 }
@@ -138,9 +136,7 @@ pub fn zone_text(file: &str, text: &str) -> Result<(Zone, Vec<Finding>), Vec<Fin
     references::resolve(&mut drafts, &geo, &mut notes);
     checks::check(&drafts, &mut notes);
     policies::look(&drafts, &geo, &mut notes);
-    notes.findings.sort();
-    notes.findings.dedup();
-    notes.warnings.sort();
+    notes.put_in_order();
     match drafts.pop() {
         Some(draft) if notes.findings.is_empty() => Ok((draft.zone, notes.warnings)),
         _ => Err(notes.findings),

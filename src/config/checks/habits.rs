@@ -45,13 +45,14 @@ pub(super) fn check(look: &mut Look<'_>) {
         if set.ttl == 0 {
             brief.push((spot(), format!("{owner} {} has TTL 0: no resolver keeps it, and each question comes here", type_name(*rtype))));
         }
-        size(look, owner, *rtype, set);
+        size(look, owner, *rtype, set.rdata.iter().map(|data| data.len()));
         inner_wildcard(look, owner, *rtype);
     }
     brief.sort_by(|a, b| (&a.0.file, a.0.line).cmp(&(&b.0.file, b.0.line)));
     if let Some((spot, reason)) = brief.first() {
         look.warn(spot, format!("{reason}{}", and_more(brief.len() - 1)));
     }
+    size(look, &draft.zone.apex, NS, draft.zone.ns.iter().map(|name| name.wire().len()));
     for (n, name) in draft.zone.ns.iter().enumerate() {
         odd(look, &draft.spot(&draft.zone.apex, NS, n), "a name server", name, false);
     }
@@ -91,13 +92,12 @@ fn timers(look: &mut Look<'_>) {
 }
 
 /// An answer that does not fit where it goes.
-fn size(look: &mut Look<'_>, owner: &Name, rtype: u16, set: &RecordSet) {
+fn size(look: &mut Look<'_>, owner: &Name, rtype: u16, lengths: impl Iterator<Item = usize>) {
     // Each record has a pointer to its name, and ten octets before its data.
-    let octets: usize = set.rdata.iter().map(|data| 12 + data.len()).sum();
+    let (records, octets) = lengths.fold((0, 0), |(records, octets), length| (records + 1, octets + 12 + length));
     let spot = || look.draft.spot(owner, rtype, 0);
     if octets > TCP_ROOM {
-        let reason =
-            format!("{} records have {octets} octets together: no message holds them, so they could never be answered", set.rdata.len());
+        let reason = format!("{records} records have {octets} octets together: no message holds them, so they could never be answered");
         look.refuse(&spot(), reason);
     } else if octets > UDP_ROOM {
         look.warn(&spot(), format!("{octets} octets do not fit in a datagram: whoever asks over UDP asks again over TCP"));

@@ -139,6 +139,8 @@ fn habits() {
     said(&many(5), &[]);
     said(&many(6), &["7? 1278 octets do not fit in a datagram"]);
     said(&many(310), &["7! could never be answered"]);
+    let servers: String = (0..4000).map(|n| format!("@ NS ns{n}.other.\n")).collect();
+    said(&servers, &["3! could never be answered"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The records of a master file become RRsets.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::super::document::Spot;
@@ -61,11 +61,10 @@ pub(super) fn gather(draft: &mut Draft, mut records: Vec<Placed>, notes: &mut No
             draft.further.insert((first.owner.clone(), first.number), further);
         }
         if first.number == NS && first.owner == draft.zone.apex {
-            for name in set.rdata.iter().map(|data| Name::from_wire(data)) {
-                if !draft.zone.ns.contains(&name) {
-                    draft.zone.ns.push(name);
-                }
-            }
+            // The same name in upper and lower case is another record and no other server.
+            let mut known = BTreeSet::new();
+            let names = set.rdata.iter().map(|data| Name::from_wire(data)).filter(|name| known.insert(name.clone()));
+            draft.zone.ns = names.collect();
             (draft.zone.ns_ttl, draft.ns) = (set.ttl, spot);
             continue;
         }

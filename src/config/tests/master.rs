@@ -98,6 +98,16 @@ fn what_is_wrong_with_an_entry() {
     assert!(many.contains(&"1004: reading ends here, after 1000 findings".to_string()));
 }
 
+/// A file that was named by mistake may hold anything.
+#[test]
+fn words_of_megabytes_are_not_repeated() {
+    let long = "é".repeat(1 << 20);
+    for text in [format!("{long} A 192.0.2.1"), format!("a {long} x"), format!("a A {long}"), format!("${long} x")] {
+        let said = read(&text).unwrap_err();
+        assert!(said[0].len() < 4200 && said[0].contains(" octets)"), "{} octets", said[0].len());
+    }
+}
+
 #[test]
 fn generated_records() {
     good("$GENERATE 1-5/2 h$ 60 IN A 192.0.2.$", &[r"h1 1 60 \xc0\x00\x02\x01", r"h3 1 60 \xc0\x00\x02\x03", r"h5 1 60 \xc0\x00\x02\x05"]);
