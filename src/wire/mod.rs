@@ -7,7 +7,7 @@
 //!        │         └─ walk         zone, then what the name is, alias by alias
 //!        │              ├─ names      static names, names of services, wildcards
 //!        │              ├─ records    static RRsets, referrals, negative answers
-//!        │              └─ services   decide, pick, and the records of instances
+//!        │              └─ services   decide, pick, and the records of instances (linked: SRV, HTTPS and their addresses)
 //!        ├─ limit           has its network had enough of that
 //!        └─ Reply::finish
 //! ```
@@ -19,6 +19,7 @@ mod defences;
 mod empty;
 mod explain;
 mod limit;
+mod linked;
 mod names;
 mod records;
 mod regions;
