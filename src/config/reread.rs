@@ -117,8 +117,8 @@ impl Reread {
     /// Where a file that is not taken replaces another of the same zone, as `.toml` may replace `.zone`, the zone is read from that one.
     fn keep_renamed(&mut self, name: &str, reading: &Reading) {
         let Some(apex) = world::apex_of(name).filter(|_| matches!(self.origins.get(name), Some(Origin::Out))) else { return };
-        let gone = self.last.zones.keys().filter(|was| !reading.files.iter().any(|(there, ..)| there == *was));
-        if let Some(was) = gone.cloned().find(|was| world::apex_of(was).as_ref() == Some(&apex)) {
+        let mut gone = self.last.zones.keys().filter(|was| !reading.files.iter().any(|(there, ..)| there == *was));
+        if let Some(was) = gone.find(|was| world::apex_of(was).as_ref() == Some(&apex)).cloned() {
             self.keep(&was, None);
         }
     }
