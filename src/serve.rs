@@ -369,7 +369,7 @@ impl Running {
                 self.tell_refused(taken.refused.iter().map(Finding::to_string).collect());
                 for zone in taken.kept {
                     match zone.serves {
-                        true => tracing::error!("{}: the zone is served as it was before", zone.file),
+                        true => tracing::error!("{}: the zone is served as it was before; a restart would need it mended", zone.file),
                         false => tracing::error!("{}: the zone is not served", zone.file),
                     }
                 }
