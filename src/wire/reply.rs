@@ -221,6 +221,7 @@ impl<'r, 'm> Reply<'r, 'm> {
     }
 
     /// Writes a record of any class.
+    #[inline]
     pub fn record_in(
         &mut self,
         class: u16,
@@ -251,6 +252,7 @@ impl<'r, 'm> Reply<'r, 'm> {
     }
 
     /// Writes several records or none of them.
+    #[inline]
     pub fn whole(&mut self, write: impl FnOnce(&mut Self) -> Result<(), Full>) -> Result<(), Full> {
         let (position, counts) = (self.writer.position(), self.header.counts);
         let written = write(self);
