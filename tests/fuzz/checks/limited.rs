@@ -62,17 +62,20 @@ pub fn ask(snapshot: &Snapshot, octets: &[u8], peer: SocketAddr) {
     }
 }
 
-/// A reply in place of one beyond the limit: TC, or BADCOOKIE with a cookie, and nothing that would make it worth a forger's while.
+/// A reply in place of one beyond the limit: TC, or BADCOOKIE with a cookie, and nothing that would make it worth a forger's while. What is no
+/// query stays NOTIMP: to a NOTIFY, NOERROR would say that it was taken.
 fn slip(octets: &[u8], small: &[u8], first: &Message, snapshot: &Snapshot) {
     // Of what was not understood, no option is.
     let check = if [1, 16].contains(&first.rcode()) { reply::form } else { reply::check };
     let read = check(octets, small, Transport::Udp, snapshot.dns.udp_payload, &snapshot.dns);
     let cookie = read.options().is_ok_and(|list| list.iter().any(|(code, _)| *code == 10));
+    let is_query = octets[2] & 0x78 == 0;
     let told = match read.flags & TC != 0 {
-        true => read.rcode() == 0 && !cookie,
-        false => read.rcode() == 23 && cookie,
+        true => is_query && read.rcode() == 0 && !cookie,
+        false if is_query => read.rcode() == 23 && cookie,
+        false => read.rcode() == 4,
     };
-    assert!(told, "neither TC nor BADCOOKIE: {}", hex(small));
+    assert!(told, "neither TC nor BADCOOKIE, nor NOTIMP for what is no query: {}", hex(small));
     assert!(read.records.iter().all(|record| record.rtype == message::OPT), "records in a reply beyond the limit: {}", hex(small));
     assert!(small.len() <= octets.len() + COOKIE, "more octets than came, and a cookie: {} for {}", hex(small), hex(octets));
 }
