@@ -1,0 +1,150 @@
+//! The world that benchmarks ask: one static zone, one zone of many names, one of services and routed names.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use signpost::config;
+use signpost::control::Writer;
+use signpost::model::{Counters, Revision, Settings, Timestamp};
+use signpost::snapshot::Snapshot;
+use signpost::wire::{self, Outcome, Query, Transport, Worker};
+
+/// What a row asks: a label for the tables, and the queries in turn.
+pub struct Row {
+    pub label: &'static str,
+    pub queries: Vec<Vec<u8>>,
+}
+
+const STATIC: &str = "\
+$ORIGIN example.test.
+$TTL 300
+@ SOA ns1 hostmaster 1 3600 600 604800 60
+@ NS ns1
+@ NS ns2
+ns1 A 192.0.2.1
+ns2 A 192.0.2.2
+";
+
+const SERVICES: &str = r#"
+services = true
+ns = ["ns1.svc.test."]
+[records]
+ns1 = { A = ["192.0.2.1"] }
+[names.weighted]
+policy = "weighted"
+branches = [
+  { records = { A = ["192.0.2.11"] }, weight = 4 }, { records = { A = ["192.0.2.12"] }, weight = 3 },
+  { records = { A = ["192.0.2.13"] }, weight = 2 }, { records = { A = ["192.0.2.14"] }, weight = 1 },
+]
+[names.geo]
+policy = "geolocation"
+branches = [{ service = "web", countries = ["DE"] }, { service = "api", countries = ["US"] }, { service = "web", default = true }]
+[services.web]
+ports = { http = 80 }
+[services.api]
+policy = "weighted"
+ports = { http = 80 }
+"#;
+
+/// The snapshot, with `names` names of one address each in a zone of their own.
+pub fn snapshot(names: usize) -> Arc<Snapshot> {
+    let mut fixed = STATIC.to_string();
+    for n in 0..1000 {
+        for last in 1..=4 {
+            let _ = writeln!(fixed, "h{n} A 10.{}.{}.{last}", n / 250, n % 250);
+            let _ = writeln!(fixed, "_s{n}._tcp SRV 0 10 80 t{last}");
+        }
+    }
+    for last in 1..=4 {
+        let _ = writeln!(fixed, "t{last} A 192.0.2.{last}\nt{last} AAAA 2001:db8::{last}");
+    }
+    let mut many = STATIC.replace("example.test.", "many.test.");
+    for n in 0..names {
+        let _ = writeln!(many, "h{n} A 10.{}.{}.{}", n >> 16 & 255, n >> 8 & 255, n & 255);
+    }
+    let mut services = SERVICES.to_string();
+    for (service, n) in ["web", "api"].into_iter().flat_map(|service| (0..8).map(move |n| (service, n))) {
+        let region = ["eu", "us"][n % 2];
+        let _ = writeln!(
+            services,
+            "[services.{service}.instances.i{n}]\naddresses = [\"198.51.100.{n}\"]\nregion = \"{region}\"\naz = \"a\"\nweight = {}",
+            1 + n % 4
+        );
+    }
+    let mut networks = String::new();
+    for n in 0..200 {
+        let (region, country) = [("eu", "DE"), ("us", "US")][n % 2];
+        let _ = writeln!(networks, "[[network]]\ncidr = \"10.{n}.0.0/16\"\nregion = \"{region}\"\ncountry = \"{country}\"");
+    }
+    networks += "[[network]]\ncidr = \"127.0.0.0/8\"\nregion = \"eu\"\ncountry = \"DE\"\n";
+    let regions = "[regions.eu]\nlatitude = 53.3\nlongitude = -6.3\n[regions.us]\nlatitude = 38.9\nlongitude = -77.4\n";
+
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("zones/example.test.zone", fixed.as_str()),
+        ("zones/many.test.zone", &many),
+        ("zones/svc.test.toml", &services),
+        ("geo/networks.toml", &networks),
+        ("geo/regions.toml", regions),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let settings = Settings { zones_dir: folder.path().join("zones"), geo_dir: folder.path().join("geo"), ..Settings::default() };
+    let world = config::world(&settings).unwrap_or_else(|findings| panic!("{findings:?}"));
+    let writer: Writer<usize> = Writer::begin((Revision(0), Vec::new()), world.zones, world.geo, &settings.dns, Timestamp(0)).unwrap();
+    writer.snapshot().clone()
+}
+
+/// What is asked of [`snapshot`]: `count` queries of each kind.
+pub fn rows(count: usize, names: usize) -> Vec<Row> {
+    let row = |label, ask: &dyn Fn(usize) -> Vec<u8>| Row { label, queries: (0..count).map(ask).collect() };
+    // Spread as a client's questions are: neighbours in the zone are not asked in a row.
+    let spread = |n: usize, of: usize| n.wrapping_mul(0x9e37_79b1) % of.max(1);
+    vec![
+        row("static A", &|n| query(&format!("h{}.example.test", spread(n, 1000)), 1, None)),
+        row("static SRV", &|n| query(&format!("_s{}._tcp.example.test", spread(n, 1000)), 33, None)),
+        row("NXDOMAIN", &|n| query(&format!("x{}.example.test", spread(n, 1000)), 1, None)),
+        row("many names", &|n| query(&format!("h{}.many.test", spread(n, names)), 1, None)),
+        row("service A", &|_| query("web.svc.test", 1, None)),
+        row("service SRV", &|_| query("_http._tcp.web.svc.test", 33, None)),
+        row("geo ECS", &|n| query("geo.svc.test", 1, Some([10, (n % 200) as u8, (n / 200) as u8]))),
+        row("weighted ECS", &|n| query("api.svc.test", 1, Some([10, (n % 200) as u8, (n / 200) as u8]))),
+        row("weighted records", &|_| query("weighted.svc.test", 1, None)),
+    ]
+}
+
+/// A query with EDNS and a payload of 1232 octets, for a client subnet where one is given.
+fn query(name: &str, rtype: u16, subnet: Option<[u8; 3]>) -> Vec<u8> {
+    let mut message = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1];
+    for label in name.split('.') {
+        message.push(label.len() as u8);
+        message.extend(label.bytes());
+    }
+    message.push(0);
+    message.extend(rtype.to_be_bytes());
+    message.extend([0, 1, 0, 0, 41, 4, 208, 0, 0, 0, 0]);
+    match subnet {
+        None => message.extend([0, 0]),
+        Some([a, b, c]) => message.extend([0, 11, 0, 8, 0, 7, 0, 1, 24, 0, a, b, c]),
+    }
+    message
+}
+
+/// A worker whose draws are the same in every run.
+pub fn worker() -> Worker {
+    Worker::new(7, Arc::new(Counters::default()))
+}
+
+/// Answers one query over UDP; the octets of the reply.
+#[inline]
+pub fn answer(snapshot: &Snapshot, worker: &mut Worker, bytes: &[u8], reply: &mut [u8]) -> usize {
+    let peer = SocketAddr::from(([127, 0, 0, 1], 40_000));
+    match wire::answer(snapshot, worker, &Query { bytes, peer, transport: Transport::Udp, now_ms: 1_700_000_000_000 }, reply) {
+        Outcome::Reply(length) => length,
+        Outcome::Drop => 0,
+        Outcome::Punt(never) => match never {},
+    }
+}
