@@ -8,7 +8,7 @@
 //! "In the file" means handed to the operating system: lines survive `kill -9`, and a power cut may take the last seconds of them.
 //! The file is only ever appended to, and opened anew when its path leads to another file, so that log rotation by rename works.
 //!
-//! Heartbeats that arrive in order change nothing and leave no line; measurements leave a line without their samples. Requests without a valid token leave at most
+//! Heartbeats change nothing and leave no line, unless somebody was not allowed to send them; measurements leave a line without their samples. Requests without a valid token leave at most
 //! [`STRANGERS_PER_SECOND`] lines a second and never their bodies: a stranger must not be able to fill the disk.
 
 use std::fs::{File, Metadata, OpenOptions};

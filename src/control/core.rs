@@ -20,6 +20,7 @@ use super::behind::Behind;
 use super::heartbeats::Heartbeats;
 use super::lapse::Round;
 use super::orders::Orders;
+use super::told::Told;
 use super::{Applied, ApplyError, Event, Observation, ProbeOrder};
 use crate::model::{FieldError, InstanceKey, Label, Revision, SafetySettings, Service, Subject, Timestamp};
 use crate::registry::{Change, Command, Draft, Hold, Registry, ServiceEntry};
@@ -118,6 +119,7 @@ pub struct Core<T> {
     /// When each drain is to be looked at.
     pub(super) rounds: BTreeMap<Subject, Round>,
     pub(super) effects: Effects<T>,
+    pub(super) told: Told,
     /// Whether a commit failed in such a way that the store may hold something else than is known here.
     pub(super) unsure: bool,
     /// Instances that the first command in the queue, which is carried out in parts, has removed so far.
@@ -160,7 +162,6 @@ pub(super) struct Planned<T> {
 /// What a deadline is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Due {
-    Beat(InstanceKey),
     Drain(Subject),
     /// The end of a hold.
     Hold(InstanceKey),
@@ -184,6 +185,7 @@ impl<T> Core<T> {
             deadlines: BinaryHeap::new(),
             rounds: BTreeMap::new(),
             effects: Effects::default(),
+            told: Told::default(),
             unsure: false,
             removed: 0,
         };
@@ -212,23 +214,28 @@ impl<T> Core<T> {
 
     /// Does what is due.
     pub fn tick(&mut self, now: Timestamp) {
-        while let Some(Reverse((at, _))) = self.deadlines.peek()
-            && *at <= now
-            && let Some(Reverse((at, due))) = self.deadlines.pop()
-        {
+        loop {
+            let other = self.deadlines.peek().map(|Reverse((at, _))| *at).filter(|at| *at <= now);
+            if let Some((key, lapse)) = self.beats.lapse(other.unwrap_or(now), now) {
+                self.lapse(now, key, lapse);
+                continue;
+            }
+            let Some(Reverse((at, due))) = other.and_then(|_| self.deadlines.pop()) else { break };
             match due {
-                Due::Beat(key) => self.look(now, at, key),
                 Due::Drain(subject) => self.look_at_drain(now, at, subject),
                 Due::Hold(key) => self.release(now, key),
                 Due::Step(service) => self.step(now, at, service),
             }
+        }
+        if let Some(sum) = self.told.sum(now) {
+            self.tell(now, "health", "instances".into(), sum, "");
         }
     }
 
     /// When [`Core::tick`] is needed next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let due = self.deadlines.peek().map(|Reverse((at, _))| *at);
-        [due, self.behind.retry()].into_iter().flatten().min()
+        [due, self.beats.next_look(), self.behind.rests_until(), self.told.due()].into_iter().flatten().min()
     }
 
     /// Commands in line.

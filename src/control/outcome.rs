@@ -34,7 +34,7 @@ impl<T> Core<T> {
             turned.extend(self.compare(&key, before.get(&key), look));
         }
         match &change {
-            Change::PutInstance { key, .. } => start_beats(&self.beats, &mut self.deadlines, key, registry, Rhythm::OnTime, now),
+            Change::PutInstance { key, .. } => start_beats(&self.beats, key, registry, Rhythm::OnTime, now),
             Change::DeleteInstance { key, .. } => self.beats.stop(key),
             Change::DeleteService { name, instances, .. } => {
                 for (id, _) in instances {
@@ -104,10 +104,7 @@ impl<T> Core<T> {
     pub(super) fn fail(&mut self, now: Timestamp, origin: Origin<T>, why: ApplyError) {
         match origin {
             Origin::Caller { reply, .. } => self.effects.answers.push((reply, Err(why))),
-            Origin::Expiry(key) => {
-                let next = self.beats.postpone(&key, now.plus(RETRY));
-                self.plan_look(next, &key);
-            }
+            Origin::Expiry(key) => self.beats.postpone(&key, now.plus(RETRY)),
         }
     }
 
@@ -154,7 +151,7 @@ impl<T> Core<T> {
                         _ if instance.vitals.wavers.beating => Rhythm::Late,
                         _ => Rhythm::OnTime,
                     };
-                    start_beats(&self.beats, &mut self.deadlines, &key, &next, rhythm, now);
+                    start_beats(&self.beats, &key, &next, rhythm, now);
                 }
             }
         }
@@ -230,7 +227,7 @@ impl<T> Core<T> {
         if turn.held || turn.before != turn.after {
             self.plan_recovery(now, key);
         }
-        if turn.before != turn.after {
+        if turn.before != turn.after && self.told.admit(now, turn.after) {
             let why = read(&self.registry).instance(key).map(|entry| entry.vitals.reason()).unwrap_or_default();
             let detail = if why.is_empty() { turn.after.to_string() } else { format!("{}: {why}", turn.after) };
             self.tell(now, "health", format!("instance/{key}"), detail, author);

@@ -129,11 +129,16 @@ impl Task {
             Some(Call::Measure(samples, reply)) => _ = reply.send(writer.measure(now, &samples)),
             Some(Call::Stop(reply)) => {
                 self.stops.push(reply);
-                self.stop_by = Some(Instant::now() + LAST);
+                self.end(writer);
             }
             // Every handle is gone.
-            None => self.stop_by = Some(Instant::now() + LAST),
+            None => self.end(writer),
         }
+    }
+
+    fn end(&mut self, writer: &mut Writer<Reply>) {
+        writer.core.behind.hurry();
+        self.stop_by = Some(Instant::now() + LAST);
     }
 
     fn load(&mut self, shared: &Shared, writer: &mut Writer<Reply>, now: Timestamp) {
