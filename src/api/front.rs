@@ -173,7 +173,12 @@ async fn write(api: &Shared, mut request: Request, route: &Route, next: Next) ->
             None => return response,
         },
     };
-    tracing::info!(%method, path, status = status.as_u16(), author, revision = revision.map(|r| r.0), reason, "write");
+    let revision_number = revision.map(|revision| revision.0);
+    // What was made is told as an event as well, and stands in the audit log: a line for each is enough.
+    match status.is_success() {
+        true => tracing::debug!(%method, path, status = status.as_u16(), author, revision = revision_number, "write"),
+        false => tracing::info!(%method, path, status = status.as_u16(), author, revision = revision_number, reason, "write"),
+    }
     // Samples come by the thousand and change nothing that is written down: the line says that they came.
     let body = if route.path == measurements::PATH { None } else { audit::one_line(&body) };
     let (method, path, peer, status, reason) = (method.as_str(), path.as_str(), peer.as_str(), status.as_u16(), reason.as_deref());

@@ -23,7 +23,7 @@ use super::lapse::Round;
 use super::orders::Orders;
 use super::{Applied, ApplyError, Event, Observation, ProbeOrder};
 use crate::model::{FieldError, InstanceKey, Label, Revision, SafetySettings, Service, Subject, Timestamp};
-use crate::registry::{Change, Command, Draft, Hold, Registry, ServiceEntry};
+use crate::registry::{Change, Command, Draft, Hold, Registry};
 use crate::store::{CommitError, Key, MAX_OPERATIONS, Operation};
 
 /// How long after a failure what can wait is tried again.
@@ -184,16 +184,14 @@ impl<T> Core<T> {
             queue: VecDeque::new(),
             waiting: Vec::new(),
             flight: None,
-            behind: Behind::default(),
+            behind: Behind::new(written),
             deadlines: BinaryHeap::new(),
             rounds: BTreeMap::new(),
             effects: Effects::default(),
             unsure: false,
             removed: 0,
         };
-        core.replace(registry, now);
-        // Only now: what was just read from the store is there, and need not be written again.
-        core.behind = Behind::new(written);
+        core.begin(registry, now);
         core
     }
 
@@ -439,14 +437,6 @@ pub(super) fn read(registry: &RwLock<Registry>) -> RwLockReadGuard<'_, Registry>
 
 pub(super) fn write(registry: &RwLock<Registry>) -> RwLockWriteGuard<'_, Registry> {
     registry.write().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Every instance.
-pub(super) fn keys(registry: &Registry) -> Vec<InstanceKey> {
-    let of = |(name, entry): (&Label, &ServiceEntry)| -> Vec<InstanceKey> {
-        entry.instances.keys().map(|id| InstanceKey { service: name.clone(), id: id.clone() }).collect()
-    };
-    registry.services.iter().flat_map(of).collect()
 }
 
 #[cfg(test)]

@@ -885,7 +885,10 @@ proptest! {
         again.reread(rig.state(), &[], &Geo::default(), rig.now).unwrap();
         prop_assert_eq!(visible, essence(&read(&again.registry)));
         let orphans = rig.items.keys().filter(|key| key.starts_with("health/"));
-        let known: Vec<Key> = keys(&read(&rig.core.registry)).iter().map(records::health_key).collect();
+        let registry = read(&rig.core.registry);
+        let instances = registry.services.iter().flat_map(|(service, entry)| entry.instances.keys().map(move |id| (service, id)));
+        let key = |(service, id): (&Label, &Label)| records::health_key(&InstanceKey { service: service.clone(), id: id.clone() });
+        let known: Vec<Key> = instances.map(key).collect();
         for orphan in orphans {
             prop_assert!(known.contains(orphan), "{} is left behind", orphan);
         }
