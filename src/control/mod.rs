@@ -15,6 +15,7 @@ mod losses;
 mod orders;
 mod outcome;
 mod records;
+mod start;
 mod survey;
 mod task;
 mod told;
@@ -38,7 +39,7 @@ use crate::model::{Check, DnsSettings, FieldError, Geo, Health, InstanceKey, Lab
 use crate::registry::{Command, Refusal, Registry};
 use crate::routing::Measurements;
 use crate::snapshot::{Publisher, Snapshot, ZoneError};
-use crate::store::{Engine, Store, Unavailable};
+use crate::store::{Engine, Unavailable};
 
 /// A command that was carried out: durable and in answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,8 +209,19 @@ impl Control {
         here: Option<Locality>,
         clock: Clock,
     ) -> Result<Control, StartError> {
-        let (_, revision, items) = engine.read(&"".into(), true).await?;
-        let writer = Writer::begin((revision, items), zones, geo, &dns, clock())?;
+        let (_, revision, halves) = engine.halves().await?;
+        let time = clock.clone();
+        let begin = move || {
+            let began = time();
+            let stored = start::read(revision, halves)?;
+            let read = time();
+            let writer = Writer::resume(stored, zones, geo, &dns, read)?;
+            tracing::debug!(read = ?read.since(began), compiled = ?time().since(read), "what is registered is in answers");
+            Ok::<_, StartError>(writer)
+        };
+        // Away from those who answer: a million instances take a while.
+        let writer =
+            tokio::task::spawn_blocking(begin).await.map_err(|error| Unavailable(format!("reading it ended early: {error}")))??;
         let (calls, called) = mpsc::channel(CALLS);
         let (observations, observed) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
