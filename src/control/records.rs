@@ -159,7 +159,7 @@ fn read_item(item: &Item, stored: &mut Stored) -> Result<(), String> {
         }
         Some(("instances", rest)) => {
             let read: Instance = read_value(&item.value)?;
-            stored.registry.restore_instance(instance(rest)?, Arc::new(read), item.revision);
+            stored.registry.restore_instance(instance(rest)?, read, item.revision);
         }
         Some(("health", rest)) => {
             stored.health.push((instance(rest)?, read_value(&item.value)?));
@@ -209,7 +209,8 @@ mod tests {
             r#"{"addresses": ["192.0.2.1"], "region": "eu", "az": "1", "checks": [{"tcp": true, "port": "p"}], "ports": {"p": 1}}"#,
         )
         .unwrap();
-        let vitals = Vitals { probed: Some(Health::Unhealthy), why: "refused".into(), ..Vitals::default() };
+        let mut vitals = Vitals { probed: Some(Health::Unhealthy), ..Vitals::default() };
+        vitals.set_why("refused");
         let items = vec![
             item("health/web/a", value(&vitals)),
             item("instances/web/a", value(&instance)),
@@ -218,7 +219,7 @@ mod tests {
         let stored = read(Revision(9), items).unwrap();
         assert_eq!(*stored.registry.services["web"].service, service);
         let key = InstanceKey { service: Label::parse("web").unwrap(), id: Label::parse("a").unwrap() };
-        assert_eq!(*stored.registry.instance(&key).unwrap().instance, instance);
+        assert_eq!(stored.registry.instance(&key).unwrap().instance, instance);
         assert_eq!((stored.registry.revision, stored.health), (Revision(9), vec![(key, vitals)]));
     }
 
@@ -253,7 +254,7 @@ mod tests {
         let (started, expires) = (drain.started, drain.expires);
         assert_eq!((drain.out(started), drain.is_over(expires)), (Out::DRAINED, true));
         let (key, vitals) = &read.health[0];
-        assert_eq!((vitals.health(), vitals.warmth(started), vitals.damping.is_untouched()), (Health::Unhealthy, 100, true));
+        assert_eq!((vitals.health(), vitals.warmth(started), vitals.damping().is_untouched()), (Health::Unhealthy, 100, true));
         assert_eq!(read.registry.services["web"].service.policy.min_healthy, 3);
         assert!(read.registry.instance(key).is_some());
         let writer = Writer::<()>::begin((Revision(9), items), Vec::new(), Geo::default(), &Settings::default().dns, started).unwrap();

@@ -216,7 +216,7 @@ fn begin(snapshot: &Snapshot, registry: &Registry, astray: &mut BTreeSet<Label>,
         next = match &entry.source {
             // A file that cannot be served is for whoever wrote it.
             Some(Source::File(file)) => compile::compile(&next, registry, std::iter::once(name), false, now)
-                .map_err(|error| ZoneError { file: file.clone(), ..error })?,
+                .map_err(|error| ZoneError { file: file.to_string(), ..error })?,
             _ => compile::compile_anyway(&next, registry, name, astray, now)?,
         };
     }

@@ -463,7 +463,8 @@ fn what_was_known_before_a_restart_waits_to_be_confirmed() {
     let mut registry = Registry::default();
     registry.apply(&command(r#"put web/a {"heartbeat": "5s"}"#), Timestamp(9), Revision(1)).unwrap();
     registry.apply(&command("put web/b"), Timestamp(9), Revision(2)).unwrap();
-    let known = Vitals { beating: Some(Health::Unhealthy), probed: Some(Health::Unhealthy), why: "w".into(), ..Vitals::default() };
+    let mut known = Vitals { beating: Some(Health::Unhealthy), probed: Some(Health::Unhealthy), ..Vitals::default() };
+    known.set_why("w");
     registry.recall(&key("web/a"), known.clone(), Timestamp(9));
     registry.recall(&key("web/b"), known, Timestamp(9));
     let vitals = |registry: &Registry, name| registry.instance(&key(name)).unwrap().vitals.clone();

@@ -292,7 +292,7 @@ fn follow(script: &str) {
         add(!vitals.is_steady() && !vitals.wavering(), " unsteady");
         add(vitals.unconfirmed, " unconfirmed");
         add(vitals.warmth(rig.now) < 100, &format!(" {}%", vitals.warmth(rig.now)));
-        add(vitals.damping.held_until().is_some(), &format!(" ({})", vitals.reason()));
+        add(vitals.damping().held_until().is_some(), &format!(" ({})", vitals.reason()));
         add(compiled > 0, &format!(" x{compiled}"));
         assert_eq!(state, expected.trim(), "{line}");
     }
@@ -821,7 +821,7 @@ fn essence(registry: &Registry) -> Vec<String> {
                 "{name}/{id} {:?} {:?} {:?}",
                 entry.instance,
                 entry.revision,
-                (vitals.probed, vitals.beating, &vitals.pushed)
+                (vitals.probed, vitals.beating, vitals.pushed())
             ));
         }
     }
