@@ -152,7 +152,7 @@ impl Behind {
             Change::Undrain { subject, .. } => erase(records::drain_key(subject)).into_iter().collect(),
             Change::Push { key, pushed } => {
                 let mut vitals = registry.instance(key).map(|entry| entry.vitals.clone()).unwrap_or_default();
-                vitals.pushed = Some(pushed.clone());
+                vitals.set_pushed(Some(pushed.clone()));
                 let key = records::health_key(key);
                 let before = self.written.get(&key).copied();
                 let operation = put(key.clone(), records::value(&vitals), before);

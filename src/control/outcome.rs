@@ -138,7 +138,7 @@ impl<T> Core<T> {
                 let known = known.and_then(|known| Some((known, known.instances.get(id)?)));
                 let key = InstanceKey { service: name.clone(), id: id.clone() };
                 let before = known.map(|(service, known)| Look::at(service, known));
-                if instance.vitals.damping.held_until().is_some() || instance.vitals.warming.is_some() {
+                if instance.vitals.damping().held_until().is_some() || instance.vitals.warming().is_some() {
                     recovering.push(key.clone());
                 }
                 turned.extend(self.compare(&key, before.as_ref(), Look::at(entry, instance)));
@@ -171,7 +171,7 @@ impl<T> Core<T> {
         for (name, entry) in &registry.services {
             for (id, instance) in &entry.instances {
                 let probed = probing(&entry.service, &instance.instance).is_some();
-                let recovers = instance.vitals.damping.held_until().is_some() || instance.vitals.warming.is_some();
+                let recovers = instance.vitals.damping().held_until().is_some() || instance.vitals.warming().is_some();
                 if !probed && !recovers && instance.instance.heartbeat.is_none() {
                     continue;
                 }
@@ -364,7 +364,7 @@ fn probes(order: u64, key: InstanceKey, probing: Probing, last: Option<Health>) 
 fn news(change: &Change, created: bool, expired: bool, now: Timestamp) -> Option<(&'static str, String, String)> {
     Some(match change {
         Change::PutInstance { key, instance, .. } => {
-            let addresses: Vec<String> = instance.addresses.iter().map(ToString::to_string).collect();
+            let addresses: Vec<String> = instance.addresses.iter().map(|address| address.to_string()).collect();
             let detail = format!("{} in {}", addresses.join(", "), instance.locality());
             (if created { "registered" } else { "replaced" }, format!("instance/{key}"), detail)
         }

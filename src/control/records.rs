@@ -229,7 +229,9 @@ impl Reading {
     fn read_instance(&mut self, value: &[u8]) -> Result<Instance, String> {
         let Some((addresses, rest)) = addresses_first(value) else { return read_value(value) };
         if let Some(mold) = self.molds.get(rest) {
-            return Ok(Instance { addresses: addresses.into(), ..mold.clone() });
+            let mut instance = mold.clone();
+            instance.addresses = addresses.into();
+            return Ok(instance);
         }
         let instance: Instance = read_value(value)?;
         if self.molds.len() < MOLDS {
@@ -252,7 +254,7 @@ pub(super) fn joined(revision: Revision, mut first: Reading, mut second: Reading
     let mut behind = second.services.into_iter();
     if let Some((name, entry)) = behind.next() {
         match services.last_mut().filter(|(last, _)| *last == name) {
-            Some((_, last)) => last.instances.extend(entry.instances),
+            Some((_, last)) => entry.instances.iter().for_each(|(id, instance)| _ = last.instances.insert(id.clone(), instance.clone())),
             None => services.push((name, entry)),
         }
     }
@@ -314,7 +316,8 @@ mod tests {
             r#"{"addresses": ["192.0.2.1"], "region": "eu", "az": "1", "checks": [{"tcp": true, "port": "p"}], "ports": {"p": 1}}"#,
         )
         .unwrap();
-        let vitals = Vitals { probed: Some(Health::Unhealthy), why: "refused".into(), ..Vitals::default() };
+        let mut vitals = Vitals { probed: Some(Health::Unhealthy), ..Vitals::default() };
+        vitals.set_why("refused");
         let items = vec![
             item("health/web/a", value(&vitals)),
             item("instances/web/a", value(&instance)),
@@ -323,7 +326,7 @@ mod tests {
         let stored = read(Revision(9), items).unwrap();
         assert_eq!(*stored.registry.services["web"].service, service);
         let key = InstanceKey { service: Label::parse("web").unwrap(), id: Label::parse("a").unwrap() };
-        assert_eq!(*stored.registry.instance(&key).unwrap().instance, instance);
+        assert_eq!(stored.registry.instance(&key).unwrap().instance, instance);
         assert_eq!((stored.registry.revision, stored.health), (Revision(9), vec![(key, vitals)]));
     }
 
@@ -358,7 +361,7 @@ mod tests {
         let (started, expires) = (drain.started, drain.expires);
         assert_eq!((drain.out(started), drain.is_over(expires)), (Out::DRAINED, true));
         let (key, vitals) = &read.health[0];
-        assert_eq!((vitals.health(), vitals.warmth(started), vitals.damping.is_untouched()), (Health::Unhealthy, 100, true));
+        assert_eq!((vitals.health(), vitals.warmth(started), vitals.damping().is_untouched()), (Health::Unhealthy, 100, true));
         assert_eq!(read.registry.services["web"].service.policy.min_healthy, 3);
         assert!(read.registry.instance(key).is_some());
         let writer = Writer::<()>::begin((Revision(9), items), Vec::new(), Geo::default(), &Settings::default().dns, started).unwrap();
@@ -393,7 +396,7 @@ mod tests {
             let (_, rest) = item.key.split_once('/').unwrap();
             let Subject::Instance(key) = Subject::parse(&format!("instance/{rest}")).unwrap() else { panic!("{rest}") };
             let expected: Instance = serde_json::from_slice(&item.value).unwrap();
-            assert_eq!(*whole.registry.instance(&key).unwrap().instance, expected);
+            assert_eq!(whole.registry.instance(&key).unwrap().instance, expected);
         }
         for cut in 0..=items.len() {
             let (mut first, mut second) = (Reading::new(false), Reading::new(true));

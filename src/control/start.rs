@@ -78,7 +78,7 @@ pub(super) fn compile(
         next = match &entry.source {
             // A file that cannot be served is for whoever wrote it.
             Some(Source::File(file)) => compile::compile(&next, registry, std::iter::once(name), false, now)
-                .map_err(|error| ZoneError { file: file.clone(), ..error })?,
+                .map_err(|error| ZoneError { file: file.to_string(), ..error })?,
             _ => compile::compile_anyway(&next, registry, name, astray, now)?,
         };
     }

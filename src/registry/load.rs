@@ -116,6 +116,8 @@ impl Registry {
         let changed = |name: &Label| self.services.get(name).map_or(self.revision, |before| before.changed);
         let warnings = next.take_files(zones, changed)?;
         next.carry_vitals(self, now);
+        // Made in one go, the tree's nodes are full; grown name by name in their order, they are half empty.
+        next.services = std::mem::take(&mut next.services).into_iter().collect();
         Ok((next, warnings))
     }
 
@@ -158,8 +160,9 @@ impl Registry {
             let Some(before) = from.services.get(name) else { continue };
             for (id, instance) in &mut entry.instances {
                 if let Some(known) = before.instances.get(id) {
-                    let before = (&*before.service, &*known.instance);
-                    let known = Vitals { pushed: instance.vitals.pushed.take(), ..known.vitals.clone() };
+                    let before = (&*before.service, &known.instance);
+                    let mut known = known.vitals.clone();
+                    known.set_pushed(instance.vitals.pushed().cloned());
                     instance.vitals = vitals::carried(known, before, (&entry.service, &instance.instance), now);
                 }
             }
@@ -211,15 +214,15 @@ impl Registry {
     fn take_defined(&mut self, zone: &Zone, name: &Label, defined: &Defined, warnings: &mut Vec<Warning>) {
         let entry = self.services.entry(name.clone()).or_insert_with(ServiceEntry::implicit);
         let service = std::mem::replace(&mut entry.service, Arc::new(defined.service.clone()));
-        if entry.source.replace(Source::File(zone.file.clone())).is_some() {
+        if entry.source.replace(Source::File(Arc::new(zone.file.clone()))).is_some() {
             self.beneath.services.insert(name.clone(), (service, entry.revision));
             let found = "settings are registered too; the file's hold".to_string();
             warnings.push(Warning { file: zone.file.clone(), subject: format!("service/{name}"), found });
         }
         entry.revision = Revision(0);
         for (id, instance) in &defined.instances {
-            let source = Source::File(zone.file.clone());
-            let instance = InstanceEntry { instance: Arc::new(instance.clone()), source, revision: Revision(0), vitals: Vitals::default() };
+            let source = Source::File(Arc::new(zone.file.clone()));
+            let instance = InstanceEntry { instance: instance.clone(), source, revision: Revision(0), vitals: Vitals::default() };
             if let Some(registered) = entry.instances.insert(id.clone(), instance) {
                 let key = InstanceKey { service: name.clone(), id: id.clone() };
                 let found = "it is registered too; the file's holds".to_string();
@@ -233,7 +236,7 @@ impl Registry {
     /// registration must never keep a server from starting.
     fn check_joined(&self, name: &Label, file: &str, warnings: &mut Vec<Warning>) {
         let Some(entry) = self.services.get(name) else { return };
-        let instances = entry.instances.iter().map(|(id, entry)| (id, &*entry.instance));
+        let instances = entry.instances.iter().map(|(id, entry)| (id, &entry.instance));
         if let Err(error) = self.check_service(name, &entry.service, instances) {
             let found = format!("a registered instance does not go with the file's settings: {}: {}", error.field, error.expected);
             warnings.push(Warning { file: file.to_string(), subject: format!("service/{name}"), found });
@@ -246,7 +249,7 @@ impl Registry {
             let before = from.services.get(name);
             for (id, instance) in &mut entry.instances {
                 instance.vitals = vitals::fresh(&entry.service, &instance.instance, now);
-                instance.vitals.pushed = before.and_then(|before| before.instances.get(id)?.vitals.pushed.clone());
+                instance.vitals.set_pushed(before.and_then(|before| before.instances.get(id)?.vitals.pushed().cloned()));
             }
         }
         self.carry_on(from, now);
@@ -258,7 +261,7 @@ impl ServiceEntry {
     pub fn restored(instances: impl Iterator<Item = (Label, Instance, Revision)>) -> ServiceEntry {
         let mut entry = ServiceEntry::implicit();
         for (id, instance, revision) in instances {
-            let instance = InstanceEntry { instance: Arc::new(instance), source: Source::Api, revision, vitals: Vitals::default() };
+            let instance = InstanceEntry { instance, source: Source::Api, revision, vitals: Vitals::default() };
             entry.instances.insert(id, instance);
         }
         entry

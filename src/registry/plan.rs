@@ -139,7 +139,7 @@ impl Registry {
         }
         hold_to(precondition, entry.map(|entry| entry.revision))?;
         self.check_service_name(name)?;
-        let instances = entry.iter().flat_map(|entry| &entry.instances).map(|(id, entry)| (id, &*entry.instance));
+        let instances = entry.iter().flat_map(|entry| &entry.instances).map(|(id, entry)| (id, &entry.instance));
         self.check_service(name, service, instances)?;
         let before = entry.filter(|entry| entry.source == Some(Source::Api)).map(|entry| entry.revision);
         draft.alone = true;

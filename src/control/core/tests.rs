@@ -293,7 +293,7 @@ fn follow(script: &str) {
         add(!vitals.is_steady() && !vitals.wavering(), " unsteady");
         add(vitals.unconfirmed, " unconfirmed");
         add(vitals.warmth(rig.now) < 100, &format!(" {}%", vitals.warmth(rig.now)));
-        add(vitals.damping.held_until().is_some(), &format!(" ({})", vitals.reason()));
+        add(vitals.damping().held_until().is_some(), &format!(" ({})", vitals.reason()));
         add(compiled > 0, &format!(" x{compiled}"));
         assert_eq!(state, expected.trim(), "{line}");
     }
@@ -763,7 +763,7 @@ fn many_commands_go_in_few_commits() {
     let answers = rig.core.effects().answers;
     assert_eq!(answers.len(), 1000);
     assert!(answers.iter().enumerate().all(|(n, (reply, answer))| *reply == n + 1 && answer.is_ok()));
-    assert_eq!(read(&rig.core.registry).services["web"].instances[&label("i999")].revision, Revision(8));
+    assert_eq!(read(&rig.core.registry).services["web"].instances.get(&label("i999")).unwrap().revision, Revision(8));
 }
 
 /// Anything that can happen, in any order, with commits that fail or whose fate is unknown.
@@ -824,7 +824,7 @@ fn essence(registry: &Registry) -> Vec<String> {
                 "{name}/{id} {:?} {:?} {:?}",
                 entry.instance,
                 entry.revision,
-                (vitals.probed, vitals.beating, &vitals.pushed)
+                (vitals.probed, vitals.beating, vitals.pushed())
             ));
         }
     }
