@@ -90,6 +90,15 @@ pub fn start(control: Control, settings: &ProbeSettings) -> io::Result<Prober> {
     start_with(orders, settings, move |observation| control.observe(observation))
 }
 
+/// Starts probing what `orders` say, until they end, and hands each verdict that is news to `report`, on the prober's thread.
+pub fn start_on(
+    orders: UnboundedReceiver<ProbeOrder>,
+    settings: &ProbeSettings,
+    report: impl Fn(Observation) + Send + 'static,
+) -> io::Result<Prober> {
+    start_with(Some(orders), settings, report)
+}
+
 fn start_with(
     orders: Option<UnboundedReceiver<ProbeOrder>>,
     settings: &ProbeSettings,
