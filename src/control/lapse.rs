@@ -121,7 +121,8 @@ impl<T> Core<T> {
 
     /// Plans what an instance's hold and slow start need.
     pub(super) fn plan_recovery(&mut self, now: Timestamp, key: &InstanceKey) {
-        let Some((held, warming)) = read(&self.registry).instance(key).map(|e| (e.vitals.damping().held_until(), e.vitals.warming())) else {
+        let Some((held, warming)) = read(&self.registry).instance(key).map(|e| (e.vitals.damping().held_until(), e.vitals.warming()))
+        else {
             return;
         };
         self.deadlines.extend(held.map(|until| Reverse((until, Due::Hold(key.clone())))));

@@ -251,7 +251,7 @@ impl LeafRecords {
     }
 
     /// All of them.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &RrSet> {
+    pub(in crate::snapshot) fn iter(&self) -> impl Iterator<Item = &RrSet> {
         self.0.iter()
     }
 }
