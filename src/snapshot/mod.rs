@@ -126,6 +126,54 @@ impl Snapshot {
         Ok(next)
     }
 
+    /// This snapshot with these places and those that policies of services speak of, for [`Snapshot::compile_apart`].
+    pub fn with_places<'a>(&self, localities: impl Iterator<Item = Locality>, policies: impl Iterator<Item = &'a Policy>) -> Snapshot {
+        let mut next = self.clone();
+        let places = Arc::make_mut(&mut next.places);
+        for locality in localities {
+            if places.locality(&locality).is_none() {
+                *places = places.with(&locality);
+            }
+        }
+        for policy in policies {
+            if !places.has_named(policy) {
+                places.add_named(policy);
+            }
+        }
+        next.drained = next.places.localities().map(|locality| next.drains.hold(&next.places, locality)).collect();
+        next
+    }
+
+    /// Compiles services for [`Snapshot::joined`], so that many can be compiled at the same time, in as many threads as there are. Places
+    /// that they name must be known.
+    pub fn compile_apart<'a>(
+        &self,
+        services: impl Iterator<Item = (&'a Label, ServiceView<'a>)>,
+    ) -> Vec<Result<Arc<CompiledService>, ZoneError>> {
+        let mut views = self.views.clone();
+        let mut against = Against { places: &self.places, origins: &self.origins, views: &mut views };
+        let compile = |(label, view): (&Label, ServiceView<'_>)| {
+            let previous = self.service(label.as_str().as_bytes()).map(|(_, service)| service);
+            CompiledService::compile(label, &view, &mut against, previous).map(Arc::new).map_err(|reason| ZoneError {
+                file: String::new(),
+                name: format!("services.{label}"),
+                reason,
+            })
+        };
+        services.map(compile).collect()
+    }
+
+    /// This snapshot with services that [`Snapshot::compile_apart`] made of it.
+    pub fn joined(&self, services: impl Iterator<Item = Arc<CompiledService>>) -> Snapshot {
+        let mut next = self.clone();
+        next.generation = Generation(self.generation.0 + 1);
+        for service in services {
+            let id = next.directory.reserve(service.label());
+            next.directory.put(id, Some(service));
+        }
+        next
+    }
+
     /// The zone that holds `name` (the longest apex that is a suffix), if any. `name` is in wire form, lower case.
     pub fn zone(&self, name: &[u8]) -> Option<&CompiledZone> {
         let mut suffix = name;

@@ -235,6 +235,18 @@ impl<'r, 'm> Reply<'r, 'm> {
         Ok(())
     }
 
+    /// Appends `count` whole records, encoded, to the current section, or none of them. Pointers in them must lead to where the message
+    /// holds what they stand for.
+    #[inline]
+    #[allow(dead_code, reason = "encoded RRsets come next")]
+    pub fn records(&mut self, count: u16, octets: &[u8]) -> Result<(), Full> {
+        let counted = &mut self.header.counts[self.section as usize];
+        let more = counted.checked_add(count).ok_or(Full)?;
+        self.writer.put(octets)?;
+        *counted = more;
+        Ok(())
+    }
+
     /// Turns the answers behind `from`, which are all of one length, so that the one that `draw` says comes first.
     pub fn rotate_answers(&mut self, from: usize, count: u16, draw: u32) {
         let octets = self.writer.position().saturating_sub(from);
