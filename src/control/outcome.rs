@@ -171,7 +171,7 @@ impl<T> Core<T> {
         for (name, entry) in &registry.services {
             for (id, instance) in &entry.instances {
                 let probed = probing(&entry.service, &instance.instance).is_some();
-                let recovers = instance.vitals.damping.held_until().is_some() || instance.vitals.warming.is_some();
+                let recovers = instance.vitals.damping().held_until().is_some() || instance.vitals.warming().is_some();
                 if !probed && !recovers && instance.instance.heartbeat.is_none() {
                     continue;
                 }
