@@ -763,7 +763,7 @@ fn many_commands_go_in_few_commits() {
     let answers = rig.core.effects().answers;
     assert_eq!(answers.len(), 1000);
     assert!(answers.iter().enumerate().all(|(n, (reply, answer))| *reply == n + 1 && answer.is_ok()));
-    assert_eq!(read(&rig.core.registry).services["web"].instances.get(&label("i999")).unwrap().revision, Revision(8));
+    assert_eq!(read(&rig.core.registry).services["web"].instances.get("i999").unwrap().revision, Revision(8));
 }
 
 /// Anything that can happen, in any order, with commits that fail or whose fate is unknown.
