@@ -97,8 +97,10 @@ fn start_with(
     let thread = std::thread::Builder::new().name("prober".into()).spawn(move || {
         runtime.block_on(async {
             let attention = Attention::new(Instant::now());
+            // Thousands of probes are one task here: with the budget of one, those beyond it would wake each other in vain, turn by turn.
+            let work = tokio::task::unconstrained(run(orders, report, concurrency, &work, &attention));
             tokio::select! {
-                () = attention.over(run(orders, report, concurrency, &work, &attention)) => {}
+                () = attention.over(work) => {}
                 // An error means that the prober was dropped, which ends it as well.
                 _ = stopped => {}
             }
@@ -201,6 +203,8 @@ async fn run(
                     }
                 }
                 tally.known(roster.len());
+                // However many orders there are, sockets and timers come between them.
+                tokio::task::yield_now().await;
             }
             Some(ended) = under_way.next() => conclude(&mut roster, ended),
             () = tokio::task::yield_now(), if more => {}
