@@ -54,6 +54,9 @@ const STARTS_AT_ONCE: usize = 64;
 /// Results taken in one go before more is started.
 const ENDS_AT_ONCE: usize = 256;
 
+/// With fewer probes at once than these, some thousand dead instances are enough to hold up the others.
+const FEW: usize = 2_000;
+
 /// The shortest time between two warnings that this machine cannot probe.
 const WARNING_REST: Duration = Duration::from_secs(10);
 
@@ -94,8 +97,10 @@ fn start_with(
     let thread = std::thread::Builder::new().name("prober".into()).spawn(move || {
         runtime.block_on(async {
             let attention = Attention::new(Instant::now());
+            // Thousands of probes are one task here: with the budget of one, those beyond it would wake each other in vain, turn by turn.
+            let work = tokio::task::unconstrained(run(orders, report, concurrency, &work, &attention));
             tokio::select! {
-                () = attention.over(run(orders, report, concurrency, &work, &attention)) => {}
+                () = attention.over(work) => {}
                 // An error means that the prober was dropped, which ends it as well.
                 _ = stopped => {}
             }
@@ -198,6 +203,8 @@ async fn run(
                     }
                 }
                 tally.known(roster.len());
+                // However many orders there are, sockets and timers come between them.
+                tokio::task::yield_now().await;
             }
             Some(ended) = under_way.next() => conclude(&mut roster, ended),
             () = tokio::task::yield_now(), if more => {}
@@ -224,18 +231,16 @@ async fn at(then: Option<Instant>) {
 fn affordable(concurrency: usize) -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next()?.parse::<usize>().ok());
-    match files {
-        Some(files) if files / 2 < concurrency => {
-            tracing::warn!(
-                concurrency,
-                open_files = files,
-                "fewer probes run at once than configured: the limit of open files allows {} (ulimit -n, LimitNOFILE)",
-                files / 2
-            );
-            (files / 2).max(1)
-        }
-        _ => concurrency,
+    let places = files.map_or(concurrency, |files| (files / 2).clamp(1, concurrency));
+    // Enough for most; whoever runs out of more is told so then.
+    if places < concurrency.min(FEW) {
+        tracing::warn!(
+            concurrency,
+            open_files = files,
+            "fewer probes run at once than configured: the limit of open files allows {places} (ulimit -n, LimitNOFILE)"
+        );
     }
+    places
 }
 
 #[cfg(test)]

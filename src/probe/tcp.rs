@@ -35,10 +35,34 @@ pub(super) fn failure(error: io::Error) -> Failure {
     }
 }
 
-/// File descriptors and buffers, for which `ErrorKind` has no names.
+/// File descriptors, buffers, and ports to connect from (EADDRNOTAVAIL).
 fn lacks_resources(error: &io::Error) -> bool {
     #[cfg(unix)]
-    return matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS));
+    return matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::EADDRNOTAVAIL));
     #[cfg(not(unix))]
     return false;
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_machine_lacks_is_not_laid_to_the_instance() {
+        for (error, here) in [
+            (libc::EMFILE, true),
+            (libc::ENFILE, true),
+            (libc::ENOBUFS, true),
+            (libc::ENOMEM, true),
+            (libc::EADDRNOTAVAIL, true),
+            (libc::ECONNREFUSED, false),
+            (libc::ECONNRESET, false),
+            (libc::EHOSTUNREACH, false),
+            (libc::ENETUNREACH, false),
+            (libc::ETIMEDOUT, false),
+        ] {
+            let failure = failure(io::Error::from_raw_os_error(error));
+            assert_eq!(matches!(failure, Failure::Here(_)), here, "{failure:?}");
+        }
+    }
 }

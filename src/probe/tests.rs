@@ -38,7 +38,8 @@ async fn listener() -> (TcpListener, SocketAddr) {
 async fn read_request(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
-        if stream.read_buf(&mut request).await.unwrap() == 0 {
+        // An error is the end as well: the probe may be gone.
+        if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
             break;
         }
     }
@@ -317,36 +318,41 @@ fn slow(pause: Duration) -> (tokio::runtime::Runtime, u16, mpsc::Receiver<IpAddr
 
 #[test]
 fn a_prober_that_is_held_up_calls_nothing_dead() {
-    let (_runtime, port, _requests) = slow(Duration::from_millis(60));
+    let (_runtime, port, _requests) = slow(Duration::from_millis(5));
     let (orders, taken) = tokio::sync::mpsc::unbounded_channel();
     let (reported, reports) = mpsc::channel();
     let mut held_up = 0;
     // What holds it up comes at any stage of the other probes.
     let report = std::sync::Mutex::new(move |observation: Observation| {
         held_up += 1;
-        if held_up % 20 == 0 {
-            std::thread::sleep(Duration::from_millis(400));
+        if held_up % 160 == 0 {
+            std::thread::sleep(Duration::from_millis(2500));
         }
         reported.send(observation.health).unwrap();
     });
     let settings = ProbeSettings { enabled: true, concurrency: 1000 };
     let prober = start_on(taken, &settings, move |observation| report.lock().unwrap()(observation)).unwrap();
     let room = Room { orders, reports: mpsc::channel().1, prober };
-    for number in 0..200 {
-        let check = r#"{"http":"/","interval":"300ms","timeout":"200ms","rise":1,"fall":1}"#;
-        room.order(number, SocketAddr::from(([127, 0, 1, number as u8 + 1], port)), check);
+    for number in 0..400 {
+        let check = r#"{"http":"/","interval":"2s","timeout":"2s","rise":1,"fall":1}"#;
+        room.order(number, SocketAddr::from(([127, 0, 1 + (number / 200) as u8, (number % 200) as u8 + 1], port)), check);
     }
-    for _ in 0..200 {
-        assert_eq!(reports.recv_timeout(Duration::from_secs(20)).unwrap(), Health::Healthy);
+    for _ in 0..400 {
+        assert_eq!(reports.recv_timeout(Duration::from_secs(60)).unwrap(), Health::Healthy);
     }
     let stats = room.prober.stats();
     assert_eq!((stats.failures, stats.not_made), (0, 0), "{stats:?}");
-    // Ten standstills of 400 ms, of which 50 ms each may be a turn.
-    assert!(stats.stalled_ms >= 3_000, "{stats:?}");
+    // Two standstills of 2,500 ms, of which 50 ms each may be a turn; the last ones count when it turns again.
+    let counted = (0..500).any(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        room.prober.stats().stalled_ms >= 2 * 2_400
+    });
+    assert!(counted, "{:?}", room.prober.stats());
+    assert_eq!(room.prober.stats().failures, 0);
     // One that is held up finds out all the same who says nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    room.order(200, silent.local_addr().unwrap(), r#"{"http":"/","interval":"300ms","timeout":"200ms","rise":1,"fall":1}"#);
-    assert_eq!(reports.recv_timeout(Duration::from_secs(20)).unwrap(), Health::Unhealthy);
+    room.order(400, silent.local_addr().unwrap(), r#"{"http":"/","interval":"2s","timeout":"2s","rise":1,"fall":1}"#);
+    assert_eq!(reports.recv_timeout(Duration::from_secs(60)).unwrap(), Health::Unhealthy);
 }
 
 #[test]
