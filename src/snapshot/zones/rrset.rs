@@ -407,7 +407,7 @@ impl LeafRecords {
     }
 
     /// All of them.
-    pub(super) fn iter(&self) -> impl Iterator<Item = RrSet<'_>> {
+    pub(in crate::snapshot) fn iter(&self) -> impl Iterator<Item = RrSet<'_>> {
         self.0.iter().map(RrSetBuf::set)
     }
 }
