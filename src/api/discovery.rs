@@ -69,7 +69,7 @@ fn groups(
         let ports = if entry.instance.ports.is_empty() { &service.service.fields.ports } else { &entry.instance.ports };
         let wanted = ports.iter().filter(|(n, p)| p.protocol == Protocol::Tcp && port.is_none_or(|wanted| wanted == *n));
         groups.extend(wanted.map(|(port, number)| ScrapeGroup {
-            addresses: vec![SocketAddr::new(*address, number.number).to_string()],
+            addresses: vec![SocketAddr::new(address, number.number).to_string()],
             labels: labels(name, id, entry, port, drained),
         }));
     }

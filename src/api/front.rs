@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   request → guard → authenticate → may? ─┬─ reads ──────────────────────────────────────────────▶ handler → reply
+//!                                          ├─ heartbeats → body within its limit ───────────────────▶ handler → reply (audited: only what was not allowed)
 //!                                          ├─ questions with a body → body within its limit ────────▶ handler → reply
 //!                                          └─ writes → audit ready? → body within its limit → handler → audit line → reply
 //! ```
@@ -13,19 +14,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::RequestExt;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{MatchedPath, RawPathParams, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::access::{Caller, Scope};
-use super::audit::Entry;
+use super::audit::{self, Entry};
 use super::problem::{Detail, Problem, Unavailable};
 use super::reply::Made;
 use super::routes::{self, Need, Route};
-use super::{Answered, Shared, measurements, request};
+use super::{Answered, Shared, heartbeats, measurements, request};
 
 /// Where a request came from.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +47,8 @@ pub async fn front(State(api): State<Arc<Shared>>, mut request: Request, next: N
         }
     } else if route.is_some_and(|route| matches!(route.need, Need::Asked(_))) {
         ask(&api, request, route, next).await
+    } else if let Some(route) = route.filter(|route| route.is_beat()) {
+        beat(&api, request, route, next).await
     } else {
         write_apart(&api, request, route, next).await
     };
@@ -138,33 +141,90 @@ async fn write_apart(api: &Arc<Shared>, request: Request, route: Option<&'static
     task.await.unwrap_or_else(|_| Problem::internal("the request could not be finished; the log says why").into_response())
 }
 
+/// Takes heartbeats. They change nothing that an audit is about: only what somebody was not allowed to send is worth a line.
+async fn beat(api: &Shared, mut request: Request, route: &Route, next: Next) -> Response {
+    // Cheap to keep until it is known whether there will be a line.
+    let (method, uri, peer) = (request.method().clone(), request.uri().clone(), request.extensions().get::<Peer>().copied());
+    let (caller, response) = match admit(api, &mut request, Some(route)).await {
+        Err(refused) => (refused.caller, refused.problem.into_response()),
+        Ok(caller) if request.body().is_end_stream() => (Some(caller), next.run(request).await),
+        Ok(caller) => match take_body(&mut request, most_body(route)).await {
+            Err(problem) => (Some(caller), problem.into_response()),
+            Ok(body) => {
+                *request.body_mut() = Body::from(body);
+                (Some(caller), next.run(request).await)
+            }
+        },
+    };
+    let refused = match response.status() {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => true,
+        // Some of many.
+        StatusCode::OK => response.extensions().get::<Detail>().is_some(),
+        _ => false,
+    };
+    if !refused {
+        return response;
+    }
+    let path = uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+    let peer = peer.map(|peer| peer.0.to_string()).unwrap_or_default();
+    audited(api, Asked { method, path, peer, caller, body: Bytes::new() }, route, response).await
+}
+
+/// What the audit log tells of a request.
+struct Asked {
+    method: Method,
+    path: String,
+    peer: String,
+    caller: Option<Caller>,
+    body: Bytes,
+}
+
 /// Carries out a write, and audits it.
 async fn write(api: &Shared, mut request: Request, route: &Route, next: Next) -> Response {
     if let Err(error) = api.audit.ready().await {
         return Problem::unavailable(Unavailable::Audit, format!("nothing may change while the audit log cannot be written: {error}"))
             .into_response();
     }
-    let method = request.method().clone();
-    let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
-    let peer = request.extensions().get::<Peer>().map(|peer| peer.0.to_string()).unwrap_or_default();
-    let (caller, body, response) = match admit(api, &mut request, Some(route)).await {
-        Err(refused) => (refused.caller, Bytes::new(), refused.problem.into_response()),
-        Ok(caller) => match take_body(&mut request, most_body(route)).await {
-            Err(problem) => (Some(caller), Bytes::new(), problem.into_response()),
-            Ok(body) => {
-                *request.body_mut() = Body::from(body.clone());
-                (Some(caller), body, next.run(request).await)
+    let mut asked = Asked::of(&request);
+    let response = match admit(api, &mut request, Some(route)).await {
+        Err(refused) => {
+            asked.caller = refused.caller;
+            refused.problem.into_response()
+        }
+        Ok(caller) => {
+            asked.caller = Some(caller);
+            match take_body(&mut request, most_body(route)).await {
+                Err(problem) => problem.into_response(),
+                Ok(body) => {
+                    *request.body_mut() = Body::from(body.clone());
+                    asked.body = body;
+                    next.run(request).await
+                }
             }
-        },
+        }
     };
+    audited(api, asked, route, response).await
+}
+
+impl Asked {
+    fn of(request: &Request) -> Asked {
+        Asked {
+            method: request.method().clone(),
+            path: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
+            peer: request.extensions().get::<Peer>().map(|peer| peer.0.to_string()).unwrap_or_default(),
+            caller: None,
+            body: Bytes::new(),
+        }
+    }
+}
+
+/// Writes the audit line of a request that was answered; gives the response that may then go out.
+async fn audited(api: &Shared, asked: Asked, route: &Route, response: Response) -> Response {
+    let Asked { method, path, peer, caller, body } = asked;
     let status = response.status();
     let revision = response.extensions().get::<Made>().map(|made| made.0);
     let reason = response.extensions().get::<Detail>().map(|detail| detail.0.clone());
     let author = caller.as_ref().map(Caller::author).unwrap_or_default();
-    // Beats change nothing; only those that somebody was not allowed to send are worth a line.
-    if route.path.ends_with("/heartbeat") && !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-        return response;
-    }
     let at = (api.clock)();
     let left_out = match &caller {
         Some(_) => 0,
@@ -173,9 +233,14 @@ async fn write(api: &Shared, mut request: Request, route: &Route, next: Next) ->
             None => return response,
         },
     };
-    tracing::info!(%method, path, status = status.as_u16(), author, revision = revision.map(|r| r.0), reason, "write");
+    let revision_number = revision.map(|revision| revision.0);
+    // What was made is told as an event as well, and stands in the audit log: a line for each is enough.
+    match status.is_success() {
+        true => tracing::debug!(%method, path, status = status.as_u16(), author, revision = revision_number, "write"),
+        false => tracing::info!(%method, path, status = status.as_u16(), author, revision = revision_number, reason, "write"),
+    }
     // Samples come by the thousand and change nothing that is written down: the line says that they came.
-    let body = serde_json::from_slice(&body).ok().filter(|_| route.path != measurements::PATH);
+    let body = if route.path == measurements::PATH { None } else { audit::one_line(&body) };
     let (method, path, peer, status, reason) = (method.as_str(), path.as_str(), peer.as_str(), status.as_u16(), reason.as_deref());
     match api.audit.append(&Entry { at, author, peer, method, path, body, status, revision, reason, left_out }).await {
         Ok(()) => response,
@@ -189,7 +254,11 @@ async fn write(api: &Shared, mut request: Request, route: &Route, next: Next) ->
 
 /// Most octets of a body.
 fn most_body(route: &Route) -> usize {
-    if route.path == measurements::PATH { measurements::MAX_BODY } else { request::MAX_BODY }
+    match route.path {
+        measurements::PATH => measurements::MAX_BODY,
+        heartbeats::PATH => heartbeats::MAX_BODY,
+        _ => request::MAX_BODY,
+    }
 }
 
 /// Takes the whole body, within limits of size and time.

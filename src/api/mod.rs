@@ -1,7 +1,7 @@
 //! Shell (floor 5): the HTTP API of DESIGN §11: JSON in and out, RFC 9457 problems, OpenAPI made from the types.
 //!
 //! ```text
-//!   listen ─▶ front (guard, rights, audit) ─▶ routes ─▶ services, instances, drains, drills, regions, measurements, explain,
+//!   listen ─▶ front (guard, rights, audit) ─▶ routes ─▶ services, instances, heartbeats, drains, drills, regions, measurements, explain,
 //!                                                       simulate, events, discovery, status, page
 //! ```
 //!
@@ -18,6 +18,7 @@ mod drills;
 mod events;
 mod explain;
 mod front;
+mod heartbeats;
 mod instances;
 mod listen;
 mod measurements;

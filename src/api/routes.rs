@@ -13,7 +13,8 @@ use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 
 use super::problem::Problem;
 use super::{
-    Shared, access, discovery, drains, drills, events, explain, instances, measurements, page, regions, services, simulate, status,
+    Shared, access, discovery, drains, drills, events, explain, heartbeats, instances, measurements, page, regions, services, simulate,
+    status,
 };
 use crate::model::{CheckFields, Right};
 
@@ -82,6 +83,7 @@ routes! {
     }
     "/v1/services/{service}/instances/{id}/heartbeat" { put Named(Register) => instances::beat; }
     "/v1/services/{service}/instances/{id}/status" { put Named(Register) => instances::push; }
+    "/v1/heartbeats" { post Listed(Register) => heartbeats::post; }
     "/v1/drains" { get Listed(Read) => drains::list; }
     "/v1/drains/{kind}/{name}" {
         put Named(Operate) => drains::put;
@@ -121,6 +123,13 @@ routes! {
     "/readyz" { get Free => status::readyz; }
     "/openapi.json" { get Free => document; }
     "/" { get Free => page::page; }
+}
+
+impl Route {
+    /// Whether it takes heartbeats, which change nothing that an audit is about.
+    pub fn is_beat(&self) -> bool {
+        self.path == heartbeats::PATH || self.path.ends_with("/heartbeat")
+    }
 }
 
 /// The router, before anything is put around it.

@@ -709,3 +709,43 @@ async fn measured_round_trips_are_taken_all_or_none_and_listed() {
     let line = audit.iter().rfind(|line| line["status"] == 202).unwrap();
     assert!(line["path"] == "/v1/measurements" && line["author"] == "agent" && line["body"].is_null(), "{line}");
 }
+
+#[tokio::test]
+async fn heartbeats_of_many_are_taken_each_by_itself() {
+    let desk = Desk::new(&[token("agent", &[Right::Register], &["web"]), token("ops", &[Right::Admin], &[])]).await;
+    let (agent, ops) = ([("authorization", "Bearer agent")], [("authorization", "Bearer ops")]);
+    let with_heartbeat = INSTANCE.replacen('{', "{\"heartbeat\":\"30s\",", 1);
+    for (path, body) in
+        [("web/instances/a", &with_heartbeat), ("db/instances/a", &with_heartbeat), ("web/instances/still", &INSTANCE.into())]
+    {
+        assert_eq!(desk.ask(&format!("PUT /v1/services/{path}"), &ops, body).await.0, 201);
+    }
+    let lines = desk.audit().len();
+    let all = r#"{"instances":["web/a","WEB/A","web/still","db/a","web/gone","web","we b/a"]}"#;
+    let seen = |answer: &Value| -> Vec<(u64, u64, String)> {
+        let refused = answer["refused"].as_array().map(Vec::as_slice).unwrap_or_default().iter();
+        let problem = |r: &Value| (r["index"].as_u64().unwrap(), r["problem"]["status"].as_u64().unwrap(), r["instance"].to_string());
+        refused.map(problem).collect()
+    };
+    let (status, answer) = desk.ask("POST /v1/heartbeats", &ops, all).await;
+    assert_eq!((status, answer["renewed"].as_u64()), (200, Some(3)), "{answer}");
+    let refused = |list: &[(u64, u64, &str)]| list.iter().map(|(n, s, name)| (*n, *s, format!("{name:?}"))).collect::<Vec<_>>();
+    let expected = refused(&[(2, 422, "web/still"), (4, 404, "web/gone"), (5, 422, "web"), (6, 422, "we b/a")]);
+    assert_eq!(seen(&answer), expected, "{answer}");
+    assert_eq!(answer["refused"][2]["problem"]["field"], "instances[5]");
+    assert_eq!(desk.audit().len(), lines, "heartbeats leave no line");
+
+    let (status, answer) = desk.ask("POST /v1/heartbeats", &agent, r#"{"instances":["db/a","web/a"]}"#).await;
+    assert_eq!((status, answer["renewed"].as_u64(), seen(&answer)), (200, Some(1), refused(&[(0, 403, "db/a")])), "{answer}");
+    let audit = desk.audit();
+    assert_eq!(audit.len(), lines + 1, "but for what somebody was not allowed to send");
+    assert!(audit[lines]["reason"].as_str().unwrap().contains("1 heartbeats"), "{:?}", audit[lines]);
+
+    let many = format!("{{\"instances\":[{}\"web/a\"]}}", "\"web/a\",".repeat(10_000));
+    for (body, field) in [(many.as_str(), Some("instances")), (r#"{"instances":["web/a"],"x":1}"#, Some("x")), ("{}", Some("instances"))] {
+        let (status, problem) = desk.ask("POST /v1/heartbeats", &agent, body).await;
+        assert_eq!((status, problem["field"].as_str()), (422, field), "{problem}");
+    }
+    assert_eq!(desk.ask("POST /v1/heartbeats", &[], all).await.0, 401);
+    assert_eq!(desk.ask("POST /v1/heartbeats", &agent, r#"{"instances":[]}"#).await.1["renewed"], 0);
+}

@@ -1,7 +1,5 @@
 //! What the API shows: documents made from the registry, copied out under its lock and written as JSON after it.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
 use crate::model::{
@@ -84,7 +82,7 @@ pub enum SetBy {
 fn set_by(source: Option<&Source>) -> (SetBy, Option<String>) {
     match source {
         Some(Source::Api) => (SetBy::Api, None),
-        Some(Source::File(file)) => (SetBy::File, Some(file.clone())),
+        Some(Source::File(file)) => (SetBy::File, Some(file.to_string())),
         None => (SetBy::Default, None),
     }
 }
@@ -161,7 +159,7 @@ pub struct InstanceDocument {
     /// As registered.
     #[serde(flatten)]
     #[schema(value_type = Instance)]
-    pub instance: Arc<Instance>,
+    pub instance: Instance,
     /// Who registered it.
     pub source: SetBy,
     /// The zone file that declares it.
@@ -244,8 +242,8 @@ impl InstanceDocument {
             unconfirmed: vitals.unconfirmed,
             wavering: vitals.wavering(),
             warmth: Some(vitals.warmth(now)).filter(|warmth| *warmth < 100),
-            damping: DampingDocument::new(&vitals.damping, now),
-            parts: Parts { probed: vitals.probed, beating: vitals.beating, pushed: vitals.pushed.clone() },
+            damping: DampingDocument::new(&vitals.damping(), now),
+            parts: Parts { probed: vitals.probed, beating: vitals.beating, pushed: vitals.pushed().cloned() },
             drained_by: drain_over(registry, &key).map(|(subject, entry)| DrainDocument::new(&subject, entry, now)),
             service: key.service,
             id: key.id,

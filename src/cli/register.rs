@@ -9,7 +9,7 @@ use clap::{Args, ValueHint};
 use serde_json::{Map, Value};
 
 use super::failure::Failure;
-use crate::model::{Check, DEFAULT_WEIGHT, Instance, InstanceKey, Label, Period, Port};
+use crate::model::{Check, DEFAULT_WEIGHT, Instance, InstanceFields, InstanceKey, Label, Period, Port};
 
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -69,9 +69,9 @@ impl RegisterArguments {
         let (Some(region), Some(az)) = (self.region, self.az) else {
             return Err(Failure::usage("--region and --az are needed without --file"));
         };
-        let instance = Instance {
-            addresses: self.addresses,
-            ports: distinct("--port", self.ports)?,
+        let instance = Instance::from(InstanceFields {
+            addresses: self.addresses.into(),
+            ports: distinct("--port", self.ports)?.into(),
             region,
             az,
             weight: self.weight.unwrap_or(DEFAULT_WEIGHT),
@@ -84,7 +84,7 @@ impl RegisterArguments {
                 (false, true) => None,
                 (false, false) => Some(self.checks),
             },
-        };
+        });
         instance.validate().map_err(|e| Failure::usage(e.to_string()))?;
         serde_json::to_value(instance).map_err(|e| Failure::usage(e.to_string()))
     }

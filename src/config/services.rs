@@ -7,7 +7,7 @@ use super::finding::Notes;
 use super::geo::known_place;
 use super::rdata::parse_record;
 use super::suggest;
-use crate::model::{Check, Defined, Geo, Instance, Label, Name, Port, Service, ServiceFields};
+use crate::model::{Check, Defined, Geo, Instance, Label, Name, Ports, Service, ServiceFields};
 
 /// Reads a service; `None` where its settings are wrong.
 pub(super) fn read(item: &Item<'_>, apex: &Name, geo: &Geo, notes: &mut Notes) -> Option<Defined> {
@@ -75,7 +75,7 @@ fn ports(item: &Item<'_>, defined: &Defined, notes: &mut Notes) {
         }
         _ => {}
     }
-    let mut check = |field: String, check: &Check, ports: &BTreeMap<Label, Port>| {
+    let mut check = |field: String, check: &Check, ports: &Ports| {
         let known = || ports.keys().map(Label::as_str);
         let wrong = match (&check.port, &fields.default_port) {
             (Some(port), _) if !ports.contains_key(port) => {
@@ -113,6 +113,6 @@ fn ports(item: &Item<'_>, defined: &Defined, notes: &mut Notes) {
 }
 
 /// The ports of an instance: its own, or where it names none the service's.
-fn effective<'a>(instance: &'a Instance, fields: &'a ServiceFields) -> &'a BTreeMap<Label, Port> {
+fn effective<'a>(instance: &'a Instance, fields: &'a ServiceFields) -> &'a Ports {
     if instance.ports.is_empty() { &fields.ports } else { &instance.ports }
 }

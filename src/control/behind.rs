@@ -2,9 +2,13 @@
 //! and that files were loaded. The last has no use but its revision: who waits for a change of a service must hear of what files say
 //! of it, and revisions are the store's alone.
 //!
+//! Each record is written once for all that was learned of it meanwhile, and a backlog is worked off in steps with rests between them:
+//! of a flood of changes most are void before they are written, and whoever waits for the store is not to wait for them.
+//!
 //! Every write is compare-and-put, so it is also known here when each of these keys was last written.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::time::Duration;
 
 use super::core::RETRY;
 use super::records;
@@ -17,8 +21,10 @@ use crate::store::{Condition, Key, MAX_OPERATIONS, Operation};
 pub(super) struct Behind {
     /// When each health, drain and return of a region in the store was written.
     written: HashMap<Key, Revision>,
-    /// What the store does not hold as it is.
-    stale: BTreeSet<Record>,
+    /// What the store does not hold as it is, in the order in which that was noticed.
+    stale: VecDeque<Record>,
+    /// The same, to find them.
+    is_stale: HashSet<Record, foldhash::quality::RandomState>,
     /// What is under way to the store.
     flight: Vec<(Record, Operation)>,
     /// What went to the store with a pushed status.
@@ -27,11 +33,18 @@ pub(super) struct Behind {
     erased: BTreeSet<Key>,
     /// Services of which files say something else since [`Record::Files`] was written.
     files: BTreeSet<Label>,
-    /// After a failure: not before.
-    retry: Option<Timestamp>,
+    /// After a failure, or a step of a backlog: not before.
+    rest: Option<Timestamp>,
+    /// No rests: the server stops.
+    hurries: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// So many records are a backlog.
+const BACKLOG: usize = 8 * MAX_OPERATIONS;
+/// The rest after a step of a backlog.
+const REST: Duration = Duration::from_millis(20);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Record {
     Health(InstanceKey),
     Drain(Subject),
@@ -52,7 +65,18 @@ impl Behind {
 
     /// The health of an instance is no longer as the store has it.
     pub fn health(&mut self, key: InstanceKey) {
-        self.stale.insert(Record::Health(key));
+        self.note(Record::Health(key));
+    }
+
+    fn note(&mut self, record: Record) {
+        if self.is_stale.insert(record.clone()) {
+            self.stale.push_back(record);
+        }
+    }
+
+    /// From now on what is left is written without rests.
+    pub fn hurry(&mut self) {
+        self.hurries = true;
     }
 
     /// An instance is new; the store may hold health of one before it.
@@ -64,19 +88,19 @@ impl Behind {
 
     /// A drain has ended that the store may still have.
     pub fn drain(&mut self, subject: Subject) {
-        self.stale.insert(Record::Drain(subject));
+        self.note(Record::Drain(subject));
     }
 
     /// A region has come back that was drained.
     pub fn lifted(&mut self, region: Label) {
-        self.stale.insert(Record::Lifted(region));
+        self.note(Record::Lifted(region));
     }
 
     /// Files that were loaded say something else of these services.
     pub fn files(&mut self, services: BTreeSet<Label>) {
         if !services.is_empty() {
             self.files.extend(services);
-            self.stale.insert(Record::Files);
+            self.note(Record::Files);
         }
     }
 
@@ -85,9 +109,9 @@ impl Behind {
         self.stale.is_empty() && self.flight.is_empty()
     }
 
-    /// When to try again what failed.
-    pub fn retry(&self) -> Option<Timestamp> {
-        self.retry.filter(|_| !self.stale.is_empty())
+    /// When to go on.
+    pub fn rests_until(&self) -> Option<Timestamp> {
+        self.rest.filter(|_| !self.stale.is_empty())
     }
 
     /// The operations that make a change durable.
@@ -128,7 +152,7 @@ impl Behind {
             Change::Undrain { subject, .. } => erase(records::drain_key(subject)).into_iter().collect(),
             Change::Push { key, pushed } => {
                 let mut vitals = registry.instance(key).map(|entry| entry.vitals.clone()).unwrap_or_default();
-                vitals.pushed = Some(pushed.clone());
+                vitals.set_pushed(Some(pushed.clone()));
                 let key = records::health_key(key);
                 let before = self.written.get(&key).copied();
                 let operation = put(key.clone(), records::value(&vitals), before);
@@ -187,13 +211,14 @@ impl Behind {
 
     /// What goes to the store now, but for keys that commands of the same departure touch.
     pub fn depart(&mut self, registry: &Registry, touched: &BTreeSet<Key>, now: Timestamp) -> Vec<Operation> {
-        if self.retry.is_some_and(|retry| retry > now) {
+        if self.rest.is_some_and(|until| until > now) {
             return Vec::new();
         }
-        let mut left = BTreeSet::new();
+        let mut left = Vec::new();
         while self.flight.len() < MAX_OPERATIONS
-            && let Some(record) = self.stale.pop_first()
+            && let Some(record) = self.stale.pop_front()
         {
+            self.is_stale.remove(&record);
             let key = match &record {
                 Record::Health(key) => records::health_key(key),
                 Record::Drain(subject) => records::drain_key(subject),
@@ -201,12 +226,12 @@ impl Behind {
                 Record::Files => records::files_key(),
             };
             if touched.contains(&key) {
-                left.insert(record);
+                left.push(record);
             } else if let Some(operation) = self.operation(&record, key, registry) {
                 self.flight.push((record, operation));
             }
         }
-        self.stale.append(&mut left);
+        left.into_iter().for_each(|record| self.note(record));
         self.flight.iter().map(|(_, operation)| operation.clone()).collect()
     }
 
@@ -234,11 +259,11 @@ impl Behind {
     pub fn land(&mut self, revision: Option<Revision>, now: Timestamp) -> (BTreeSet<Label>, Vec<Subject>) {
         let flight = std::mem::take(&mut self.flight);
         let Some(revision) = revision else {
-            self.retry = Some(now.plus(RETRY));
-            self.stale.extend(flight.into_iter().map(|(record, _)| record));
+            self.rest = Some(now.plus(RETRY));
+            flight.into_iter().for_each(|(record, _)| self.note(record));
             return Default::default();
         };
-        self.retry = None;
+        self.rest = (self.stale.len() > BACKLOG && !self.hurries).then(|| now.plus(REST));
         let (mut services, mut drains) = (BTreeSet::new(), Vec::new());
         for (record, operation) in flight {
             match operation {

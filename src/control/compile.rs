@@ -160,5 +160,7 @@ fn view_of<'a>(
 
 /// Vitals that come to `health`.
 fn assumed(known: &Vitals, health: Health) -> Vitals {
-    Vitals { probed: Some(health), why: "assumed".into(), since: known.since, unconfirmed: known.unconfirmed, ..Vitals::default() }
+    let mut vitals = Vitals { probed: Some(health), since: known.since, unconfirmed: known.unconfirmed, ..Vitals::default() };
+    vitals.set_why("assumed");
+    vitals
 }

@@ -10,33 +10,50 @@
 //! While an instance is on time, its last beat is younger than half of the period: for the other half, at least, it cannot turn. That
 //! is what answers say in their TTL ([`crate::model::Vitals::is_steady`]); from then on, until it beats, they say the least TTL.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hashbrown::HashTable;
+
+use super::wheel::Wheel;
 use crate::model::{InstanceKey, Timestamp};
 
 /// Locks are spread over so many parts, so that beats seldom meet.
 const SHARDS: usize = 16;
+/// Looks are planned no further ahead; who looks too early looks again.
+const AHEAD: Duration = Duration::from_secs(7 * 86_400);
 
 /// All instances with a heartbeat.
 #[derive(Debug, Default)]
 pub(super) struct Heartbeats {
-    shards: [Mutex<HashMap<InstanceKey, Beat>>; SHARDS],
-    hasher: RandomState,
+    shards: [Mutex<Shard>; SHARDS],
+    /// Drawn at random: names come from outside.
+    hasher: foldhash::quality::RandomState,
+    /// When each is to be looked at, by number. Locked behind a shard, never before one.
+    wheel: Mutex<Wheel>,
 }
 
-/// One instance's heartbeat.
+#[derive(Debug, Default)]
+struct Shard {
+    /// Places in `beats` by the hash of their keys.
+    places: HashTable<u32>,
+    beats: Vec<Option<Beat>>,
+    /// Places that are empty.
+    free: Vec<u32>,
+}
+
+/// One instance's heartbeat. A million of them are kept: lengths of time are milliseconds, and 0 is none.
 #[derive(Debug)]
 struct Beat {
-    every: Duration,
-    /// How long after a missed beat it is deregistered; `None`: never.
-    deregister_after: Option<Duration>,
+    key: InstanceKey,
     last: Timestamp,
+    /// The look that is planned; an earlier one that was planned before is void. 0: none.
+    look: Timestamp,
+    every: u32,
+    /// How long after a missed beat it is deregistered; 0: never.
+    deregister_after: u32,
     rhythm: Rhythm,
-    /// The deadline that the core will look at; an earlier one that was given out before is void.
-    deadline: Option<Timestamp>,
 }
 
 /// How an instance beats.
@@ -63,11 +80,9 @@ pub(super) enum Renewal {
     Unknown,
 }
 
-/// What a deadline came to.
+/// What a look came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lapse {
-    /// It has beaten since, or this deadline is void.
-    None,
     /// Half of the period has passed without a beat.
     Late,
     /// Its beats have just stopped.
@@ -77,29 +92,42 @@ pub(super) enum Lapse {
 }
 
 impl Heartbeats {
-    /// Expects beats from now on. Returns when to look next, unless a look is planned already.
-    pub fn start(
-        &self,
-        key: &InstanceKey,
-        every: Duration,
-        deregister_after: Option<Duration>,
-        rhythm: Rhythm,
-        now: Timestamp,
-    ) -> Option<Timestamp> {
-        let mut shard = self.shard(key);
-        let beat = shard.entry(key.clone()).or_insert(Beat { every, deregister_after, last: now, rhythm, deadline: None });
-        (beat.every, beat.deregister_after, beat.last, beat.rhythm) = (every, deregister_after, now, rhythm);
-        beat.plan()
+    /// Expects beats from now on.
+    pub fn start(&self, key: &InstanceKey, every: Duration, deregister_after: Option<Duration>, rhythm: Rhythm, now: Timestamp) {
+        let millis = |length: Duration| u32::try_from(length.as_millis()).unwrap_or(u32::MAX);
+        let (every, deregister_after) = (millis(every), deregister_after.map_or(0, millis));
+        let (number, hash) = self.hash(key.service.as_str(), key.id.as_str());
+        let mut shard = self.lock(number);
+        let place = match shard.find(hash, key.service.as_str(), key.id.as_str()) {
+            Some(place) => place,
+            None => {
+                shard.add(hash, Beat { key: key.clone(), last: now, look: Timestamp(0), every, deregister_after, rhythm }, &self.hasher)
+            }
+        };
+        if let Some(beat) = shard.at(place) {
+            (beat.every, beat.deregister_after, beat.last, beat.rhythm) = (every, deregister_after, now, rhythm);
+            self.plan(number, place, beat, now);
+        }
     }
 
     /// Expects no beats any more.
     pub fn stop(&self, key: &InstanceKey) {
-        self.shard(key).remove(key);
+        let (number, hash) = self.hash(key.service.as_str(), key.id.as_str());
+        let mut shard = self.lock(number);
+        let Shard { places, beats, free } = &mut *shard;
+        let is_it = |place: &u32| beats.get(*place as usize).and_then(Option::as_ref).is_some_and(|beat| beat.key == *key);
+        if let Ok(entry) = places.find_entry(hash, is_it) {
+            let (place, _) = entry.remove();
+            beats[place as usize] = None;
+            free.push(place);
+        }
     }
 
-    /// Takes a beat.
-    pub fn renew(&self, key: &InstanceKey, now: Timestamp) -> Renewal {
-        match self.shard(key).get_mut(key) {
+    /// Takes a beat of the instance with these names, which are in lower case.
+    pub fn renew(&self, service: &str, id: &str, now: Timestamp) -> Renewal {
+        let (number, hash) = self.hash(service, id);
+        let mut shard = self.lock(number);
+        match shard.find(hash, service, id).and_then(|place| shard.at(place)) {
             None => Renewal::Unknown,
             Some(beat) if beat.rhythm == Rhythm::OnTime => {
                 beat.last = beat.last.max(now);
@@ -109,53 +137,123 @@ impl Heartbeats {
         }
     }
 
-    /// Takes a beat that the writer has taken note of. Returns when to look next, unless a look is planned already.
-    pub fn resume(&self, key: &InstanceKey, now: Timestamp) -> Option<Timestamp> {
-        let mut shard = self.shard(key);
-        let beat = shard.get_mut(key)?;
-        (beat.last, beat.rhythm) = (now, Rhythm::OnTime);
-        beat.plan()
+    /// Takes a beat that the writer has taken note of.
+    pub fn resume(&self, key: &InstanceKey, now: Timestamp) {
+        self.with(key, |number, place, beat| {
+            (beat.last, beat.rhythm) = (now, Rhythm::OnTime);
+            self.plan(number, place, beat, now);
+        });
     }
 
-    /// Looks at an instance whose deadline `at` has come. Returns also when to look next.
-    pub fn look(&self, key: &InstanceKey, at: Timestamp, now: Timestamp) -> (Lapse, Option<Timestamp>) {
-        let mut shard = self.shard(key);
-        let Some(beat) = shard.get_mut(key).filter(|beat| beat.deadline == Some(at)) else { return (Lapse::None, None) };
-        beat.deadline = None;
-        let lapse = match (beat.rhythm, beat.due()) {
-            (_, None) => Lapse::None,
-            (_, Some(due)) if due > now => Lapse::None,
-            (Rhythm::Missed, _) => Lapse::Overdue,
-            (Rhythm::OnTime, _) if beat.missed() > now => {
-                beat.rhythm = Rhythm::Late;
-                Lapse::Late
+    /// The next thing that comes of the looks that are planned up to `until`; `now` is no earlier.
+    pub fn lapse(&self, until: Timestamp, now: Timestamp) -> Option<(InstanceKey, Lapse)> {
+        loop {
+            let (at, what) = self.wheel().pop(until)?;
+            let (number, place) = (what as usize % SHARDS, what / SHARDS as u32);
+            let mut shard = self.lock(number);
+            let Some(beat) = shard.at(place).filter(|beat| beat.look == at) else { continue };
+            beat.look = Timestamp(0);
+            let lapse = match (beat.rhythm, beat.due()) {
+                (_, None) => None,
+                (_, Some(due)) if due > now => None,
+                (Rhythm::Missed, _) => Some(Lapse::Overdue),
+                (Rhythm::OnTime, _) if beat.missed() > now => {
+                    beat.rhythm = Rhythm::Late;
+                    Some(Lapse::Late)
+                }
+                (Rhythm::OnTime | Rhythm::Late | Rhythm::Unsure, _) => {
+                    beat.rhythm = Rhythm::Missed;
+                    Some(Lapse::Missed)
+                }
+            };
+            // An overdue one is looked at again when it was not deregistered.
+            if lapse != Some(Lapse::Overdue) {
+                self.plan(number, place, beat, now);
             }
-            (Rhythm::OnTime | Rhythm::Late | Rhythm::Unsure, _) => {
-                beat.rhythm = Rhythm::Missed;
-                Lapse::Missed
+            if let Some(lapse) = lapse {
+                return Some((beat.key.clone(), lapse));
             }
-        };
-        // An overdue one is looked at again when it was not deregistered.
-        let next = if lapse == Lapse::Overdue { None } else { beat.plan() };
-        (lapse, next)
+        }
+    }
+
+    /// When [`Heartbeats::lapse`] is needed next.
+    pub fn next_look(&self) -> Option<Timestamp> {
+        self.wheel().next()
     }
 
     /// Plans another look at an overdue instance that could not be deregistered.
-    pub fn postpone(&self, key: &InstanceKey, until: Timestamp) -> Option<Timestamp> {
-        let mut shard = self.shard(key);
-        let beat = shard.get_mut(key).filter(|beat| beat.deadline.is_none())?;
-        beat.deadline = Some(until);
-        beat.deadline
+    pub fn postpone(&self, key: &InstanceKey, until: Timestamp) {
+        self.with(key, |number, place, beat| {
+            if beat.look.0 == 0 {
+                self.push(number, place, beat, until);
+            }
+        });
     }
 
     /// Whether an instance is to be deregistered, unless it has beaten since.
     pub fn is_overdue(&self, key: &InstanceKey, now: Timestamp) -> bool {
-        self.shard(key).get(key).is_some_and(|beat| beat.rhythm == Rhythm::Missed && beat.due().is_some_and(|due| due <= now))
+        self.with(key, |_, _, beat| beat.rhythm == Rhythm::Missed && beat.due().is_some_and(|due| due <= now)).unwrap_or(false)
     }
 
-    fn shard(&self, key: &InstanceKey) -> MutexGuard<'_, HashMap<InstanceKey, Beat>> {
-        let number = self.hasher.hash_one(key) as usize % SHARDS;
+    /// Plans a look for when its state changes, unless one no later is planned already.
+    fn plan(&self, number: usize, place: u32, beat: &mut Beat, now: Timestamp) {
+        let Some(due) = beat.due().map(|due| due.min(now.plus(AHEAD))) else { return };
+        if beat.look.0 == 0 || beat.look > due {
+            self.push(number, place, beat, due);
+        }
+    }
+
+    fn push(&self, number: usize, place: u32, beat: &mut Beat, at: Timestamp) {
+        beat.look = at;
+        self.wheel().push(at, place * SHARDS as u32 + number as u32);
+    }
+
+    fn with<A>(&self, key: &InstanceKey, look: impl FnOnce(usize, u32, &mut Beat) -> A) -> Option<A> {
+        let (number, hash) = self.hash(key.service.as_str(), key.id.as_str());
+        let mut shard = self.lock(number);
+        let place = shard.find(hash, key.service.as_str(), key.id.as_str())?;
+        shard.at(place).map(|beat| look(number, place, beat))
+    }
+
+    /// The shard of an instance, and its hash within it.
+    fn hash(&self, service: &str, id: &str) -> (usize, u64) {
+        let hash = self.hasher.hash_one((service, id));
+        // The table uses the ends of the hash.
+        ((hash >> 32) as usize % SHARDS, hash)
+    }
+
+    fn lock(&self, number: usize) -> MutexGuard<'_, Shard> {
         self.shards[number].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wheel(&self) -> MutexGuard<'_, Wheel> {
+        self.wheel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shard {
+    fn find(&self, hash: u64, service: &str, id: &str) -> Option<u32> {
+        let is_it = |place: &u32| {
+            self.beats[*place as usize].as_ref().is_some_and(|b| b.key.id.as_str() == id && b.key.service.as_str() == service)
+        };
+        self.places.find(hash, is_it).copied()
+    }
+
+    fn at(&mut self, place: u32) -> Option<&mut Beat> {
+        self.beats.get_mut(place as usize)?.as_mut()
+    }
+
+    fn add(&mut self, hash: u64, beat: Beat, hasher: &foldhash::quality::RandomState) -> u32 {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.beats.push(None);
+            self.beats.len() as u32 - 1
+        });
+        self.beats[place as usize] = Some(beat);
+        let Shard { places, beats, .. } = self;
+        let hash_of =
+            |place: &u32| beats[*place as usize].as_ref().map_or(0, |b| hasher.hash_one((b.key.service.as_str(), b.key.id.as_str())));
+        places.insert_unique(hash, place, hash_of);
+        place
     }
 }
 
@@ -163,25 +261,16 @@ impl Beat {
     /// When its state changes unless it beats.
     fn due(&self) -> Option<Timestamp> {
         match self.rhythm {
-            Rhythm::OnTime => Some(self.last.plus(self.every / 2)),
+            Rhythm::OnTime => Some(self.last.plus(Duration::from_millis(u64::from(self.every / 2)))),
             Rhythm::Late | Rhythm::Unsure => Some(self.missed()),
-            Rhythm::Missed => Some(self.missed().plus(self.deregister_after?)),
+            Rhythm::Missed if self.deregister_after == 0 => None,
+            Rhythm::Missed => Some(self.missed().plus(Duration::from_millis(self.deregister_after.into()))),
         }
     }
 
     /// When it is missed unless it beats.
     fn missed(&self) -> Timestamp {
-        self.last.plus(self.every)
-    }
-
-    /// Plans a look for when its state changes; `None`: one no later is planned already.
-    fn plan(&mut self) -> Option<Timestamp> {
-        let due = self.due()?;
-        if self.deadline.is_some_and(|planned| planned <= due) {
-            return None;
-        }
-        self.deadline = Some(due);
-        self.deadline
+        self.last.plus(Duration::from_millis(self.every.into()))
     }
 }
 
@@ -190,35 +279,61 @@ mod tests {
     use super::*;
     use crate::model::Label;
 
+    fn key(id: &str) -> InstanceKey {
+        InstanceKey { service: Label::parse("web").unwrap(), id: Label::parse(id).unwrap() }
+    }
+
     #[test]
     fn a_beat_renews_and_a_missed_one_is_news() {
-        let key = InstanceKey { service: Label::parse("web").unwrap(), id: Label::parse("a").unwrap() };
+        let key = key("a");
         let at = |seconds: u64| Timestamp(seconds * 1000);
         let beats = Heartbeats::default();
-        assert_eq!(beats.renew(&key, at(0)), Renewal::Unknown);
+        let lapse = |seconds: u64| beats.lapse(at(seconds), at(seconds)).map(|(_, lapse)| lapse);
+        assert_eq!(beats.renew("web", "a", at(0)), Renewal::Unknown);
         let (every, after) = (Duration::from_secs(10), Some(Duration::from_secs(60)));
-        assert_eq!(beats.start(&key, every, after, Rhythm::OnTime, at(0)), Some(at(5)));
-        assert_eq!(beats.start(&key, every, after, Rhythm::OnTime, at(1)), None, "a look is planned already");
-        assert_eq!(beats.renew(&key, at(4)), Renewal::Renewed);
-        assert_eq!(beats.look(&key, at(5), at(5)), (Lapse::None, Some(at(9))));
-        assert_eq!(beats.look(&key, at(5), at(9)), (Lapse::None, None), "a void deadline");
-        assert_eq!(beats.look(&key, at(9), at(9)), (Lapse::Late, Some(at(14))));
-        assert_eq!(beats.renew(&key, at(10)), Renewal::News, "answers show that it was late");
-        assert_eq!(beats.resume(&key, at(10)), None, "a look is planned already");
-        assert_eq!(beats.look(&key, at(14), at(14)), (Lapse::None, Some(at(15))));
-        assert_eq!(beats.look(&key, at(15), at(15)), (Lapse::Late, Some(at(20))));
-        assert_eq!(beats.look(&key, at(20), at(20)), (Lapse::Missed, Some(at(80))));
-        assert_eq!(beats.renew(&key, at(25)), Renewal::News);
+        beats.start(&key, every, after, Rhythm::OnTime, at(0));
+        beats.start(&key, every, after, Rhythm::OnTime, at(1));
+        assert_eq!(beats.next_look(), Some(at(5)), "a look is planned already");
+        assert_eq!(beats.renew("web", "a", at(4)), Renewal::Renewed);
+        assert_eq!((lapse(5), beats.next_look()), (None, Some(at(9))));
+        assert_eq!(lapse(8), None);
+        assert_eq!((lapse(9), lapse(9)), (Some(Lapse::Late), None));
+        assert_eq!(beats.renew("web", "a", at(10)), Renewal::News, "answers show that it was late");
+        beats.resume(&key, at(10));
+        assert_eq!((lapse(14), lapse(15), lapse(20), lapse(20)), (None, Some(Lapse::Late), Some(Lapse::Missed), None));
+        assert_eq!((beats.next_look(), beats.renew("web", "a", at(25))), (Some(at(80)), Renewal::News));
         assert!(!beats.is_overdue(&key, at(79)));
-        assert_eq!(beats.resume(&key, at(25)), Some(at(30)));
-        assert_eq!(beats.look(&key, at(80), at(80)), (Lapse::None, None), "planned before it resumed");
+        beats.resume(&key, at(25));
         // Looked at too late to be late.
-        assert_eq!(beats.look(&key, at(30), at(36)), (Lapse::Missed, Some(at(95))));
-        assert_eq!(beats.look(&key, at(95), at(95)), (Lapse::Overdue, None));
+        assert_eq!((lapse(29), lapse(36), lapse(80)), (None, Some(Lapse::Missed), None));
+        assert_eq!((lapse(95), lapse(1000)), (Some(Lapse::Overdue), None));
         assert!(beats.is_overdue(&key, at(95)));
-        assert_eq!(beats.postpone(&key, at(96)), Some(at(96)));
-        assert_eq!(beats.look(&key, at(96), at(96)), (Lapse::Overdue, None));
+        beats.postpone(&key, at(1001));
+        assert_eq!((lapse(1000), lapse(1001)), (None, Some(Lapse::Overdue)));
         beats.stop(&key);
-        assert!(!beats.is_overdue(&key, at(100)));
+        assert!(!beats.is_overdue(&key, at(2000)));
+    }
+
+    #[test]
+    fn a_place_that_was_left_is_taken_again_and_old_looks_at_it_are_void() {
+        let beats = Heartbeats::default();
+        let (every, now) = (Duration::from_secs(10), Timestamp(0));
+        for round in 0..3_u64 {
+            for n in 0..100 {
+                beats.start(&key(&format!("r{round}-{n}")), every, None, Rhythm::OnTime, Timestamp(round));
+            }
+            if round < 2 {
+                (0..100).for_each(|n| beats.stop(&key(&format!("r{round}-{n}"))));
+                assert_eq!(beats.renew("web", &format!("r{round}-7"), now), Renewal::Unknown);
+            }
+        }
+        let places: usize = (0..SHARDS).map(|number| beats.lock(number).beats.len()).sum();
+        assert!(places < 200, "{places} places for a hundred instances");
+        let all = |at: u64| std::iter::from_fn(|| beats.lapse(Timestamp(at), Timestamp(at))).collect::<Vec<_>>();
+        assert!(all(5001).is_empty(), "those of the instances before them are void");
+        let late = all(5002);
+        assert!(late.len() == 100 && late.iter().all(|(key, lapse)| key.id.as_str().starts_with("r2-") && *lapse == Lapse::Late));
+        // No beats, and nothing that would end it: missed for good.
+        assert_eq!((all(10_002).len(), beats.next_look()), (100, None));
     }
 }

@@ -2,7 +2,6 @@
 //! and end. None of it waits for the store.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 
 use super::Applied;
 use super::core::{Core, Due, Origin, Queued, read};
@@ -27,8 +26,7 @@ impl<T> Core<T> {
         let turn = self.write().beat(&key, true, now);
         let answer = match turn {
             Some(_) => {
-                let next = self.beats.resume(&key, now);
-                self.plan_look(next, &key);
+                self.beats.resume(&key, now);
                 Ok(Applied { revision: read(&self.registry).revision, created: false })
             }
             None => Err(no_heartbeat(&read(&self.registry), &key).into()),
@@ -37,12 +35,9 @@ impl<T> Core<T> {
         self.effects.answers.push((reply, answer));
     }
 
-    /// A heartbeat's deadline has come.
-    pub(super) fn look(&mut self, now: Timestamp, at: Timestamp, key: InstanceKey) {
-        let (lapse, next) = self.beats.look(&key, at, now);
-        self.plan_look(next, &key);
+    /// Beats of an instance have stayed away.
+    pub(super) fn lapse(&mut self, now: Timestamp, key: InstanceKey, lapse: Lapse) {
         match lapse {
-            Lapse::None => {}
             Lapse::Late => {
                 let turn = self.write().waver(&key, now);
                 self.turned(now, &key, turn, "");
@@ -121,7 +116,8 @@ impl<T> Core<T> {
 
     /// Plans what an instance's hold and slow start need.
     pub(super) fn plan_recovery(&mut self, now: Timestamp, key: &InstanceKey) {
-        let Some((held, warming)) = read(&self.registry).instance(key).map(|e| (e.vitals.damping.held_until(), e.vitals.warming)) else {
+        let Some((held, warming)) = read(&self.registry).instance(key).map(|e| (e.vitals.damping().held_until(), e.vitals.warming()))
+        else {
             return;
         };
         self.deadlines.extend(held.map(|until| Reverse((until, Due::Hold(key.clone())))));
@@ -137,10 +133,6 @@ impl<T> Core<T> {
             self.deadlines.push(Reverse((at, Due::Step(service.clone()))));
         }
     }
-
-    pub(super) fn plan_look(&mut self, at: Option<Timestamp>, key: &InstanceKey) {
-        self.deadlines.extend(at.map(|at| Reverse((at, Due::Beat(key.clone())))));
-    }
 }
 
 /// Why an instance's beat is not taken.
@@ -154,18 +146,10 @@ pub(super) fn no_heartbeat(registry: &Registry, key: &InstanceKey) -> Refusal {
 }
 
 /// Expects an instance's heartbeats from now on, or none any more.
-pub(super) fn start_beats(
-    beats: &Heartbeats,
-    deadlines: &mut BinaryHeap<Reverse<(Timestamp, Due)>>,
-    key: &InstanceKey,
-    registry: &Registry,
-    rhythm: Rhythm,
-    now: Timestamp,
-) {
+pub(super) fn start_beats(beats: &Heartbeats, key: &InstanceKey, registry: &Registry, rhythm: Rhythm, now: Timestamp) {
     let Some(entry) = registry.instance(key) else { return beats.stop(key) };
     let Some(every) = entry.instance.heartbeat else { return beats.stop(key) };
     // What a file declares is not for the server to remove.
     let deregister_after = entry.instance.deregister_after.filter(|_| entry.source == Source::Api);
-    let next = beats.start(key, every.0, deregister_after.map(|after| after.0), rhythm, now);
-    deadlines.extend(next.map(|at| Reverse((at, Due::Beat(key.clone())))));
+    beats.start(key, every.0, deregister_after.map(|after| after.0), rhythm, now);
 }

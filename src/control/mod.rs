@@ -15,8 +15,11 @@ mod losses;
 mod orders;
 mod outcome;
 mod records;
+mod start;
 mod survey;
 mod task;
+mod told;
+mod wheel;
 mod writer;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,11 +35,13 @@ pub use writer::{Output, Writer};
 use self::heartbeats::{Heartbeats, Renewal};
 use self::orders::Orders;
 use self::task::Call;
-use crate::model::{Check, DnsSettings, Geo, Health, InstanceKey, Locality, Revision, SafetySettings, Subject, Timestamp, Zone};
+use crate::model::{
+    Check, DnsSettings, FieldError, Geo, Health, InstanceKey, Label, Locality, Revision, SafetySettings, Subject, Timestamp, Zone,
+};
 use crate::registry::{Command, Refusal, Registry};
 use crate::routing::Measurements;
 use crate::snapshot::{Publisher, Snapshot, ZoneError};
-use crate::store::{Engine, Store, Unavailable};
+use crate::store::{Engine, Unavailable};
 
 /// A command that was carried out: durable and in answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,8 +211,19 @@ impl Control {
         here: Option<Locality>,
         clock: Clock,
     ) -> Result<Control, StartError> {
-        let (_, revision, items) = engine.read(&"".into(), true).await?;
-        let writer = Writer::begin((revision, items), zones, geo, &dns, clock())?;
+        let (_, revision, halves) = engine.halves().await?;
+        let time = clock.clone();
+        let begin = move || {
+            let began = time();
+            let stored = start::read(revision, halves)?;
+            let read = time();
+            let writer = Writer::resume(stored, zones, geo, &dns, read)?;
+            tracing::debug!(read = ?read.since(began), compiled = ?time().since(read), "what is registered is in answers");
+            Ok::<_, StartError>(writer)
+        };
+        // Away from those who answer: a million instances take a while.
+        let writer =
+            tokio::task::spawn_blocking(begin).await.map_err(|error| Unavailable(format!("reading it ended early: {error}")))??;
         let (calls, called) = mpsc::channel(CALLS);
         let (observations, observed) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
@@ -244,7 +260,7 @@ impl Control {
 
     /// Renews an instance's heartbeat.
     pub async fn beat(&self, key: &InstanceKey) -> Result<(), ApplyError> {
-        match self.shared.beats.renew(key, (self.shared.clock)()) {
+        match self.shared.beats.renew(key.service.as_str(), key.id.as_str(), (self.shared.clock)()) {
             Renewal::Renewed => Ok(()),
             Renewal::Unknown => Err(lapse::no_heartbeat(&self.registry(), key).into()),
             Renewal::News => {
@@ -252,6 +268,43 @@ impl Control {
                 self.call(Call::Input(Input::Beat { reply, key: key.clone() }), answer).await.map(drop)
             }
         }
+    }
+
+    /// Renews the heartbeats of many instances, named by service and id in lower case. Returns those that were not taken, by their place
+    /// in the list.
+    pub async fn beat_all(&self, names: &[(&str, &str)]) -> Vec<(usize, ApplyError)> {
+        let now = (self.shared.clock)();
+        let (mut refused, mut news) = (Vec::new(), Vec::new());
+        for (place, (service, id)) in names.iter().enumerate() {
+            let renewal = self.shared.beats.renew(service, id, now);
+            if renewal == Renewal::Renewed {
+                continue;
+            }
+            match (Label::parse(service), Label::parse(id)) {
+                (Ok(service), Ok(id)) if renewal == Renewal::News => news.push((place, InstanceKey { service, id })),
+                (Ok(service), Ok(id)) => {
+                    refused.push((place, lapse::no_heartbeat(&self.registry(), &InstanceKey { service, id }).into()));
+                }
+                (Err(error), _) | (_, Err(error)) => {
+                    refused.push((place, Refusal::from(FieldError::new("instances", error.to_string())).into()))
+                }
+            }
+        }
+        let mut answers = Vec::with_capacity(news.len());
+        for (place, key) in news {
+            let (reply, answer) = oneshot::channel();
+            match self.calls.send(Call::Input(Input::Beat { reply, key })).await {
+                Ok(()) => answers.push((place, answer)),
+                Err(_) => refused.push((place, ApplyError::Stopping)),
+            }
+        }
+        for (place, answer) in answers {
+            if let Err(error) = answer.await.unwrap_or(Err(ApplyError::Stopping)) {
+                refused.push((place, error));
+            }
+        }
+        refused.sort_by_key(|(place, _)| *place);
+        refused
     }
 
     /// Takes a verdict of the prober; never waits. One under an order that is no longer in force is dropped.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use super::core::{Core, Origin, Planned, RETRY, keys, read, write};
+use super::core::{Core, Origin, Planned, RETRY, read, write};
 use super::heartbeats::Rhythm;
 use super::lapse::start_beats;
 use super::orders::Orders;
@@ -34,7 +34,7 @@ impl<T> Core<T> {
             turned.extend(self.compare(&key, before.get(&key), look));
         }
         match &change {
-            Change::PutInstance { key, .. } => start_beats(&self.beats, &mut self.deadlines, key, registry, Rhythm::OnTime, now),
+            Change::PutInstance { key, .. } => start_beats(&self.beats, key, registry, Rhythm::OnTime, now),
             Change::DeleteInstance { key, .. } => self.beats.stop(key),
             Change::DeleteService { name, instances, .. } => {
                 for (id, _) in instances {
@@ -104,10 +104,7 @@ impl<T> Core<T> {
     pub(super) fn fail(&mut self, now: Timestamp, origin: Origin<T>, why: ApplyError) {
         match origin {
             Origin::Caller { reply, .. } => self.effects.answers.push((reply, Err(why))),
-            Origin::Expiry(key) => {
-                let next = self.beats.postpone(&key, now.plus(RETRY));
-                self.plan_look(next, &key);
-            }
+            Origin::Expiry(key) => self.beats.postpone(&key, now.plus(RETRY)),
         }
     }
 
@@ -141,20 +138,13 @@ impl<T> Core<T> {
                 let known = known.and_then(|known| Some((known, known.instances.get(id)?)));
                 let key = InstanceKey { service: name.clone(), id: id.clone() };
                 let before = known.map(|(service, known)| Look::at(service, known));
-                if instance.vitals.damping.held_until().is_some() || instance.vitals.warming.is_some() {
+                if instance.vitals.damping().held_until().is_some() || instance.vitals.warming().is_some() {
                     recovering.push(key.clone());
                 }
                 turned.extend(self.compare(&key, before.as_ref(), Look::at(entry, instance)));
                 // Also where a file's word becomes a registration or the other way round: only the latter can expire.
                 if known.is_none_or(|(_, known)| known.instance != instance.instance || known.source != instance.source) {
-                    let rhythm = match instance.vitals.beating {
-                        Some(Health::Unhealthy) => Rhythm::Missed,
-                        _ if instance.vitals.unconfirmed => Rhythm::Unsure,
-                        // A beat will be news: answers show that it was late.
-                        _ if instance.vitals.wavers.beating => Rhythm::Late,
-                        _ => Rhythm::OnTime,
-                    };
-                    start_beats(&self.beats, &mut self.deadlines, &key, &next, rhythm, now);
+                    start_beats(&self.beats, &key, &next, rhythm(&instance.vitals), now);
                 }
             }
         }
@@ -171,6 +161,35 @@ impl<T> Core<T> {
         for (key, turn) in turned {
             self.turned(now, &key, Some(turn), "");
         }
+        recovering.iter().for_each(|key| self.plan_recovery(now, key));
+    }
+
+    /// Begins with a registry, before there is anything else: as [`Core::replace`] does, but that nobody has to hear of it. Most of what is
+    /// registered needs nothing of what is asked for here, and there may be a million of it.
+    pub(super) fn begin(&mut self, registry: Registry, now: Timestamp) {
+        let mut recovering = Vec::new();
+        for (name, entry) in &registry.services {
+            for (id, instance) in &entry.instances {
+                let probed = probing(&entry.service, &instance.instance).is_some();
+                let recovers = instance.vitals.damping().held_until().is_some() || instance.vitals.warming().is_some();
+                if !probed && !recovers && instance.instance.heartbeat.is_none() {
+                    continue;
+                }
+                let key = InstanceKey { service: name.clone(), id: id.clone() };
+                if probed {
+                    // The order itself is made for the prober, when it asks.
+                    self.orders.renew(&key);
+                }
+                start_beats(&self.beats, &key, &registry, rhythm(&instance.vitals), now);
+                if recovers {
+                    recovering.push(key);
+                }
+            }
+        }
+        for (subject, entry) in &registry.drains {
+            self.watch(now, subject, &entry.drain);
+        }
+        *self.write() = registry;
         recovering.iter().for_each(|key| self.plan_recovery(now, key));
     }
 
@@ -230,7 +249,7 @@ impl<T> Core<T> {
         if turn.held || turn.before != turn.after {
             self.plan_recovery(now, key);
         }
-        if turn.before != turn.after {
+        if turn.before != turn.after && self.told.admit(now, turn.after) {
             let why = read(&self.registry).instance(key).map(|entry| entry.vitals.reason()).unwrap_or_default();
             let detail = if why.is_empty() { turn.after.to_string() } else { format!("{}: {why}", turn.after) };
             self.tell(now, "health", format!("instance/{key}"), detail, author);
@@ -253,13 +272,20 @@ impl<T> Core<T> {
     }
 }
 
+/// How an instance beats that is expected to from now on.
+fn rhythm(vitals: &Vitals) -> Rhythm {
+    match vitals.beating {
+        Some(Health::Unhealthy) => Rhythm::Missed,
+        _ if vitals.unconfirmed => Rhythm::Unsure,
+        // A beat will be news: answers show that it was late.
+        _ if vitals.wavers.beating => Rhythm::Late,
+        _ => Rhythm::OnTime,
+    }
+}
+
 /// Gives instances the health that they had. Returns those that there are no longer.
 pub(super) fn recall(registry: &mut Registry, health: Vec<(InstanceKey, Vitals)>, now: Timestamp) -> Vec<InstanceKey> {
     let mut gone = Vec::new();
-    // What nothing is known of is as unconfirmed as the rest.
-    for key in keys(registry) {
-        registry.recall(&key, Vitals { since: now, ..Vitals::default() }, now);
-    }
     for (key, vitals) in health {
         match registry.instance(&key) {
             Some(_) => registry.recall(&key, vitals, now),
@@ -277,8 +303,8 @@ pub(super) fn zone_error(error: LoadError) -> ZoneError {
 pub(super) fn standing_orders(registry: &Registry, orders: &Orders) -> Vec<ProbeOrder> {
     let of = |(name, entry): (&Label, &ServiceEntry)| -> Vec<ProbeOrder> {
         let order = |(id, instance): (&Label, &InstanceEntry)| {
-            let key = InstanceKey { service: name.clone(), id: id.clone() };
             let probing = probing(&entry.service, &instance.instance)?;
+            let key = InstanceKey { service: name.clone(), id: id.clone() };
             Some(probes(orders.in_force(&key)?, key, probing, instance.vitals.probed))
         };
         entry.instances.iter().filter_map(order).collect()
@@ -338,7 +364,7 @@ fn probes(order: u64, key: InstanceKey, probing: Probing, last: Option<Health>) 
 fn news(change: &Change, created: bool, expired: bool, now: Timestamp) -> Option<(&'static str, String, String)> {
     Some(match change {
         Change::PutInstance { key, instance, .. } => {
-            let addresses: Vec<String> = instance.addresses.iter().map(ToString::to_string).collect();
+            let addresses: Vec<String> = instance.addresses.iter().map(|address| address.to_string()).collect();
             let detail = format!("{} in {}", addresses.join(", "), instance.locality());
             (if created { "registered" } else { "replaced" }, format!("instance/{key}"), detail)
         }

@@ -72,7 +72,10 @@ outcomes! {
 pub const COUNTED_REGIONS: usize = 256;
 
 /// How often each outcome came about, and how many answers held each region. One worker writes, anyone reads.
+///
+/// Aligned, lest one worker's share a cache line with another's: processors fetch lines by twos.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Counters {
     outcomes: [AtomicU64; Counter::ALL.len()],
     /// By the region's number, which it keeps for as long as the process runs.

@@ -74,34 +74,67 @@ pub struct Pushed {
 
 /// Everything known of one instance's health. Its parts are `None` where the instance has no such source.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(from = "VitalsFields", into = "VitalsFields")]
 pub struct Vitals {
     /// The worst of its active checks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probed: Option<Health>,
     /// Whether its heartbeats are on time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beating: Option<Health>,
-    /// What was pushed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pushed: Option<Pushed>,
-    /// Since when the instance has had the health that [`Vitals::health`] gives.
-    #[serde(default)]
-    pub since: Timestamp,
-    /// What its sources say for people: the last error, `no heartbeat for 30s`, a pushed note. [`Vitals::reason`] tells of holds too.
-    #[serde(default)]
-    pub why: String,
     /// Known from before a restart and not yet confirmed: answered at the least TTL.
-    #[serde(default)]
     pub unconfirmed: bool,
     /// Which sources have begun to speak against what they said last. Not kept over a restart: what is known then is unconfirmed.
-    #[serde(skip)]
     pub wavers: Wavers,
-    /// How often it turned of late, and whether it is held down.
-    #[serde(default, skip_serializing_if = "Damping::is_untouched")]
-    pub damping: Damping,
-    /// Its slow start, while it is in one or until somebody has looked.
+    /// Since when the instance has had the health that [`Vitals::health`] gives.
+    pub since: Timestamp,
+    /// What there is to say of few instances; `None`: nothing.
+    pub(crate) rest: Option<Box<Rest>>,
+}
+
+/// What is known of an instance that is not simply well: most are, and a million of them are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Rest {
+    pushed: Option<Pushed>,
+    why: String,
+    damping: Damping,
+    warming: Option<Warming>,
+}
+
+/// How [`Vitals`] are stored.
+#[derive(Clone, Serialize, Deserialize)]
+struct VitalsFields {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub warming: Option<Warming>,
+    probed: Option<Health>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    beating: Option<Health>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pushed: Option<Pushed>,
+    #[serde(default)]
+    since: Timestamp,
+    #[serde(default)]
+    why: String,
+    #[serde(default)]
+    unconfirmed: bool,
+    #[serde(default, skip_serializing_if = "Damping::is_untouched")]
+    damping: Damping,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    warming: Option<Warming>,
+}
+
+impl From<VitalsFields> for Vitals {
+    fn from(fields: VitalsFields) -> Vitals {
+        let VitalsFields { probed, beating, pushed, since, why, unconfirmed, damping, warming } = fields;
+        let mut vitals = Vitals { probed, beating, since, unconfirmed, ..Vitals::default() };
+        vitals.change(|rest| *rest = Rest { pushed, why, damping, warming });
+        vitals
+    }
+}
+
+impl From<Vitals> for VitalsFields {
+    fn from(vitals: Vitals) -> VitalsFields {
+        let Vitals { probed, beating, unconfirmed, since, rest, wavers: _ } = vitals;
+        let Rest { pushed, why, damping, warming } = rest.map(|rest| *rest).unwrap_or_default();
+        VitalsFields { probed, beating, pushed, since, why, unconfirmed, damping, warming }
+    }
 }
 
 /// Sources of health that may be about to turn.
@@ -114,15 +147,63 @@ pub struct Wavers {
 }
 
 impl Vitals {
+    /// What was pushed.
+    pub fn pushed(&self) -> Option<&Pushed> {
+        self.rest.as_ref()?.pushed.as_ref()
+    }
+
+    /// Notes what was pushed.
+    pub fn set_pushed(&mut self, pushed: Option<Pushed>) {
+        self.change(|rest| rest.pushed = pushed);
+    }
+
+    /// What its sources say for people: the last error, `no heartbeat for 30s`, a pushed note. [`Vitals::reason`] tells of holds too.
+    pub fn why(&self) -> &str {
+        self.rest.as_ref().map_or("", |rest| &rest.why)
+    }
+
+    /// Notes what its sources say.
+    pub fn set_why(&mut self, why: impl Into<String>) {
+        self.change(|rest| rest.why = why.into());
+    }
+
+    /// How often it turned of late, and whether it is held down.
+    pub fn damping(&self) -> Damping {
+        self.rest.as_ref().map(|rest| rest.damping).unwrap_or_default()
+    }
+
+    /// Changes what is known of its turns.
+    pub fn damp<A>(&mut self, change: impl FnOnce(&mut Damping) -> A) -> A {
+        self.change(|rest| change(&mut rest.damping))
+    }
+
+    /// Its slow start, while it is in one or until somebody has looked.
+    pub fn warming(&self) -> Option<Warming> {
+        self.rest.as_ref()?.warming
+    }
+
+    /// Begins or ends a slow start.
+    pub fn set_warming(&mut self, warming: Option<Warming>) {
+        self.change(|rest| rest.warming = warming);
+    }
+
+    /// Changes what there is to say of few, and keeps it only where there is anything.
+    fn change<A>(&mut self, change: impl FnOnce(&mut Rest) -> A) -> A {
+        let mut rest = self.rest.take().map(|rest| *rest).unwrap_or_default();
+        let outcome = change(&mut rest);
+        self.rest = (rest != Rest::default()).then(|| Box::new(rest));
+        outcome
+    }
+
     /// How warm it is after a recovery, in percent of its weight: 10–100 (slow start).
     pub fn warmth(&self, now: Timestamp) -> u8 {
-        self.warming.map_or(100, |warming| warming.warmth(now))
+        self.warming().map_or(100, |warming| warming.warmth(now))
     }
 
     /// The worst of the parts: Unhealthy before Pending before Healthy. Without any part: Healthy at once. While it is held down:
     /// Unhealthy.
     pub fn health(&self) -> Health {
-        let held = self.damping.held_until().map(|_| Health::Unhealthy);
+        let held = self.damping().held_until().map(|_| Health::Unhealthy);
         [self.sensed(), self.said(), held].into_iter().flatten().min().unwrap_or(Health::Healthy)
     }
 
@@ -132,7 +213,7 @@ impl Vitals {
     }
 
     fn said(&self) -> Option<Health> {
-        self.pushed.as_ref().map(|pushed| match pushed.status {
+        self.pushed().map(|pushed| match pushed.status {
             Status::Passing | Status::Warning => Health::Healthy,
             Status::Critical => Health::Unhealthy,
         })
@@ -147,7 +228,7 @@ impl Vitals {
             // It stays as long as any one reason stays. No passes lift a hold, a missed heartbeat or the user's word.
             Health::Unhealthy => {
                 let other = [self.beating, self.said()].contains(&Some(Health::Unhealthy));
-                self.wavers.probed && self.probed == Some(Health::Unhealthy) && !other && self.damping.held_until().is_none()
+                self.wavers.probed && self.probed == Some(Health::Unhealthy) && !other && self.damping().held_until().is_none()
             }
         }
     }
@@ -156,15 +237,15 @@ impl Vitals {
     /// at any moment if it was known before a restart only, if it wavers, or if nothing but a hold keeps it out.
     pub fn is_steady(&self) -> bool {
         let unheld = [self.sensed(), self.said()].into_iter().flatten().min();
-        let only_held = self.damping.held_until().is_some() && unheld != Some(Health::Unhealthy);
+        let only_held = self.damping().held_until().is_some() && unheld != Some(Health::Unhealthy);
         !self.unconfirmed && !self.wavering() && !only_held
     }
 
     /// Why it has its health, for people; empty where there is nothing to say.
     pub fn reason(&self) -> String {
-        let Some(until) = self.damping.held_until() else { return self.why.clone() };
-        let held = format!("flapping: {} turns; held down until {until}", self.damping.turns());
-        if self.why.is_empty() { held } else { format!("{held}; {}", self.why) }
+        let Some(until) = self.damping().held_until() else { return self.why().to_string() };
+        let held = format!("flapping: {} turns; held down until {until}", self.damping().turns());
+        if self.why().is_empty() { held } else { format!("{held}; {}", self.why()) }
     }
 }
 
@@ -279,7 +360,8 @@ mod tests {
         assert_eq!(vitals(None, None), Health::Healthy);
         assert_eq!(vitals(Some(Health::Healthy), Some(Health::Pending)), Health::Pending);
         assert_eq!(vitals(Some(Health::Unhealthy), Some(Health::Healthy)), Health::Unhealthy);
-        let critical = Vitals { pushed: Some(Pushed { status: Status::Critical, note: String::new() }), ..Vitals::default() };
+        let mut critical = Vitals::default();
+        critical.set_pushed(Some(Pushed { status: Status::Critical, note: String::new() }));
         assert_eq!(critical.health(), Health::Unhealthy);
     }
     /// `probed` and `beating` as `h`, `p`, `u`, with `?` where they waver, or `-`; then `critical`, `held`, `unconfirmed`.
@@ -299,8 +381,8 @@ mod tests {
         let mut vitals = Vitals { probed, beating, wavers: Wavers { probed: first, beating: second }, ..Vitals::default() };
         for word in words {
             match word {
-                "critical" => vitals.pushed = Some(Pushed { status: Status::Critical, note: String::new() }),
-                "held" => (0..3).for_each(|_| _ = vitals.damping.fell(Timestamp(0))),
+                "critical" => vitals.set_pushed(Some(Pushed { status: Status::Critical, note: String::new() })),
+                "held" => (0..3).for_each(|_| _ = vitals.damp(|damping| damping.fell(Timestamp(0)))),
                 "unconfirmed" => vitals.unconfirmed = true,
                 _ => panic!("{word}"),
             }
@@ -337,9 +419,9 @@ mod tests {
     fn a_hold_says_how_often_it_turned_and_until_when() {
         let mut held = vitals("h - held");
         assert_eq!(held.reason(), "flapping: 3 turns; held down until 1970-01-01T00:00:30.000Z");
-        held.why = "tcp: refused".into();
+        held.set_why("tcp: refused");
         assert_eq!(held.reason(), "flapping: 3 turns; held down until 1970-01-01T00:00:30.000Z; tcp: refused");
-        assert!(held.damping.release(Timestamp(30_000)));
+        assert!(held.damp(|damping| damping.release(Timestamp(30_000))));
         assert_eq!((held.health(), held.reason().as_str()), (Health::Healthy, "tcp: refused"));
     }
 
@@ -347,10 +429,10 @@ mod tests {
     fn what_was_stored_before_there_was_damping_is_read() {
         let stored = r#"{"probed":"healthy","since":"2026-11-20T12:00:00Z","why":"","unconfirmed":false}"#;
         let read: Vitals = serde_json::from_str(stored).unwrap();
-        assert_eq!((read.warmth(Timestamp(0)), read.damping), (100, Damping::default()));
+        assert_eq!((read.warmth(Timestamp(0)), read.damping()), (100, Damping::default()));
         assert!(!serde_json::to_string(&read).unwrap().contains("damping"));
         let mut flapping = vitals("h - held");
-        flapping.warming = Warming::begin(Timestamp(9), std::time::Duration::from_secs(60));
+        flapping.set_warming(Warming::begin(Timestamp(9), std::time::Duration::from_secs(60)));
         let again: Vitals = serde_json::from_str(&serde_json::to_string(&flapping).unwrap()).unwrap();
         assert_eq!(again, flapping);
     }

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Label, Locality, Period};
+use super::port::PortText;
+use super::{Addresses, Check, Label, Locality, Period, Ports};
 
 /// Names one instance: its service and its id within it. Written `SERVICE/ID`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,80 +24,52 @@ impl std::fmt::Display for InstanceKey {
     }
 }
 
-/// Transport protocol of a port: the second label of an SRV owner name (RFC 2782).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
-    /// `_tcp`
-    Tcp,
-    /// `_udp`
-    Udp,
-}
-
-/// A port: `8080`, or `"53/udp"`; 1–65535.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "PortText", into = "PortText")]
-pub struct Port {
-    /// 1–65535.
-    pub number: u16,
-    /// TCP unless said otherwise.
-    pub protocol: Protocol,
-}
-
-/// How a [`Port`] is written: a number, or a text with the protocol behind a slash.
-#[derive(Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(untagged, expecting = "a port is a number from 1 to 65535, or a text such as \"53/udp\"")]
-pub(super) enum PortText {
-    Number(u64),
-    Text(String),
-}
-
-impl TryFrom<PortText> for Port {
-    type Error = String;
-    fn try_from(text: PortText) -> Result<Port, String> {
-        let (number, protocol) = match &text {
-            PortText::Number(number) => (Some(*number), Protocol::Tcp),
-            PortText::Text(text) => match text.split_once('/') {
-                None => (text.parse().ok(), Protocol::Tcp),
-                Some((number, "tcp")) => (number.parse().ok(), Protocol::Tcp),
-                Some((number, "udp")) => (number.parse().ok(), Protocol::Udp),
-                Some(_) => (None, Protocol::Tcp),
-            },
-        };
-        match number.and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0) {
-            Some(number) => Ok(Port { number, protocol }),
-            None => Err("a port is a number from 1 to 65535, or a text such as \"53/udp\"".into()),
-        }
-    }
-}
-
-impl From<Port> for PortText {
-    fn from(port: Port) -> PortText {
-        match port.protocol {
-            Protocol::Tcp => PortText::Number(port.number.into()),
-            Protocol::Udp => PortText::Text(format!("{}/udp", port.number)),
-        }
-    }
-}
-
 /// The weight of an instance that does not say: so that a few percent more or less can be said in whole numbers.
 pub const DEFAULT_WEIGHT: u32 = 100;
 
 /// The largest weight: SRV carries 16 bits (RFC 2782).
 pub const MAX_WEIGHT: u32 = 65_535;
 
-/// An instance as registered or declared; the body of `PUT /v1/services/{s}/instances/{id}`.
+/// An instance as registered or declared.
 ///
-/// What must hold beyond the types is said by [`Instance::validate`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
+/// What instances of a kind have in common is held once for all of them: see [`Shape`], whose fields are fields of this. What must hold
+/// beyond the types is said by [`Instance::validate`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "InstanceFields", into = "InstanceFields")]
 pub struct Instance {
+    /// 1–16 IPv4 and IPv6 addresses that clients can reach.
+    pub addresses: Addresses,
+    /// Ports by name; at most 16. Where missing, the service's `ports` hold.
+    pub ports: Ports,
+    shape: Arc<Shape>,
+}
+
+/// What many instances have in common: everything but addresses and ports. As in [`InstanceFields`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "they are those of InstanceFields")]
+pub struct Shape {
+    pub region: Label,
+    pub az: Label,
+    pub weight: u32,
+    pub tags: BTreeSet<Label>,
+    pub meta: BTreeMap<String, String>,
+    pub heartbeat: Option<Period>,
+    pub deregister_after: Option<Period>,
+    pub checks: Option<Vec<Check>>,
+}
+
+/// An instance as written; the body of `PUT /v1/services/{s}/instances/{id}`.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Instance)]
+pub struct InstanceFields {
     /// 1–16 IPv4 and IPv6 addresses that clients can reach; no unspecified, multicast or broadcast ones.
     #[schema(value_type = Vec<String>, format = "ip")]
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Addresses,
     /// Ports by name; at most 16. Where missing, the service's `ports` hold.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "Ports::is_empty")]
     #[schema(value_type = BTreeMap<String, PortText>)]
-    pub ports: BTreeMap<Label, Port>,
+    pub ports: Ports,
     /// The region it stands in.
     pub region: Label,
     /// The az within the region.
@@ -120,6 +94,81 @@ pub struct Instance {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<super::CheckFields>>)]
     pub checks: Option<Vec<Check>>,
+}
+
+impl From<InstanceFields> for Instance {
+    fn from(fields: InstanceFields) -> Instance {
+        let InstanceFields { addresses, ports, region, az, weight, tags, meta, heartbeat, deregister_after, checks } = fields;
+        let shape = Shape { region, az, weight, tags, meta, heartbeat, deregister_after, checks };
+        Instance { addresses, ports, shape: shape.shared() }
+    }
+}
+
+impl From<Instance> for InstanceFields {
+    fn from(instance: Instance) -> InstanceFields {
+        let Instance { addresses, ports, shape } = instance;
+        let Shape { region, az, weight, tags, meta, heartbeat, deregister_after, checks } = Arc::unwrap_or_clone(shape);
+        InstanceFields { addresses, ports, region, az, weight, tags, meta, heartbeat, deregister_after, checks }
+    }
+}
+
+impl std::ops::Deref for Instance {
+    type Target = Shape;
+    fn deref(&self) -> &Shape {
+        &self.shape
+    }
+}
+
+impl std::ops::DerefMut for Instance {
+    fn deref_mut(&mut self) -> &mut Shape {
+        Arc::make_mut(&mut self.shape)
+    }
+}
+
+impl utoipa::PartialSchema for Instance {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        InstanceFields::schema()
+    }
+}
+
+impl utoipa::ToSchema for Instance {
+    fn name() -> std::borrow::Cow<'static, str> {
+        InstanceFields::name()
+    }
+    fn schemas(schemas: &mut Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::Schema>)>) {
+        InstanceFields::schemas(schemas);
+    }
+}
+
+/// The shapes in use, and how many there may be before those that nobody uses any more are dropped.
+///
+/// One table for the process: a fleet of a million instances has a few shapes, and whoever makes an instance, from JSON, a file or the
+/// store, need not know of it. Nothing that can be seen depends on it but memory.
+static SHAPES: Mutex<Shapes> = Mutex::new(Shapes { all: None, sweep_at: FIRST_SWEEP });
+const FIRST_SWEEP: usize = 1024;
+
+struct Shapes {
+    all: Option<hashbrown::HashSet<Arc<Shape>, foldhash::fast::RandomState>>,
+    sweep_at: usize,
+}
+
+impl Shape {
+    /// The one of all shapes that are equal to this.
+    fn shared(self) -> Arc<Shape> {
+        let mut shapes = SHAPES.lock().unwrap_or_else(PoisonError::into_inner);
+        let Shapes { all, sweep_at } = &mut *shapes;
+        let all = all.get_or_insert_default();
+        if let Some(known) = all.get(&self) {
+            return known.clone();
+        }
+        if all.len() >= *sweep_at {
+            all.retain(|shape| Arc::strong_count(shape) > 1);
+            *sweep_at = FIRST_SWEEP.max(2 * all.len());
+        }
+        let shape = Arc::new(self);
+        all.insert(shape.clone());
+        shape
+    }
 }
 
 fn default_weight() -> u32 {
@@ -183,7 +232,7 @@ impl Instance {
                     return Err(FieldError::new(field(), format!("{v6} holds on one link only; no client could connect to it")));
                 }
             }
-            if self.addresses[..n].contains(address) {
+            if self.addresses.iter().take(n).any(|other| other == address) {
                 return Err(FieldError::new(format!("addresses[{n}]"), format!("{address} stands twice")));
             }
         }
@@ -233,16 +282,6 @@ mod tests {
     }
 
     #[test]
-    fn ports_are_numbers_or_texts_with_a_protocol() {
-        let read = |json: &str| serde_json::from_str::<Port>(json).map(|p| (p.number, p.protocol));
-        assert_eq!(read("8080").unwrap(), (8080, Protocol::Tcp));
-        assert_eq!(read("\"53/udp\"").unwrap(), (53, Protocol::Udp));
-        for wrong in ["0", "65536", "\"53/sctp\"", "\"\"", "-1", "true"] {
-            assert!(read(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
     fn what_no_client_could_use_is_refused_by_field() {
         let check = |json: &str, field: &str| assert_eq!(instance(json).unwrap().validate().unwrap_err().field, field, "{json}");
         check(r#"{"addresses":[],"region":"r","az":"a"}"#, "addresses");
@@ -254,5 +293,28 @@ mod tests {
         check(r#"{"addresses":["192.0.2.1"],"region":"r","az":"a","deregister_after":"1m"}"#, "deregister_after");
         check(r#"{"addresses":["192.0.2.1"],"region":"r","az":"a","meta":{"a=b":"c"}}"#, "meta.a=b");
         assert!(instance(r#"{"addresses":["192.0.2.1"],"region":"r","az":"a","wieght":1}"#).unwrap_err().contains("wieght"));
+    }
+
+    #[test]
+    fn equal_shapes_are_one_and_those_of_nobody_are_dropped() {
+        assert_eq!(std::mem::size_of::<Instance>(), 48);
+        let made = |address: u8, az: usize| {
+            let json = format!(
+                r#"{{"addresses":["192.0.2.{address}"],"region":"shapes","az":"a{az}","heartbeat":"10s","checks":[{{"tcp":true}}]}}"#
+            );
+            instance(&json).unwrap()
+        };
+        let (one, other) = (made(1, 0), made(2, 0));
+        assert!(Arc::ptr_eq(&one.shape, &other.shape) && one != other && one == made(1, 0));
+        let mut changed = one.clone();
+        changed.weight = 7;
+        assert_eq!((one.weight, changed.weight), (DEFAULT_WEIGHT, 7), "what is shared is not changed");
+        assert_ne!(one, made(1, 1));
+        (0..5 * FIRST_SWEEP).for_each(|az| drop(made(1, az)));
+        let ours = |shapes: &Shapes| shapes.all.iter().flatten().filter(|shape| shape.region.as_str() == "shapes").count();
+        assert!(ours(&SHAPES.lock().unwrap()) <= 2 * FIRST_SWEEP);
+        assert!(Arc::ptr_eq(&one.shape, &made(3, 0).shape));
+        let written = serde_json::to_string(&one).unwrap();
+        assert_eq!(instance(&written).unwrap(), one);
     }
 }

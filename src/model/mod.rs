@@ -1,5 +1,6 @@
 //! Floor 0: the words of DESIGN §1 as values. No IO, no clock, no randomness, nothing that acts.
 
+mod addresses;
 mod branch_fields;
 mod build_policy;
 mod check;
@@ -10,9 +11,11 @@ mod drain;
 mod drill;
 mod health;
 mod instance;
+mod label;
 mod name;
 mod place;
 mod policy;
+mod port;
 mod recovery;
 mod report;
 mod schedule;
@@ -23,6 +26,7 @@ mod sightings;
 mod time;
 mod zone;
 
+pub use addresses::Addresses;
 pub use branch_fields::BranchFields;
 pub(crate) use branch_fields::within;
 pub use build_policy::{Owner, RecordParser};
@@ -33,10 +37,12 @@ pub use course::{Course, Toward};
 pub use drain::{DEFAULT_DRAIN, Drain, DrainFields, LONGEST_DRAIN, LONGEST_RAMP, SHORTEST_RAMP, Stage, check_ramp};
 pub use drill::{Abort, DrillFields, DrillOrder, MetricCheck, MetricStep, Require};
 pub use health::{CheckState, Health, ProbeResult, Pushed, Status, Vitals, Wavers};
-pub use instance::{DEFAULT_WEIGHT, FieldError, Instance, InstanceKey, MAX_WEIGHT, Port, Protocol};
-pub use name::{Label, LabelError, Name, NameError};
+pub use instance::{DEFAULT_WEIGHT, FieldError, Instance, InstanceFields, InstanceKey, MAX_WEIGHT, Shape};
+pub use label::{Label, LabelError};
+pub use name::{Name, NameError};
 pub use place::{Code, Coordinates, Geo, Locality, Place, Region};
 pub use policy::{AllDown, Branch, Clients, Goal, MAX_BRANCHES, MAX_DEPTH, MAX_LEAVES, Policy, PolicyKind, RecordData};
+pub use port::{Port, Ports, Protocol};
 pub use recovery::{Damping, FIRST_HOLD, LONGEST_HOLD, PENALTY_HALF_LIFE, Warming};
 pub use report::{
     DefinedDrill, DrillAnswers, DrillList, DrillRefusal, DrillReport, DrillRun, DrillState, Forecast, ForecastLatency, ForecastMove,

@@ -1,108 +1,7 @@
-//! Labels and domain names (RFC 9499 §2).
+//! Domain names (RFC 9499 §2).
 
 use std::fmt;
 use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
-
-/// One DNS label in lower case: 1–63 of `a-z`, `0-9`, `-` and `_`, neither beginning nor ending with `-`.
-///
-/// Services, instances, regions, azs, tags and ports are named by labels, so that each can stand in a domain name.
-/// Upper case is folded when parsed (RFC 4343: names compare without case).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Label(Arc<str>);
-
-/// Why a text is no [`Label`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LabelError {
-    /// The text is empty.
-    #[error("a name must not be empty")]
-    Empty,
-    /// Longer than 63 octets (RFC 1035 §2.3.4).
-    #[error("{0:?} is {1} octets long; a DNS label holds at most 63")]
-    TooLong(String, usize),
-    /// A character that a service name cannot hold.
-    #[error("{0:?} holds {1:?}; letters, digits, '-' and '_' are allowed")]
-    Character(String, char),
-    /// It begins or ends with a hyphen (RFC 1123 §2.1).
-    #[error("{0:?} must not begin or end with '-'")]
-    Hyphen(String),
-}
-
-impl Label {
-    /// Parses a label, folding upper case.
-    pub fn parse(text: &str) -> Result<Label, LabelError> {
-        if text.is_empty() {
-            return Err(LabelError::Empty);
-        }
-        if text.len() > 63 {
-            return Err(LabelError::TooLong(text.into(), text.len()));
-        }
-        if let Some(c) = text.chars().find(|c| !(c.is_ascii_alphanumeric() || *c == '-' || *c == '_')) {
-            return Err(LabelError::Character(text.into(), c));
-        }
-        if text.starts_with('-') || text.ends_with('-') {
-            return Err(LabelError::Hyphen(text.into()));
-        }
-        Ok(Label(text.to_ascii_lowercase().into()))
-    }
-
-    /// The label as text, lower case.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl utoipa::PartialSchema for Label {
-    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
-        utoipa::openapi::ObjectBuilder::new()
-            .schema_type(utoipa::openapi::Type::String)
-            .description(Some("A DNS label; upper case is folded."))
-            .pattern(Some("^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$"))
-            .into()
-    }
-}
-
-impl utoipa::ToSchema for Label {}
-
-impl fmt::Display for Label {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Label {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", &*self.0)
-    }
-}
-
-impl std::str::FromStr for Label {
-    type Err = LabelError;
-    fn from_str(text: &str) -> Result<Label, LabelError> {
-        Label::parse(text)
-    }
-}
-
-impl TryFrom<String> for Label {
-    type Error = LabelError;
-    fn try_from(text: String) -> Result<Label, LabelError> {
-        Label::parse(&text)
-    }
-}
-
-impl From<Label> for String {
-    fn from(label: Label) -> String {
-        label.0.as_ref().into()
-    }
-}
-
-impl std::borrow::Borrow<str> for Label {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
 
 /// An absolute domain name in uncompressed wire form, root label included, in lower case; at most 255 octets.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -278,16 +177,6 @@ impl fmt::Debug for Name {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn labels_fold_case_and_refuse_what_dns_cannot_carry() {
-        assert_eq!(Label::parse("Web-1").unwrap().as_str(), "web-1");
-        // RFC 1123 §2.1.
-        assert_eq!(Label::parse("3com").unwrap().as_str(), "3com");
-        assert_eq!(Label::parse("a.b"), Err(LabelError::Character("a.b".into(), '.')));
-        assert_eq!(Label::parse("-a"), Err(LabelError::Hyphen("-a".into())));
-        assert!(matches!(Label::parse(&"x".repeat(64)), Err(LabelError::TooLong(_, 64))));
-    }
 
     #[test]
     fn names_are_parsed_relative_escaped_and_printed_again() {

@@ -1,12 +1,12 @@
 //! Services: named groups of instances.
 
-use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::instance::{FieldError, InstanceKey};
-use super::{AllDown, BranchFields, Check, Label, Owner, Period, Policy, PolicyKind, Port};
+use super::{AllDown, BranchFields, Check, Label, Owner, Period, Policy, PolicyKind, Ports};
 
 /// Settings of a service as written; the body of `PUT /v1/services/{s}` and the keys of `[services.NAME]`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
@@ -38,9 +38,9 @@ pub struct ServiceFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_port: Option<Label>,
     /// Ports of instances that name none.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schema(value_type = BTreeMap<String, super::instance::PortText>)]
-    pub ports: BTreeMap<Label, Port>,
+    #[serde(skip_serializing_if = "Ports::is_empty")]
+    #[schema(value_type = std::collections::BTreeMap<String, super::port::PortText>)]
+    pub ports: Ports,
     /// Checks of instances that name none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<super::CheckFields>)]
@@ -98,6 +98,12 @@ impl Default for Service {
 }
 
 impl Service {
+    /// The settings of services for which nobody set any: one for all of them.
+    pub fn plain() -> Arc<Service> {
+        static PLAIN: LazyLock<Arc<Service>> = LazyLock::new(Arc::default);
+        PLAIN.clone()
+    }
+
     /// Checks the fields and builds the policy. `parse` reads static records of branches.
     pub fn from_fields(fields: ServiceFields, parse: super::RecordParser<'_>) -> Result<Service, FieldError> {
         let policy = Policy::from_fields(&fields.root(), Owner::Service, parse)?;
@@ -165,7 +171,7 @@ impl Service {
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// A zone file; the path is as the config names it.
-    File(String),
+    File(Arc<String>),
     /// The API.
     Api,
 }

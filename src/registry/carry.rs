@@ -1,9 +1,8 @@
 //! From a change that is durable to the state that everyone sees.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{DrainEntry, InstanceEntry, Registry, ServiceEntry, vitals};
+use super::{DrainEntry, InstanceEntry, Instances, Registry, ServiceEntry, vitals};
 use crate::model::{Drain, Instance, InstanceKey, Label, Pushed, Revision, Service, Source, Subject, Timestamp};
 
 /// A change that was planned. `before` is when the resource was last written, `None` where it is new: the condition of the write.
@@ -127,7 +126,7 @@ impl Registry {
             Change::PutInstance { key, instance, .. } => {
                 let before = self.instance(key).map(|entry| entry.vitals.health());
                 let service = self.services.entry(key.service.clone()).or_insert_with(ServiceEntry::implicit);
-                done.created = service.put(&key.id, instance.clone(), Source::Api, now, revision);
+                done.created = service.put(&key.id, Instance::clone(instance), Source::Api, now, revision);
                 before.into_iter().for_each(|before| self.warm_up(key, before, now));
             }
             Change::DeleteInstance { key, .. } => self.remove_instance(key, revision),
@@ -201,11 +200,12 @@ impl Registry {
 impl ServiceEntry {
     /// A service that exists because instances do.
     pub(super) fn implicit() -> ServiceEntry {
-        ServiceEntry { service: Arc::default(), source: None, revision: Revision(0), changed: Revision(0), instances: BTreeMap::new() }
+        let instances = Instances::default();
+        ServiceEntry { service: Service::plain(), source: None, revision: Revision(0), changed: Revision(0), instances }
     }
 
     /// Writes an instance; returns whether it is new. What is known of its health stays as far as it still holds.
-    pub(super) fn put(&mut self, id: &Label, instance: Arc<Instance>, source: Source, now: Timestamp, revision: Revision) -> bool {
+    pub(super) fn put(&mut self, id: &Label, instance: Instance, source: Source, now: Timestamp, revision: Revision) -> bool {
         let before = self.instances.remove(id);
         let created = before.is_none();
         let vitals = match before {

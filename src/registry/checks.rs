@@ -1,9 +1,8 @@
 //! Ports and checks of an instance once the service's defaults are in: what is probed, and whether it can be.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::model::{Check, FieldError, Instance, Label, Port, Protocol, Service};
+use crate::model::{Check, FieldError, Instance, Label, Port, Ports, Protocol, Service};
 
 /// What is probed of an instance.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,7 +14,7 @@ pub struct Probing {
 }
 
 /// The ports of an instance: its own, else the service's.
-pub fn ports<'a>(service: &'a Service, instance: &'a Instance) -> &'a BTreeMap<Label, Port> {
+pub fn ports<'a>(service: &'a Service, instance: &'a Instance) -> &'a Ports {
     if instance.ports.is_empty() { &service.fields.ports } else { &instance.ports }
 }
 
@@ -39,7 +38,7 @@ pub fn probing(service: &Service, instance: &Instance) -> Option<Probing> {
     let checks: Vec<_> =
         checks(service, instance).iter().filter_map(|check| Some((check.clone(), port_of(check, service, instance).ok()?))).collect();
     match (checks.is_empty(), instance.addresses.first()) {
-        (false, Some(address)) => Some(Probing { address: *address, checks }),
+        (false, Some(address)) => Some(Probing { address, checks }),
         _ => None,
     }
 }

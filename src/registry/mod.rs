@@ -6,6 +6,7 @@
 
 mod carry;
 mod checks;
+mod instances;
 mod load;
 mod plan;
 mod safety;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 pub use carry::{Change, Done, Steering};
 pub use checks::{Probing, default_port, ports, probing};
+pub use instances::Instances;
 pub use load::{LoadError, Warning};
 pub use plan::{Draft, Hold};
 pub use safety::{Breach, concerns};
@@ -158,7 +160,7 @@ pub enum Refusal {
 #[derive(Debug, Clone, PartialEq)]
 pub struct InstanceEntry {
     /// As registered.
-    pub instance: Arc<Instance>,
+    pub instance: Instance,
     /// By whom.
     pub source: Source,
     /// When it was last written; 0 for those of files.
@@ -179,7 +181,7 @@ pub struct ServiceEntry {
     /// When anything in it was last written or changed its health.
     pub changed: Revision,
     /// Its instances by id.
-    pub instances: BTreeMap<Label, InstanceEntry>,
+    pub instances: Instances,
 }
 
 /// A drain as the registry has it.

@@ -21,14 +21,14 @@ pub struct Turn {
 impl Turn {
     /// The turn from `before` to `after`.
     pub fn between(before: &Vitals, after: &Vitals) -> Turn {
-        let kept = |vitals: &Vitals| (vitals.probed, vitals.beating, vitals.damping, vitals.warming);
-        let (was_held, is_held) = (before.damping.held_until(), after.damping.held_until());
+        let kept = |vitals: &Vitals| (vitals.probed, vitals.beating, vitals.damping(), vitals.warming());
+        let (was_held, is_held) = (before.damping().held_until(), after.damping().held_until());
         Turn {
             before: before.health(),
             after: after.health(),
             resteadied: before.is_steady() != after.is_steady(),
             held: is_held.is_some() && was_held != is_held,
-            learned: kept(before) != kept(after) || before.pushed != after.pushed,
+            learned: kept(before) != kept(after) || before.pushed() != after.pushed(),
         }
     }
 
@@ -43,12 +43,11 @@ impl Registry {
     /// (any more).
     pub fn observe(&mut self, key: &InstanceKey, health: Health, wavers: bool, why: &str, now: Timestamp) -> Option<Turn> {
         self.learn(key, now, |vitals| {
-            vitals.probed.as_mut().map(|probed| {
-                *probed = health;
-                vitals.wavers.probed = wavers;
-                vitals.why = why.to_string();
-                vitals.unconfirmed = false;
-            })
+            vitals.probed.as_mut().map(|probed| *probed = health)?;
+            vitals.wavers.probed = wavers;
+            vitals.set_why(why);
+            vitals.unconfirmed = false;
+            Some(())
         })
     }
 
@@ -74,7 +73,7 @@ impl Registry {
 
     /// Ends the hold of an instance, if its time has come. `None`: it has not, or there is none.
     pub fn release(&mut self, key: &InstanceKey, now: Timestamp) -> Option<Turn> {
-        self.learn(key, now, |vitals| vitals.damping.release(now).then_some(()))
+        self.learn(key, now, |vitals| vitals.damp(|damping| damping.release(now)).then_some(()))
     }
 
     /// Takes a step in the slow starts of a service: those that are over end. Returns whether there were any, and when the next step is.
@@ -82,9 +81,11 @@ impl Registry {
         let (mut any, mut next) = (false, None::<Timestamp>);
         let instances = self.services.get_mut(service).into_iter().flat_map(|entry| entry.instances.values_mut());
         for vitals in instances.map(|entry| &mut entry.vitals) {
-            any |= vitals.warming.is_some();
-            vitals.warming = vitals.warming.filter(|warming| !warming.is_over(now));
-            next = [next, vitals.warming.map(|warming| warming.next_step(now))].into_iter().flatten().min();
+            any |= vitals.warming().is_some();
+            if vitals.warming().is_some_and(|warming| warming.is_over(now)) {
+                vitals.set_warming(None);
+            }
+            next = [next, vitals.warming().map(|warming| warming.next_step(now))].into_iter().flatten().min();
         }
         (any, next)
     }
@@ -92,7 +93,7 @@ impl Registry {
     /// Takes a pushed status.
     pub(super) fn push(&mut self, key: &InstanceKey, pushed: Pushed, now: Timestamp) -> Option<Turn> {
         self.learn(key, now, |vitals| {
-            vitals.pushed = Some(pushed);
+            vitals.set_pushed(Some(pushed));
             Some(())
         })
     }
@@ -109,11 +110,15 @@ impl Registry {
             beating: fresh.beating.map(|healthy| known.beating.unwrap_or(healthy)),
             unconfirmed: sensed,
             wavers: Wavers::default(),
-            damping: if sensed && service.service.damps() { known.damping } else { Damping::default() },
-            warming: known.warming.filter(|warming| !warming.is_over(now) && !service.service.slow_start().is_zero()),
             ..known
         };
-        if vitals.damping.release(now) && vitals.health() != health {
+        if !sensed || !service.service.damps() {
+            vitals.damp(|damping| *damping = Damping::default());
+        }
+        if vitals.warming().is_some_and(|warming| warming.is_over(now) || service.service.slow_start().is_zero()) {
+            vitals.set_warming(None);
+        }
+        if vitals.damp(|damping| damping.release(now)) && vitals.health() != health {
             vitals.since = now;
         }
         entry.vitals = vitals;
@@ -126,7 +131,7 @@ impl Registry {
         change(vitals)?;
         // Only what is found out is damped, and not what somebody says: a push may turn it as often as it likes.
         if service.damps() && (known.sensed(), vitals.sensed()) == (Some(Health::Healthy), Some(Health::Unhealthy)) {
-            vitals.damping.fell(now);
+            vitals.damp(|damping| damping.fell(now));
         }
         settle(vitals, instance, known.health(), now);
         self.warm_up(key, known.health(), now);
@@ -149,7 +154,7 @@ impl Registry {
         };
         let warming = service.instances.iter().any(carries).then(|| Warming::begin(now, service.service.slow_start())).flatten();
         if let Some(entry) = self.services.get_mut(&key.service).and_then(|service| service.instances.get_mut(&key.id)) {
-            entry.vitals.warming = warming;
+            entry.vitals.set_warming(warming);
         }
     }
 }
@@ -171,14 +176,14 @@ pub(super) fn carried(known: Vitals, before: (&Service, &Instance), after: (&Ser
     let health = known.health();
     let (old, new) = (checks::probing(before.0, before.1), checks::probing(after.0, after.1));
     let mut vitals = fresh(after.0, after.1, known.since);
-    vitals.pushed = known.pushed;
+    vitals.set_pushed(known.pushed().cloned());
     vitals.beating = vitals.beating.map(|healthy| known.beating.unwrap_or(healthy));
     vitals.unconfirmed = known.unconfirmed && new.is_none() && vitals.beating.is_some();
     if let (Some(old), Some(new)) = (&old, &new)
         && old.address == new.address
     {
         vitals.probed = known.probed.or(vitals.probed);
-        vitals.why = known.why;
+        vitals.set_why(known.why());
         vitals.unconfirmed = vitals.probed != Some(Health::Pending) && (known.unconfirmed || old.checks != new.checks);
     }
     vitals.wavers = Wavers {
@@ -187,8 +192,10 @@ pub(super) fn carried(known: Vitals, before: (&Service, &Instance), after: (&Ser
         beating: known.wavers.beating && before.1 == after.1,
     };
     if before.1.addresses.first() == after.1.addresses.first() {
-        vitals.damping = if after.0.damps() && vitals.sensed().is_some() { known.damping } else { Damping::default() };
-        vitals.warming = known.warming.filter(|_| !after.0.slow_start().is_zero());
+        if after.0.damps() && vitals.sensed().is_some() {
+            vitals.damp(|damping| *damping = known.damping());
+        }
+        vitals.set_warming(known.warming().filter(|_| !after.0.slow_start().is_zero()));
     }
     settle(&mut vitals, after.1, health, now);
     vitals
@@ -214,23 +221,23 @@ fn settle(vitals: &mut Vitals, instance: &Instance, before: Health, now: Timesta
         vitals.since = now;
     }
     if vitals.health() != Health::Healthy {
-        vitals.warming = None;
+        vitals.set_warming(None);
     }
-    let note = vitals.pushed.as_ref().map(|pushed| (pushed.status, pushed.note.as_str()));
     let said = |status: &str, note: &str| match note.is_empty() {
         true => status.to_string(),
         false => format!("{status}: {note}"),
     };
-    match (vitals.probed, vitals.beating, note) {
-        (Some(Health::Unhealthy), _, _) => {}
+    let why = match (vitals.probed, vitals.beating, vitals.pushed()) {
+        (Some(Health::Unhealthy), _, _) => return,
         (_, Some(Health::Unhealthy), _) => {
             let every = instance.heartbeat.map(|every| format!(" for {every}")).unwrap_or_default();
-            vitals.why = format!("no heartbeat{every}");
+            format!("no heartbeat{every}")
         }
-        (_, _, Some((Status::Critical, note))) => vitals.why = said("critical", note),
-        (_, _, Some((Status::Warning, note))) => vitals.why = said("warning", note),
+        (_, _, Some(Pushed { status: Status::Critical, note })) => said("critical", note),
+        (_, _, Some(Pushed { status: Status::Warning, note })) => said("warning", note),
         // Why it wavers.
-        _ if vitals.wavers.probed => {}
-        _ => vitals.why.clear(),
-    }
+        _ if vitals.wavers.probed => return,
+        _ => String::new(),
+    };
+    vitals.set_why(why);
 }

@@ -1,17 +1,22 @@
 //! Shell (floor 5): listeners. They carry bytes to and from [`wire::answer`](crate::wire::answer()) and know nothing of what is in them.
 //!
 //! ```text
-//!   UDP   one thread and one SO_REUSEPORT socket per worker:   receive → load snapshot → answer → send → receive …
-//!   TCP   one task per connection on threads of their own:     frame   → load snapshot → answer → … → write all
+//!   UDP   one thread and one SO_REUSEPORT socket per worker:   receive many → load snapshot → answer each → send all → receive many …
+//!   TCP   one task per connection on threads of their own:     frame        → load snapshot → answer      → … → write all
 //! ```
 //!
-//! No async runtime, allocation, lock or system call but the two of the socket stands on the UDP path. A snapshot is loaded after a query
-//! came and dropped before the thread waits again, so that a published snapshot is in the very next answer of every worker and old ones are freed.
+//! No async runtime, allocation, lock or system call but the two of the socket stands on the UDP path, and the two are for as many queries as
+//! wait. A snapshot is loaded after queries came and dropped before the thread waits again, so that a published snapshot is in the very next
+//! answer of every worker and old ones are freed.
 // A shell: it draws the workers' seeds from the machine.
 #![allow(clippy::disallowed_methods)]
 
 mod connections;
+#[cfg(target_os = "linux")]
+mod groups;
 mod order;
+#[cfg(target_os = "linux")]
+mod pace;
 mod socket;
 mod tcp;
 mod udp;
@@ -147,8 +152,9 @@ fn start_with(settings: &DnsSettings, publisher: Arc<Publisher>, answer: impl An
         defences: Arc::new(Defences::new(random, settings.rate_limit.table_size)),
         runtime: None,
     };
+    let processors = socket::processors(workers);
     for bound in bound {
-        server.run(bound, &publisher, &runtime, workers, answer.clone())?;
+        server.run(bound, &publisher, &runtime, &processors, answer.clone())?;
     }
     runtime.spawn(tcp::expire(server.connections.clone(), idle));
     server.runtime = Some(runtime);
@@ -191,18 +197,23 @@ impl Server {
         bound: Bound,
         publisher: &Arc<Publisher>,
         runtime: &Runtime,
-        workers: usize,
+        processors: &[usize],
         answer: impl Answer,
     ) -> Result<(), ListenError> {
-        let address = bound.address;
+        let (address, workers) = (bound.address, bound.udp.len());
         for (number, datagrams) in bound.udp.into_iter().enumerate() {
             let worker = self.worker(address, Transport::Udp, number)?;
             let datagrams = Arc::new(datagrams);
             self.sockets.push(datagrams.clone());
             let (publisher, stopping, answer) = (publisher.clone(), self.stopping.clone(), answer.clone());
+            // The workers of another address have the same processors: one of each.
+            let processor = processors.get(number).copied();
             let thread = std::thread::Builder::new()
                 .name(format!("dns-udp-{}", self.threads.len())) // Linux keeps 15 octets
-                .spawn(move || udp::run(&datagrams, &publisher, worker, &stopping, &answer))
+                .spawn(move || {
+                    processor.into_iter().for_each(socket::pin);
+                    udp::run(&datagrams, &publisher, worker, &stopping, &answer);
+                })
                 .map_err(|error| ListenError::Thread { address, error })?;
             self.threads.push(thread);
         }

@@ -1,7 +1,9 @@
 //! The listeners over loopback, with a stand-in that answers with the query and the snapshot's generation.
 
+mod batches;
+
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream, UdpSocket};
+use std::net::{IpAddr, Shutdown, TcpStream, UdpSocket};
 
 use super::*;
 use crate::model::{Counter, Generation, Settings};

@@ -8,25 +8,24 @@ use std::time::Duration;
 use crate::snapshot::Publisher;
 use crate::wire::{Outcome, Query, Transport, Worker};
 
-use super::socket::Datagrams;
+use super::socket::{Batch, Datagrams};
 use super::{Answer, now_ms};
-
-/// The largest reply: the upper end of `[dns] udp_payload`.
-const LARGEST_REPLY: usize = 4096;
-
-/// The largest datagram there is, so that no query is ever cut before it is read.
-const LARGEST_QUERY: usize = 65_535;
 
 /// Rest after an error that the socket should not give, lest the loop spins.
 const REST: Duration = Duration::from_millis(10);
 
 /// Answers until `stopping`. Whatever a query does, the worker lives on: a panic, which no query should cause, costs that query its answer.
 pub(super) fn run(datagrams: &Datagrams, publisher: &Publisher, mut worker: Worker, stopping: &AtomicBool, answer: &impl Answer) {
-    let mut query = vec![0; LARGEST_QUERY];
-    let mut reply = vec![0; LARGEST_REPLY];
+    let mut batch = Batch::new(datagrams);
     while !stopping.load(Ordering::Relaxed) {
         let looped = catch_unwind(AssertUnwindSafe(|| {
-            answer_all(datagrams, publisher, &mut worker, stopping, answer, &mut query, &mut reply);
+            // What a panic left of a batch comes first.
+            while batch.is_open() || !stopping.load(Ordering::Relaxed) {
+                if batch.is_open() || receive(&mut batch, datagrams) {
+                    answer_all(&mut batch, publisher, &mut worker, answer);
+                    batch.send(datagrams);
+                }
+            }
         }));
         if looped.is_err() {
             tracing::error!("answering a query over UDP failed; it stays unanswered and the worker goes on");
@@ -34,33 +33,31 @@ pub(super) fn run(datagrams: &Datagrams, publisher: &Publisher, mut worker: Work
     }
 }
 
-fn answer_all(
-    datagrams: &Datagrams,
-    publisher: &Publisher,
-    worker: &mut Worker,
-    stopping: &AtomicBool,
-    answer: &impl Answer,
-    query: &mut [u8],
-    reply: &mut [u8],
-) {
-    while !stopping.load(Ordering::Relaxed) {
-        let (length, origin) = match datagrams.receive(query) {
-            Ok(Some(received)) => received,
-            Ok(None) => continue,
-            Err(error) => {
-                tracing::warn!(%error, "receiving over UDP failed; trying again");
-                std::thread::sleep(REST);
-                continue;
-            }
-        };
-        if !can_be_answered(origin.peer) {
+/// Waits for queries; whether any came.
+#[inline]
+fn receive(batch: &mut Batch, datagrams: &Datagrams) -> bool {
+    match batch.receive(datagrams) {
+        Ok(received) => received > 0,
+        Err(error) => {
+            tracing::warn!(%error, "receiving over UDP failed; trying again");
+            std::thread::sleep(REST);
+            false
+        }
+    }
+}
+
+/// Answers what is left of a batch, all of it from one snapshot and at one time. The snapshot is let go before anything is sent or waited for.
+#[inline]
+fn answer_all(batch: &mut Batch, publisher: &Publisher, worker: &mut Worker, answer: &impl Answer) {
+    let snapshot = publisher.load();
+    let now_ms = now_ms();
+    while let Some(taken) = batch.take() {
+        if !can_be_answered(taken.peer) {
             continue;
         }
-        let asked = Query { bytes: &query[..length], peer: origin.peer, transport: Transport::Udp, now_ms: now_ms() };
-        // The guard lives for this statement only: no snapshot is held while the thread waits.
-        let outcome = answer(&publisher.load(), worker, &asked, reply);
-        match outcome {
-            Outcome::Reply(length) => datagrams.send(&reply[..length.min(LARGEST_REPLY)], &origin),
+        let query = Query { bytes: taken.query, peer: taken.peer, transport: Transport::Udp, now_ms };
+        match answer(&snapshot, worker, &query, taken.reply) {
+            Outcome::Reply(length) => batch.reply(length),
             Outcome::Drop => {}
             Outcome::Punt(never) => match never {},
         }

@@ -368,13 +368,13 @@ fn shares_addresses(view: &ServiceView<'_>) -> bool {
 /// Appends the addresses, IPv4 first; returns the octets of each family.
 fn write_addresses(octets: &mut Vec<u8>, instance: &Instance) -> (u8, u16) {
     let start = octets.len();
-    for address in &instance.addresses {
+    for address in instance.addresses.iter() {
         if let std::net::IpAddr::V4(v4) = address {
             octets.extend_from_slice(&v4.octets());
         }
     }
     let middle = octets.len();
-    for address in &instance.addresses {
+    for address in instance.addresses.iter() {
         if let std::net::IpAddr::V6(v6) = address {
             octets.extend_from_slice(&v6.octets());
         }

@@ -78,7 +78,7 @@ impl Facts {
                 let vitals = &entry.vitals;
                 let recovering = facts.recovering.entry(entry.instance.region.clone()).or_default();
                 for (count, applies) in
-                    recovering.iter_mut().zip([vitals.damping.held_until().is_some(), vitals.warming.is_some(), vitals.wavering()])
+                    recovering.iter_mut().zip([vitals.damping().held_until().is_some(), vitals.warming().is_some(), vitals.wavering()])
                 {
                     *count += u64::from(applies);
                 }

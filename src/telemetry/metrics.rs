@@ -259,16 +259,16 @@ mod tests {
             // What is unhealthy flaps; what is healthy warms up, and wavers.
             let mut vitals = Vitals { probed, ..Vitals::default() };
             match probed {
-                Some(Health::Unhealthy) => (0..3).for_each(|_| _ = vitals.damping.fell(Timestamp(0))),
+                Some(Health::Unhealthy) => (0..3).for_each(|_| _ = vitals.damp(|damping| damping.fell(Timestamp(0)))),
                 Some(Health::Healthy) => {
-                    vitals.warming = Warming::begin(Timestamp(0), Duration::from_secs(60));
+                    vitals.set_warming(Warming::begin(Timestamp(0), Duration::from_secs(60)));
                     vitals.wavers.probed = true;
                 }
                 _ => {}
             }
-            InstanceEntry { instance: Arc::new(instance), source: Source::Api, revision: Revision(1), vitals }
+            InstanceEntry { instance, source: Source::Api, revision: Revision(1), vitals }
         };
-        let instances: BTreeMap<_, _> = instances.iter().map(|(id, region, probed)| (label(id), entry(region, *probed))).collect();
+        let instances = instances.iter().map(|(id, region, probed)| (label(id), entry(region, *probed))).collect();
         let web =
             ServiceEntry { service: Arc::new(Service::default()), source: None, revision: Revision(0), changed: Revision(1), instances };
         let mut registry = Registry::default();
