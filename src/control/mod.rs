@@ -35,7 +35,9 @@ pub use writer::{Output, Writer};
 use self::heartbeats::{Heartbeats, Renewal};
 use self::orders::Orders;
 use self::task::Call;
-use crate::model::{Check, DnsSettings, FieldError, Geo, Health, InstanceKey, Label, Locality, Revision, SafetySettings, Subject, Timestamp, Zone};
+use crate::model::{
+    Check, DnsSettings, FieldError, Geo, Health, InstanceKey, Label, Locality, Revision, SafetySettings, Subject, Timestamp, Zone,
+};
 use crate::registry::{Command, Refusal, Registry};
 use crate::routing::Measurements;
 use crate::snapshot::{Publisher, Snapshot, ZoneError};
@@ -283,7 +285,9 @@ impl Control {
                 (Ok(service), Ok(id)) => {
                     refused.push((place, lapse::no_heartbeat(&self.registry(), &InstanceKey { service, id }).into()));
                 }
-                (Err(error), _) | (_, Err(error)) => refused.push((place, Refusal::from(FieldError::new("instances", error.to_string())).into())),
+                (Err(error), _) | (_, Err(error)) => {
+                    refused.push((place, Refusal::from(FieldError::new("instances", error.to_string())).into()))
+                }
             }
         }
         let mut answers = Vec::with_capacity(news.len());
