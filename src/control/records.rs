@@ -229,7 +229,9 @@ impl Reading {
     fn read_instance(&mut self, value: &[u8]) -> Result<Instance, String> {
         let Some((addresses, rest)) = addresses_first(value) else { return read_value(value) };
         if let Some(mold) = self.molds.get(rest) {
-            return Ok(Instance { addresses: addresses.into(), ..mold.clone() });
+            let mut instance = mold.clone();
+            instance.addresses = addresses.into();
+            return Ok(instance);
         }
         let instance: Instance = read_value(value)?;
         if self.molds.len() < MOLDS {
@@ -252,7 +254,7 @@ pub(super) fn joined(revision: Revision, mut first: Reading, mut second: Reading
     let mut behind = second.services.into_iter();
     if let Some((name, entry)) = behind.next() {
         match services.last_mut().filter(|(last, _)| *last == name) {
-            Some((_, last)) => last.instances.extend(entry.instances),
+            Some((_, last)) => entry.instances.iter().for_each(|(id, instance)| _ = last.instances.insert(id.clone(), instance.clone())),
             None => services.push((name, entry)),
         }
     }

@@ -14,8 +14,10 @@ use std::sync::Arc;
 use directory::Directory;
 pub use publish::Publisher;
 pub use services::{CompiledService, InstanceView, ServiceView};
-pub use zones::{AnswerTtl, CompiledZone, Delegation, LeafRecords, Lookup, NamePolicy, Owner, RrSet, Wanted, ZoneError};
+use zones::Apexes;
+pub use zones::{AnswerTtl, Beside, CompiledZone, Delegation, FIXED, LeafRecords, Led, Lookup, NamePolicy, Owner, RrSet, ZoneError};
 
+use crate::codec::NameBuf;
 use crate::model::{DnsSettings, Generation, Geo, Label, Locality, Out, Policy, Settings, Share, Zone};
 use crate::routing::{Against, LocalityId, Origins, Places, Pool, ServiceId, Views, World};
 
@@ -34,7 +36,7 @@ pub struct Snapshot {
     views: Views,
     zones: Arc<[Arc<CompiledZone>]>,
     services_zone: Option<Arc<CompiledZone>>,
-    by_apex: Arc<hashbrown::HashTable<Arc<CompiledZone>>>,
+    by_apex: Arc<Apexes>,
     directory: Directory,
     drains: Arc<Drains>,
     /// By locality number: whether it or its region is drained.
@@ -174,20 +176,15 @@ impl Snapshot {
         next
     }
 
-    /// The zone that holds `name` (the longest apex that is a suffix), if any. `name` is in wire form, lower case.
-    pub fn zone(&self, name: &[u8]) -> Option<&CompiledZone> {
-        let mut suffix = name;
-        loop {
-            let found = self.by_apex.find(directory::hash(suffix), |zone| zone.apex() == suffix);
-            if found.is_some() {
-                return found.map(AsRef::as_ref);
-            }
-            let length = usize::from(*suffix.first()?);
-            if length == 0 {
-                return None;
-            }
-            suffix = suffix.get(1 + length..)?;
-        }
+    /// The zone that holds `name` (the longest apex that is a suffix), if any.
+    #[inline]
+    pub fn zone(&self, name: &NameBuf) -> Option<&CompiledZone> {
+        self.by_apex.find(name, 0)
+    }
+
+    /// The zone that holds what is one label above `name`, if any.
+    pub fn zone_above(&self, name: &NameBuf) -> Option<&CompiledZone> {
+        self.by_apex.find(name, 1)
     }
 
     /// All zones, in the order given.
@@ -268,7 +265,7 @@ impl Snapshot {
         // Those that the zones before asked for may be wanted no more.
         self.views = Views::default();
         let mut compiled = Vec::with_capacity(zones.len());
-        let mut by_apex = hashbrown::HashTable::with_capacity(zones.len());
+        let mut by_apex = Apexes::default();
         let mut referred = BTreeMap::new();
         for zone in zones {
             let directory = &mut self.directory;
@@ -279,7 +276,7 @@ impl Snapshot {
                 Some(id)
             };
             let zone = Arc::new(CompiledZone::compile(zone, &mut against, &mut refer)?);
-            by_apex.insert_unique(directory::hash(zone.apex()), zone.clone(), |z| directory::hash(z.apex()));
+            by_apex.insert(zone.clone());
             compiled.push(zone);
         }
         self.directory.refer(referred);

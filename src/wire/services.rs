@@ -98,7 +98,7 @@ impl<'a> Level<'a> {
 pub(super) struct At<'a> {
     pub asked: &'a Asked<'a>,
     pub zone: &'a CompiledZone,
-    pub here: &'a Here,
+    pub here: &'a Here<'a>,
 }
 
 /// What has to be decided.

@@ -1,7 +1,9 @@
 //! The world that benchmarks ask: one static zone, one zone of many names, one of services and routed names.
+#![allow(dead_code)] // each benchmark is a program of its own, and none needs all of it
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use signpost::config;
@@ -47,8 +49,27 @@ policy = "weighted"
 ports = { http = 80 }
 "#;
 
-/// The snapshot, with `names` names of one address each in a zone of their own.
+/// The snapshot of [`files`].
 pub fn snapshot(names: usize) -> Arc<Snapshot> {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), names);
+    let settings = Settings { zones_dir: folder.path().join("zones"), geo_dir: folder.path().join("geo"), ..Settings::default() };
+    let world = config::world(&settings).unwrap_or_else(|findings| panic!("{findings:?}"));
+    let writer: Writer<usize> = Writer::begin((Revision(0), Vec::new()), world.zones, world.geo, &settings.dns, Timestamp(0)).unwrap();
+    writer.snapshot().clone()
+}
+
+/// Writes [`files`] below a folder.
+pub fn write(folder: &Path, names: usize) {
+    for (name, text) in files(names) {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+}
+
+/// Zone and geo files: path and text. `many.test` has `names` names of one address each.
+fn files(names: usize) -> [(&'static str, String); 5] {
     let mut fixed = STATIC.to_string();
     for n in 0..1000 {
         for last in 1..=4 {
@@ -79,23 +100,13 @@ pub fn snapshot(names: usize) -> Arc<Snapshot> {
     }
     networks += "[[network]]\ncidr = \"127.0.0.0/8\"\nregion = \"eu\"\ncountry = \"DE\"\n";
     let regions = "[regions.eu]\nlatitude = 53.3\nlongitude = -6.3\n[regions.us]\nlatitude = 38.9\nlongitude = -77.4\n";
-
-    let folder = tempfile::tempdir().unwrap();
-    for (name, text) in [
-        ("zones/example.test.zone", fixed.as_str()),
-        ("zones/many.test.zone", &many),
-        ("zones/svc.test.toml", &services),
-        ("geo/networks.toml", &networks),
-        ("geo/regions.toml", regions),
-    ] {
-        let path = folder.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    }
-    let settings = Settings { zones_dir: folder.path().join("zones"), geo_dir: folder.path().join("geo"), ..Settings::default() };
-    let world = config::world(&settings).unwrap_or_else(|findings| panic!("{findings:?}"));
-    let writer: Writer<usize> = Writer::begin((Revision(0), Vec::new()), world.zones, world.geo, &settings.dns, Timestamp(0)).unwrap();
-    writer.snapshot().clone()
+    [
+        ("zones/example.test.zone", fixed),
+        ("zones/many.test.zone", many),
+        ("zones/svc.test.toml", services),
+        ("geo/networks.toml", networks),
+        ("geo/regions.toml", regions.to_string()),
+    ]
 }
 
 /// What is asked of [`snapshot`]: `count` queries of each kind.
