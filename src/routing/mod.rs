@@ -20,6 +20,7 @@
 mod centroids;
 mod continents;
 mod decide;
+mod few;
 #[cfg(test)]
 mod fixture;
 mod hash;

@@ -1,5 +1,6 @@
 //! The instances of one service as routing sees them: grouped by locality, ordered by standing.
 
+use super::few::Few;
 use super::{AzName, LocalityId, Places, RegionId, Tree};
 use crate::model::{Label, MAX_WEIGHT, Share};
 
@@ -117,11 +118,11 @@ impl<'a> Filter<'a> {
 pub struct Pool {
     tree: Tree,
     /// Ordered by the names of region and az.
-    groups: Box<[Group]>,
+    groups: Few<Group>,
     /// The regions that have groups, in the order of their names, with the range of their groups.
     regions: Box<[(RegionId, u16, u16)]>,
     /// Group by group; within a group by standing, then by member number.
-    rows: Box<[Row]>,
+    rows: Few<Row>,
     /// By member number.
     row_of: Box<[u32]>,
     /// By member number, how far each is out of answers; empty where none is in part.
