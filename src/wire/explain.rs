@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::cookies::Proof;
 use super::names::Meaning;
 use super::reply::{Reply, Terms};
-use super::services::Level;
+use super::services::{Among, Level};
 use super::watch::Watch;
 use super::{Transport, judge};
 use crate::codec::code::{self, CLASS_IN, rtype};
@@ -392,7 +392,7 @@ impl Watch for Notes {
 
     fn level(&mut self, snapshot: &Snapshot, level: &Level<'_>, need: Need, limit: usize, draw: u64) {
         let Some(last) = self.names.last_mut() else { return };
-        let service = level.service();
+        let service = level.service;
         let places = &snapshot.places;
         let instance = |member: u32, weight: u32, share: f64, picked: bool| {
             let (region, az) = place(places, service.pool().locality(member));
@@ -400,8 +400,8 @@ impl Watch for Notes {
             ExplainedInstance { id: service.id(member).to_string(), region, az, standing, weight, share, picked }
         };
         let label = service.label().to_string();
-        last.levels.push(match level {
-            Level::Chosen { selection, .. } => {
+        last.levels.push(match level.among {
+            Among::Chosen(selection) => {
                 let mut picked = Vec::new();
                 pick(snapshot, selection, need, limit, draw, |one| picked.push(one.member));
                 let shares = expected_shares(snapshot, selection, need, limit);
@@ -416,9 +416,9 @@ impl Watch for Notes {
                         .collect(),
                 }
             }
-            Level::One { member, .. } => {
-                let has = service.pool().has(*member, need);
-                let one = instance(*member, service.pool().weight(*member), if has { 1.0 } else { 0.0 }, has);
+            Among::One(member) => {
+                let has = service.pool().has(member, need);
+                let one = instance(member, service.pool().weight(member), if has { 1.0 } else { 0.0 }, has);
                 let (region, az) = (one.region.clone(), one.az.clone());
                 ExplainedLevel { service: label, region: Some(region), az: Some(az), standing: one.standing.clone(), instances: vec![one] }
             }
