@@ -6,17 +6,21 @@
 //! that were under way at that moment unwritten, and loses them only if the server also dies before there is room again.
 //!
 //! "In the file" means handed to the operating system: lines survive `kill -9`, and a power cut may take the last seconds of them.
+//! Lines that come while others are being written go into the file together, with one call, when it is free again.
 //! The file is only ever appended to, and opened anew when its path leads to another file, so that log rotation by rename works.
 //!
 //! Heartbeats change nothing and leave no line, unless somebody was not allowed to send them; measurements leave a line without their samples. Requests without a valid token leave at most
 //! [`STRANGERS_PER_SECOND`] lines a second and never their bodies: a stranger must not be able to fill the disk.
 
+use std::borrow::Cow;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
+use serde::de::IgnoredAny;
+use tokio::sync::oneshot;
 
 use crate::model::{Revision, Timestamp};
 
@@ -36,9 +40,9 @@ pub struct Entry<'a> {
     pub method: &'a str,
     /// The path and query.
     pub path: &'a str,
-    /// The body, where it is JSON.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub body: Option<serde_json::Value>,
+    /// The body, as [`one_line`] gives it; stands last.
+    #[serde(skip)]
+    pub body: Option<Cow<'a, [u8]>>,
     /// The HTTP status of the reply.
     pub status: u16,
     /// The revision of the write, where one was made.
@@ -56,9 +60,57 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
+/// A body as it stands in a line; `None`: it is no JSON.
+pub fn one_line(body: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let text = std::str::from_utf8(body).ok()?;
+    // Within JSON, only white space between its parts holds line ends.
+    if text.contains(['\n', '\r']) {
+        let value: serde_json::Value = serde_json::from_str(text).ok()?;
+        return serde_json::to_vec(&value).ok().map(Cow::Owned);
+    }
+    serde_json::from_str::<IgnoredAny>(text).ok().map(|_| Cow::Borrowed(body))
+}
+
+impl Entry<'_> {
+    fn line(&self) -> io::Result<Vec<u8>> {
+        let mut line = serde_json::to_vec(self)?;
+        if let Some(body) = &self.body {
+            // The object's last brace goes behind what is put in here.
+            line.pop();
+            line.extend_from_slice(b",\"body\":");
+            line.extend_from_slice(body);
+            line.push(b'}');
+        }
+        line.push(b'\n');
+        Ok(line)
+    }
+}
+
 /// The log. Cloning shares it.
 #[derive(Debug, Clone)]
-pub struct Audit(Arc<Mutex<Log>>);
+pub struct Audit(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// Held while the file is written.
+    log: Mutex<Log>,
+    /// Held for moments only.
+    line: Mutex<Line>,
+    strangers: Mutex<Strangers>,
+}
+
+/// What waits for the file.
+#[derive(Debug, Default)]
+struct Line {
+    /// Lines back to back.
+    octets: Vec<u8>,
+    /// One for each line.
+    waiting: Vec<oneshot::Sender<io::Result<()>>>,
+    /// Whether somebody writes, who will look here again.
+    writes: bool,
+    /// Whether there are lines that could not be written.
+    trouble: bool,
+}
 
 #[derive(Debug)]
 struct Log {
@@ -66,7 +118,6 @@ struct Log {
     file: File,
     /// Octets that are not in the file yet.
     kept: Vec<u8>,
-    strangers: Strangers,
 }
 
 /// How many lines strangers left in the current second.
@@ -83,42 +134,72 @@ impl Audit {
         if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder)?;
         }
-        let log = Log { path: path.into(), file: open(path)?, kept: Vec::new(), strangers: Strangers::default() };
-        Ok(Audit(Arc::new(Mutex::new(log))))
+        let log = Mutex::new(Log { path: path.into(), file: open(path)?, kept: Vec::new() });
+        Ok(Audit(Arc::new(Shared { log, line: Mutex::default(), strangers: Mutex::default() })))
     }
 
     /// Whether a write may be tried: `Err` while earlier lines cannot be appended.
     pub async fn ready(&self) -> io::Result<()> {
         // A look costs nothing; only a log with trouble is written to here.
-        if self.lock().kept.is_empty() { Ok(()) } else { self.blocking(Log::flush).await }
+        if lock(&self.0.line).trouble { self.written(&[]).await } else { Ok(()) }
     }
 
     /// Appends a line; it is in the file when this returns `Ok`.
     pub async fn append(&self, entry: &Entry<'_>) -> io::Result<()> {
-        let mut line = serde_json::to_vec(entry)?;
-        line.push(b'\n');
-        self.blocking(move |log| {
-            log.kept.extend_from_slice(&line);
-            log.flush()
-        })
-        .await
+        self.written(&entry.line()?).await
     }
 
     /// Whether a stranger's request may leave a line now, and how many before it did not.
     pub fn admit_stranger(&self, now: Timestamp) -> Option<u32> {
-        self.lock().strangers.admit(now.0 / 1000)
+        lock(&self.0.strangers).admit(now.0 / 1000)
     }
 
-    /// Runs `work` where waiting for a disk harms nobody.
-    async fn blocking(&self, work: impl FnOnce(&mut Log) -> io::Result<()> + Send + 'static) -> io::Result<()> {
-        let log = self.clone();
-        tokio::task::spawn_blocking(move || work(&mut log.lock())).await.map_err(io::Error::other)?
+    /// Waits until these octets, and those before them, are in the file.
+    async fn written(&self, octets: &[u8]) -> io::Result<()> {
+        let (outcome, written) = oneshot::channel();
+        let first = {
+            let mut line = lock(&self.0.line);
+            line.octets.extend_from_slice(octets);
+            line.waiting.push(outcome);
+            !std::mem::replace(&mut line.writes, true)
+        };
+        if first {
+            let shared = self.0.clone();
+            // Where waiting for a disk harms nobody.
+            tokio::task::spawn_blocking(move || shared.write());
+        }
+        written.await.unwrap_or_else(|_| Err(io::Error::other("whoever wrote it ended early")))
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Log> {
-        // A panic while the lock was held leaves at worst a line twice.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shared {
+    /// Writes until nothing waits.
+    fn write(&self) {
+        let mut log = lock(&self.log);
+        loop {
+            let (octets, waiting) = {
+                let mut line = lock(&self.line);
+                if line.waiting.is_empty() {
+                    line.writes = false;
+                    return;
+                }
+                (std::mem::take(&mut line.octets), std::mem::take(&mut line.waiting))
+            };
+            log.kept.extend_from_slice(&octets);
+            let outcome = log.flush();
+            lock(&self.line).trouble = outcome.is_err();
+            for caller in waiting {
+                let outcome = outcome.as_ref().map(|()| ()).map_err(|error| io::Error::new(error.kind(), error.to_string()));
+                // Whoever asked may have gone; the line stands.
+                _ = caller.send(outcome);
+            }
+        }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // A panic while the lock was held leaves at worst a line twice.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Log {
@@ -127,15 +208,21 @@ impl Log {
         if !std::fs::metadata(&self.path).is_ok_and(|now| self.file.metadata().is_ok_and(|ours| same_file(&now, &ours))) {
             self.file = open(&self.path)?;
         }
-        while !self.kept.is_empty() {
-            match self.file.write(&self.kept) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => drop(self.kept.drain(..written)),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+        let mut done = 0;
+        let outcome = loop {
+            let left = &self.kept[done..];
+            if left.is_empty() {
+                break Ok(());
             }
-        }
-        Ok(())
+            match self.file.write(left) {
+                Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => done += written,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break Err(error),
+            }
+        };
+        self.kept.drain(..done);
+        outcome
     }
 }
 
@@ -226,6 +313,26 @@ mod tests {
         std::fs::create_dir(folder.path().join("sub")).unwrap();
         audit.ready().await.unwrap();
         assert_eq!(paths(&file), ["/a"]);
+    }
+
+    #[tokio::test]
+    async fn lines_that_come_together_are_all_in_the_file_each_by_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("audit.jsonl");
+        let audit = Audit::open(&file).unwrap();
+        let body = b"{\n  \"a\": [1,\r\n 2], \"b\": \"x\\ny\"\n}\n";
+        let paths_of: Vec<String> = (0..500).map(|n| format!("/{n}")).collect();
+        let lines = paths_of.iter().map(|path| {
+            let (audit, entry) = (&audit, Entry { body: one_line(body), ..entry(path) });
+            async move { audit.append(&entry).await }
+        });
+        assert!(futures_util::future::join_all(lines).await.iter().all(Result::is_ok));
+        assert_eq!(paths(&file), paths_of);
+        let text = std::fs::read_to_string(&file).unwrap();
+        let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!(line["body"], serde_json::json!({"a": [1, 2], "b": "x\ny"}));
+        assert_eq!(one_line(b"{\"a\": 1}").as_deref(), Some(&b"{\"a\": 1}"[..]));
+        assert!(one_line(b"{").is_none() && one_line(b"\n").is_none());
     }
 
     #[test]

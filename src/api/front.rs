@@ -22,7 +22,7 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::access::{Caller, Scope};
-use super::audit::Entry;
+use super::audit::{self, Entry};
 use super::problem::{Detail, Problem, Unavailable};
 use super::reply::Made;
 use super::routes::{self, Need, Route};
@@ -233,9 +233,14 @@ async fn audited(api: &Shared, asked: Asked, route: &Route, response: Response) 
             None => return response,
         },
     };
-    tracing::info!(%method, path, status = status.as_u16(), author, revision = revision.map(|r| r.0), reason, "write");
+    let revision_number = revision.map(|revision| revision.0);
+    // What was made is told as an event as well, and stands in the audit log: a line for each is enough.
+    match status.is_success() {
+        true => tracing::debug!(%method, path, status = status.as_u16(), author, revision = revision_number, "write"),
+        false => tracing::info!(%method, path, status = status.as_u16(), author, revision = revision_number, reason, "write"),
+    }
     // Samples come by the thousand and change nothing that is written down: the line says that they came.
-    let body = serde_json::from_slice(&body).ok().filter(|_| route.path != measurements::PATH);
+    let body = if route.path == measurements::PATH { None } else { audit::one_line(&body) };
     let (method, path, peer, status, reason) = (method.as_str(), path.as_str(), peer.as_str(), status.as_u16(), reason.as_deref());
     match api.audit.append(&Entry { at, author, peer, method, path, body, status, revision, reason, left_out }).await {
         Ok(()) => response,

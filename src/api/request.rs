@@ -23,6 +23,10 @@ pub fn body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         // Without this, serde would take an array as the object's fields in their order.
         Some(_) => return Err(Problem::syntax("a JSON object is needed, which begins with '{'")),
     }
+    // Who blames a field costs more than twice the time: only what cannot be read is read so.
+    if let Ok(read) = serde_json::from_slice(bytes) {
+        return Ok(read);
+    }
     serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| Problem::syntax(error.to_string()))?;
     let mut json = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut json).map_err(|error| {

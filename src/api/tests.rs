@@ -715,7 +715,9 @@ async fn heartbeats_of_many_are_taken_each_by_itself() {
     let desk = Desk::new(&[token("agent", &[Right::Register], &["web"]), token("ops", &[Right::Admin], &[])]).await;
     let (agent, ops) = ([("authorization", "Bearer agent")], [("authorization", "Bearer ops")]);
     let with_heartbeat = INSTANCE.replacen('{', "{\"heartbeat\":\"30s\",", 1);
-    for (path, body) in [("web/instances/a", &with_heartbeat), ("db/instances/a", &with_heartbeat), ("web/instances/still", &INSTANCE.into())] {
+    for (path, body) in
+        [("web/instances/a", &with_heartbeat), ("db/instances/a", &with_heartbeat), ("web/instances/still", &INSTANCE.into())]
+    {
         assert_eq!(desk.ask(&format!("PUT /v1/services/{path}"), &ops, body).await.0, 201);
     }
     let lines = desk.audit().len();

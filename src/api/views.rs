@@ -1,6 +1,5 @@
 //! What the API shows: documents made from the registry, copied out under its lock and written as JSON after it.
 
-
 use serde::Serialize;
 
 use crate::model::{

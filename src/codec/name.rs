@@ -9,14 +9,28 @@ pub const MAX_NAME: usize = 255;
 /// Most labels of a name, the root not counted.
 pub const MAX_LABELS: usize = 127;
 
-/// A domain name in uncompressed wire form and lower case, with the offsets of its labels. Lives on the stack.
+/// Octets that are read and written in one piece.
+const PIECE: usize = 16;
+/// Room for a name in whole pieces, and for one more, so that eight octets can be read wherever a label begins.
+const ROOM: usize = MAX_NAME.next_multiple_of(PIECE) + PIECE;
+
+/// A domain name in uncompressed wire form and lower case, with the offsets of its labels. Needs no memory but its own 400 octets: whoever
+/// reads many names one after another keeps one of them and reads into that.
 #[derive(Clone)]
 pub struct NameBuf {
-    wire: [u8; MAX_NAME],
-    length: u8,
+    /// What stands behind the name means nothing.
+    wire: [u8; ROOM],
     /// `starts[i]` is the offset of label `i`, counted from the left; `starts[labels]` is that of the root.
     starts: [u8; MAX_LABELS + 1],
+    length: u8,
     labels: u8,
+}
+
+impl Default for NameBuf {
+    /// The root.
+    fn default() -> NameBuf {
+        NameBuf { wire: [0; ROOM], starts: [0; MAX_LABELS + 1], length: 1, labels: 0 }
+    }
 }
 
 impl NameBuf {
@@ -25,9 +39,15 @@ impl NameBuf {
     /// Compression is refused: a question is the first name of a message, so a pointer in it can lead nowhere but into itself or the
     /// header (RFC 1035 §4.1.4).
     pub fn parse(message: &[u8], at: usize) -> Result<(NameBuf, usize), Fault> {
-        let mut name = NameBuf { wire: [0; MAX_NAME], length: 0, starts: [0; MAX_LABELS + 1], labels: 0 };
-        let mut read = at;
-        let mut written = 0;
+        let mut name = NameBuf::default();
+        let end = name.read(message, at)?;
+        Ok((name, end))
+    }
+
+    /// As [`NameBuf::parse`], in place of the name that it was; returns the offset behind the name. Where there is none, it is the root.
+    pub fn read(&mut self, message: &[u8], at: usize) -> Result<usize, Fault> {
+        (self.labels, self.length, self.starts[0], self.wire[0]) = (0, 1, 0, 0);
+        let (mut read, mut labels) = (at, 0);
         loop {
             let length = usize::from(*message.get(read).ok_or(Fault::Short)?);
             match length {
@@ -36,24 +56,32 @@ impl NameBuf {
                 192.. => return Err(Fault::CompressedQuestion),
                 _ => return Err(Fault::LabelType),
             }
-            let label = message.get(read + 1..read + 1 + length).ok_or(Fault::Short)?;
+            let next = read + 1 + length;
+            if next > message.len() {
+                return Err(Fault::Short);
+            }
             // One octet is kept for the root label.
-            if written + 1 + length >= MAX_NAME {
+            if next - at >= MAX_NAME {
                 return Err(Fault::LongName);
             }
             // 254 octets hold at most 127 labels, so the index is in range.
-            name.starts[usize::from(name.labels)] = written as u8;
-            name.labels += 1;
-            name.wire[written] = length as u8;
-            for (to, from) in name.wire[written + 1..].iter_mut().zip(label) {
-                *to = from.to_ascii_lowercase();
-            }
-            written += 1 + length;
-            read += 1 + length;
+            self.starts[labels] = (read - at) as u8;
+            labels += 1;
+            read = next;
         }
-        name.starts[usize::from(name.labels)] = written as u8;
-        name.length = written as u8 + 1;
-        Ok((name, read + 1))
+        let (length, end) = (read - at + 1, read + 1);
+        // Octets that tell lengths are below the letters, so that all of the name is folded alike.
+        for (piece, from) in self.wire.chunks_exact_mut(PIECE).zip((at..end).step_by(PIECE)) {
+            let mut octets = [0; PIECE];
+            match message.get(from..).and_then(|rest| rest.first_chunk()) {
+                Some(whole) => octets = *whole,
+                None => octets[..end - from].copy_from_slice(&message[from..end]),
+            }
+            piece.copy_from_slice(&lower_case(u128::from_le_bytes(octets)).to_le_bytes());
+        }
+        self.starts[labels] = (length - 1) as u8;
+        (self.labels, self.length) = (labels as u8, length as u8);
+        Ok(end)
     }
 
     /// A name from uncompressed wire form; `None` if it is none, or something stands behind it.
@@ -73,6 +101,46 @@ impl NameBuf {
         NameBuf::from_wire(&wire[..end])
     }
 
+    /// The hash of the root, which stands behind every other label.
+    pub const ROOT_HASH: u64 = 0x243f_6a88_85a3_08d3;
+
+    /// The hash of the name from label `index` on, where `behind` is that of what stands behind the label: a name is hashed from the right
+    /// to the left, and the hash of each name above it comes out on the way. It is the same in every process.
+    #[inline]
+    pub fn hash(&self, index: usize, behind: u64) -> u64 {
+        let start = self.start(index);
+        let end = start + 1 + usize::from(self.wire[start]);
+        let (mut at, mut hash) = (start, behind);
+        while end - at > 8 {
+            hash = fold(hash ^ self.word(at));
+            at += 8;
+        }
+        fold(hash ^ first(self.word(at), end - at))
+    }
+
+    /// Whether the `length` octets from `start` on, at most up to the name's end, are those of `padded`, which is filled up with zeros to
+    /// the next multiple of 8.
+    #[inline]
+    pub fn has(&self, start: usize, length: usize, padded: &[u8]) -> bool {
+        let (words, _) = padded.as_chunks();
+        let same = |(n, word): (usize, &[u8; 8])| first(self.word(start + 8 * n), length - 8 * n) == u64::from_le_bytes(*word);
+        padded.len() == length.next_multiple_of(8) && words.iter().enumerate().all(same)
+    }
+
+    /// Whether it is `suffix` from label `index` on.
+    #[inline]
+    pub fn ends_in(&self, index: usize, suffix: &NameBuf) -> bool {
+        let (start, length) = (self.start(index), usize::from(suffix.length));
+        let same = |at: usize| first(self.word(start + at), length - at) == first(suffix.word(at), length - at);
+        usize::from(self.length) == start + length && (0..length).step_by(8).all(same)
+    }
+
+    /// Eight octets, of which those behind the name mean nothing.
+    #[inline]
+    fn word(&self, at: usize) -> u64 {
+        self.wire.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |octets| u64::from_le_bytes(*octets))
+    }
+
     /// Wire form, root label included.
     #[inline]
     pub fn wire(&self) -> &[u8] {
@@ -88,7 +156,8 @@ impl NameBuf {
     /// The offset of label `index`, counted from the left; the root's for every index behind the last.
     #[inline]
     pub fn start(&self, index: usize) -> usize {
-        self.starts[index.min(self.labels())].into()
+        // 127 labels at most: the mask says so to the compiler.
+        self.starts[index.min(self.labels()) & MAX_LABELS].into()
     }
 
     /// The text of label `index`, counted from the left; empty for the root and behind it.
@@ -103,6 +172,35 @@ impl NameBuf {
     pub fn part(&self, from: usize, to: usize) -> &[u8] {
         &self.wire[self.start(from.min(to))..self.start(to)]
     }
+}
+
+/// The first octets of a word, at most eight; zeros for the others.
+#[inline(always)]
+fn first(word: u64, octets: usize) -> u64 {
+    match octets {
+        0 => 0,
+        1..8 => word & (u64::MAX >> (64 - 8 * octets)),
+        _ => word,
+    }
+}
+
+/// Mixes all bits of a word into all bits of the result: the two halves of a product with an odd constant.
+#[inline(always)]
+fn fold(word: u64) -> u64 {
+    let product = u128::from(word) * 0x9e37_79b9_7f4a_7c15;
+    product as u64 ^ (product >> 64) as u64
+}
+
+/// Sixteen octets with `A`–`Z` in lower case, all at once.
+#[inline(always)]
+fn lower_case(octets: u128) -> u128 {
+    const fn each(octet: u8) -> u128 {
+        u128::from_le_bytes([octet; PIECE])
+    }
+    // Without their highest bits, octets can be added to without carry; that bit of the sum says which are at least `A`, and above `Z`.
+    let low = octets & each(0x7f);
+    let upper = (low + each(0x80 - b'A')) & !(low + each(0x7f - b'Z')) & !octets & each(0x80);
+    octets | upper >> 2
 }
 
 impl fmt::Display for NameBuf {
@@ -143,6 +241,51 @@ mod tests {
         assert_eq!((name.start(0), name.start(1), name.start(2)), (0, 4, 12));
         assert_eq!(NameBuf::from_wire(&[0]).unwrap().to_string(), ".");
         assert!(NameBuf::from_wire(b"\x01a\x00x").is_none());
+    }
+
+    #[test]
+    fn every_octet_is_folded_as_ascii_wherever_it_stands() {
+        let octets: Vec<u8> = (0..=255).collect();
+        for (label, behind) in octets.chunks(60).flat_map(|label| [0, 1, 7, 40].map(|behind| (label, behind))) {
+            let wire = [&[label.len() as u8], label, &[0]].concat();
+            let message = [&b"xxx"[..], &wire, &vec![b'Z'; behind]].concat();
+            let (name, end) = NameBuf::parse(&message, 3).unwrap();
+            assert_eq!((name.wire(), end), (&wire.to_ascii_lowercase()[..], 3 + wire.len()));
+        }
+        let mut name = NameBuf::from_wire(b"\x01a\x00").unwrap();
+        assert_eq!(name.read(b"\x01b\x01", 0), Err(Fault::Short));
+        assert_eq!((name.wire(), name.labels()), (&[0][..], 0), "nothing is left of a name that was read into");
+    }
+
+    #[test]
+    fn hashes_and_comparisons_see_the_name_and_nothing_behind_it() {
+        let texts: [&[u8]; 6] =
+            [b"\x00", b"\x01a\x00", b"\x01b\x00", b"\x07abcdefg\x00", b"\x08abcdefgh\x01a\x00", b"\x11abcdefghijklmnopq\x03xyz\x01a\x00"];
+        let hash_of = |name: &NameBuf| (0..name.labels()).rev().fold(NameBuf::ROOT_HASH, |behind, label| name.hash(label, behind));
+        let mut hashes = std::collections::BTreeSet::new();
+        for text in texts {
+            let plain = NameBuf::from_wire(text).unwrap();
+            let (dirty, _) = NameBuf::parse(&[text, b"\xffmore"].concat(), 0).unwrap();
+            assert!(hashes.insert(hash_of(&plain)), "{plain}");
+            assert_eq!(hash_of(&plain), hash_of(&dirty));
+            for other in texts {
+                let other = NameBuf::from_wire(other).unwrap();
+                for label in 0..=plain.labels() {
+                    assert_eq!(
+                        dirty.ends_in(label, &other),
+                        plain.wire()[plain.start(label)..] == *other.wire(),
+                        "{plain} {label} {other}"
+                    );
+                }
+            }
+            for (from, to) in (0..text.len()).flat_map(|to| (0..=to).map(move |from| (from, to))) {
+                let mut padded = text[from..to].to_vec();
+                padded.resize((to - from).next_multiple_of(8), 0);
+                assert!(dirty.has(from, to - from, &padded));
+                padded.iter_mut().take(1).for_each(|octet| *octet ^= 1);
+                assert_eq!(dirty.has(from, to - from, &padded), from == to);
+            }
+        }
     }
 
     #[test]

@@ -35,6 +35,15 @@ impl Header {
         Some(Header { id: word(0), flags: word(1), counts: [word(2), word(3), word(4), word(5)] })
     }
 
+    /// The header as it is sent.
+    #[inline]
+    pub fn octets(&self) -> [u8; HEADER] {
+        let [questions, answers, authority, additional] = self.counts.map(u16::to_be_bytes);
+        let ([i0, i1], [f0, f1]) = (self.id.to_be_bytes(), self.flags.to_be_bytes());
+        let ([q0, q1], [n0, n1], [a0, a1], [x0, x1]) = (questions, answers, authority, additional);
+        [i0, i1, f0, f1, q0, q1, n0, n1, a0, a1, x0, x1]
+    }
+
     /// Whether it is a response.
     pub fn is_response(&self) -> bool {
         self.flags & Header::QR != 0
@@ -47,10 +56,10 @@ impl Header {
 }
 
 /// The question.
-#[derive(Debug, Clone)]
-pub struct Question {
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'m> {
     /// The name, lower case.
-    pub name: NameBuf,
+    pub name: &'m NameBuf,
     /// QTYPE.
     pub qtype: u16,
     /// QCLASS.
@@ -113,9 +122,9 @@ pub struct Request<'m> {
     /// The header.
     pub header: Header,
     /// The question, if there is exactly one and it could be read.
-    pub question: Option<Question>,
-    /// The question as it came, case and all; empty where there is none.
-    pub question_octets: &'m [u8],
+    pub question: Option<Question<'m>>,
+    /// The header, and the question behind it as it came, case and all, if there is one.
+    pub opening: &'m [u8],
     /// EDNS, if there is an OPT that could be read: also where something else is wrong.
     pub edns: Option<Edns<'m>>,
     /// What is wrong.
@@ -123,24 +132,25 @@ pub struct Request<'m> {
 }
 
 impl<'m> Request<'m> {
-    /// Reads a message; `None` where there are fewer octets than a header.
-    pub fn parse(message: &'m [u8]) -> Option<Request<'m>> {
+    /// Reads a message, and the question's name into `name`; `None` where there are fewer octets than a header.
+    #[inline]
+    pub fn parse(message: &'m [u8], name: &'m mut NameBuf) -> Option<Request<'m>> {
         let header = Header::parse(message)?;
-        let mut request = Request { header, question: None, question_octets: &[], edns: None, fault: None };
-        request.fault = request.read(message).err();
+        let mut request = Request { header, question: None, opening: message.get(..HEADER)?, edns: None, fault: None };
+        request.fault = request.read(message, name).err();
         Some(request)
     }
 
-    fn read(&mut self, message: &'m [u8]) -> Result<(), Fault> {
+    #[inline]
+    fn read(&mut self, message: &'m [u8], name: &'m mut NameBuf) -> Result<(), Fault> {
         let mut at = HEADER;
         let [questions, answers, authority, additional] = self.header.counts;
         if questions == 1 {
-            let (name, end) = NameBuf::parse(message, at)?;
-            let fixed = message.get(end..end + 4).ok_or(Fault::Short)?;
-            let word = |n: usize| u16::from_be_bytes([fixed[n], fixed[n + 1]]);
-            self.question = Some(Question { name, qtype: word(0), qclass: word(2) });
-            self.question_octets = &message[at..end + 4];
+            let end = name.read(message, at)?;
+            let [t0, t1, c0, c1] = *message.get(end..).and_then(|rest| rest.first_chunk()).ok_or(Fault::Short)?;
+            self.question = Some(Question { name, qtype: u16::from_be_bytes([t0, t1]), qclass: u16::from_be_bytes([c0, c1]) });
             at = end + 4;
+            self.opening = &message[..at];
         } else {
             for _ in 0..questions {
                 at = skip_name(message, at)? + 4;
@@ -240,28 +250,32 @@ mod tests {
         message
     }
 
+    fn fault_of(message: &[u8]) -> Option<Fault> {
+        Request::parse(message, &mut NameBuf::default()).unwrap().fault
+    }
+
     const OPT: &[u8] = b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00";
     const RECORD: &[u8] = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x00\x00\x04\x7f\x00\x00\x01";
 
     #[test]
     fn a_query_is_read() {
         let message = query([1, 0, 0, 1], OPT);
-        let request = Request::parse(&message).unwrap();
+        let mut name = NameBuf::default();
+        let request = Request::parse(&message, &mut name).unwrap();
         assert_eq!(request.fault, None);
         assert!(request.header.is_query() && !request.header.is_response());
         let question = request.question.unwrap();
         assert_eq!((question.name.to_string().as_str(), question.qtype, question.qclass), ("www.x.", 1, 1));
-        assert_eq!(request.question_octets, b"\x03wWw\x01x\x00\x00\x01\x00\x01");
+        assert_eq!(request.opening, &message[..HEADER + 11]);
         let edns = request.edns.unwrap();
         assert_eq!((edns.payload, edns.version, edns.dnssec_ok), (1232, 0, true));
-        assert!(Request::parse(&message[..11]).is_none());
+        assert!(Request::parse(&message[..11], &mut NameBuf::default()).is_none());
     }
 
     #[test]
     fn faults_are_told_apart() {
-        let check = |counts: [u8; 4], rest: &[u8], fault: Option<Fault>| {
-            assert_eq!(Request::parse(&query(counts, rest)).unwrap().fault, fault, "{counts:?} {rest:?}")
-        };
+        let check =
+            |counts: [u8; 4], rest: &[u8], fault: Option<Fault>| assert_eq!(fault_of(&query(counts, rest)), fault, "{counts:?} {rest:?}");
         let opt = |owner: &[u8], version: u8, options: &[u8]| {
             [owner, b"\x00\x29\x04\xd0\x00", &[version], b"\x00\x00\x00", &[options.len() as u8], options].concat()
         };
@@ -294,10 +308,10 @@ mod tests {
         check([1, 0, 0, 1], &opt(b"\x00", 0, b"\x00\x03\x00\x01n\x00\x0b\x00\x02\x00\x01\x00\x0c\x00\x01\xff"), None);
         let mut compressed = query([1, 0, 0, 0], b"");
         compressed[12] = 0xc0;
-        assert_eq!(Request::parse(&compressed).unwrap().fault, Some(Fault::CompressedQuestion));
+        assert_eq!(fault_of(&compressed), Some(Fault::CompressedQuestion));
         // RFC 7873 §5.4: no question, but a cookie.
         let asked = |rest: Vec<u8>| [&[0xab, 0xcd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1][..], &rest].concat();
-        assert_eq!(Request::parse(&asked(cookie(&[8]))).unwrap().fault, None);
-        assert_eq!(Request::parse(&asked(OPT.to_vec())).unwrap().fault, Some(Fault::QuestionCount));
+        assert_eq!(fault_of(&asked(cookie(&[8]))), None);
+        assert_eq!(fault_of(&asked(OPT.to_vec())), Some(Fault::QuestionCount));
     }
 }

@@ -34,6 +34,12 @@ impl Pointer {
         u16::try_from(offset).ok().filter(|o| *o < 0x4000).map(Pointer)
     }
 
+    /// As it stands in a message.
+    #[inline]
+    pub fn octets(self) -> [u8; 2] {
+        (0xc000 | self.0).to_be_bytes()
+    }
+
     /// The offset.
     #[inline]
     pub fn offset(self) -> usize {
@@ -119,7 +125,7 @@ impl<'b> Writer<'b> {
     /// Appends a compression pointer.
     #[inline(always)]
     pub fn pointer(&mut self, pointer: Pointer) -> Result<(), Full> {
-        self.u16(0xc000 | pointer.0)
+        self.put(&pointer.octets())
     }
 
     /// Appends a name.
@@ -135,12 +141,19 @@ impl<'b> Writer<'b> {
         }
     }
 
-    /// Overwrites 16 bits that were written before; ignored elsewhere.
-    #[inline]
-    pub fn set_u16(&mut self, at: usize, value: u16) {
-        if at + 2 <= self.at {
-            self.buffer[at..at + 2].copy_from_slice(&value.to_be_bytes());
+    /// Overwrites octets that were written before; ignored elsewhere.
+    #[inline(always)]
+    pub fn set(&mut self, at: usize, octets: &[u8]) {
+        let written = self.buffer.get_mut(..self.at).and_then(|written| written.get_mut(at..at + octets.len()));
+        if let Some(written) = written {
+            written.copy_from_slice(octets);
         }
+    }
+
+    /// Overwrites 16 bits that were written before; ignored elsewhere.
+    #[inline(always)]
+    pub fn set_u16(&mut self, at: usize, value: u16) {
+        self.set(at, &value.to_be_bytes());
     }
 
     /// Appends a record whose data `data` writes; where it does not fit, nothing is left of it.

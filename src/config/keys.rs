@@ -313,7 +313,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "probe.concurrency",
-        about: "most probes under way at once, 1 to 100000; default 2000",
+        about: "most probes under way at once, 1 to 100000; default 20000",
         form: Form::Whole,
         set: |draft, value, _| whole(value, 1, 100_000).map(|v| draft.settings.probe.concurrency = v as usize),
     },

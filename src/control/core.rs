@@ -6,7 +6,8 @@
 //!     └── observation, beat, deadline: at once, persisted behind ────┘
 //! ```
 //!
-//! One departure is under way at a time. The registry changes when it lands, never before; what needs no store (health, expiry) goes
+//! One departure is under way at a time, and everyone who waited meanwhile goes with the next: commands of many callers become many
+//! commits, which the store brings to disk together. The registry changes when it lands, never before; what needs no store (health, expiry) goes
 //! on meanwhile. Time is an argument, and `T` is whatever the caller wants back with an answer: a channel in the server, a number in
 //! transcripts.
 
@@ -23,13 +24,15 @@ use super::orders::Orders;
 use super::told::Told;
 use super::{Applied, ApplyError, Event, Observation, ProbeOrder};
 use crate::model::{FieldError, InstanceKey, Label, Revision, SafetySettings, Service, Subject, Timestamp};
-use crate::registry::{Change, Command, Draft, Hold, Registry, ServiceEntry};
+use crate::registry::{Change, Command, Draft, Hold, Registry};
 use crate::store::{CommitError, Key, MAX_OPERATIONS, Operation};
 
 /// How long after a failure what can wait is tried again.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
 /// Instances that one commit deregisters of a service that is removed: each may take two operations.
 const PURGE: usize = MAX_OPERATIONS / 2 - 2;
+/// Most commits of commands that depart together: bounds how long the first of their callers waits.
+const MAX_COMMITS: usize = 16;
 
 /// What comes in.
 #[derive(Debug)]
@@ -56,21 +59,21 @@ pub enum Input<T> {
     Safety(SafetySettings),
 }
 
-/// What goes to the store: two commits, each of which may be empty. They touch different keys, so either may fail alone.
+/// What goes to the store: commits that touch different keys, so that each may fail alone.
 #[derive(Debug, Default, PartialEq)]
 pub struct Departure {
-    /// Commands, whose callers wait.
-    pub commands: Vec<Operation>,
-    /// What was visible before: health, and drains that ended by themselves.
+    /// Commands, whose callers wait: none of these commits is empty.
+    pub commands: Vec<Vec<Operation>>,
+    /// What was visible before: health, and drains that ended by themselves. May be empty.
     pub behind: Vec<Operation>,
 }
 
-/// What the store said; `None` for a commit that was empty.
+/// What the store said.
 #[derive(Debug, Default)]
 pub struct Landing {
-    /// Of the commands.
-    pub commands: Option<Result<Revision, CommitError>>,
-    /// Of what is persisted behind.
+    /// Of each commit of commands, in their order; what is missing at the end is taken for [`CommitError::Unknown`].
+    pub commands: Vec<Result<Revision, CommitError>>,
+    /// Of what is persisted behind; `None` where there was nothing.
     pub behind: Option<Result<Revision, CommitError>>,
 }
 
@@ -171,7 +174,8 @@ pub(super) enum Origin<T> {
 /// What is under way.
 #[derive(Debug)]
 pub(super) struct Flight<T> {
-    planned: Vec<Planned<T>>,
+    /// By commit.
+    planned: Vec<Vec<Planned<T>>>,
     /// The caller of the first command in the queue, a part of which is under way, learns of failure.
     part: bool,
 }
@@ -206,7 +210,7 @@ impl<T> Core<T> {
             queue: VecDeque::new(),
             waiting: Vec::new(),
             flight: None,
-            behind: Behind::default(),
+            behind: Behind::new(written),
             deadlines: BinaryHeap::new(),
             rounds: BTreeMap::new(),
             effects: Effects::default(),
@@ -214,9 +218,7 @@ impl<T> Core<T> {
             unsure: false,
             removed: 0,
         };
-        core.replace(registry, now);
-        // Only now: what was just read from the store is there, and need not be written again.
-        core.behind = Behind::new(written);
+        core.begin(registry, now);
         core
     }
 
@@ -327,25 +329,39 @@ impl<T> Core<T> {
                 && instances.len() > PURGE
             {
                 let author = origin.author();
+                let (mut operations, mut planned) = (Vec::new(), Vec::new());
                 for (id, before) in &instances[..PURGE] {
                     let key = InstanceKey { service: name.clone(), id: id.clone() };
                     let change = Change::DeleteInstance { key, before: *before };
-                    departure.commands.extend(self.behind.operations(&change, &registry));
-                    flight.planned.push(Planned { change, origin: None, author: author.clone() });
+                    operations.extend(self.behind.operations(&change, &registry));
+                    planned.push(Planned { change, origin: None, author: author.clone() });
                 }
+                departure.commands.push(operations);
+                flight.planned.push(planned);
                 flight.part = true;
                 self.queue.push_front(Queued { command, origin });
                 break;
             }
             let operations = self.behind.operations(&change, &registry);
-            if departure.commands.len() + operations.len() > MAX_OPERATIONS {
-                self.queue.push_front(Queued { command, origin });
+            let planned = Planned { change, author: origin.author(), origin: Some(origin) };
+            match (departure.commands.last_mut(), flight.planned.last_mut()) {
+                (Some(last), Some(with)) if last.len() + operations.len() <= MAX_OPERATIONS => {
+                    last.extend(operations);
+                    with.push(planned);
+                }
+                _ => {
+                    departure.commands.push(operations);
+                    flight.planned.push(vec![planned]);
+                }
+            }
+            if departure.commands.len() == MAX_COMMITS && departure.commands.last().is_some_and(|last| last.len() + 2 > MAX_OPERATIONS) {
                 break;
             }
-            departure.commands.extend(operations);
-            flight.planned.push(Planned { change, author: origin.author(), origin: Some(origin) });
         }
-        let touched: BTreeSet<Key> = departure.commands.iter().map(|operation| operation.key().clone()).collect();
+        let touched: BTreeSet<Key> = match self.behind.is_empty() {
+            true => BTreeSet::new(),
+            false => departure.commands.iter().flatten().map(|operation| operation.key().clone()).collect(),
+        };
         departure.behind = self.behind.depart(&registry, &touched, now);
         if flight.planned.is_empty() && departure.behind.is_empty() {
             return None;
@@ -370,25 +386,33 @@ impl<T> Core<T> {
                 drains.iter().for_each(|subject| registry.touch_within(subject, revision));
             }
         }
-        match landing.commands.unwrap_or(Ok(registry.revision)) {
-            Ok(revision) => {
-                self.removed = if flight.part { self.removed + flight.planned.len() } else { 0 };
-                carried.extend(flight.planned.into_iter().map(|planned| self.carry_out(&mut registry, now, planned, revision)));
-            }
-            Err(error) => {
-                self.unsure |= matches!(&error, CommitError::Unknown | CommitError::Conflict { .. });
-                self.behind.abandon();
-                let part = if flight.part { self.queue.pop_front().map(|queued| queued.origin) } else { None };
-                let why = error.to_string();
-                let failure = match (&error, std::mem::take(&mut self.removed)) {
-                    (CommitError::Unknown, _) => ApplyError::Unknown(why),
-                    (_, 0) => ApplyError::Store(why),
-                    (_, removed) => ApplyError::Partly { removed, why },
-                };
-                for origin in flight.planned.into_iter().filter_map(|planned| planned.origin).chain(part) {
-                    self.fail(now, origin, failure.clone());
+        let mut outcomes = landing.commands.into_iter();
+        let mut failed = false;
+        for planned in flight.planned {
+            match outcomes.next().unwrap_or(Err(CommitError::Unknown)) {
+                Ok(revision) => {
+                    self.removed = if flight.part { self.removed + planned.len() } else { 0 };
+                    carried.extend(planned.into_iter().map(|planned| self.carry_out(&mut registry, now, planned, revision)));
+                }
+                Err(error) => {
+                    failed = true;
+                    self.unsure |= matches!(&error, CommitError::Unknown | CommitError::Conflict { .. });
+                    let part = if flight.part { self.queue.pop_front().map(|queued| queued.origin) } else { None };
+                    let why = error.to_string();
+                    let failure = match (&error, std::mem::take(&mut self.removed)) {
+                        (CommitError::Unknown, _) => ApplyError::Unknown(why),
+                        (_, 0) => ApplyError::Store(why),
+                        (_, removed) => ApplyError::Partly { removed, why },
+                    };
+                    for origin in planned.into_iter().filter_map(|planned| planned.origin).chain(part) {
+                        self.fail(now, origin, failure.clone());
+                    }
                 }
             }
+        }
+        if failed {
+            // Those that were made have taken note of theirs.
+            self.behind.abandon();
         }
         drop(registry);
         carried.into_iter().for_each(|carried| self.make_known(now, carried));
@@ -430,7 +454,7 @@ impl<T> Origin<T> {
 impl<T> Flight<T> {
     /// Whether an instance is about to be gone.
     pub fn removes(&self, key: &InstanceKey) -> bool {
-        self.planned.iter().any(|planned| match &planned.change {
+        self.planned.iter().flatten().any(|planned| match &planned.change {
             Change::DeleteInstance { key: gone, .. } => gone == key,
             Change::DeleteService { name, .. } => *name == key.service,
             _ => false,
@@ -445,14 +469,6 @@ pub(super) fn read(registry: &RwLock<Registry>) -> RwLockReadGuard<'_, Registry>
 
 pub(super) fn write(registry: &RwLock<Registry>) -> RwLockWriteGuard<'_, Registry> {
     registry.write().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Every instance.
-pub(super) fn keys(registry: &Registry) -> Vec<InstanceKey> {
-    let of = |(name, entry): (&Label, &ServiceEntry)| -> Vec<InstanceKey> {
-        entry.instances.keys().map(|id| InstanceKey { service: name.clone(), id: id.clone() }).collect()
-    };
-    registry.services.iter().flat_map(of).collect()
 }
 
 #[cfg(test)]

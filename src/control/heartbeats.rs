@@ -100,7 +100,9 @@ impl Heartbeats {
         let mut shard = self.lock(number);
         let place = match shard.find(hash, key.service.as_str(), key.id.as_str()) {
             Some(place) => place,
-            None => shard.add(hash, Beat { key: key.clone(), last: now, look: Timestamp(0), every, deregister_after, rhythm }, &self.hasher),
+            None => {
+                shard.add(hash, Beat { key: key.clone(), last: now, look: Timestamp(0), every, deregister_after, rhythm }, &self.hasher)
+            }
         };
         if let Some(beat) = shard.at(place) {
             (beat.every, beat.deregister_after, beat.last, beat.rhythm) = (every, deregister_after, now, rhythm);
@@ -231,7 +233,9 @@ impl Heartbeats {
 
 impl Shard {
     fn find(&self, hash: u64, service: &str, id: &str) -> Option<u32> {
-        let is_it = |place: &u32| self.beats[*place as usize].as_ref().is_some_and(|b| b.key.id.as_str() == id && b.key.service.as_str() == service);
+        let is_it = |place: &u32| {
+            self.beats[*place as usize].as_ref().is_some_and(|b| b.key.id.as_str() == id && b.key.service.as_str() == service)
+        };
         self.places.find(hash, is_it).copied()
     }
 
@@ -246,7 +250,8 @@ impl Shard {
         });
         self.beats[place as usize] = Some(beat);
         let Shard { places, beats, .. } = self;
-        let hash_of = |place: &u32| beats[*place as usize].as_ref().map_or(0, |b| hasher.hash_one((b.key.service.as_str(), b.key.id.as_str())));
+        let hash_of =
+            |place: &u32| beats[*place as usize].as_ref().map_or(0, |b| hasher.hash_one((b.key.service.as_str(), b.key.id.as_str())));
         places.insert_unique(hash, place, hash_of);
         place
     }

@@ -15,6 +15,7 @@ mod losses;
 mod orders;
 mod outcome;
 mod records;
+mod start;
 mod survey;
 mod task;
 mod told;
@@ -34,11 +35,13 @@ pub use writer::{Output, Writer};
 use self::heartbeats::{Heartbeats, Renewal};
 use self::orders::Orders;
 use self::task::Call;
-use crate::model::{Check, DnsSettings, FieldError, Geo, Health, InstanceKey, Label, Locality, Revision, SafetySettings, Subject, Timestamp, Zone};
+use crate::model::{
+    Check, DnsSettings, FieldError, Geo, Health, InstanceKey, Label, Locality, Revision, SafetySettings, Subject, Timestamp, Zone,
+};
 use crate::registry::{Command, Refusal, Registry};
 use crate::routing::Measurements;
 use crate::snapshot::{Publisher, Snapshot, ZoneError};
-use crate::store::{Engine, Store, Unavailable};
+use crate::store::{Engine, Unavailable};
 
 /// A command that was carried out: durable and in answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,8 +211,19 @@ impl Control {
         here: Option<Locality>,
         clock: Clock,
     ) -> Result<Control, StartError> {
-        let (_, revision, items) = engine.read(&"".into(), true).await?;
-        let writer = Writer::begin((revision, items), zones, geo, &dns, clock())?;
+        let (_, revision, halves) = engine.halves().await?;
+        let time = clock.clone();
+        let begin = move || {
+            let began = time();
+            let stored = start::read(revision, halves)?;
+            let read = time();
+            let writer = Writer::resume(stored, zones, geo, &dns, read)?;
+            tracing::debug!(read = ?read.since(began), compiled = ?time().since(read), "what is registered is in answers");
+            Ok::<_, StartError>(writer)
+        };
+        // Away from those who answer: a million instances take a while.
+        let writer =
+            tokio::task::spawn_blocking(begin).await.map_err(|error| Unavailable(format!("reading it ended early: {error}")))??;
         let (calls, called) = mpsc::channel(CALLS);
         let (observations, observed) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
@@ -271,7 +285,9 @@ impl Control {
                 (Ok(service), Ok(id)) => {
                     refused.push((place, lapse::no_heartbeat(&self.registry(), &InstanceKey { service, id }).into()));
                 }
-                (Err(error), _) | (_, Err(error)) => refused.push((place, Refusal::from(FieldError::new("instances", error.to_string())).into())),
+                (Err(error), _) | (_, Err(error)) => {
+                    refused.push((place, Refusal::from(FieldError::new("instances", error.to_string())).into()))
+                }
             }
         }
         let mut answers = Vec::with_capacity(news.len());

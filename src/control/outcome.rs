@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use super::core::{Core, Origin, Planned, RETRY, keys, read, write};
+use super::core::{Core, Origin, Planned, RETRY, read, write};
 use super::heartbeats::Rhythm;
 use super::lapse::start_beats;
 use super::orders::Orders;
@@ -145,14 +145,7 @@ impl<T> Core<T> {
                 turned.extend(self.compare(&key, before.as_ref(), Look::at(entry, instance)));
                 // Also where a file's word becomes a registration or the other way round: only the latter can expire.
                 if known.is_none_or(|(_, known)| known.instance != instance.instance || known.source != instance.source) {
-                    let rhythm = match instance.vitals.beating {
-                        Some(Health::Unhealthy) => Rhythm::Missed,
-                        _ if instance.vitals.unconfirmed => Rhythm::Unsure,
-                        // A beat will be news: answers show that it was late.
-                        _ if instance.vitals.wavers.beating => Rhythm::Late,
-                        _ => Rhythm::OnTime,
-                    };
-                    start_beats(&self.beats, &key, &next, rhythm, now);
+                    start_beats(&self.beats, &key, &next, rhythm(&instance.vitals), now);
                 }
             }
         }
@@ -169,6 +162,35 @@ impl<T> Core<T> {
         for (key, turn) in turned {
             self.turned(now, &key, Some(turn), "");
         }
+        recovering.iter().for_each(|(key, held, warming)| self.plan_recovery(now, key, *held, *warming));
+    }
+
+    /// Begins with a registry, before there is anything else: as [`Core::replace`] does, but that nobody has to hear of it. Most of what is
+    /// registered needs nothing of what is asked for here, and there may be a million of it.
+    pub(super) fn begin(&mut self, registry: Registry, now: Timestamp) {
+        let mut recovering = Vec::new();
+        for (name, entry) in &registry.services {
+            for (id, instance) in &entry.instances {
+                let probed = probing(&entry.service, &instance.instance).is_some();
+                let (held, warming) = (instance.vitals.damping().held_until(), instance.vitals.warming());
+                if !probed && held.is_none() && warming.is_none() && instance.instance.heartbeat.is_none() {
+                    continue;
+                }
+                let key = InstanceKey { service: name.clone(), id: id.clone() };
+                if probed {
+                    // The order itself is made for the prober, when it asks.
+                    self.orders.renew(&key);
+                }
+                start_beats(&self.beats, &key, &registry, rhythm(&instance.vitals), now);
+                if held.is_some() || warming.is_some() {
+                    recovering.push((key, held, warming));
+                }
+            }
+        }
+        for (subject, entry) in &registry.drains {
+            self.watch(now, subject, &entry.drain);
+        }
+        *self.write() = registry;
         recovering.iter().for_each(|(key, held, warming)| self.plan_recovery(now, key, *held, *warming));
     }
 
@@ -251,13 +273,20 @@ impl<T> Core<T> {
     }
 }
 
+/// How an instance beats that is expected to from now on.
+fn rhythm(vitals: &Vitals) -> Rhythm {
+    match vitals.beating {
+        Some(Health::Unhealthy) => Rhythm::Missed,
+        _ if vitals.unconfirmed => Rhythm::Unsure,
+        // A beat will be news: answers show that it was late.
+        _ if vitals.wavers.beating => Rhythm::Late,
+        _ => Rhythm::OnTime,
+    }
+}
+
 /// Gives instances the health that they had. Returns those that there are no longer.
 pub(super) fn recall(registry: &mut Registry, health: Vec<(InstanceKey, Vitals)>, now: Timestamp) -> Vec<InstanceKey> {
     let mut gone = Vec::new();
-    // What nothing is known of is as unconfirmed as the rest.
-    for key in keys(registry) {
-        registry.recall(&key, Vitals { since: now, ..Vitals::default() }, now);
-    }
     for (key, vitals) in health {
         match registry.instance(&key) {
             Some(_) => registry.recall(&key, vitals, now),
@@ -275,8 +304,8 @@ pub(super) fn zone_error(error: LoadError) -> ZoneError {
 pub(super) fn standing_orders(registry: &Registry, orders: &Orders) -> Vec<ProbeOrder> {
     let of = |(name, entry): (&Label, &ServiceEntry)| -> Vec<ProbeOrder> {
         let order = |(id, instance): (&Label, &InstanceEntry)| {
-            let key = InstanceKey { service: name.clone(), id: id.clone() };
             let probing = probing(&entry.service, &instance.instance)?;
+            let key = InstanceKey { service: name.clone(), id: id.clone() };
             Some(probes(orders.in_force(&key)?, key, probing, instance.vitals.probed))
         };
         entry.instances.iter().filter_map(order).collect()

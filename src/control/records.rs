@@ -9,15 +9,18 @@
 //! files/loaded               which services were no longer the same when files were last loaded; its revision is what counts
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::StartError;
-use crate::model::{Branch, BranchFields, Drain, Goal, Instance, InstanceKey, Label, Revision, Service, ServiceFields, Subject, Vitals};
-use crate::registry::{DrainEntry, Registry};
+use crate::model::{
+    Branch, BranchFields, Goal, Instance, InstanceKey, Label, Revision, Service, ServiceFields, Subject, Timestamp, Vitals,
+};
+use crate::registry::{DrainEntry, Registry, ServiceEntry};
 use crate::store::{Item, Key, Value};
 
 /// The key of a service's settings.
@@ -129,56 +132,160 @@ pub(super) struct Stored {
     /// The last health of instances.
     pub health: Vec<(InstanceKey, Vitals)>,
     /// When each record that is written behind was written: drains, health, returns of regions and files.
-    pub written: std::collections::HashMap<Key, Revision>,
+    pub written: HashMap<Key, Revision>,
 }
 
-/// Reads all items of a store.
+/// Reads all items of a store, in the order of their keys.
 pub(super) fn read(revision: Revision, items: Vec<Item>) -> Result<Stored, StartError> {
-    let mut stored = Stored::default();
-    for item in items {
-        read_item(&item, &mut stored).map_err(|reason| StartError::Value { key: item.key.to_string(), reason })?;
-    }
-    stored.registry.revision = revision;
-    // What was deregistered or lifted left no trace of when. Readers who wait look once more; that is better than to miss it.
-    for entry in stored.registry.services.values_mut() {
-        entry.changed = revision;
-    }
-    Ok(stored)
+    let mut reading = Reading::default();
+    items.iter().for_each(|item| reading.take(&item.key, item.revision, &item.value));
+    joined(revision, reading, Reading::default())
 }
 
-fn read_item(item: &Item, stored: &mut Stored) -> Result<(), String> {
-    let label = |text: &str| Label::parse(text).map_err(|error| error.to_string());
-    let instance = |rest: &str| {
-        let (service, id) = rest.split_once('/').ok_or("its key names no instance")?;
-        Ok::<_, String>(InstanceKey { service: label(service)?, id: label(id)? })
-    };
-    match item.key.split_once('/') {
-        Some(("services", name)) => {
-            let service = read_service(read_value(&item.value)?)?;
-            stored.registry.restore_service(label(name)?, Arc::new(service), item.revision);
-        }
-        Some(("instances", rest)) => {
-            let read: Instance = read_value(&item.value)?;
-            stored.registry.restore_instance(instance(rest)?, read, item.revision);
-        }
-        Some(("health", rest)) => {
-            stored.health.push((instance(rest)?, read_value(&item.value)?));
-            stored.written.insert(item.key.clone(), item.revision);
-        }
-        Some(("drains", rest)) => {
-            let subject = Subject::parse(rest).map_err(|error| error.expected)?;
-            let drain: Drain = read_value(&item.value)?;
-            stored.registry.drains.insert(subject, DrainEntry { drain, revision: item.revision });
-            stored.written.insert(item.key.clone(), item.revision);
-        }
-        Some(("lifted", region)) => {
-            stored.registry.lifted.insert(label(region)?, read_value(&item.value)?);
-            stored.written.insert(item.key.clone(), item.revision);
-        }
-        Some(("files", _)) => _ = stored.written.insert(item.key.clone(), item.revision),
-        _ => return Err("its key is none of services/…, instances/…, health/…, drains/…, lifted/… and files/…".into()),
+/// What was read so far of a store.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// Whether keys come against their order.
+    backward: bool,
+    /// Those that have instances.
+    services: Vec<(Label, ServiceEntry)>,
+    /// The service whose instances come now, as its name stands in their keys, and those that have come.
+    current: Option<(Box<str>, Label)>,
+    instances: Vec<(Label, Instance, Revision)>,
+    settings: Vec<(Label, Service, Revision)>,
+    drains: Vec<(Subject, DrainEntry)>,
+    lifted: Vec<(Label, Timestamp)>,
+    health: Vec<(InstanceKey, Vitals)>,
+    written: Vec<(Key, Revision)>,
+    molds: HashMap<Box<[u8]>, Instance>,
+    /// The first value that could not be read.
+    failure: Option<StartError>,
+}
+
+/// Texts that instances share, kept while a store is read. A fleet has a few; others are read one by one.
+const MOLDS: usize = 4096;
+
+impl Reading {
+    /// Reads keys in their order or, `backward`, against it.
+    pub(super) fn new(backward: bool) -> Reading {
+        Reading { backward, ..Reading::default() }
     }
-    Ok(())
+
+    /// Takes the next item.
+    pub(super) fn take(&mut self, key: &str, revision: Revision, value: &[u8]) {
+        if self.failure.is_none()
+            && let Err(reason) = self.try_take(key, revision, value)
+        {
+            self.failure = Some(StartError::Value { key: key.to_string(), reason });
+        }
+    }
+
+    fn try_take(&mut self, key: &str, revision: Revision, value: &[u8]) -> Result<(), String> {
+        let written = || (Key::from(key), revision);
+        match key.split_once('/') {
+            Some(("services", name)) => self.settings.push((label(name)?, read_service(read_value(value)?)?, revision)),
+            Some(("instances", rest)) => {
+                let (service, id) = rest.split_once('/').ok_or(NO_INSTANCE)?;
+                if self.current.as_ref().is_none_or(|(current, _)| **current != *service) {
+                    self.end_service();
+                    self.current = Some((service.into(), label(service)?));
+                }
+                let instance = self.read_instance(value)?;
+                self.instances.push((label(id)?, instance, revision));
+            }
+            Some(("health", rest)) => {
+                let (service, id) = rest.split_once('/').ok_or(NO_INSTANCE)?;
+                self.health.push((InstanceKey { service: label(service)?, id: label(id)? }, read_value(value)?));
+                self.written.push(written());
+            }
+            Some(("drains", rest)) => {
+                let subject = Subject::parse(rest).map_err(|error| error.expected)?;
+                self.drains.push((subject, DrainEntry { drain: read_value(value)?, revision }));
+                self.written.push(written());
+            }
+            Some(("lifted", region)) => {
+                self.lifted.push((label(region)?, read_value(value)?));
+                self.written.push(written());
+            }
+            Some(("files", _)) => self.written.push(written()),
+            _ => return Err("its key is none of services/…, instances/…, health/…, drains/…, lifted/… and files/…".into()),
+        }
+        Ok(())
+    }
+
+    /// All instances of the current service have come.
+    fn end_service(&mut self) {
+        let Some((_, name)) = self.current.take() else { return };
+        let mut instances = std::mem::take(&mut self.instances);
+        if self.backward {
+            instances.reverse();
+        }
+        self.services.push((name, ServiceEntry::restored(instances.drain(..))));
+        self.instances = instances;
+    }
+
+    /// An instance. Those of a fleet say the same but for their addresses, which stand first where we wrote them: what comes behind
+    /// them is read once for all.
+    fn read_instance(&mut self, value: &[u8]) -> Result<Instance, String> {
+        let Some((addresses, rest)) = addresses_first(value) else { return read_value(value) };
+        if let Some(mold) = self.molds.get(rest) {
+            let mut instance = mold.clone();
+            instance.addresses = addresses.into();
+            return Ok(instance);
+        }
+        let instance: Instance = read_value(value)?;
+        if self.molds.len() < MOLDS {
+            self.molds.insert(rest.into(), instance.clone());
+        }
+        Ok(instance)
+    }
+}
+
+/// What two readings come to together, of which all keys of the first go before those of the second.
+pub(super) fn joined(revision: Revision, mut first: Reading, mut second: Reading) -> Result<Stored, StartError> {
+    for reading in [&mut first, &mut second] {
+        reading.end_service();
+        reading.failure.take().map_or(Ok(()), Err)?;
+        if reading.backward {
+            reading.services.reverse();
+        }
+    }
+    let mut services = first.services;
+    let mut behind = second.services.into_iter();
+    if let Some((name, entry)) = behind.next() {
+        match services.last_mut().filter(|(last, _)| *last == name) {
+            Some((_, last)) => entry.instances.iter().for_each(|(id, instance)| _ = last.instances.insert(id.clone(), instance.clone())),
+            None => services.push((name, entry)),
+        }
+    }
+    services.extend(behind);
+    // What was deregistered or lifted left no trace of when. Readers who wait look once more; that is better than to miss it.
+    services.iter_mut().for_each(|(_, entry)| entry.changed = revision);
+    // In one go: made in the order of its keys, a tree needs no search.
+    let mut registry = Registry::default();
+    (registry.services, registry.revision) = (services.into_iter().collect(), revision);
+    for (name, service, written) in first.settings.into_iter().chain(second.settings) {
+        registry.restore_service(name, Arc::new(service), written, revision);
+    }
+    registry.drains.extend(first.drains.into_iter().chain(second.drains));
+    registry.lifted.extend(first.lifted.into_iter().chain(second.lifted));
+    let health = first.health.into_iter().chain(second.health).collect();
+    Ok(Stored { registry, health, written: first.written.into_iter().chain(second.written).collect() })
+}
+
+const NO_INSTANCE: &str = "its key names no instance";
+
+fn label(text: &str) -> Result<Label, String> {
+    Label::parse(text).map_err(|error| error.to_string())
+}
+
+/// The addresses of a stored instance and what comes behind them; `None` where they do not stand first as we write them.
+fn addresses_first(value: &[u8]) -> Option<(Vec<IpAddr>, &[u8])> {
+    let list = value.strip_prefix(b"{\"addresses\":[")?;
+    let end = list.iter().position(|octet| *octet == b']')?;
+    let one = |text: &str| text.strip_prefix('"')?.strip_suffix('"')?.parse().ok();
+    let addresses = std::str::from_utf8(&list[..end]).ok()?.split(',').map(one).collect::<Option<Vec<IpAddr>>>()?;
+    Some((addresses, &list[end..]))
 }
 
 fn read_value<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
@@ -259,6 +366,45 @@ mod tests {
         assert!(read.registry.instance(key).is_some());
         let writer = Writer::<()>::begin((Revision(9), items), Vec::new(), Geo::default(), &Settings::default().dns, started).unwrap();
         assert!(!writer.snapshot().is_whole() && writer.snapshot().service(b"web").is_some_and(|(_, web)| web.len() == 1));
+    }
+
+    /// However a store is cut in two, it is the same; a fleet's instances are read from molds, others one by one.
+    #[test]
+    fn halves_come_to_the_whole() {
+        let fleet = |n: u8| format!(r#"{{"addresses":["192.0.2.{n}"],"region":"eu","az":"1"}}"#);
+        let mut keys: Vec<String> = ["a", "a-1", "a1", "b"]
+            .iter()
+            .flat_map(|service| (0..3).map(move |n| format!("instances/{service}/{}", ["i", "i-1", "i1"][n])))
+            .chain(["drains/az/eu/1", "health/a/i", "lifted/eu", "services/a", "services/z"].map(String::from))
+            .collect();
+        keys.sort();
+        let text = |n: usize, key: &str| match key.split('/').next() {
+            Some("instances") => match n % 5 {
+                0 => r#"{"addresses":["192.0.2.9","2001:db8::9"],"region":"eu","az":"1"}"#.to_string(),
+                1 => r#"{"region":"eu","addresses": ["192.0.2.9"],"az":"2"}"#.to_string(),
+                _ => fleet(n as u8),
+            },
+            Some("services") => r#"{"fields":{}}"#.into(),
+            Some("health") => r#"{"probed":"unhealthy"}"#.into(),
+            Some("drains") => r#"{"reason":"x","author":"y","started":"2026-11-20T12:00:00Z","expires":"2026-11-20T16:00:00Z"}"#.into(),
+            _ => r#""2026-11-20T12:00:00Z""#.into(),
+        };
+        let items: Vec<Item> = keys.iter().enumerate().map(|(n, key)| item(key, text(n, key).as_bytes().into())).collect();
+        let whole = read(Revision(9), items.clone()).unwrap();
+        assert_eq!(whole.registry.services.len(), 5);
+        for item in items.iter().filter(|item| item.key.starts_with("instances/")) {
+            let (_, rest) = item.key.split_once('/').unwrap();
+            let Subject::Instance(key) = Subject::parse(&format!("instance/{rest}")).unwrap() else { panic!("{rest}") };
+            let expected: Instance = serde_json::from_slice(&item.value).unwrap();
+            assert_eq!(whole.registry.instance(&key).unwrap().instance, expected);
+        }
+        for cut in 0..=items.len() {
+            let (mut first, mut second) = (Reading::new(false), Reading::new(true));
+            items[..cut].iter().for_each(|item| first.take(&item.key, item.revision, &item.value));
+            items[cut..].iter().rev().for_each(|item| second.take(&item.key, item.revision, &item.value));
+            let halves = joined(Revision(9), first, second).unwrap();
+            assert_eq!((&halves.registry, &halves.health, &halves.written), (&whole.registry, &whole.health, &whole.written), "{cut}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -17,7 +18,7 @@ use super::{Applied, ApplyError, Observation, Sample, Shared};
 use crate::model::{DnsSettings, FieldError, Geo, Revision, Timestamp, Zone};
 use crate::routing::Surveyed;
 use crate::snapshot::ZoneError;
-use crate::store::{Engine, Item, Operation, Store, StoreId, Unavailable};
+use crate::store::{Engine, Item, Store, StoreId, Unavailable};
 
 /// Where a caller waits.
 pub(super) type Reply = oneshot::Sender<Result<Applied, ApplyError>>;
@@ -37,8 +38,8 @@ pub(super) enum Call {
     Stop(oneshot::Sender<()>),
 }
 
-/// Commands in line before the rest waits in the channel: a few commits' worth.
-const LINE: usize = 1024;
+/// Commands in line before the rest waits in the channel: what departs together.
+const LINE: usize = 2048;
 /// What waits is taken together and published once, but no more than this: so many changes of health are in answers within some
 /// hundreds of µs, and more at once would save little more. Nothing waits for others to come.
 const AT_ONCE: usize = 64;
@@ -184,14 +185,18 @@ impl Task {
     }
 }
 
-/// Brings both parts of a departure to the store at once; it groups them.
+/// Brings all parts of a departure to the store at once, in their order; it groups them.
 async fn fly(engine: &Engine, departure: Departure) -> Landing {
-    let commit = async |operations: Vec<Operation>| match operations.is_empty() {
-        true => None,
-        false => Some(engine.commit(operations).await),
+    let Departure { commands, behind } = departure;
+    let commands = join_all(commands.into_iter().map(|operations| engine.commit(operations)));
+    let behind = async {
+        match behind.is_empty() {
+            true => None,
+            false => Some(engine.commit(behind).await),
+        }
     };
-    let (commands, behind) = tokio::join!(commit(departure.commands), commit(departure.behind));
-    for error in [&commands, &behind].into_iter().flatten().filter_map(|outcome| outcome.as_ref().err()) {
+    let (commands, behind) = tokio::join!(commands, behind);
+    for error in commands.iter().chain(&behind).filter_map(|outcome| outcome.as_ref().err()) {
         tracing::error!(%error, "the store refused a write");
     }
     Landing { commands, behind }

@@ -8,7 +8,7 @@ use super::*;
 use crate::model::Settings;
 use crate::registry::tests::{command, declared, key, zone};
 use crate::routing::World as _;
-use crate::store::{Embedded, tests::breakable};
+use crate::store::{Embedded, Store as _, tests::breakable};
 
 fn clock() -> (Clock, Arc<AtomicU64>) {
     let now = Arc::new(AtomicU64::new(1_000_000));

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 
-use super::core::{Core, Departure, Effects, Input, Landing, read};
+use super::core::{Core, Departure, Effects, Extent, Input, Landing, read};
 use super::outcome::{recall, standing_orders, zone_error};
 use super::records::{self, Stored};
 use super::survey::{Sample, Surveys};
-use super::{Applied, ApplyError, Event, ProbeOrder, StartError, compile};
-use crate::model::{DnsSettings, FieldError, Geo, Label, Revision, Service, Source, Timestamp, Zone};
+use super::{Applied, ApplyError, Event, ProbeOrder, StartError, compile, start};
+use crate::model::{DnsSettings, FieldError, Geo, Label, Revision, Service, Timestamp, Zone};
 use crate::registry::{Registry, Warning};
 use crate::routing::{Origins, Survey, Surveyed};
 use crate::snapshot::{ServiceView, Snapshot, Update, ZoneError};
@@ -52,7 +52,12 @@ impl<T> Writer<T> {
         dns: &DnsSettings,
         now: Timestamp,
     ) -> Result<Writer<T>, StartError> {
-        let Stored { registry, health, written } = records::read(revision, items)?;
+        Writer::resume(records::read(revision, items)?, zones, geo, dns, now)
+    }
+
+    /// As [`Writer::begin`], with what was read of the store.
+    pub(super) fn resume(stored: Stored, zones: Vec<Zone>, geo: Geo, dns: &DnsSettings, now: Timestamp) -> Result<Writer<T>, StartError> {
+        let Stored { registry, health, written } = stored;
         let (mut registry, warnings) = registry.restored(&zones, geo.regions.clone(), now).map_err(zone_error)?;
         warn(&warnings);
         let over = registry.drains.iter().filter(|(_, entry)| entry.drain.is_over(now));
@@ -61,7 +66,7 @@ impl<T> Writer<T> {
         let updates = [Update::Geo(&geo), Update::Dns(dns), Update::Zones(&zones)];
         let snapshot = Snapshot::empty().update(&updates)?;
         let mut astray = BTreeSet::new();
-        let snapshot = Arc::new(begin(&snapshot, &registry, &mut astray, now)?);
+        let snapshot = Arc::new(start::compile(&snapshot, &registry, &mut astray, now)?);
         let mut core = Core::new(registry, written, now);
         ended.into_iter().for_each(|(subject, ended)| core.end_drain(now, &subject, ended));
         gone.into_iter().for_each(|key| core.behind.health(key));
@@ -206,39 +211,22 @@ impl<T> Writer<T> {
     }
 }
 
-/// The first snapshot, with everything that is registered.
-fn begin(snapshot: &Snapshot, registry: &Registry, astray: &mut BTreeSet<Label>, now: Timestamp) -> Result<Snapshot, ZoneError> {
-    if let Ok(snapshot) = compile::compile(snapshot, registry, registry.services.keys(), true, now) {
-        return Ok(snapshot);
-    }
-    let mut next = compile::compile(snapshot, registry, std::iter::empty(), true, now)?;
-    for (name, entry) in &registry.services {
-        next = match &entry.source {
-            // A file that cannot be served is for whoever wrote it.
-            Some(Source::File(file)) => compile::compile(&next, registry, std::iter::once(name), false, now)
-                .map_err(|error| ZoneError { file: file.to_string(), ..error })?,
-            _ => compile::compile_anyway(&next, registry, name, astray, now)?,
-        };
-    }
-    Ok(next)
-}
-
 /// The snapshot with what changed. Settings were tried before they were taken, so every service compiles, but for those that have gone
 /// astray; should another not, it stays as it is, and none beside it suffers.
 fn follow(
     snapshot: &Snapshot,
     registry: &Registry,
-    services: &BTreeSet<Label>,
+    services: &BTreeMap<Label, Extent>,
     drained: bool,
     astray: &mut BTreeSet<Label>,
     now: Timestamp,
 ) -> Snapshot {
-    if let Ok(next) = compile::compile(snapshot, registry, services.iter(), drained, now) {
-        astray.retain(|name| !services.contains(name));
+    if let Ok(next) = compile::compile(snapshot, registry, services.keys(), drained, now) {
+        astray.retain(|name| !services.contains_key(name));
         return next;
     }
     let mut next = snapshot.clone();
-    for name in services {
+    for name in services.keys() {
         match compile::compile_anyway(&next, registry, name, astray, now) {
             Ok(with) => next = with,
             Err(error) => tracing::error!(%error, "a change does not compile; answers leave it out"),

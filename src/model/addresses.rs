@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn addresses_keep_their_number_and_order() {
-        assert_eq!(std::mem::size_of::<Addresses>(), 16);
+        assert_eq!(size_of::<Addresses>(), 16);
         for json in ["[]", r#"["192.0.2.1"]"#, r#"["2001:db8::1"]"#, r#"["192.0.2.9","2001:db8::1","192.0.2.1"]"#] {
             let addresses: Addresses = serde_json::from_str(json).unwrap();
             assert_eq!(serde_json::to_string(&addresses).unwrap(), json);

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::port::PortText;
+use super::shared::Shared;
 use super::{Addresses, Check, Label, Locality, Period, Ports};
 
 /// Names one instance: its service and its id within it. Written `SERVICE/ID`.
@@ -41,7 +42,8 @@ pub struct Instance {
     pub addresses: Addresses,
     /// Ports by name; at most 16. Where missing, the service's `ports` hold.
     pub ports: Ports,
-    shape: Arc<Shape>,
+    /// What it has in common with others.
+    pub(crate) shape: Arc<Shape>,
 }
 
 /// What many instances have in common: everything but addresses and ports. As in [`InstanceFields`].
@@ -100,7 +102,7 @@ impl From<InstanceFields> for Instance {
     fn from(fields: InstanceFields) -> Instance {
         let InstanceFields { addresses, ports, region, az, weight, tags, meta, heartbeat, deregister_after, checks } = fields;
         let shape = Shape { region, az, weight, tags, meta, heartbeat, deregister_after, checks };
-        Instance { addresses, ports, shape: shape.shared() }
+        Instance { addresses, ports, shape: SHAPES.one(shape) }
     }
 }
 
@@ -140,36 +142,8 @@ impl utoipa::ToSchema for Instance {
     }
 }
 
-/// The shapes in use, and how many there may be before those that nobody uses any more are dropped.
-///
-/// One table for the process: a fleet of a million instances has a few shapes, and whoever makes an instance, from JSON, a file or the
-/// store, need not know of it. Nothing that can be seen depends on it but memory.
-static SHAPES: Mutex<Shapes> = Mutex::new(Shapes { all: None, sweep_at: FIRST_SWEEP });
-const FIRST_SWEEP: usize = 1024;
-
-struct Shapes {
-    all: Option<hashbrown::HashSet<Arc<Shape>, foldhash::fast::RandomState>>,
-    sweep_at: usize,
-}
-
-impl Shape {
-    /// The one of all shapes that are equal to this.
-    fn shared(self) -> Arc<Shape> {
-        let mut shapes = SHAPES.lock().unwrap_or_else(PoisonError::into_inner);
-        let Shapes { all, sweep_at } = &mut *shapes;
-        let all = all.get_or_insert_default();
-        if let Some(known) = all.get(&self) {
-            return known.clone();
-        }
-        if all.len() >= *sweep_at {
-            all.retain(|shape| Arc::strong_count(shape) > 1);
-            *sweep_at = FIRST_SWEEP.max(2 * all.len());
-        }
-        let shape = Arc::new(self);
-        all.insert(shape.clone());
-        shape
-    }
-}
+/// The shapes in use.
+static SHAPES: Shared<Shape> = Shared::new();
 
 fn default_weight() -> u32 {
     DEFAULT_WEIGHT
@@ -296,10 +270,12 @@ mod tests {
     }
 
     #[test]
-    fn equal_shapes_are_one_and_those_of_nobody_are_dropped() {
-        assert_eq!(std::mem::size_of::<Instance>(), 48);
+    fn what_instances_have_in_common_is_held_once() {
+        assert_eq!(size_of::<Instance>(), 48);
         let made = |address: u8, az: usize| {
-            let json = format!(r#"{{"addresses":["192.0.2.{address}"],"region":"shapes","az":"a{az}","heartbeat":"10s","checks":[{{"tcp":true}}]}}"#);
+            let json = format!(
+                r#"{{"addresses":["192.0.2.{address}"],"region":"shapes","az":"a{az}","heartbeat":"10s","checks":[{{"tcp":true}}]}}"#
+            );
             instance(&json).unwrap()
         };
         let (one, other) = (made(1, 0), made(2, 0));
@@ -308,9 +284,6 @@ mod tests {
         changed.weight = 7;
         assert_eq!((one.weight, changed.weight), (DEFAULT_WEIGHT, 7), "what is shared is not changed");
         assert_ne!(one, made(1, 1));
-        (0..5 * FIRST_SWEEP).for_each(|az| drop(made(1, az)));
-        let ours = |shapes: &Shapes| shapes.all.iter().flatten().filter(|shape| shape.region.as_str() == "shapes").count();
-        assert!(ours(&SHAPES.lock().unwrap()) <= 2 * FIRST_SWEEP);
         assert!(Arc::ptr_eq(&one.shape, &made(3, 0).shape));
         let written = serde_json::to_string(&one).unwrap();
         assert_eq!(instance(&written).unwrap(), one);

@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn labels_of_every_length_are_what_was_parsed_and_ordered_as_their_texts() {
-        assert_eq!(std::mem::size_of::<Label>(), 16);
+        assert_eq!(size_of::<Label>(), 16);
         let texts: Vec<String> = (1..=63).flat_map(|length| ["a", "b"].map(|letter| letter.repeat(length))).collect();
         let labels: Vec<Label> = texts.iter().map(|text| Label::parse(&text.to_uppercase()).unwrap()).collect();
         for (text, label) in texts.iter().zip(&labels) {

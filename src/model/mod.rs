@@ -22,6 +22,7 @@ mod schedule;
 mod service;
 mod settings;
 mod share;
+mod shared;
 mod sightings;
 mod time;
 mod zone;
@@ -55,6 +56,7 @@ pub use settings::{
     SafetySettings, Settings, Token,
 };
 pub use share::{Out, Share};
+pub(crate) use shared::Shared;
 pub use sightings::{SAMPLED, Sightings};
 pub use time::{Period, PeriodError, Timestamp};
 pub use zone::{APEX_TTL, AliasOf, Defined, RecordSet, Soa, Zone, ZoneTtl};

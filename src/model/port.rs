@@ -168,11 +168,14 @@ mod tests {
 
     #[test]
     fn any_number_of_ports_is_read_as_it_is_written() {
-        assert_eq!(std::mem::size_of::<Ports>(), 24);
+        assert_eq!(size_of::<Ports>(), 24);
         for (json, names) in [("{}", vec![]), (r#"{"b":1}"#, vec!["b"]), (r#"{"a":"53/udp","b":1,"c":2}"#, vec!["a", "b", "c"])] {
             let ports: Ports = serde_json::from_str(json).unwrap();
             assert_eq!(ports.keys().map(Label::as_str).collect::<Vec<_>>(), names);
-            assert_eq!((ports.len(), ports.is_empty(), serde_json::to_string(&ports).unwrap().as_str()), (names.len(), names.is_empty(), json));
+            assert_eq!(
+                (ports.len(), ports.is_empty(), serde_json::to_string(&ports).unwrap().as_str()),
+                (names.len(), names.is_empty(), json)
+            );
             for name in names {
                 assert!(ports.contains_key(&Label::parse(name).unwrap()) && !ports.contains_key(&Label::parse("x").unwrap()));
             }

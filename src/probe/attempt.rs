@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::model::{Check, CheckKind, Period, ProbeResult};
 
+use super::attention::Attention;
 use super::roster::Finding;
 use super::tls::Tls;
 use super::{http, tcp, tls};
@@ -13,10 +14,9 @@ use super::{http, tcp, tls};
 /// The longest reason in octets; some come from the instance.
 const LONGEST_REASON: usize = 200;
 
-/// A check of one instance, ready to be run again and again.
+/// A check, ready to be run on any instance.
 #[derive(Debug)]
 pub(super) struct Probe {
-    address: SocketAddr,
     timeout: Duration,
     kind: Kind,
 }
@@ -24,7 +24,7 @@ pub(super) struct Probe {
 #[derive(Debug)]
 enum Kind {
     Tcp,
-    Http(http::Question, Option<tls::Session>),
+    Http(Box<http::Question>, Option<tls::Session>),
     /// It cannot be run as it is written, and why.
     Impossible(String),
 }
@@ -66,25 +66,25 @@ impl Progress {
 
 impl Probe {
     /// Makes a check ready.
-    pub(super) fn new(check: &Check, address: SocketAddr, tls: &Tls) -> Probe {
+    pub(super) fn new(check: &Check, tls: &Tls) -> Probe {
         let kind = match &check.kind {
             CheckKind::Tcp => Kind::Tcp,
-            CheckKind::Http(check) => match (http::Question::new(check, address), tls.session(check, address.ip())) {
-                (Ok(question), Ok(session)) => Kind::Http(question, session),
+            CheckKind::Http(check) => match (http::Question::new(check), tls.session(check)) {
+                (Ok(question), Ok(session)) => Kind::Http(Box::new(question), session),
                 (Err(why), _) | (_, Err(why)) => Kind::Impossible(why),
             },
         };
-        Probe { address, timeout: check.timeout.0, kind }
+        Probe { timeout: check.timeout.0, kind }
     }
 
     /// Runs it once.
-    pub(super) async fn run(&self) -> Finding {
+    pub(super) async fn run(&self, address: SocketAddr, attention: &Attention) -> Finding {
         let progress = Progress { stage: Cell::new("connecting"), verdict: RefCell::new(None) };
-        let ended = tokio::time::timeout(self.timeout, self.attempt(&progress)).await;
+        let ended = attention.within(self.timeout, self.attempt(address, &progress)).await;
         let verdict = match (progress.verdict.take(), ended) {
             (Some(verdict), _) => verdict,
-            (None, Ok(ended)) => ended,
-            (None, Err(_)) => Err(Failure::Instance(format!("timeout after {}, {}", Period(self.timeout), progress.stage.get()))),
+            (None, Some(ended)) => ended,
+            (None, None) => Err(Failure::Instance(format!("timeout after {}, {}", Period(self.timeout), progress.stage.get()))),
         };
         match verdict {
             Ok(()) => Finding::Result(ProbeResult::Pass),
@@ -93,19 +93,22 @@ impl Probe {
         }
     }
 
-    async fn attempt(&self, progress: &Progress) -> Result<(), Failure> {
+    async fn attempt(&self, address: SocketAddr, progress: &Progress) -> Result<(), Failure> {
         match &self.kind {
             Kind::Impossible(why) => Err(Failure::Instance(why.clone())),
-            Kind::Tcp => tcp::connect(self.address).await.map(drop),
-            Kind::Http(question, session) => {
-                let stream = tcp::connect(self.address).await?;
-                match session {
-                    None => question.ask(stream, progress).await,
-                    Some(session) => {
-                        progress.stage("in the TLS handshake");
-                        question.ask(session.handshake(stream).await?, progress).await
-                    }
-                }
+            Kind::Tcp => tcp::connect(address).await.map(drop),
+            // What comes after the connection is boxed: thousands may be waiting for a region that is gone, and wait as lightly as they can.
+            Kind::Http(question, None) => {
+                let stream = tcp::connect(address).await?;
+                Box::pin(question.ask(stream, address, progress)).await
+            }
+            Kind::Http(question, Some(session)) => {
+                let stream = tcp::connect(address).await?;
+                // A small write must not wait for the one before to be acknowledged. It cannot fail on an open socket.
+                let _ = stream.set_nodelay(true);
+                progress.stage("in the TLS handshake");
+                let stream = Box::pin(session.handshake(stream, address.ip())).await?;
+                Box::pin(question.ask(stream, address, progress)).await
             }
         }
     }

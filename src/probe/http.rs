@@ -29,28 +29,31 @@ const AGENT: &str = concat!("signpost/", env!("CARGO_PKG_VERSION"));
 #[derive(Debug)]
 pub(super) struct Question {
     path: Uri,
-    host: HeaderValue,
+    /// What `Host` says; `None`: the instance's address and port.
+    host: Option<HeaderValue>,
     status: (u16, u16),
     body: Option<String>,
 }
 
 impl Question {
-    /// The question of a check to an instance. Fails where the path or the host cannot be sent.
-    pub(super) fn new(check: &HttpCheck, address: SocketAddr) -> Result<Question, String> {
+    /// The question of a check. Fails where the path or the host cannot be sent.
+    pub(super) fn new(check: &HttpCheck) -> Result<Question, String> {
         let path = check.path.parse().map_err(|e| format!("the path {:?} cannot be asked for: {e}", check.path))?;
-        let host = check.host.clone().unwrap_or_else(|| address.to_string());
-        let host = HeaderValue::try_from(&host).map_err(|_| format!("the host {host:?} cannot be sent in a header"))?;
-        Ok(Question { path, host, status: check.status, body: check.body.clone() })
+        let value = |host| HeaderValue::try_from(host).map_err(|_| format!("the host {host:?} cannot be sent in a header"));
+        Ok(Question { path, host: check.host.as_ref().map(value).transpose()?, status: check.status, body: check.body.clone() })
     }
 
-    /// Asks, and notes the verdict in `progress` as soon as it is clear.
-    pub(super) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, progress: &Progress) -> Result<(), Failure> {
+    /// Asks the instance at `address`, and notes the verdict in `progress` as soon as it is clear.
+    pub(super) async fn ask<S>(&self, stream: S, address: SocketAddr, progress: &Progress) -> Result<(), Failure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         progress.stage("waiting for an answer");
         let mut builder = http1::Builder::new();
         builder.max_buf_size(LIMIT);
         let (mut sender, connection) = builder.handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await.map_err(failure)?;
         let conversation = async {
-            let answer = sender.send_request(self.request()?).await.map_err(failure)?;
+            let answer = sender.send_request(self.request(address)?).await.map_err(failure)?;
             let status = answer.status().as_u16();
             let (low, high) = self.status;
             let mut body = answer.into_body();
@@ -78,11 +81,12 @@ impl Question {
         }
     }
 
-    fn request(&self) -> Result<Request<Empty<Bytes>>, Failure> {
+    fn request(&self, address: SocketAddr) -> Result<Request<Empty<Bytes>>, Failure> {
+        let host = self.host.clone().map_or_else(|| HeaderValue::try_from(address.to_string()), Ok);
         Request::builder()
             .method(Method::GET)
             .uri(self.path.clone())
-            .header(HOST, self.host.clone())
+            .header(HOST, host.map_err(|error| Failure::instance(&error))?)
             .header(USER_AGENT, AGENT)
             .header(ACCEPT, "*/*")
             .header(CONNECTION, "close")

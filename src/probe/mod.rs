@@ -5,24 +5,26 @@
 //!                         (schedule, CheckState)   (tcp, tls, http)
 //! ```
 //!
-//! All of it runs on one thread of its own: one core carries 10,000 checks every 5 s, and no probe ever delays an answer. A probe goes to
+//! All of it runs on one thread of its own: one core carries 100,000 checks every 5 s, and no probe ever delays an answer. Where more is
+//! asked than it can do, all intervals stretch alike; where it does not get to run, its timeouts wait (see `attention`). A probe goes to
 //! the instance's own registered address and nowhere else: redirects are not followed, and addresses that only this machine can reach are
 //! never probed (see `reach`).
 // A shell: it reads the clock.
 #![allow(clippy::disallowed_methods)]
 
 mod attempt;
+mod attention;
 mod http;
 mod reach;
 mod roster;
 mod schedule;
+mod tally;
 mod tcp;
 mod tls;
 
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -33,15 +35,27 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::control::{Control, Observation, ProbeOrder};
-use crate::model::{ProbeResult, ProbeSettings};
+use crate::model::ProbeSettings;
 
 use attempt::Probe;
+use attention::{Attention, BEAT};
 use roster::{Due, Finding, Roster};
 use schedule::Slot;
+pub use tally::ProbeStats;
+use tally::{Lateness, Tally};
 use tls::Tls;
 
 /// Orders taken in one go before due probes get their turn.
 const ORDERS_AT_ONCE: usize = 256;
+
+/// Probes started in one go before sockets and timers are looked at again.
+const STARTS_AT_ONCE: usize = 64;
+
+/// Results taken in one go before more is started.
+const ENDS_AT_ONCE: usize = 256;
+
+/// With fewer probes at once than these, some thousand dead instances are enough to hold up the others.
+const FEW: usize = 2_000;
 
 /// The shortest time between two warnings that this machine cannot probe.
 const WARNING_REST: Duration = Duration::from_secs(10);
@@ -54,40 +68,19 @@ pub struct Prober {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the prober does, for metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ProbeStats {
-    /// Instances with at least one check.
-    pub instances: u64,
-    /// Their checks.
-    pub checks: u64,
-    /// Probes run since the start.
-    pub probes: u64,
-    /// Those of them that failed.
-    pub failures: u64,
-    /// Probes that this machine could not make, for want of file descriptors or ports: they count neither way.
-    pub not_made: u64,
-    /// Probes under way.
-    pub in_flight: u64,
-    /// By how many milliseconds the last probe started too late. More than a few: `[probe] concurrency`, or this core, is at its end.
-    pub lag_ms: u64,
-}
-
-#[derive(Debug, Default)]
-struct Tally {
-    instances: AtomicU64,
-    checks: AtomicU64,
-    probes: AtomicU64,
-    failures: AtomicU64,
-    not_made: AtomicU64,
-    in_flight: AtomicU64,
-    lag_ms: AtomicU64,
-}
-
 /// Starts probing what `control` orders, and reports to it. With `enabled = false` nothing is probed, and nothing fails.
 pub fn start(control: Control, settings: &ProbeSettings) -> io::Result<Prober> {
     let orders = settings.enabled.then(|| control.probe_orders());
     start_with(orders, settings, move |observation| control.observe(observation))
+}
+
+/// Starts probing what `orders` say, until they end, and hands each verdict that is news to `report`, on the prober's thread.
+pub fn start_on(
+    orders: UnboundedReceiver<ProbeOrder>,
+    settings: &ProbeSettings,
+    report: impl Fn(Observation) + Send + 'static,
+) -> io::Result<Prober> {
+    start_with(Some(orders), settings, report)
 }
 
 fn start_with(
@@ -103,8 +96,11 @@ fn start_with(
     let work = tally.clone();
     let thread = std::thread::Builder::new().name("prober".into()).spawn(move || {
         runtime.block_on(async {
+            let attention = Attention::new(Instant::now());
+            // Thousands of probes are one task here: with the budget of one, those beyond it would wake each other in vain, turn by turn.
+            let work = tokio::task::unconstrained(run(orders, report, concurrency, &work, &attention));
             tokio::select! {
-                () = run(orders, report, concurrency, &work) => {}
+                () = attention.over(work) => {}
                 // An error means that the prober was dropped, which ends it as well.
                 _ = stopped => {}
             }
@@ -118,17 +114,7 @@ fn start_with(
 impl Prober {
     /// What it does.
     pub fn stats(&self) -> ProbeStats {
-        let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        let Tally { instances, checks, probes, failures, not_made, in_flight, lag_ms } = &*self.tally;
-        ProbeStats {
-            instances: get(instances),
-            checks: get(checks),
-            probes: get(probes),
-            failures: get(failures),
-            not_made: get(not_made),
-            in_flight: get(in_flight),
-            lag_ms: get(lag_ms),
-        }
+        self.tally.stats()
     }
 
     /// Stops probing and waits for the thread, which takes a moment: probes under way are abandoned.
@@ -152,58 +138,84 @@ impl Drop for Prober {
 }
 
 /// The loop: orders, what is due, what came of it. Ends when no more orders can come.
-async fn run(mut orders: UnboundedReceiver<ProbeOrder>, report: impl Fn(Observation), concurrency: usize, tally: &Tally) {
+async fn run(
+    mut orders: UnboundedReceiver<ProbeOrder>,
+    report: impl Fn(Observation),
+    concurrency: usize,
+    tally: &Tally,
+    attention: &Attention,
+) {
     let started = Instant::now();
     let tls = Tls::new();
     let mut roster: Roster<Probe> = Roster::default();
     let mut under_way = FuturesUnordered::new();
+    let mut lateness = Lateness::default();
     let mut taken = Vec::new();
     let mut warned: Option<Instant> = None;
-    loop {
-        while under_way.len() < concurrency
-            && let Some(due) = roster.start(started.elapsed())
+    let mut conclude = |roster: &mut Roster<Probe>, (slot, finding): (Slot, Finding)| {
+        tally.count(&finding);
+        if let Finding::NotProbed(why) = &finding
+            && warned.is_none_or(|at| at.elapsed() >= WARNING_REST)
         {
-            tally.lag_ms.store(due.lag.as_millis().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
-            under_way.push(probed(due));
+            warned = Some(Instant::now());
+            tracing::warn!(%why, "probes cannot be made from here; no instance is judged by them");
         }
-        tally.in_flight.store(under_way.len() as u64, Ordering::Relaxed);
-        // With all places taken nothing can start before a probe ends.
-        let next = roster.next_due().filter(|_| under_way.len() < concurrency).map(|due| started + due);
+        if let Some(observation) = roster.finish(slot, &finding, started.elapsed()) {
+            report(observation);
+        }
+    };
+    loop {
+        let (mut starts, now) = (0, started.elapsed());
+        while starts < STARTS_AT_ONCE
+            && under_way.len() < concurrency
+            && let Some(due) = roster.start(now)
+        {
+            lateness.started(&due, tally);
+            under_way.push(probed(due, attention));
+            starts += 1;
+        }
+        // Whatever is ready, in one go; what was just started is sent its first packet by this.
+        for _ in 0..ENDS_AT_ONCE {
+            let Some(Some(ended)) = under_way.next().now_or_never() else { break };
+            conclude(&mut roster, ended);
+        }
+        let full = under_way.len() >= concurrency;
+        if full {
+            lateness.full();
+        }
+        if let Some(turn) = lateness.look_back(started.elapsed(), attention.lost(), tally) {
+            turn.log(concurrency);
+        }
+        tally.under_way(under_way.len(), attention.lost());
+        attention.needed(!under_way.is_empty());
+        let beat = (!under_way.is_empty()).then(|| Instant::now() + BEAT);
+        // With all places taken nothing can start before a probe ends; with more due than was started, sockets and timers come first.
+        let more = starts == STARTS_AT_ONCE && !full;
+        let next = roster.next_due().filter(|_| !full && !more).map(|due| started + due);
         tokio::select! {
             count = orders.recv_many(&mut taken, ORDERS_AT_ONCE) => {
                 if count == 0 {
                     return;
                 }
                 for order in taken.drain(..) {
-                    let prepare = |check: &_, address| Probe::new(check, address, &tls);
-                    if let Some(observation) = roster.order(order, started.elapsed(), prepare) {
+                    if let Some(observation) = roster.order(order, started.elapsed(), |check| Probe::new(check, &tls)) {
                         report(observation);
                     }
                 }
-                let (instances, checks) = roster.len();
-                tally.instances.store(instances as u64, Ordering::Relaxed);
-                tally.checks.store(checks as u64, Ordering::Relaxed);
+                tally.known(roster.len());
+                // However many orders there are, sockets and timers come between them.
+                tokio::task::yield_now().await;
             }
-            Some((slot, finding)) = under_way.next() => {
-                tally.count(&finding);
-                if let Finding::NotProbed(why) = &finding
-                    && warned.is_none_or(|at| at.elapsed() >= WARNING_REST)
-                {
-                    warned = Some(Instant::now());
-                    tracing::warn!(%why, "probes cannot be made from here; no instance is judged by them");
-                }
-                if let Some(observation) = roster.finish(slot, &finding, started.elapsed()) {
-                    report(observation);
-                }
-            }
-            () = at(next) => {}
+            Some(ended) = under_way.next() => conclude(&mut roster, ended),
+            () = tokio::task::yield_now(), if more => {}
+            () = at(next.into_iter().chain(beat).min()) => {}
         }
     }
 }
 
-async fn probed(due: Due<Probe>) -> (Slot, Finding) {
+async fn probed(due: Due<Probe>, attention: &Attention) -> (Slot, Finding) {
     // A panic, which no answer should cause, costs that probe its result and not every instance its checks.
-    let finding = AssertUnwindSafe(due.probe.run()).catch_unwind().await;
+    let finding = AssertUnwindSafe(due.plan.probe.run(due.address, attention)).catch_unwind().await;
     (due.slot, finding.unwrap_or_else(|_| Finding::NotProbed("the probe failed within itself".into())))
 }
 
@@ -215,36 +227,20 @@ async fn at(then: Option<Instant>) {
     }
 }
 
-impl Tally {
-    fn count(&self, finding: &Finding) {
-        let add = |number: &AtomicU64| number.fetch_add(1, Ordering::Relaxed);
-        match finding {
-            Finding::NotProbed(_) => add(&self.not_made),
-            Finding::Result(ProbeResult::Pass) => add(&self.probes),
-            Finding::Result(ProbeResult::Fail(_)) => {
-                add(&self.failures);
-                add(&self.probes)
-            }
-        };
-    }
-}
-
 /// As many probes at once as the process has file descriptors for, the other half being for everyone else.
 fn affordable(concurrency: usize) -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next()?.parse::<usize>().ok());
-    match files {
-        Some(files) if files / 2 < concurrency => {
-            tracing::warn!(
-                concurrency,
-                open_files = files,
-                "fewer probes run at once than configured: the limit of open files allows {} (ulimit -n, LimitNOFILE)",
-                files / 2
-            );
-            (files / 2).max(1)
-        }
-        _ => concurrency,
+    let places = files.map_or(concurrency, |files| (files / 2).clamp(1, concurrency));
+    // Enough for most; whoever runs out of more is told so then.
+    if places < concurrency.min(FEW) {
+        tracing::warn!(
+            concurrency,
+            open_files = files,
+            "fewer probes run at once than configured: the limit of open files allows {places} (ulimit -n, LimitNOFILE)"
+        );
     }
+    places
 }
 
 #[cfg(test)]

@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
 
 use crate::control::{Observation, ProbeOrder, Probes};
 use crate::model::{Check, CheckState, Health, InstanceKey, ProbeResult};
 
 use super::reach;
-use super::schedule::{Schedule, Slot};
+use super::schedule::{Schedule, Slot, Start};
 
 /// What came of one probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,17 +28,28 @@ pub(super) enum Finding {
 #[derive(Debug)]
 pub(super) struct Roster<P> {
     schedule: Schedule,
-    instances: HashMap<InstanceKey, Watched<P>>,
-    owners: HashMap<Slot, InstanceKey>,
+    /// By place; what is free is listed in `free`.
+    instances: Vec<Option<Watched<P>>>,
+    free: Vec<u32>,
+    /// The places of instances, found by key.
+    index: HashTable<u32>,
+    /// Whose each slot is: the instance's place, by the slot's.
+    owners: Vec<u32>,
+    /// Checks made ready. Most instances of a service are checked in the same way.
+    plans: HashMap<Check, Weak<Plan<P>>>,
+    /// With so many plans it is time to forget those that no instance has any more.
+    sweep: usize,
+    hasher: FixedState,
 }
 
 /// One instance and its checks.
 #[derive(Debug)]
 struct Watched<P> {
+    key: InstanceKey,
     /// The number of the order.
     order: u64,
     address: IpAddr,
-    parts: Vec<Part<P>>,
+    parts: Box<[Part<P>]>,
     /// What was reported last, under the present order: the verdict, and whether it wavers.
     reported: Option<(Health, bool)>,
 }
@@ -43,13 +57,20 @@ struct Watched<P> {
 /// One check of an instance.
 #[derive(Debug)]
 struct Part<P> {
-    check: Check,
+    plan: Arc<Plan<P>>,
     port: u16,
     slot: Slot,
     state: CheckState,
     /// Whether a result has agreed with the state's health: what was known from before a restart does not count until then.
     confirmed: bool,
-    probe: Arc<P>,
+}
+
+/// A check and how it is run, the same for all instances that have it.
+#[derive(Debug)]
+pub(super) struct Plan<P> {
+    check: Check,
+    /// What to run.
+    pub(super) probe: P,
 }
 
 /// A probe that is due.
@@ -57,24 +78,40 @@ struct Part<P> {
 pub(super) struct Due<P> {
     /// To be given back with the finding.
     pub(super) slot: Slot,
-    /// What to run.
-    pub(super) probe: Arc<P>,
+    /// Where to.
+    pub(super) address: SocketAddr,
+    /// How.
+    pub(super) plan: Arc<Plan<P>>,
     /// How late it is.
     pub(super) lag: Duration,
+    /// The check's interval.
+    pub(super) interval: Duration,
 }
 
 impl<P> Default for Roster<P> {
     fn default() -> Roster<P> {
-        Roster { schedule: Schedule::default(), instances: HashMap::new(), owners: HashMap::new() }
+        Roster {
+            schedule: Schedule::default(),
+            instances: Vec::new(),
+            free: Vec::new(),
+            index: HashTable::new(),
+            owners: Vec::new(),
+            plans: HashMap::new(),
+            sweep: FIRST_SWEEP,
+            hasher: FixedState::default(),
+        }
     }
 }
+
+/// As many plans are kept without a look at whether they are still in use.
+const FIRST_SWEEP: usize = 64;
 
 impl<P> Roster<P> {
     /// Carries out an order. Checks that stay as they were keep what is known of them, their phase, and a probe under way; where all
     /// do, a known verdict is reported again, because whoever gave the order may have forgotten it.
-    pub(super) fn order(&mut self, order: ProbeOrder, now: Duration, prepare: impl Fn(&Check, SocketAddr) -> P) -> Option<Observation> {
+    pub(super) fn order(&mut self, order: ProbeOrder, now: Duration, prepare: impl Fn(&Check) -> P) -> Option<Observation> {
         let ProbeOrder { key, probes } = order;
-        let mut before = self.instances.remove(&key);
+        let mut before = self.leave(&key);
         let probes = probes.filter(|probes| !probes.checks.is_empty());
         let barred = probes.as_ref().and_then(|probes| reach::barred(probes.address).map(|why| (probes.address, why)));
         let observation = match (probes, barred) {
@@ -86,9 +123,8 @@ impl<P> Roster<P> {
             (Some(probes), None) => self.watch(key, probes, &mut before, now, prepare),
         };
         // What was not taken over is no longer probed.
-        for part in before.into_iter().flat_map(|watched| watched.parts) {
+        for part in before.into_iter().flat_map(|(_, parts)| parts) {
             self.schedule.remove(part.slot);
-            self.owners.remove(&part.slot);
         }
         observation
     }
@@ -97,28 +133,67 @@ impl<P> Roster<P> {
         &mut self,
         key: InstanceKey,
         probes: Probes,
-        before: &mut Option<Watched<P>>,
+        before: &mut Option<(IpAddr, Vec<Part<P>>)>,
         now: Duration,
-        prepare: impl Fn(&Check, SocketAddr) -> P,
+        prepare: impl Fn(&Check) -> P,
     ) -> Option<Observation> {
-        let mut old = before.as_mut().filter(|watched| watched.address == probes.address).map(|watched| &mut watched.parts);
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.instances.push(None);
+            // An instance takes hundreds of octets: there is no memory for 2³² of them.
+            (self.instances.len() - 1) as u32
+        });
+        let mut old = before.as_mut().filter(|(address, _)| *address == probes.address).map(|(_, parts)| parts);
         let mut parts = Vec::with_capacity(probes.checks.len());
         for (number, (check, port)) in probes.checks.into_iter().enumerate() {
             let kept = old.as_deref_mut().and_then(|old| {
-                let place = old.iter().position(|part| part.check == check && part.port == port)?;
+                let place = old.iter().position(|part| part.plan.check == check && part.port == port)?;
                 Some(old.swap_remove(place))
             });
-            parts.push(kept.unwrap_or_else(|| {
+            let part = kept.unwrap_or_else(|| {
                 let slot = self.schedule.add(seed(&key, number), check.interval.0, now);
-                self.owners.insert(slot, key.clone());
-                let probe = Arc::new(prepare(&check, SocketAddr::new(probes.address, port)));
-                Part { state: CheckState::new(&check, probes.last), check, port, slot, confirmed: false, probe }
-            }));
+                let state = CheckState::new(&check, probes.last);
+                Part { plan: self.plan(check, &prepare), state, port, slot, confirmed: false }
+            });
+            self.own(part.slot, place);
+            parts.push(part);
         }
-        let mut watched = Watched { order: probes.order, address: probes.address, parts, reported: None };
-        let observation = watched.news(&key);
-        self.instances.insert(key, watched);
+        let mut watched = Watched { key, order: probes.order, address: probes.address, parts: parts.into(), reported: None };
+        let observation = watched.news();
+        let Roster { index, instances, hasher, .. } = self;
+        let hash = hasher.hash_one(&watched.key);
+        index.insert_unique(hash, place, |other| instances[*other as usize].as_ref().map_or(0, |other| hasher.hash_one(&other.key)));
+        instances[place as usize] = Some(watched);
         observation
+    }
+
+    /// Forgets an instance; gives its address and its checks, which are still in the schedule.
+    fn leave(&mut self, key: &InstanceKey) -> Option<(IpAddr, Vec<Part<P>>)> {
+        let Roster { index, instances, hasher, .. } = self;
+        let named = |place: &u32| instances[*place as usize].as_ref().is_some_and(|watched| watched.key == *key);
+        let (place, _) = index.find_entry(hasher.hash_one(key), named).ok()?.remove();
+        self.free.push(place);
+        let watched = self.instances[place as usize].take()?;
+        Some((watched.address, watched.parts.into_vec()))
+    }
+
+    fn own(&mut self, slot: Slot, place: u32) {
+        if self.owners.len() <= slot.place() {
+            self.owners.resize(slot.place() + 1, 0);
+        }
+        self.owners[slot.place()] = place;
+    }
+
+    fn plan(&mut self, check: Check, prepare: impl Fn(&Check) -> P) -> Arc<Plan<P>> {
+        if let Some(plan) = self.plans.get(&check).and_then(Weak::upgrade) {
+            return plan;
+        }
+        if self.plans.len() >= self.sweep {
+            self.plans.retain(|_, plan| plan.strong_count() > 0);
+            self.sweep = FIRST_SWEEP.max(2 * self.plans.len());
+        }
+        let plan = Arc::new(Plan { probe: prepare(&check), check });
+        self.plans.insert(plan.check.clone(), Arc::downgrade(&plan));
+        plan
     }
 
     /// When the next probe is due.
@@ -129,32 +204,43 @@ impl<P> Roster<P> {
     /// The probe that has been due for longest, if any is.
     pub(super) fn start(&mut self, now: Duration) -> Option<Due<P>> {
         loop {
-            let (slot, due) = self.schedule.start(now)?;
+            let Start { slot, due, interval } = self.schedule.start(now)?;
             // Every slot has an owner; one without is left alone and never finishes.
-            if let Some(part) = self.owners.get(&slot).and_then(|key| self.instances.get(key)?.parts.iter().find(|p| p.slot == slot)) {
-                return Some(Due { slot, probe: part.probe.clone(), lag: now.saturating_sub(due) });
+            if let Some((watched, number)) = self.owner(slot) {
+                let part = &watched.parts[number];
+                let address = SocketAddr::new(watched.address, part.port);
+                return Some(Due { slot, address, plan: part.plan.clone(), lag: now.saturating_sub(due), interval });
             }
         }
     }
 
     /// Takes what came of a probe; gives the instance's verdict if it, or whether it wavers, is news. A probe of something that is gone is forgotten.
     pub(super) fn finish(&mut self, slot: Slot, finding: &Finding, now: Duration) -> Option<Observation> {
-        self.schedule.finish(slot, now);
-        let key = self.owners.get(&slot)?;
-        let watched = self.instances.get_mut(key)?;
-        let part = watched.parts.iter_mut().find(|part| part.slot == slot)?;
+        if !self.schedule.finish(slot, now) {
+            return None;
+        }
+        let (watched, number) = self.owner(slot)?;
         let Finding::Result(result) = finding else { return None };
+        let part = &mut watched.parts[number];
         part.state.observe(result);
         part.confirmed |= match result {
             ProbeResult::Pass => part.state.health == Health::Healthy,
             ProbeResult::Fail(_) => part.state.health == Health::Unhealthy,
         };
-        watched.news(key)
+        watched.news()
     }
 
     /// How many instances and how many checks there are.
     pub(super) fn len(&self) -> (usize, usize) {
-        (self.instances.len(), self.schedule.len())
+        (self.index.len(), self.schedule.len())
+    }
+
+    /// The instance that a slot is of, and which of its checks.
+    fn owner(&mut self, slot: Slot) -> Option<(&mut Watched<P>, usize)> {
+        let place = *self.owners.get(slot.place())?;
+        let watched = self.instances.get_mut(place as usize)?.as_mut()?;
+        let number = watched.parts.iter().position(|part| part.slot == slot)?;
+        Some((watched, number))
     }
 }
 
@@ -162,7 +248,7 @@ impl<P> Watched<P> {
     /// The verdict, if it is known and not reported yet: Unhealthy when one check says so, Healthy when all do. It wavers from the first
     /// result that speaks against it to the last that does in a row: one check that fails is enough against Healthy, while Unhealthy
     /// stays as long as one check that is down has not passed.
-    fn news(&mut self, key: &InstanceKey) -> Option<Observation> {
+    fn news(&mut self) -> Option<Observation> {
         let worst = self.parts.iter().min_by_key(|part| (part.state.health, !part.confirmed, part.state.wavers()))?;
         let health = worst.state.health;
         let known = match health {
@@ -186,16 +272,16 @@ impl<P> Watched<P> {
         };
         let why = said.map_or_else(String::new, |part| match part.state.why.as_str() {
             // The last result was a pass, and more are needed.
-            "" => format!("{}: recovering", part.check.describe()),
-            why => format!("{}: {why}", part.check.describe()),
+            "" => format!("{}: recovering", part.plan.check.describe()),
+            why => format!("{}: {why}", part.plan.check.describe()),
         });
-        Some(Observation { key: key.clone(), order: self.order, health, wavers, why })
+        Some(Observation { key: self.key.clone(), order: self.order, health, wavers, why })
     }
 }
 
 /// A number that stays the same for the same check of the same instance, from restart to restart.
 fn seed(key: &InstanceKey, number: usize) -> u64 {
-    foldhash::fast::FixedState::default().hash_one((key, number))
+    FixedState::default().hash_one((key, number))
 }
 
 #[cfg(test)]
@@ -231,7 +317,7 @@ mod tests {
         fn order(&mut self, address: &str, texts: &[&str], last: Option<Health>) -> Option<(Health, String)> {
             self.orders += 1;
             let probes = Some(Probes { order: self.orders, address: address.parse().unwrap(), checks: checks(texts), last });
-            let prepare = |_: &Check, _| self.prepared.replace(self.prepared.get() + 1);
+            let prepare = |_: &Check| self.prepared.replace(self.prepared.get() + 1);
             let observation = self.roster.order(ProbeOrder { key: key("eu1"), probes }, self.now, prepare);
             observation.map(|o| {
                 assert_eq!(o.order, self.orders);
@@ -248,7 +334,7 @@ mod tests {
                 let due = loop {
                     self.now = self.roster.next_due().unwrap().max(self.now);
                     let due = self.roster.start(self.now).unwrap();
-                    match due.probe.to_string() == number {
+                    match due.plan.probe.to_string() == number {
                         true => break due,
                         // Not its turn: as if it could not be made.
                         false => assert_eq!(self.roster.finish(due.slot, &Finding::NotProbed(String::new()), self.now), None),
@@ -320,7 +406,8 @@ mod tests {
         // Another address: everything anew, at once.
         assert_eq!(story.order("192.0.2.2", &[HTTP, TCP], Some(Health::Healthy)), None);
         assert_eq!((story.roster.next_due(), story.roster.len()), (Some(story.now), (1, 2)));
-        assert_eq!(story.results("2+ 3+"), [".", "h"]);
+        assert_eq!(story.results("1+ 0+"), [".", "h"]);
+        assert_eq!(story.prepared.get(), 2, "what is checked in the same way is made ready once");
     }
 
     #[test]
@@ -329,9 +416,9 @@ mod tests {
             let mut story = Story::new();
             story.order("192.0.2.1", &[HTTP, TCP], None);
             let under_way = story.roster.start(Duration::ZERO).unwrap();
-            story.roster.order(ProbeOrder { key: key("eu1"), probes: ending }, MS, |_, _| 0);
+            story.roster.order(ProbeOrder { key: key("eu1"), probes: ending }, MS, |_| 0);
             assert_eq!(story.roster.finish(under_way.slot, &Finding::Result(ProbeResult::Fail(String::new())), MS), None);
-            assert_eq!((story.roster.len(), story.roster.next_due(), story.roster.owners.len()), ((0, 0), None, 0));
+            assert_eq!((story.roster.len(), story.roster.next_due()), ((0, 0), None));
         }
     }
 

@@ -10,7 +10,7 @@
 //! within fall × interval + timeout. The phase comes from a hash of the check's name: thousands of checks spread evenly by themselves,
 //! and one instance keeps its place however others come and go.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The share of the interval by which a start may be late within its stride, in percent. Keeps many servers from probing in step.
@@ -24,25 +24,46 @@ const PACE: Duration = Duration::from_micros(500);
 
 /// One check's place in the schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Slot(u64);
+pub(super) struct Slot {
+    place: u32,
+    /// How often the place was given before: a check that is gone is not mistaken for the one that came after.
+    turn: u32,
+}
+
+impl Slot {
+    /// A number below the most checks that there were at once; no two checks have the same at the same time.
+    pub(super) fn place(self) -> usize {
+        self.place as usize
+    }
+}
 
 /// The starts to come. A check is either waiting for its next start or under way, so that it never overlaps with itself.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    next: u64,
-    rhythms: HashMap<Slot, Rhythm>,
+    /// By place: how often it was given before, and to whom; `None` where it is free.
+    places: Vec<(u32, Option<Rhythm>)>,
+    free: Vec<u32>,
     queue: BTreeSet<(Duration, Slot)>,
     /// When the next first probe would start if all kept to [`PACE`].
     paced: Duration,
+}
+
+/// A start that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Start {
+    /// The check.
+    pub(super) slot: Slot,
+    /// Since when.
+    pub(super) due: Duration,
+    /// How often it is to be probed.
+    pub(super) interval: Duration,
 }
 
 /// When one check is probed.
 #[derive(Debug)]
 struct Rhythm {
     seed: u64,
-    stride: Duration,
-    jitter: Duration,
-    phase: Duration,
+    interval: Duration,
     /// The next start; `None` while under way.
     due: Option<Duration>,
     /// The stride after the one in which the last probe started.
@@ -50,26 +71,31 @@ struct Rhythm {
 }
 
 impl Rhythm {
-    fn new(seed: u64, interval: Duration) -> Rhythm {
-        let jitter = interval * JITTER / 100;
-        let stride = (interval - jitter).max(Duration::from_millis(1));
-        let phase = scale(mix(seed), stride);
-        Rhythm { seed, stride, jitter, phase, due: None, round: 0 }
+    fn jitter(&self) -> Duration {
+        self.interval * JITTER / 100
+    }
+
+    fn stride(&self) -> Duration {
+        (self.interval - self.jitter()).max(Duration::from_millis(1))
+    }
+
+    fn phase(&self) -> Duration {
+        scale(mix(self.seed), self.stride())
     }
 
     /// The first stride that begins after `now`.
     fn round_after(&self, now: Duration) -> u32 {
-        match now.checked_sub(self.phase) {
+        match now.checked_sub(self.phase()) {
             None => 0,
             // A prober that runs for 2³² intervals of 100 ms is 13 years old; it goes on with what is due at once.
-            Some(past) => u32::try_from(past.as_nanos() / self.stride.as_nanos() + 1).unwrap_or(u32::MAX),
+            Some(past) => u32::try_from(past.as_nanos() / self.stride().as_nanos() + 1).unwrap_or(u32::MAX),
         }
     }
 
     /// When the probe of a stride starts.
     fn start_of(&self, round: u32) -> Duration {
         let drawn = mix(self.seed ^ u64::from(round).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        self.phase.saturating_add(self.stride.saturating_mul(round)).saturating_add(scale(drawn, self.jitter))
+        self.phase().saturating_add(self.stride().saturating_mul(round)).saturating_add(scale(drawn, self.jitter()))
     }
 }
 
@@ -90,21 +116,30 @@ impl Schedule {
     /// Takes in a check that was not there before. Its first probe is due at once; only when hundreds come together are they paced, and
     /// then none waits for longer than an interval. `seed` gives its phase and its jitter.
     pub(super) fn add(&mut self, seed: u64, interval: Duration, now: Duration) -> Slot {
-        let slot = Slot(self.next);
-        self.next += 1;
-        let mut rhythm = Rhythm::new(seed, interval);
+        let mut rhythm = Rhythm { seed, interval, due: None, round: 0 };
         let paced = self.paced.saturating_sub(PACE * BURST).max(now);
         self.paced = self.paced.max(now) + PACE;
         let due = paced.min(rhythm.start_of(rhythm.round_after(now)));
         rhythm.due = Some(due);
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push((0, None));
+            // A check takes a hundred octets: there is no memory for 2³² of them.
+            (self.places.len() - 1) as u32
+        });
+        let (turn, free) = &mut self.places[place as usize];
+        *free = Some(rhythm);
+        let slot = Slot { place, turn: *turn };
         self.queue.insert((due, slot));
-        self.rhythms.insert(slot, rhythm);
         slot
     }
 
     /// Forgets a check, whether it waits or is under way.
     pub(super) fn remove(&mut self, slot: Slot) {
-        if let Some(due) = self.rhythms.remove(&slot).and_then(|rhythm| rhythm.due) {
+        let Some((turn, rhythm)) = self.places.get_mut(slot.place()).filter(|(turn, _)| *turn == slot.turn) else { return };
+        let Some(gone) = rhythm.take() else { return };
+        *turn = turn.wrapping_add(1);
+        self.free.push(slot.place);
+        if let Some(due) = gone.due {
             self.queue.remove(&(due, slot));
         }
     }
@@ -114,29 +149,36 @@ impl Schedule {
         self.queue.first().map(|(due, _)| *due)
     }
 
-    /// The check that has been due for longest, if any is, and since when. It is under way from now on.
-    pub(super) fn start(&mut self, now: Duration) -> Option<(Slot, Duration)> {
+    /// The check that has been due for longest, if any is. It is under way from now on.
+    pub(super) fn start(&mut self, now: Duration) -> Option<Start> {
         let (due, slot) = *self.queue.first().filter(|(due, _)| *due <= now)?;
         self.queue.pop_first();
-        if let Some(rhythm) = self.rhythms.get_mut(&slot) {
-            rhythm.due = None;
-            rhythm.round = rhythm.round_after(now);
-        }
-        Some((slot, due))
+        // What waits in the queue has its rhythm: `remove` takes both away.
+        let rhythm = self.rhythm(slot)?;
+        rhythm.due = None;
+        rhythm.round = rhythm.round_after(now);
+        Some(Start { slot, due, interval: rhythm.interval })
     }
 
-    /// A probe is over: the next one is due in the next stride, or at once where that has gone by. Nothing for a check that is gone.
-    pub(super) fn finish(&mut self, slot: Slot, now: Duration) {
-        if let Some(rhythm) = self.rhythms.get_mut(&slot).filter(|rhythm| rhythm.due.is_none()) {
+    /// A probe is over: the next one is due in the next stride, or at once where that has gone by. Tells whether the check is still there.
+    pub(super) fn finish(&mut self, slot: Slot, now: Duration) -> bool {
+        let Some(rhythm) = self.rhythm(slot) else { return false };
+        if rhythm.due.is_none() {
             let due = rhythm.start_of(rhythm.round).max(now);
             rhythm.due = Some(due);
             self.queue.insert((due, slot));
         }
+        true
     }
 
     /// How many checks there are.
     pub(super) fn len(&self) -> usize {
-        self.rhythms.len()
+        self.places.len() - self.free.len()
+    }
+
+    fn rhythm(&mut self, slot: Slot) -> Option<&mut Rhythm> {
+        let (turn, rhythm) = self.places.get_mut(slot.place())?;
+        rhythm.as_mut().filter(|_| *turn == slot.turn)
     }
 }
 
@@ -159,7 +201,7 @@ mod tests {
                         let (_, slot) = running.pop_first().unwrap();
                         schedule.finish(slot, now);
                     } else {
-                        let (slot, due) = schedule.start(now).unwrap();
+                        let Start { slot, due, .. } = schedule.start(now).unwrap();
                         assert_eq!(due, now);
                         assert!(running.iter().all(|(_, other)| *other != slot), "{slot:?} overlaps with itself");
                         running.insert((now + takes(slot), slot));
@@ -239,13 +281,18 @@ mod tests {
     fn what_is_removed_never_starts_again() {
         let mut schedule = Schedule::default();
         let [waiting, under_way, kept] = [1, 2, 3].map(|seed| schedule.add(seed, INTERVAL, Duration::ZERO));
-        assert_eq!(schedule.start(Duration::ZERO).map(|(slot, _)| slot), Some(waiting));
+        assert_eq!(schedule.start(Duration::ZERO).map(|start| start.slot), Some(waiting));
         schedule.finish(waiting, MS);
-        assert_eq!(schedule.start(MS).map(|(slot, _)| slot), Some(under_way));
+        assert_eq!(schedule.start(MS).map(|start| start.slot), Some(under_way));
         schedule.remove(waiting);
         schedule.remove(under_way);
-        schedule.finish(under_way, 2 * MS);
-        assert_eq!(schedule.len(), 1);
+        assert!(!schedule.finish(under_way, 2 * MS));
+        // Whoever gets its place next is another one.
+        let next = schedule.add(4, INTERVAL, MS);
+        assert!(next.place() == under_way.place() && !schedule.finish(under_way, 2 * MS));
+        schedule.remove(under_way);
+        assert_eq!(schedule.len(), 2);
+        schedule.remove(next);
         let starts = run(&mut schedule, INTERVAL * 3, |_| MS);
         assert!(starts.len() >= 3 && starts.iter().all(|(_, slot)| *slot == kept));
         schedule.remove(kept);
@@ -257,7 +304,7 @@ mod tests {
         let mut schedule = Schedule::default();
         let slot = schedule.add(7, INTERVAL, Duration::ZERO);
         let late = INTERVAL * 10;
-        assert_eq!(schedule.start(late), Some((slot, Duration::ZERO)));
+        assert_eq!(schedule.start(late), Some(Start { slot, due: Duration::ZERO, interval: INTERVAL }));
         schedule.finish(slot, late);
         assert_eq!(schedule.start(late), None, "nine intervals were missed; they are over");
         assert!(schedule.next_due().unwrap() <= late + INTERVAL);

@@ -28,7 +28,8 @@ pub(super) struct Tls {
 #[derive(Debug)]
 pub(super) struct Session {
     config: Arc<ClientConfig>,
-    name: ServerName<'static>,
+    /// `None`: the instance's address.
+    name: Option<ServerName<'static>>,
 }
 
 impl Tls {
@@ -37,7 +38,7 @@ impl Tls {
     }
 
     /// The session of an HTTPS check; `None` for HTTP. Fails where the name to be indicated is none, or there are no roots to verify with.
-    pub(super) fn session(&self, check: &HttpCheck, address: IpAddr) -> Result<Option<Session>, String> {
+    pub(super) fn session(&self, check: &HttpCheck) -> Result<Option<Session>, String> {
         let Some(tls) = &check.tls else { return Ok(None) };
         let config = match tls.verify {
             true => self.verifying.get_or_init(|| self.verifying_config()),
@@ -45,10 +46,10 @@ impl Tls {
         };
         let config = config.clone()?;
         let name = match (&tls.sni, &check.host) {
-            (Some(sni), _) => ServerName::try_from(sni.clone()).map_err(|_| format!("sni {sni:?} is no host name"))?,
+            (Some(sni), _) => Some(ServerName::try_from(sni.clone()).map_err(|_| format!("sni {sni:?} is no host name"))?),
             // An address is never sent as SNI (RFC 6066 §3); a certificate that is to be verified must then bear the address.
-            (None, Some(host)) => ServerName::try_from(without_port(host).to_string()).unwrap_or(ServerName::IpAddress(address.into())),
-            (None, None) => ServerName::IpAddress(address.into()),
+            (None, Some(host)) => ServerName::try_from(without_port(host).to_string()).ok(),
+            (None, None) => None,
         };
         Ok(Some(Session { config, name }))
     }
@@ -91,13 +92,17 @@ fn without_port(host: &str) -> &str {
 }
 
 impl Session {
-    /// The handshake on a connection.
-    pub(super) async fn handshake(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, Failure> {
+    /// The handshake on a connection to the instance at `address`.
+    pub(super) async fn handshake(&self, stream: TcpStream, address: IpAddr) -> Result<TlsStream<TcpStream>, Failure> {
         let connector = TlsConnector::from(self.config.clone());
-        connector.connect(self.name.clone(), stream).await.map_err(|error| match error.kind() {
+        connector.connect(self.name(address), stream).await.map_err(|error| match error.kind() {
             std::io::ErrorKind::UnexpectedEof => Failure::Instance("TLS: the connection was closed during the handshake".into()),
             _ => Failure::Instance(format!("TLS: {error}")),
         })
+    }
+
+    fn name(&self, address: IpAddr) -> ServerName<'static> {
+        self.name.clone().unwrap_or(ServerName::IpAddress(address.into()))
     }
 }
 
@@ -148,8 +153,8 @@ mod tests {
     fn name(json: &str) -> Result<String, String> {
         let check: Check = serde_json::from_str(json).unwrap();
         let CheckKind::Http(http) = check.kind else { panic!() };
-        let session = Tls::new().session(&http, "192.0.2.1".parse().unwrap())?;
-        Ok(session.map_or("plain".into(), |s| s.name.to_str().into_owned()))
+        let session = Tls::new().session(&http)?;
+        Ok(session.map_or("plain".into(), |s| s.name("192.0.2.1".parse().unwrap()).to_str().into_owned()))
     }
 
     #[test]

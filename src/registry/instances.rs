@@ -171,8 +171,26 @@ impl<'a> IntoIterator for &'a mut Instances {
 impl FromIterator<(Label, InstanceEntry)> for Instances {
     fn from_iter<I: IntoIterator<Item = (Label, InstanceEntry)>>(entries: I) -> Instances {
         let mut instances = Instances::default();
-        entries.into_iter().for_each(|(id, entry)| _ = instances.insert(id, entry));
+        instances.extend(entries);
         instances
+    }
+}
+
+impl Extend<(Label, InstanceEntry)> for Instances {
+    fn extend<I: IntoIterator<Item = (Label, InstanceEntry)>>(&mut self, entries: I) {
+        entries.into_iter().for_each(|(id, entry)| _ = self.insert(id, entry));
+    }
+}
+
+impl IntoIterator for Instances {
+    type Item = Named;
+    type IntoIter = std::vec::IntoIter<Named>;
+    fn into_iter(self) -> Self::IntoIter {
+        match self.0 {
+            Kept::None => Vec::new().into_iter(),
+            Kept::One(one) => Vec::from(one as Box<[Named]>).into_iter(),
+            Kept::Many(many) => many.into_iter(),
+        }
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{InstanceEntry, Refusal, Registry, ServiceEntry, vitals};
-use crate::model::{Defined, FieldError, Instance, InstanceKey, Label, Name, Region, Revision, Service, Source, Timestamp, Vitals, Zone};
+use crate::model::{
+    Defined, FieldError, Instance, InstanceKey, Label, Name, Period, Region, Revision, Service, Source, Timestamp, Vitals, Zone,
+};
 
 /// Why zone files cannot be taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,13 +66,29 @@ impl Registry {
     ///
     /// # Errors
     /// Files that contradict each other.
+    ///
+    /// Nothing is known of anyone's health yet: what was, [`Registry::recall`] says.
     pub fn restored(
-        &self,
+        mut self,
         zones: &[Zone],
         regions: Option<BTreeMap<Label, Region>>,
         now: Timestamp,
     ) -> Result<(Registry, Vec<Warning>), LoadError> {
-        self.beside(zones, regions, now)
+        self.regions = regions;
+        self.longest_ttl = longest_ttl(zones);
+        self.taken = taken(zones);
+        let changed = |name: &Label| self.services.get(name).map(|before| (name.clone(), before.changed));
+        let changed: BTreeMap<Label, Revision> = zones.iter().flat_map(|zone| zone.defined.keys()).filter_map(changed).collect();
+        let revision = self.revision;
+        let warnings = self.take_files(zones, |name| changed.get(name).copied().unwrap_or(revision))?;
+        for entry in self.services.values_mut() {
+            for instance in entry.instances.values_mut() {
+                instance.vitals = vitals::fresh(&entry.service, &instance.instance, now);
+                // What nothing is known of is as unconfirmed as the rest.
+                instance.vitals.unconfirmed = instance.vitals.sensed().is_some();
+            }
+        }
+        Ok((self, warnings))
     }
 
     /// Registered services whose names records or policies of files have, and the files.
@@ -90,12 +108,22 @@ impl Registry {
             revision: self.revision,
             safety: self.safety,
             lifted: self.lifted.clone(),
-            longest_ttl: zones.iter().map(|zone| zone.ttl.max).max(),
+            longest_ttl: longest_ttl(zones),
             taken: taken(zones),
             ..Registry::default()
         };
-        let mut warnings = Vec::new();
         next.take_registered(self);
+        let changed = |name: &Label| self.services.get(name).map_or(self.revision, |before| before.changed);
+        let warnings = next.take_files(zones, changed)?;
+        next.carry_vitals(self, now);
+        // Made in one go, the tree's nodes are full; grown name by name in their order, they are half empty.
+        next.services = std::mem::take(&mut next.services).into_iter().collect();
+        Ok((next, warnings))
+    }
+
+    /// Puts the services of zone files in front of what is registered. `changed`: when a service last changed.
+    fn take_files(&mut self, zones: &[Zone], changed: impl Fn(&Label) -> Revision) -> Result<Vec<Warning>, LoadError> {
+        let mut warnings = Vec::new();
         let mut files: BTreeMap<&Label, &str> = BTreeMap::new();
         for zone in zones {
             for (name, defined) in &zone.defined {
@@ -103,38 +131,26 @@ impl Registry {
                     let reason = format!("the service is defined in {other} too; services are one namespace over all zones");
                     return Err(wrong(&zone.file, name, reason));
                 }
-                next.check_defined(zone, name, defined)?;
-                next.take_defined(zone, name, defined, &mut warnings);
+                self.check_defined(zone, name, defined)?;
+                self.take_defined(zone, name, defined, &mut warnings);
             }
         }
-        for (name, file) in next.hidden() {
+        for (name, file) in self.hidden() {
             let found = "a service of this name is registered too; what the file says is answered".to_string();
             warnings.push(Warning { file: file.to_string(), subject: format!("service/{name}"), found });
         }
         for (name, file) in files {
-            next.check_joined(name, file, &mut warnings);
+            self.check_joined(name, file, &mut warnings);
             // A service whose every part is a file's has nothing that was written: who waits for it must still hear of what it missed.
-            let changed = self.services.get(name).map_or(self.revision, |before| before.changed);
-            next.touch(name, changed);
+            self.touch(name, changed(name));
         }
-        next.carry_vitals(self, now);
-        // Made in one go, the tree's nodes are full; grown name by name in their order, they are half empty.
-        next.services = std::mem::take(&mut next.services).into_iter().collect();
-        Ok((next, warnings))
+        Ok(warnings)
     }
 
-    /// Takes a service's settings from the store, as they were written.
-    pub fn restore_service(&mut self, name: Label, service: Arc<Service>, revision: Revision) {
+    /// Takes a service's settings from the store, as they were written at `revision`; `changed`: when the whole last changed.
+    pub fn restore_service(&mut self, name: Label, service: Arc<Service>, revision: Revision, changed: Revision) {
         let entry = self.services.entry(name).or_insert_with(ServiceEntry::implicit);
-        (entry.service, entry.source, entry.revision) = (service, Some(Source::Api), revision);
-        entry.changed = entry.changed.max(revision);
-    }
-
-    /// Takes an instance from the store, as it was written; its health is what [`Registry::recall`] says.
-    pub fn restore_instance(&mut self, key: InstanceKey, instance: Instance, revision: Revision) {
-        let entry = self.services.entry(key.service).or_insert_with(ServiceEntry::implicit);
-        entry.changed = entry.changed.max(revision);
-        entry.instances.insert(key.id, InstanceEntry { instance, source: Source::Api, revision, vitals: Vitals::default() });
+        (entry.service, entry.source, entry.revision, entry.changed) = (service, Some(Source::Api), revision, changed);
     }
 
     /// Takes the health of instances that are the same in `from`, which knows it better than the store does, but for pushed statuses:
@@ -238,6 +254,23 @@ impl Registry {
         }
         self.carry_on(from, now);
     }
+}
+
+impl ServiceEntry {
+    /// A service for which nobody set anything, with these instances from the store, as they were written, in the order of their ids.
+    pub fn restored(instances: impl Iterator<Item = (Label, Instance, Revision)>) -> ServiceEntry {
+        let mut entry = ServiceEntry::implicit();
+        for (id, instance, revision) in instances {
+            let instance = InstanceEntry { instance, source: Source::Api, revision, vitals: Vitals::default() };
+            entry.instances.insert(id, instance);
+        }
+        entry
+    }
+}
+
+/// The longest TTL of answers in any zone.
+fn longest_ttl(zones: &[Zone]) -> Option<Period> {
+    zones.iter().map(|zone| zone.ttl.max).max()
 }
 
 fn wrong(file: &str, service: &Label, reason: String) -> LoadError {

@@ -1,6 +1,6 @@
 //! From a command to a change, or a refusal: everything is checked here, and nothing is changed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{Change, Command, DrainEntry, Precondition, Refusal, Registry, ServiceEntry, Steering, checks};
@@ -15,8 +15,9 @@ use crate::model::{
 /// ([`Hold::Later`]) and planned again once the batch is carried out, so that a plan needs to look at the registry alone.
 #[derive(Debug, Default)]
 pub struct Draft {
-    instances: BTreeSet<InstanceKey>,
-    services: BTreeMap<Label, Names>,
+    /// By service: the ids of its instances in the batch.
+    instances: HashMap<Label, HashSet<Label>>,
+    services: HashMap<Label, Names>,
     /// A command of a whole service or a drain is in the batch: nothing joins it.
     alone: bool,
 }
@@ -47,7 +48,7 @@ impl Draft {
 
     /// Whether an instance of the service is in the batch.
     fn touches(&self, service: &Label) -> bool {
-        self.instances.iter().any(|key| key.service == *service)
+        self.instances.contains_key(service)
     }
 
     /// What is alone in a batch waits for those before it.
@@ -56,7 +57,12 @@ impl Draft {
     }
 
     fn join(&self, key: &InstanceKey) -> Result<(), Hold> {
-        if self.alone || self.instances.contains(key) { Err(Hold::Later) } else { Ok(()) }
+        let holds = self.instances.get(&key.service).is_some_and(|ids| ids.contains(&key.id));
+        if self.alone || holds { Err(Hold::Later) } else { Ok(()) }
+    }
+
+    fn take(&mut self, key: &InstanceKey) {
+        self.instances.entry(key.service.clone()).or_default().insert(key.id.clone());
     }
 }
 
@@ -104,7 +110,7 @@ impl Registry {
         let service = entry.map_or(&defaults, |entry| &entry.service);
         checks::validate(service, instance)?;
         self.join_ports(draft, key, entry, service, instance)?;
-        draft.instances.insert(key.clone());
+        draft.take(key);
         Ok(Change::PutInstance { key: key.clone(), instance: instance.clone(), before })
     }
 
@@ -115,7 +121,7 @@ impl Registry {
             return Err(defined(&Subject::Instance(key.clone()), file).into());
         }
         hold_to(precondition, Some(present.revision))?;
-        draft.instances.insert(key.clone());
+        draft.take(key);
         Ok(Change::DeleteInstance { key: key.clone(), before: present.revision })
     }
 
@@ -223,7 +229,7 @@ impl Registry {
         if pushed.note.len() > 1000 {
             return Err(FieldError::new("note", format!("at most 1000 octets, not {}", pushed.note.len())).into());
         }
-        draft.instances.insert(key.clone());
+        draft.take(key);
         Ok(Change::Push { key: key.clone(), pushed: pushed.clone() })
     }
 

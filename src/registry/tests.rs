@@ -423,7 +423,7 @@ fn health_is_the_worst_part_and_says_why() {
     registry.apply(&command(&format!("put web/a {checked}")), Timestamp(0), Revision(1)).unwrap();
     let state = |registry: &Registry| {
         let vitals = &registry.instance(&web).unwrap().vitals;
-        format!("{} since {} {}{}", vitals.health(), vitals.since.0, vitals.why, if vitals.unconfirmed { " ?" } else { "" })
+        format!("{} since {} {}{}", vitals.health(), vitals.since.0, vitals.why(), if vitals.unconfirmed { " ?" } else { "" })
     };
     assert_eq!(state(&registry), "pending since 0 ");
     registry.observe(&web, Health::Healthy, false, "", Timestamp(1));
@@ -478,7 +478,7 @@ fn what_was_known_before_a_restart_waits_to_be_confirmed() {
 fn localities_are_those_declared_and_those_used() {
     let mut registry = Registry { regions: declared(&[("us", &["2", "1"]), ("ap", &[])]), ..Registry::default() };
     registry.services.insert(label("web"), ServiceEntry::implicit());
-    registry.services.get_mut("web").unwrap().put(&label("a"), instance(""), Source::Api, Timestamp(0), Revision(1));
+    registry.services.get_mut("web").unwrap().put(&label("a"), (*instance("")).clone(), Source::Api, Timestamp(0), Revision(1));
     let names: Vec<String> = registry.localities().iter().map(ToString::to_string).collect();
     assert_eq!(names, ["eu/1", "us/1", "us/2"]);
 }

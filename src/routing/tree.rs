@@ -31,7 +31,7 @@
 //! A branch of a service that leads to its own instances is one level of all that match. Wherever not all of a level's instances are
 //! answered, all but `simple` choose by weight (see [`super::pick()`]).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::hash::{mix, seed_of};
 use super::views::{Criteria, View, Views, criterion};
@@ -45,7 +45,7 @@ pub struct ServiceId(pub u32);
 /// A compiled policy tree.
 #[derive(Debug, Clone)]
 pub struct Tree {
-    parts: Box<[Part]>,
+    parts: Arc<[Part]>,
     all_down: AllDown,
     panic_threshold: u8,
     seed: u64,
@@ -169,10 +169,15 @@ impl Tree {
         against: &mut Against<'_>,
         service: &mut dyn FnMut(&Label) -> Option<ServiceId>,
     ) -> Result<Tree, TreeError> {
-        let mut compiler = Compiler { against, service, parts: vec![Part::root()], records: 0 };
-        compiler.policy(policy, 0, 1)?;
-        let (parts, panic_threshold) = (compiler.parts.into(), policy.panic_threshold);
-        Ok(Tree { parts, all_down: policy.all_down, panic_threshold, seed: seed_of(name) })
+        let parts = match policy.branches.is_empty() && policy.min_healthy <= 1 {
+            true => own(policy.kind),
+            false => {
+                let mut compiler = Compiler { against, service, parts: vec![Part::root()], records: 0 };
+                compiler.policy(policy, 0, 1)?;
+                compiler.parts.into()
+            }
+        };
+        Ok(Tree { parts, all_down: policy.all_down, panic_threshold: policy.panic_threshold, seed: seed_of(name) })
     }
 
     /// The largest share of clients that a branch of the root can serve, in percent; `None` where there is no such branch.
@@ -209,6 +214,13 @@ impl Tree {
     pub(super) fn part(&self, number: u32) -> &Part {
         &self.parts[number as usize]
     }
+}
+
+/// The tree of a rule over a service's own instances, which most services have: held once for all.
+fn own(kind: PolicyKind) -> Arc<[Part]> {
+    static OWN: [OnceLock<Arc<[Part]>>; 16] = [const { OnceLock::new() }; 16];
+    let make = || Arc::from([Part { way: Way::Own(kind), ..Part::root() }]);
+    OWN.get(kind as usize).map_or_else(make, |own| own.get_or_init(make).clone())
 }
 
 impl Part {
@@ -418,7 +430,7 @@ mod tests {
     fn record_sets_are_numbered_depth_first() {
         let tree = compile(&policy(vec![below(policy(vec![records(2), records(1)])), records(3)]), &Places::default()).unwrap();
         let mut found: Vec<(u16, u16)> = Vec::new();
-        for part in &tree.parts {
+        for part in tree.parts.iter() {
             if let Way::Records { first, count } = part.way {
                 found.push((first, count));
             }

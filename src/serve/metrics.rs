@@ -29,13 +29,20 @@ pub(super) fn metrics(control: &Control, server: &Arc<Server>, prober: &Arc<Prob
     let help = "1 while the files as last read are in force, 0 while they are wrong and what was read before them is served";
     metrics = metrics.with_reading(Reading::Gauge, "files_in_force", help, move || f64::from(refused.borrow().is_none()));
     type OfProbes = fn(&ProbeStats) -> f64;
-    let probes: [(Reading, &'static str, &'static str, OfProbes); 6] = [
+    let probes: [(Reading, &'static str, &'static str, OfProbes); 9] = [
         (Reading::Gauge, "probe_checks", "Active checks of all instances", |s| s.checks as f64),
         (Reading::Counter, "probes", "Probes run", |s| s.probes as f64),
         (Reading::Counter, "probe_failures", "Probes that failed", |s| s.failures as f64),
         (Reading::Counter, "probes_not_made", "Probes that this machine could not make", |s| s.not_made as f64),
         (Reading::Gauge, "probes_in_flight", "Probes under way", |s| s.in_flight as f64),
         (Reading::Gauge, "probe_lag_milliseconds", "By how much the last probe started too late", |s| s.lag_ms as f64),
+        (Reading::Gauge, "probe_worst_lag_milliseconds", "By how much a probe of the last 10 to 20 s started too late at most", |s| {
+            s.worst_lag_ms as f64
+        }),
+        (Reading::Counter, "probes_late", "Probes that started late by more than a tenth of their interval", |s| s.late as f64),
+        (Reading::Counter, "probe_stalled_milliseconds", "Time in which probes were under way and the prober was not let run", |s| {
+            s.stalled_ms as f64
+        }),
     ];
     for (kind, name, help, read) in probes {
         let prober: Weak<Prober> = Arc::downgrade(prober);

@@ -22,6 +22,7 @@ use report::Tally;
 pub use report::{ClientReport, Exceeded, Latency, Move, NameReport, Place, Report};
 use served::{Asked, Served, served};
 
+use crate::codec::NameBuf;
 use crate::model::{Label, Name};
 use crate::routing::{Filter, ServiceId, Start, Tree};
 use crate::snapshot::Snapshot;
@@ -82,7 +83,7 @@ impl DecidedName {
     fn start<'w>(&self, snapshot: &'w Snapshot) -> Option<Start<'w>> {
         match &self.kind {
             Kind::Service(id) => snapshot.service_at(*id).map(|_| Start::Service(*id, Filter::default())),
-            Kind::Policy { apex, key } => Some(Start::Tree(&snapshot.zone(apex)?.at(key)?.policy()?.tree)),
+            Kind::Policy { apex, key } => Some(Start::Tree(&snapshot.zone(&NameBuf::from_wire(apex)?)?.at(key)?.policy()?.tree)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Floor 2: the immutable, precompiled world that one query sees, and how it is updated and published.
 //!
 //! A [`Snapshot`] shares everything that an update leaves alone: a health change recompiles one service and copies the way to it
-//! (one chunk of slots and the list of chunks), not the world.
+//! (see `directory`), not the world.
 
 mod directory;
 mod publish;
@@ -14,8 +14,10 @@ use std::sync::Arc;
 use directory::Directory;
 pub use publish::Publisher;
 pub use services::{CompiledService, InstanceView, ServiceView};
-pub use zones::{AnswerTtl, CompiledZone, Delegation, LeafRecords, Lookup, NamePolicy, Owner, RrSet, Wanted, ZoneError};
+use zones::Apexes;
+pub use zones::{AnswerTtl, Beside, CompiledZone, Delegation, FIXED, LeafRecords, Led, Lookup, NamePolicy, Owner, RrSet, ZoneError};
 
+use crate::codec::NameBuf;
 use crate::model::{DnsSettings, Generation, Geo, Label, Locality, Out, Policy, Settings, Share, Zone};
 use crate::routing::{Against, LocalityId, Origins, Places, Pool, ServiceId, Views, World};
 
@@ -34,7 +36,7 @@ pub struct Snapshot {
     views: Views,
     zones: Arc<[Arc<CompiledZone>]>,
     services_zone: Option<Arc<CompiledZone>>,
-    by_apex: Arc<hashbrown::HashTable<Arc<CompiledZone>>>,
+    by_apex: Arc<Apexes>,
     directory: Directory,
     drains: Arc<Drains>,
     /// By locality number: whether it or its region is drained.
@@ -98,14 +100,18 @@ impl Snapshot {
         for update in updates {
             match update {
                 Update::Service(label, Some(view)) => {
-                    let id = next.directory.reserve(label);
+                    let previous = next.directory.find(label.as_bytes()).and_then(|id| next.directory.at(id));
                     let mut against = Against { places: &next.places, origins: &next.origins, views: &mut next.views };
-                    let compiled = CompiledService::compile(label, view, &mut against, next.directory.at(id))
-                        .map_err(|reason| ZoneError { file: String::new(), name: format!("services.{label}"), reason })?;
+                    let compiled = CompiledService::compile(label, view, &mut against, previous).map_err(|reason| ZoneError {
+                        file: String::new(),
+                        name: format!("services.{label}"),
+                        reason,
+                    })?;
+                    let id = next.directory.reserve(label);
                     next.directory.put(id, Some(Arc::new(compiled)));
                 }
                 Update::Service(label, None) => {
-                    if let Some(id) = next.directory.find(label.as_str().as_bytes()) {
+                    if let Some(id) = next.directory.find(label.as_bytes()) {
                         next.directory.put(id, None);
                     }
                 }
@@ -122,20 +128,63 @@ impl Snapshot {
         Ok(next)
     }
 
-    /// The zone that holds `name` (the longest apex that is a suffix), if any. `name` is in wire form, lower case.
-    pub fn zone(&self, name: &[u8]) -> Option<&CompiledZone> {
-        let mut suffix = name;
-        loop {
-            let found = self.by_apex.find(directory::hash(suffix), |zone| zone.apex() == suffix);
-            if found.is_some() {
-                return found.map(AsRef::as_ref);
+    /// This snapshot with these places and those that policies of services speak of, for [`Snapshot::compile_apart`].
+    pub fn with_places<'a>(&self, localities: impl Iterator<Item = Locality>, policies: impl Iterator<Item = &'a Policy>) -> Snapshot {
+        let mut next = self.clone();
+        let places = Arc::make_mut(&mut next.places);
+        for locality in localities {
+            if places.locality(&locality).is_none() {
+                *places = places.with(&locality);
             }
-            let length = usize::from(*suffix.first()?);
-            if length == 0 {
-                return None;
-            }
-            suffix = suffix.get(1 + length..)?;
         }
+        for policy in policies {
+            if !places.has_named(policy) {
+                places.add_named(policy);
+            }
+        }
+        next.drained = next.places.localities().map(|locality| next.drains.hold(&next.places, locality)).collect();
+        next
+    }
+
+    /// Compiles services for [`Snapshot::joined`], so that many can be compiled at the same time, in as many threads as there are. Places
+    /// that they name must be known.
+    pub fn compile_apart<'a>(
+        &self,
+        services: impl Iterator<Item = (&'a Label, ServiceView<'a>)>,
+    ) -> Vec<Result<Arc<CompiledService>, ZoneError>> {
+        let mut views = self.views.clone();
+        let mut against = Against { places: &self.places, origins: &self.origins, views: &mut views };
+        let compile = |(label, view): (&Label, ServiceView<'_>)| {
+            let previous = self.service(label.as_str().as_bytes()).map(|(_, service)| service);
+            CompiledService::compile(label, &view, &mut against, previous).map(Arc::new).map_err(|reason| ZoneError {
+                file: String::new(),
+                name: format!("services.{label}"),
+                reason,
+            })
+        };
+        services.map(compile).collect()
+    }
+
+    /// This snapshot with services that [`Snapshot::compile_apart`] made of it.
+    pub fn joined(&self, services: impl Iterator<Item = Arc<CompiledService>>) -> Snapshot {
+        let mut next = self.clone();
+        next.generation = Generation(self.generation.0 + 1);
+        for service in services {
+            let id = next.directory.reserve(service.label());
+            next.directory.put(id, Some(service));
+        }
+        next
+    }
+
+    /// The zone that holds `name` (the longest apex that is a suffix), if any.
+    #[inline]
+    pub fn zone(&self, name: &NameBuf) -> Option<&CompiledZone> {
+        self.by_apex.find(name, 0)
+    }
+
+    /// The zone that holds what is one label above `name`, if any.
+    pub fn zone_above(&self, name: &NameBuf) -> Option<&CompiledZone> {
+        self.by_apex.find(name, 1)
     }
 
     /// All zones, in the order given.
@@ -216,14 +265,21 @@ impl Snapshot {
         // Those that the zones before asked for may be wanted no more.
         self.views = Views::default();
         let mut compiled = Vec::with_capacity(zones.len());
-        let mut by_apex = hashbrown::HashTable::with_capacity(zones.len());
+        let mut by_apex = Apexes::default();
+        let mut referred = BTreeMap::new();
         for zone in zones {
             let directory = &mut self.directory;
             let mut against = Against { places: &self.places, origins: &self.origins, views: &mut self.views };
-            let zone = Arc::new(CompiledZone::compile(zone, &mut against, &mut |service| Some(directory.reserve(service)))?);
-            by_apex.insert_unique(directory::hash(zone.apex()), zone.clone(), |z| directory::hash(z.apex()));
+            let mut refer = |service: &Label| {
+                let id = directory.expect(service);
+                referred.insert(id, service.clone());
+                Some(id)
+            };
+            let zone = Arc::new(CompiledZone::compile(zone, &mut against, &mut refer)?);
+            by_apex.insert(zone.clone());
             compiled.push(zone);
         }
+        self.directory.refer(referred);
         self.services_zone = compiled.iter().find(|zone| zone.services()).cloned();
         self.zones = compiled.into();
         self.by_apex = Arc::new(by_apex);

@@ -1,6 +1,6 @@
 //! Publishing a snapshot: readers never wait, and a query that comes after [`Publisher::publish`] returned sees the new one.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
@@ -8,27 +8,58 @@ use super::Snapshot;
 
 /// Holds the current snapshot.
 #[derive(Debug)]
-pub struct Publisher(ArcSwap<Snapshot>);
+pub struct Publisher {
+    current: ArcSwap<Snapshot>,
+    /// Those before, as long as anybody else has them. A reader that drops what it read must never be the last: it would take apart a
+    /// world, which may be all zones and geo data of before a reload, between two queries. So the last is always this list, and it is
+    /// no longer than there are readers.
+    before: Mutex<Vec<Arc<Snapshot>>>,
+}
 
 impl Publisher {
     /// Starts with `snapshot`.
     pub fn new(snapshot: Snapshot) -> Publisher {
-        Publisher(ArcSwap::from_pointee(snapshot))
+        Publisher { current: ArcSwap::from_pointee(snapshot), before: Mutex::default() }
     }
 
     /// The current snapshot, for a batch of queries: load once, drop before blocking.
     #[inline]
     pub fn load(&self) -> arc_swap::Guard<Arc<Snapshot>> {
-        self.0.load()
+        self.current.load()
     }
 
     /// The current snapshot, to keep for longer.
     pub fn load_full(&self) -> Arc<Snapshot> {
-        self.0.load_full()
+        self.current.load_full()
     }
 
-    /// Makes `snapshot` the current one.
+    /// Makes `snapshot` the current one, and drops those before that nobody reads any more.
     pub fn publish(&self, snapshot: Arc<Snapshot>) {
-        self.0.store(snapshot);
+        let last = self.current.swap(snapshot);
+        let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        before.push(last);
+        // Nobody can come by one again that is not current: a count of one stays one.
+        before.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_reader_holds_is_kept_and_dropped_by_the_publisher() {
+        let publisher = Publisher::new(Snapshot::empty());
+        let kept = || publisher.before.lock().unwrap().len();
+        let guard = publisher.load();
+        let weak = Arc::downgrade(&guard);
+        for _ in 0..10 {
+            publisher.publish(Arc::new(Snapshot::empty()));
+            assert_eq!(kept(), 1, "the one that is read, and no other");
+        }
+        drop(guard);
+        assert!(weak.strong_count() == 1, "the reader did not take it apart");
+        publisher.publish(Arc::new(Snapshot::empty()));
+        assert_eq!((kept(), weak.strong_count()), (0, 0));
     }
 }

@@ -1,13 +1,16 @@
 //! Services compiled: pools for routing, and the record data of each instance ready to be copied into answers.
 //!
-//! All octets of a service lie in one block, instance after instance: addresses, target, ports, TXT. An answer copies slices of it.
+//! All octets of a service lie in one block: a head for each instance, then instance after instance its addresses, target, ports and what
+//! its TXT record has of its own. An answer copies slices of it. What stands elsewhere is not written once more: a service's settings are
+//! held once for all services that have the same ([`Common`]), an id is the first label of the target, region and az are the pool's.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::zones::LeafRecords;
-use crate::model::{Health, Instance, Label, MAX_SERVICE_PORTS, MAX_WEIGHT, Out, Port, Protocol, Service, Share, Vitals};
-use crate::routing::{Against, Member, Need, Pool, Standing, Tree, TreeError, seed_of};
+use crate::model::{Health, Instance, Label, MAX_SERVICE_PORTS, MAX_WEIGHT, Out, Ports, Protocol, Service, Share, Shared, Vitals};
+use crate::routing::{Against, Member, Need, Places, Pool, Standing, Tree, TreeError, seed_of};
 
 /// A service as the registry has it.
 #[derive(Debug, Clone)]
@@ -40,40 +43,53 @@ pub struct InstanceView<'a> {
 pub struct CompiledService {
     label: Label,
     pool: Pool,
-    records: LeafRecords,
-    ids: Box<[Label]>,
-    parts: Box<[Parts]>,
+    common: Arc<Common>,
+    /// Of its policy's leaves, where there are any.
+    records: Option<Box<LeafRecords>>,
+    /// See [`Head`] and the module.
     octets: Box<[u8]>,
-    /// Distinct (name, protocol) of all instances, in order; the place is the number in [`Need::port`].
-    ports: Box<[(Label, Protocol)]>,
-    default_port: Option<usize>,
-    tls_port: Option<usize>,
-    alpn: Box<[u8]>,
-    max_addresses: u8,
     /// Most IPv4 and most IPv6 addresses that one instance has.
     most_v4: u8,
     most_v6: u8,
     /// Whether an address stands at two instances, such as those of one host.
     shares_addresses: bool,
-    max_srv: u8,
-    tiers: u8,
     /// By how many bits a weight is spread for SRV.
     srv_shift: u8,
     /// Who was healthy last; kept only while nobody is.
     last_good: Option<Arc<BTreeSet<Label>>>,
 }
 
-/// Where the parts of one instance lie in `octets`, one behind the other from `start`.
+/// What many services have in common.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Common {
+    /// Distinct (name, protocol) of all instances, in order; the place is the number in [`Need::port`].
+    ports: Box<[(Label, Protocol)]>,
+    default_port: Option<u8>,
+    tls_port: Option<u8>,
+    alpn: Box<[u8]>,
+    max_addresses: u8,
+    max_srv: u8,
+    tiers: u8,
+}
+
+static COMMON: Shared<Common> = Shared::new();
+/// Those of a service whose policy has no static records.
+static NO_RECORDS: LazyLock<LeafRecords> = LazyLock::new(LeafRecords::default);
+
+/// Where the parts of one instance lie, one behind the other from `start`.
 #[derive(Debug, Clone, Copy)]
-struct Parts {
+struct Head {
     start: u32,
     v4: u8,
-    v6: u16,
     target: u8,
     ports: u8,
+    v6: u16,
+    /// What its TXT record has beside id, region and az.
     txt: u16,
 }
 
+/// Octets of a head.
+const HEAD: usize = 11;
 /// Octets of one port: its number among the service's ports, and the port number itself.
 const PORT_OCTETS: usize = 3;
 
@@ -85,22 +101,14 @@ impl CompiledService {
         against: &mut Against<'_>,
         previous: Option<&CompiledService>,
     ) -> Result<CompiledService, String> {
-        let tree =
-            Tree::compile(&view.service.policy, label.as_str().as_bytes(), against, &mut |_| None).map_err(|error| error.to_string())?;
+        let tree = Tree::compile(&view.service.policy, label.as_bytes(), against, &mut |_| None).map_err(|error| error.to_string())?;
         let places = against.places;
         // The service stands in every zone with services, so there is no one apex to leave to a pointer.
         let records = LeafRecords::collect(&view.service.policy, &[])?;
+        let has_records = records.iter().next().is_some();
+        let records = has_records.then(|| Box::new(records));
         let fields = &view.service.fields;
-        let ports_of = |instance: &InstanceView<'_>| -> Vec<(Label, Port)> {
-            let own = &instance.instance.ports;
-            let ports = if own.is_empty() { &fields.ports } else { own };
-            ports.iter().map(|(name, port)| (name.clone(), *port)).collect()
-        };
-        let mut ports: Vec<(Label, Protocol)> =
-            view.instances.iter().flat_map(|i| ports_of(i).into_iter().map(|(name, port)| (name, port.protocol))).collect();
-        ports.sort();
-        ports.dedup();
-        ports.truncate(MAX_SERVICE_PORTS);
+        let ports = ports(view);
         let numbered = |name: &Label, protocol: Protocol| ports.binary_search_by(|p| (&p.0, p.1).cmp(&(name, protocol))).ok();
         let default_port = match &fields.default_port {
             Some(name) => numbered(name, Protocol::Tcp).or_else(|| numbered(name, Protocol::Udp)),
@@ -114,9 +122,11 @@ impl CompiledService {
             _ => None,
         };
         let mut members = Vec::with_capacity(view.instances.len());
-        let mut parts = Vec::with_capacity(view.instances.len());
-        let mut octets = Vec::new();
-        for instance in &view.instances {
+        let (mut most_v4, mut most_v6) = (0, 0);
+        // Enough for most.
+        let mut octets = Vec::with_capacity((HEAD + 64) * view.instances.len());
+        octets.resize(HEAD * view.instances.len(), 0);
+        for (n, instance) in view.instances.iter().enumerate() {
             let mut has = Need::ANY;
             let start = octets.len() as u32;
             let (v4, v6) = write_addresses(&mut octets, instance.instance);
@@ -128,8 +138,8 @@ impl CompiledService {
             }
             let target = write_target(&mut octets, instance.id, label);
             let mut written = 0;
-            for (name, port) in ports_of(instance) {
-                if let Some(number) = numbered(&name, port.protocol) {
+            for (name, port) in ports_of(view, instance) {
+                if let Some(number) = numbered(name, port.protocol) {
                     octets.push(number as u8);
                     octets.extend_from_slice(&port.number.to_be_bytes());
                     written += 1;
@@ -140,7 +150,8 @@ impl CompiledService {
                 }
             }
             let txt = write_txt(&mut octets, instance);
-            parts.push(Parts { start, v4, v6, target, ports: written, txt });
+            Head { start, v4, target, ports: written, v6, txt }.write(n, &mut octets);
+            (most_v4, most_v6) = (most_v4.max(v4 / 4), most_v6.max((v6 / 16) as u8));
             let out = view.out.or(instance.out);
             members.push(Member {
                 locality: places
@@ -150,30 +161,31 @@ impl CompiledService {
                 warmth: instance.warmth,
                 standing: standing(view, instance, last_good.as_deref()),
                 out: out.share,
-                seed: seed_of(instance.id.as_str().as_bytes()),
+                seed: seed_of(instance.id.as_bytes()),
                 has,
                 steady_ms: if out.moving { 0 } else { steady_ms(view.service, instance) },
                 tags: instance.instance.tags.iter().cloned().collect(),
             });
         }
-        Ok(CompiledService {
-            label: label.clone(),
-            srv_shift: srv_shift(&members),
-            pool: Pool::build(tree, &members, places),
-            records,
-            ids: view.instances.iter().map(|i| i.id.clone()).collect(),
-            most_v4: parts.iter().map(|part| part.v4 / 4).max().unwrap_or(0),
-            most_v6: parts.iter().map(|part| (part.v6 / 16) as u8).max().unwrap_or(0),
-            shares_addresses: shares_addresses(view),
-            parts: parts.into(),
-            octets: octets.into(),
-            default_port,
-            tls_port,
+        let common = COMMON.one(Common {
             ports: ports.into(),
+            default_port: default_port.map(|number| number as u8),
+            tls_port: tls_port.map(|number| number as u8),
             alpn: fields.alpn.iter().flat_map(|a| std::iter::once(a.len() as u8).chain(a.bytes())).collect(),
             max_addresses: view.service.max_addresses() as u8,
             max_srv: view.service.max_srv() as u8,
             tiers: view.service.tiers() as u8,
+        });
+        Ok(CompiledService {
+            label: label.clone(),
+            srv_shift: srv_shift(&members),
+            pool: Pool::build(tree, &members, places),
+            common,
+            records,
+            octets: octets.into(),
+            most_v4,
+            most_v6,
+            shares_addresses: shares_addresses(view),
             last_good,
         })
     }
@@ -185,7 +197,7 @@ impl CompiledService {
 
     /// The static records of its policy's leaves.
     pub fn records(&self) -> &LeafRecords {
-        &self.records
+        self.records.as_deref().unwrap_or_else(|| &NO_RECORDS)
     }
 
     /// Its name.
@@ -195,22 +207,32 @@ impl CompiledService {
 
     /// How many instances it has, in whatever state.
     pub fn len(&self) -> usize {
-        self.ids.len()
+        self.pool.len()
     }
 
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
+        self.pool.is_empty()
     }
 
     /// The number of an instance, by its lower-case id.
     pub fn member(&self, id: &[u8]) -> Option<u32> {
-        self.ids.binary_search_by(|known| known.as_str().as_bytes().cmp(id)).ok().map(|n| n as u32)
+        let (mut first, mut behind) = (0, self.len() as u32);
+        while first < behind {
+            let middle = first + (behind - first) / 2;
+            match self.id_octets(middle).cmp(id) {
+                Ordering::Less => first = middle + 1,
+                Ordering::Equal => return Some(middle),
+                Ordering::Greater => behind = middle,
+            }
+        }
+        None
     }
 
     /// The id of an instance.
-    pub fn id(&self, member: u32) -> &Label {
-        &self.ids[member as usize]
+    pub fn id(&self, member: u32) -> &str {
+        // A label is ASCII.
+        std::str::from_utf8(self.id_octets(member)).unwrap_or_default()
     }
 
     /// Whether an address stands at two instances: an answer holds it once (RFC 2181 §5).
@@ -220,64 +242,75 @@ impl CompiledService {
 
     /// IPv4 addresses of an instance, 4 octets each.
     pub fn v4(&self, member: u32) -> &[u8] {
-        let part = &self.parts[member as usize];
-        self.slice(part.start as usize, part.v4.into())
+        let head = self.head(member);
+        self.slice(head.start as usize, head.v4.into())
     }
 
     /// IPv6 addresses of an instance, 16 octets each.
     pub fn v6(&self, member: u32) -> &[u8] {
-        let part = &self.parts[member as usize];
-        self.slice(part.start as usize + usize::from(part.v4), part.v6.into())
+        let head = self.head(member);
+        self.slice(head.start as usize + usize::from(head.v4), head.v6.into())
     }
 
     /// `<id>.id.<service>` in wire form, without root label: the SRV and HTTPS target once the zone's apex is put behind it.
     pub fn target(&self, member: u32) -> &[u8] {
-        let part = &self.parts[member as usize];
-        self.slice(part.start as usize + usize::from(part.v4) + usize::from(part.v6), part.target.into())
+        let head = self.head(member);
+        self.slice(head.target_start(), head.target.into())
     }
 
-    /// RDATA of the instance's TXT record: `id=…`, `region=…`, `az=…`, `tag=…` and its metadata.
-    pub fn txt(&self, member: u32) -> &[u8] {
-        let part = &self.parts[member as usize];
-        self.slice(part.ports_start() + usize::from(part.ports) * PORT_OCTETS, part.txt.into())
+    /// RDATA of the instance's TXT record, piece by piece: `id=…`, `region=…`, `az=…`, `tag=…` and its metadata. `places` are those of the
+    /// same snapshot.
+    pub fn txt<E>(&self, places: &Places, member: u32, mut put: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let locality = self.pool.locality(member);
+        let region = places.region_label(places.region_of(locality));
+        let facts: [(&[u8], &[u8]); 3] =
+            [(b"id=", self.id_octets(member)), (b"region=", region.as_bytes()), (b"az=", places.az_label(locality).as_bytes())];
+        for (key, value) in facts {
+            // Labels hold 63 octets.
+            put(&[(key.len() + value.len()) as u8])?;
+            put(key)?;
+            put(value)?;
+        }
+        let head = self.head(member);
+        put(self.slice(head.ports_start() + usize::from(head.ports) * PORT_OCTETS, head.txt.into()))
     }
 
     /// What an instance needs to stand behind SRV of the named port; `None` where no instance has such a port.
     pub fn port(&self, name: &[u8], protocol: Protocol) -> Option<Need> {
-        self.ports.iter().position(|p| p.1 == protocol && p.0.as_str().as_bytes() == name).map(Need::port)
+        self.common.ports.iter().position(|p| p.1 == protocol && p.0.as_bytes() == name).map(Need::port)
     }
 
     /// The default port: what an instance needs to have it, and its protocol; `None` where there is none.
     pub fn default_port(&self) -> Option<(Need, Protocol)> {
-        self.default_port.map(|n| (Need::port(n), self.ports[n].1))
+        self.common.default_port.map(usize::from).map(|n| (Need::port(n), self.common.ports[n].1))
     }
 
     /// Whether any port has that protocol (for the empty non-terminal `_tcp.<service>`).
     pub fn has_protocol(&self, protocol: Protocol) -> bool {
-        self.ports.iter().any(|p| p.1 == protocol)
+        self.common.ports.iter().any(|p| p.1 == protocol)
     }
 
     /// The port number of an instance for a [`Need`] that [`CompiledService::port`] gave; 0 where it has no such port.
     pub fn port_number(&self, member: u32, need: Need) -> u16 {
-        let part = &self.parts[member as usize];
-        let ports = self.slice(part.ports_start(), usize::from(part.ports) * PORT_OCTETS);
+        let head = self.head(member);
+        let ports = self.slice(head.ports_start(), usize::from(head.ports) * PORT_OCTETS);
         let found = ports.chunks_exact(PORT_OCTETS).find(|p| Need::port(p[0].into()) == need);
         found.map_or(0, |p| u16::from_be_bytes([p[1], p[2]]))
     }
 
     /// The TLS port of an instance that has [`Need::TLS`]; 0 where it has none.
     pub fn tls_port(&self, member: u32) -> u16 {
-        self.tls_port.map_or(0, |n| self.port_number(member, Need::port(n)))
+        self.common.tls_port.map_or(0, |n| self.port_number(member, Need::port(n.into())))
     }
 
     /// The alpn SvcParam value in wire form (RFC 9460 §7.1.1); empty: none.
     pub fn alpn(&self) -> &[u8] {
-        &self.alpn
+        &self.common.alpn
     }
 
     /// Most addresses of an answer.
     pub fn max_addresses(&self) -> usize {
-        self.max_addresses.into()
+        self.common.max_addresses.into()
     }
 
     /// Most addresses that one instance has of the family that `need` asks for ([`Need::V6`], else IPv4); at least 1.
@@ -287,7 +320,7 @@ impl CompiledService {
 
     /// Most SRV records of an answer.
     pub fn max_srv(&self) -> usize {
-        self.max_srv.into()
+        self.common.max_srv.into()
     }
 
     /// A weight as SRV carries it: spread over the 16 bits, since HAProxy divides by 256, with one factor for all of the service's
@@ -300,7 +333,7 @@ impl CompiledService {
 
     /// Further levels that SRV carries.
     pub fn tiers(&self) -> usize {
-        self.tiers.into()
+        self.common.tiers.into()
     }
 
     fn slice(&self, start: usize, length: usize) -> &[u8] {
@@ -308,15 +341,83 @@ impl CompiledService {
     }
 
     fn healthy_ids(&self) -> BTreeSet<Label> {
-        let healthy = |n: &usize| self.pool.standing(*n as u32) == Standing::Healthy;
-        (0..self.ids.len()).filter(healthy).map(|n| self.ids[n].clone()).collect()
+        let healthy = (0..self.len() as u32).filter(|n| self.pool.standing(*n) == Standing::Healthy);
+        healthy.filter_map(|n| Label::parse(self.id(n)).ok()).collect()
+    }
+
+    #[inline]
+    fn head(&self, member: u32) -> Head {
+        Head::read(&self.octets[member as usize * HEAD..][..HEAD])
+    }
+
+    /// The first label of the target.
+    fn id_octets(&self, member: u32) -> &[u8] {
+        let target = self.target(member);
+        &target[1..=usize::from(target[0])]
+    }
+
+    /// A service without instances, for tests of what holds services.
+    #[cfg(test)]
+    pub(super) fn bare(label: &Label) -> CompiledService {
+        use crate::model::Geo;
+        use crate::routing::{Origins, Views};
+        static NOWHERE: LazyLock<(Places, Origins)> = LazyLock::new(|| {
+            let places = Places::new(&Geo::default(), []);
+            let origins = Origins::build(&places, &Geo::default());
+            (places, origins)
+        });
+        let (places, origins) = &*NOWHERE;
+        let view = ServiceView { service: &Service::plain(), instances: Vec::new(), out: Out::SERVING };
+        let mut against = Against { places, origins, views: &mut Views::default() };
+        CompiledService::compile(label, &view, &mut against, None).unwrap()
     }
 }
 
-impl Parts {
-    fn ports_start(&self) -> usize {
-        self.start as usize + usize::from(self.v4) + usize::from(self.v6) + usize::from(self.target)
+impl Head {
+    fn write(self, member: usize, octets: &mut [u8]) {
+        let head = &mut octets[member * HEAD..][..HEAD];
+        head[..4].copy_from_slice(&self.start.to_le_bytes());
+        head[4..7].copy_from_slice(&[self.v4, self.target, self.ports]);
+        head[7..9].copy_from_slice(&self.v6.to_le_bytes());
+        head[9..].copy_from_slice(&self.txt.to_le_bytes());
     }
+
+    #[inline]
+    fn read(head: &[u8]) -> Head {
+        let short = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
+        let start = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
+        Head { start, v4: head[4], target: head[5], ports: head[6], v6: short(7), txt: short(9) }
+    }
+
+    #[inline]
+    fn target_start(&self) -> usize {
+        self.start as usize + usize::from(self.v4) + usize::from(self.v6)
+    }
+
+    #[inline]
+    fn ports_start(&self) -> usize {
+        self.target_start() + usize::from(self.target)
+    }
+}
+
+/// The ports of an instance: its own, or where it names none the service's.
+fn ports_of<'a>(view: &ServiceView<'a>, instance: &InstanceView<'a>) -> &'a Ports {
+    if instance.instance.ports.is_empty() { &view.service.fields.ports } else { &instance.instance.ports }
+}
+
+/// The distinct ports of a service's instances, in order.
+fn ports(view: &ServiceView<'_>) -> Vec<(Label, Protocol)> {
+    let mut ports: Vec<(Label, Protocol)> = Vec::new();
+    for (name, port) in view.instances.iter().flat_map(|instance| ports_of(view, instance)) {
+        // Most have what the one before them has.
+        if ports.last().is_none_or(|(known, protocol)| known != name || *protocol != port.protocol) {
+            ports.push((name.clone(), port.protocol));
+        }
+    }
+    ports.sort();
+    ports.dedup();
+    ports.truncate(MAX_SERVICE_PORTS);
+    ports
 }
 
 /// The operator's word first, then health; what is down is told apart by whether it was healthy when anything last was.
@@ -360,6 +461,9 @@ fn srv_shift(members: &[Member]) -> u8 {
 
 /// Whether an address stands at two instances.
 fn shares_addresses(view: &ServiceView<'_>) -> bool {
+    if view.instances.len() < 2 {
+        return false;
+    }
     let mut addresses: Vec<_> = view.instances.iter().flat_map(|instance| instance.instance.addresses.iter()).collect();
     addresses.sort_unstable();
     addresses.windows(2).any(|pair| pair[0] == pair[1])
@@ -392,7 +496,7 @@ fn write_target(octets: &mut Vec<u8>, id: &Label, service: &Label) -> u8 {
     (octets.len() - start) as u8
 }
 
-/// Appends the TXT RDATA: one character-string (RFC 1035 §3.3) per fact.
+/// Appends what TXT RDATA has of the instance's own: one character-string (RFC 1035 §3.3) per fact.
 fn write_txt(octets: &mut Vec<u8>, view: &InstanceView<'_>) -> u16 {
     let start = octets.len();
     let mut string = |key: &str, value: &str| {
@@ -400,9 +504,6 @@ fn write_txt(octets: &mut Vec<u8>, view: &InstanceView<'_>) -> u16 {
         octets.push((key.len() + 1 + value.len()).min(255) as u8);
         octets.extend(key.bytes().chain(*b"=").chain(value.bytes()).take(255));
     };
-    string("id", view.id.as_str());
-    string("region", view.instance.region.as_str());
-    string("az", view.instance.az.as_str());
     view.instance.tags.iter().for_each(|tag| string("tag", tag.as_str()));
     view.instance.meta.iter().for_each(|(key, value)| string(key, value));
     (octets.len() - start) as u16

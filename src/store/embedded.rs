@@ -14,7 +14,7 @@ use redb::{Database, StorageBackend};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, oneshot};
 
-use super::ledger::{Committed, Ledger, OpenError, Opener, Request, State};
+use super::ledger::{Committed, Ledger, OpenError, Opener, Request, State, Whole};
 use super::{CommitError, Feed, Item, Key, MAX_OPERATIONS, Operation, Store, StoreId, Unavailable};
 use crate::model::Revision;
 
@@ -80,6 +80,15 @@ impl Embedded {
             .map_err(|error| OpenError::Io(path, error.to_string()))?;
         result.recv().unwrap_or(Err(damaged))?;
         Ok(Embedded(Arc::new(Inner { requests: Mutex::new(Some(requests)), thread: Mutex::new(Some(thread)), commits: weak })))
+    }
+}
+
+impl Embedded {
+    /// See [`super::Engine::halves`].
+    pub(super) async fn halves(&self) -> Result<Whole, Unavailable> {
+        let (reply, answer) = oneshot::channel();
+        self.0.ask(Request::Halves(reply))?;
+        answer.await.unwrap_or_else(|_| Err(Unavailable("its thread has ended".into())))
     }
 }
 

@@ -6,7 +6,10 @@
 
 use std::sync::mpsc::{Receiver, TryRecvError};
 
-use redb::{Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError, TableDefinition, WriteTransaction};
+use redb::{
+    Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageError,
+    TableDefinition, WriteTransaction,
+};
 use tokio::sync::{broadcast, oneshot};
 
 use super::{CommitError, Condition, Item, Key, KeyEvent, Operation, StoreId, Unavailable};
@@ -44,6 +47,34 @@ pub(super) enum Request {
     Commit(Commit),
     /// See [`super::Store::read`].
     Read(Key, oneshot::Sender<Result<State, Unavailable>>),
+    /// See [`super::Engine::halves`].
+    Halves(oneshot::Sender<Result<Whole, Unavailable>>),
+}
+
+/// Identity, revision and the items of a store, still to be read.
+pub(super) type Whole = (StoreId, Revision, [Half; 2]);
+
+/// Half of the items of a store, as of one revision.
+pub struct Half {
+    items: ReadOnlyTable<&'static str, (u64, &'static [u8])>,
+    count: usize,
+    backward: bool,
+}
+
+impl Half {
+    /// Reads its items, beginning at its end of all keys: the first half in their order, the second one backwards.
+    pub fn each(self, mut take: impl FnMut(&str, Revision, &[u8])) -> Result<(), Unavailable> {
+        let unavailable = |error: StorageError| Unavailable(error.to_string());
+        let mut items = self.items.range::<&str>(..).map_err(unavailable)?;
+        for _ in 0..self.count {
+            let next = if self.backward { items.next_back() } else { items.next() };
+            let Some(item) = next else { break };
+            let (key, value) = item.map_err(unavailable)?;
+            let (revision, value) = value.value();
+            take(key.value(), Revision(revision), value);
+        }
+        Ok(())
+    }
 }
 
 /// Operations, and where the outcome goes.
@@ -103,6 +134,7 @@ impl Ledger {
         while let Some(request) = next.take() {
             match request {
                 Request::Read(prefix, reply) => _ = reply.send(self.read(&prefix)),
+                Request::Halves(reply) => _ = reply.send(self.halves()),
                 Request::Commit(first) => {
                     let mut count = first.0.len();
                     let mut group = vec![first];
@@ -212,6 +244,18 @@ impl Ledger {
         self.database.as_ref().ok_or_else(|| CommitError::Unavailable("it is closed".into()))
     }
 
+    /// Everything, to be read by others while this goes on.
+    fn halves(&mut self) -> Result<Whole, Unavailable> {
+        let database = self.open_again().map_err(|error| Unavailable(error.to_string()))?;
+        match open_halves(database) {
+            Ok(halves) => Ok((self.id, self.revision, halves)),
+            Err(error) => {
+                self.database = None;
+                Err(Unavailable(error.to_string()))
+            }
+        }
+    }
+
     /// Everything under a prefix.
     fn read(&mut self, prefix: &str) -> Result<State, Unavailable> {
         let database = self.open_again().map_err(|error| Unavailable(error.to_string()))?;
@@ -256,6 +300,14 @@ fn begin_facts(database: &Database, id: StoreId) -> Result<(u64, u64, u64), redb
     }
     transaction.commit()?;
     Ok((FORMAT, id.0, 0))
+}
+
+fn open_halves(database: &Database) -> Result<[Half; 2], redb::Error> {
+    let transaction = database.begin_read()?;
+    let count = usize::try_from(transaction.open_table(ITEMS)?.len()?).unwrap_or(usize::MAX);
+    let first = Half { items: transaction.open_table(ITEMS)?, count: count / 2, backward: false };
+    let second = Half { items: transaction.open_table(ITEMS)?, count: count - count / 2, backward: true };
+    Ok([first, second])
 }
 
 fn read_items(database: &Database, prefix: &str) -> Result<Vec<Item>, redb::Error> {

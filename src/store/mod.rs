@@ -15,7 +15,7 @@ use std::sync::Arc;
 use futures_util::stream::BoxStream;
 
 pub use embedded::Embedded;
-pub use ledger::OpenError;
+pub use ledger::{Half, OpenError};
 
 use crate::model::Revision;
 
@@ -165,6 +165,16 @@ pub trait Store {
 pub enum Engine {
     /// One file on this machine.
     Embedded(Embedded),
+}
+
+impl Engine {
+    /// Everything as of one revision, in two halves that may be read at the same time: for a start, which has to take in millions of
+    /// items and wants none of them copied. All keys of the first half go before those of the second.
+    pub async fn halves(&self) -> Result<(StoreId, Revision, [Half; 2]), Unavailable> {
+        match self {
+            Engine::Embedded(store) => store.halves().await,
+        }
+    }
 }
 
 impl Store for Engine {

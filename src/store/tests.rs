@@ -117,6 +117,30 @@ async fn commits_are_all_or_nothing_and_only_on_the_state_expected() {
 }
 
 #[tokio::test]
+async fn halves_are_the_whole_as_it_was_when_they_were_taken() {
+    let store = Embedded::in_memory().unwrap();
+    for items in ["", "+a=1", "+c=3 +b=2", "+d=4 -a@1 +e=5"] {
+        if !items.is_empty() {
+            commit(&store, items).await.unwrap();
+        }
+        let expected = store.read(&"".into(), true).await.unwrap();
+        let (id, revision, [first, second]) = Engine::Embedded(store.clone()).halves().await.unwrap();
+        if items.starts_with("+d") {
+            commit(&store, "+late=1").await.unwrap();
+        }
+        let read = |half: Half| {
+            let mut items = Vec::new();
+            half.each(|key, revision, value| items.push(Item { key: key.into(), value: value.into(), revision })).unwrap();
+            items
+        };
+        let (mut found, second) = (read(first), read(second));
+        assert!(found.len().abs_diff(second.len()) <= 1);
+        found.extend(second.into_iter().rev());
+        assert_eq!((id, revision, found), expected);
+    }
+}
+
+#[tokio::test]
 async fn in_a_group_only_the_conflicting_commit_fails() {
     let store = Embedded::in_memory().unwrap();
     // Sent at once: most wait together while the first is written.

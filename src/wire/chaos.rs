@@ -6,7 +6,7 @@ use crate::codec::code::{CLASS_CH, extended, rcode, rtype};
 use crate::model::{Counter, DnsSettings};
 
 /// Answers a question of class CH.
-pub(super) fn answer(dns: &DnsSettings, question: &Question, reply: &mut Reply<'_, '_>) {
+pub(super) fn answer(dns: &DnsSettings, question: &Question<'_>, reply: &mut Reply<'_, '_>) {
     let text = match question.name.wire() {
         b"\x07version\x04bind\x00" | b"\x07version\x06server\x00" => dns.version.as_deref(),
         b"\x08hostname\x04bind\x00" | b"\x02id\x06server\x00" => dns.identity.as_deref(),
@@ -22,7 +22,7 @@ pub(super) fn answer(dns: &DnsSettings, question: &Question, reply: &mut Reply<'
     if !matches!(question.qtype, rtype::TXT | rtype::ANY) {
         return reply.conclude(rcode::NOERROR, Counter::Nodata);
     }
-    let here = Here::question(&question.name);
+    let here = Here::question(question.name);
     let written = reply.record_in(CLASS_CH, here.from(0), rtype::TXT, 0, |writer| {
         if text.is_empty() {
             return writer.put(&[0]);

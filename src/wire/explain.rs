@@ -228,7 +228,8 @@ pub fn explain(snapshot: &Snapshot, name: &Name, qtype: u16, client: IpAddr, dra
     };
     let query = query(name, qtype);
     let mut buffer = vec![0; usize::from(u16::MAX)];
-    let request = Request::parse(&query);
+    let mut asked = NameBuf::default();
+    let request = Request::parse(&query, &mut asked);
     let terms = Terms { dns: &snapshot.dns, transport: Transport::Tcp, proof: Proof::Absent, cookie: None };
     let begun = request.as_ref().and_then(|request| Some((request, Reply::new(request, terms, &mut buffer)?)));
     let Some((request, mut reply)) = begun else { return explanation };

@@ -54,7 +54,7 @@ enum Kind {
 pub(super) fn verdict(
     snapshot: &Snapshot,
     table: &Table,
-    question: Option<&Question>,
+    question: Option<&Question<'_>>,
     outcome: Counter,
     peer: IpAddr,
     now_ms: u64,
@@ -69,7 +69,7 @@ pub(super) fn verdict(
         Counter::Nxdomain => (Kind::Nxdomain, limits.nxdomain_per_second.unwrap_or(limits.per_second)),
         _ => (Kind::Error, limits.errors_per_second.unwrap_or(limits.per_second)),
     };
-    let about = question.map_or(&[][..], |question| imputed(snapshot, &question.name, kind));
+    let about = question.map_or(&[][..], |question| imputed(snapshot, question.name, kind));
     let prefix = prefix(peer, limits);
     let within = table.take(prefix, kind, about, rate, now_ms)
         && (limits.all_per_second == 0 || table.take(prefix, Kind::All, &[], limits.all_per_second, now_ms));
@@ -90,12 +90,12 @@ fn imputed<'n>(snapshot: &'n Snapshot, name: &'n NameBuf, kind: Kind) -> &'n [u8
         return &[];
     }
     // Without a zone it is class CH, which has four names.
-    let Some(zone) = snapshot.zone(name.wire()) else { return name.wire() };
+    let Some(zone) = snapshot.zone(name) else { return name.wire() };
     let depth = zone.depth(name);
     if !matches!(kind, Kind::Records) {
         return zone.apex();
     }
-    if zone.at(name.part(0, depth)).is_some() {
+    if zone.owner(name).is_some() {
         return name.wire();
     }
     // `_web._tcp` before the apex stands for the service `web`: its own name is one of few. `_web` before any other label is a wildcard's.

@@ -43,7 +43,7 @@ pub(crate) use walk::MAX_ALIASES;
 use watch::{Unwatched, Watch};
 
 use crate::codec::code::{CLASS_CH, CLASS_IN, extended, rcode, rtype};
-use crate::codec::{Keepalive, Request};
+use crate::codec::{Keepalive, NameBuf, Request};
 use crate::model::{Counter, Counters, SAMPLED};
 use crate::routing::ClientPrefix;
 use crate::snapshot::Snapshot;
@@ -108,6 +108,8 @@ pub struct Worker {
     pub counters: Arc<Counters>,
     defences: Arc<Defences>,
     random: u64,
+    /// The name that is asked for: room for it is made once.
+    name: NameBuf,
 }
 
 impl Worker {
@@ -118,15 +120,15 @@ impl Worker {
 
     /// A worker beside others, with the defences that they share; its draws follow from `seed`.
     pub fn beside(seed: u64, counters: Arc<Counters>, defences: Arc<Defences>) -> Worker {
-        Worker { counters, defences, random: seed }
+        Worker { counters, defences, random: seed, name: NameBuf::default() }
     }
+}
 
-    /// The next query's random number. Each policy that draws, draws from it alone.
-    #[inline]
-    fn draw(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        scramble(self.random)
-    }
+/// The next query's random number. Each policy that draws, draws from it alone.
+#[inline]
+fn draw(random: &mut u64) -> u64 {
+    *random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    scramble(*random)
 }
 
 /// The output function of SplitMix64: every bit of the result depends on every bit of `x`.
@@ -139,17 +141,15 @@ fn scramble(x: u64) -> u64 {
 
 /// Answers one query from one snapshot into `reply`, which holds at least 512 octets for UDP (65,535 for TCP).
 pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply: &mut [u8]) -> Outcome {
-    let draw = worker.draw();
+    let Worker { counters, defences, random, name } = worker;
+    let draw = draw(random);
+    let parsed = Request::parse(query.bytes, name);
     // RFC 8906 §3: what is shorter than a header, or a response, gets no reply, or two servers could talk for ever.
-    let request = Request::parse(query.bytes).filter(|request| !request.header.is_response());
-    let begun = request.as_ref().and_then(|request| {
-        let terms = terms(snapshot, worker, query, request);
-        Some((request, Reply::new(request, terms, reply)?))
-    });
-    let Some((request, mut reply)) = begun else {
-        worker.counters.count(Counter::Dropped);
-        worker.counters.count_octets(query.bytes.len(), 0);
-        return Outcome::Drop;
+    let Some(request) = parsed.as_ref().filter(|request| !request.header.is_response()) else {
+        return drop_it(counters, query, Counter::Dropped);
+    };
+    let Some(mut reply) = Reply::new(request, terms(snapshot, defences, query, request), reply) else {
+        return drop_it(counters, query, Counter::Dropped);
     };
     let subnet = request.edns.as_ref().and_then(|edns| edns.subnet?.client());
     // Not made canonical: an IPv4-mapped client is found as IPv4, but its scope counts in the family that the option came in.
@@ -157,28 +157,24 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
     judge(snapshot, request, client, draw, &mut reply, &mut Unwatched::default());
     match reply.proof() {
         Proof::Absent => {}
-        Proof::New => worker.counters.count(Counter::CookieNew),
-        Proof::Valid => worker.counters.count(Counter::CookieValid),
-        Proof::Invalid => worker.counters.count(Counter::CookieInvalid),
+        Proof::New => counters.count(Counter::CookieNew),
+        Proof::Valid => counters.count(Counter::CookieValid),
+        Proof::Invalid => counters.count(Counter::CookieInvalid),
     }
     // Over a stream and with a server cookie the sender is who it says it is, and harms nobody else.
     if snapshot.dns.rate_limit.is_on() && !query.transport.is_stream() && reply.proof() != Proof::Valid {
-        let (table, question) = (&worker.defences.table, request.question.as_ref());
+        let (table, question) = (&defences.table, request.question.as_ref());
         match limit::verdict(snapshot, table, question, reply.outcome, query.peer.ip(), query.now_ms, scramble(draw)) {
             Verdict::Send => {}
             Verdict::Slip => {
                 reply.slip(request);
-                return send(worker, query, reply);
+                return send(counters, query, &mut reply);
             }
-            Verdict::Drop => {
-                worker.counters.count(Counter::Limited);
-                worker.counters.count_octets(query.bytes.len(), 0);
-                return Outcome::Drop;
-            }
+            Verdict::Drop => return drop_it(counters, query, Counter::Limited),
         }
     }
     if reply.by_client && draw.is_multiple_of(SAMPLED) {
-        worker.counters.clients.note(ClientPrefix::of(client).0);
+        counters.clients.note(ClientPrefix::of(client).0);
     }
     let marks = [
         (reply.is_truncated(), Counter::Truncated),
@@ -187,18 +183,20 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
         (reply.panic, Counter::Panic),
         (reply.empty, Counter::Empty),
     ];
-    marks.into_iter().filter(|(set, _)| *set).for_each(|(_, mark)| worker.counters.count(mark));
-    reply.regions.numbers().for_each(|region| worker.counters.count_region(region));
-    send(worker, query, reply)
+    marks.into_iter().filter(|(set, _)| *set).for_each(|(_, mark)| counters.count(mark));
+    if !reply.regions.is_empty() {
+        reply.regions.numbers().for_each(|region| counters.count_region(region));
+    }
+    send(counters, query, &mut reply)
 }
 
 /// What the reply to a request is written for. No cookie, no hash.
 #[inline]
-fn terms<'m>(snapshot: &'m Snapshot, worker: &Worker, query: &Query<'_>, request: &Request<'_>) -> Terms<'m> {
+fn terms<'m>(snapshot: &'m Snapshot, defences: &Defences, query: &Query<'_>, request: &Request<'_>) -> Terms<'m> {
     let dns = &*snapshot.dns;
     let asked = request.edns.as_ref().and_then(|edns| edns.cookie).filter(|_| dns.cookies.enabled);
     let (proof, cookie) = asked.map_or((Proof::Absent, None), |cookie| {
-        let secrets = worker.defences.secrets(&dns.cookies.secrets);
+        let secrets = defences.secrets(&dns.cookies.secrets);
         cookies::check(&cookie, secrets, query.peer.ip(), query.now_ms)
     });
     Terms { dns, transport: query.transport, proof, cookie }
@@ -206,11 +204,19 @@ fn terms<'m>(snapshot: &'m Snapshot, worker: &Worker, query: &Query<'_>, request
 
 /// Finishes and counts a reply.
 #[inline]
-fn send(worker: &Worker, query: &Query<'_>, reply: Reply<'_, '_>) -> Outcome {
-    worker.counters.count(reply.outcome);
+fn send(counters: &Counters, query: &Query<'_>, reply: &mut Reply<'_, '_>) -> Outcome {
+    counters.count(reply.outcome);
     let length = reply.finish();
-    worker.counters.count_octets(query.bytes.len(), length);
+    counters.count_octets(query.bytes.len(), length);
     Outcome::Reply(length)
+}
+
+/// Counts a query that gets no reply.
+#[cold]
+fn drop_it(counters: &Counters, query: &Query<'_>, outcome: Counter) -> Outcome {
+    counters.count(outcome);
+    counters.count_octets(query.bytes.len(), 0);
+    Outcome::Drop
 }
 
 /// What RFC 8906 asks of everyone: odd queries get the RCODE that says what is odd.
@@ -226,7 +232,7 @@ fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, d
         // RFC 6891 §6.1.3: the reply's OPT says which version is known.
         return reply.conclude(rcode::BADVERS, Counter::Badvers);
     }
-    if request.edns.is_some_and(|edns| edns.keepalive == Keepalive::Malformed) && reply.transport().is_stream() {
+    if request.edns.as_ref().is_some_and(|edns| edns.keepalive == Keepalive::Malformed) && reply.transport().is_stream() {
         // RFC 7828 §3.3.1: the timeout is the server's to say. In a datagram the option means nothing, whatever it holds.
         return reply.fail(rcode::FORMERR, Counter::Formerr, extended::OTHER, "keepalive: a query holds no timeout");
     }
@@ -255,7 +261,7 @@ fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, d
         0 | rtype::OPT | rtype::TSIG | rtype::NXNAME => {
             reply.fail(rcode::FORMERR, Counter::Formerr, extended::INVALID_TYPE, "this type cannot be asked for");
         }
-        qtype => walk::answer_name(&Asked { snapshot, client, draw, qtype }, &question.name, reply, watch),
+        qtype => walk::answer_name(&Asked { snapshot, client, draw, qtype }, question.name, reply, watch),
     }
 }
 

@@ -9,11 +9,11 @@ use crate::snapshot::{CompiledService, CompiledZone, Delegation, Lookup, Owner, 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Meaning<'a> {
     /// Static RRsets, a policy, or nothing at all (an empty non-terminal).
-    Owner(&'a Owner),
+    Owner(Owner<'a>),
     /// At or below a delegation; `at` where it is the cut itself.
-    Delegated { delegation: &'a Delegation, at: Option<&'a Owner> },
+    Delegated { delegation: Delegation<'a>, at: Option<Owner<'a>> },
     /// Below a DNAME, whose owner has `depth` labels before the apex.
-    Redirected { depth: usize, redirection: &'a RrSet },
+    Redirected { depth: usize, redirection: RrSet<'a> },
     /// A service, or a part of it.
     Service(ServiceName<'a>),
     /// One instance.

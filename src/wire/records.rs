@@ -1,58 +1,50 @@
 //! Static RRsets, referrals and negative answers.
 
+pub(super) use super::reply::Alias;
 use super::reply::{Here, Reply, Section};
 use crate::codec::code::{rcode, rtype};
-use crate::codec::{Full, NameBuf, Pointer, Rest, Spelling};
+use crate::codec::{Full, HEADER, Pointer, Rest, Spelling};
 use crate::model::Counter;
-use crate::snapshot::{CompiledZone, Delegation, RrSet, Wanted};
-
-/// A name that an answer leads to.
-pub(super) type Alias = Here;
+use crate::snapshot::{Beside, CompiledZone, Delegation, FIXED, Led, RrSet};
 
 /// Where the zone's apex begins in a name within it, as the number of a label.
-fn apex_of(zone: &CompiledZone, here: &Here) -> usize {
-    zone.depth(&here.name)
+fn apex_of(zone: &CompiledZone, here: &Here<'_>) -> usize {
+    zone.depth(here.name)
 }
 
 /// Answers with an RRset, and with the addresses of the names in it as far as they fit.
-pub(super) fn answer(zone: &CompiledZone, set: &RrSet, ttl: u32, here: &Here, reply: &mut Reply<'_, '_>) {
+#[inline]
+pub(super) fn answer(zone: &CompiledZone, set: RrSet<'_>, ttl: u32, here: &Here<'_>, reply: &mut Reply<'_, '_>) {
     reply.conclude(rcode::NOERROR, Counter::Answered);
-    if set.wanted().is_empty() {
-        if write_set(zone, set, ttl, here, 0, reply).is_err() {
-            reply.truncate();
-        }
-        return;
+    let Ok(stands) = write_set(zone, set, ttl, here, 0, reply) else { return reply.truncate() };
+    if let Some(beside) = set.beside() {
+        reply.turn_to(Section::Additional);
+        // RFC 2181 §9: what is left out here costs no TC.
+        let _ = write_beside(zone, set, beside, here, &stands, reply);
     }
-    let mut places = Places::unknown();
-    if write_set_noting(zone, set, ttl, here, 0, &mut places, reply).is_err() {
-        return reply.truncate();
-    }
-    reply.turn_to(Section::Additional);
-    // RFC 2181 §9: what is left out here costs no TC.
-    let _ = write_additional(zone, set, set.wanted(), here, &places, reply);
 }
 
 /// Answers with a CNAME; returns the name that it leads to.
-pub(super) fn alias(zone: &CompiledZone, set: &RrSet, ttl: u32, here: &Here, reply: &mut Reply<'_, '_>) -> Option<Alias> {
+pub(super) fn alias(zone: &CompiledZone, set: RrSet<'_>, ttl: u32, here: &Here<'_>, reply: &mut Reply<'_, '_>) -> Option<Alias> {
     reply.conclude(rcode::NOERROR, Counter::Answered);
     if write_set(zone, set, ttl, here, 0, reply).is_err() {
         reply.truncate();
         return None;
     }
-    let data = set.data(0);
-    let split = set.split(0).zip(here.pointer(apex_of(zone, here)));
-    let length = split.map_or(data.len(), |(at, _)| usize::from(at) + 2);
-    Some(Here::data(NameBuf::from_wire(data)?, reply.position() - length, split))
+    let (name, hole) = set.target(zone.apex())?;
+    let split = hole.zip(here.pointer(apex_of(zone, here)));
+    let length = split.map_or(name.wire().len(), |(at, _)| at + 2);
+    Some(Alias { name, base: reply.position() - length, split, by: None })
 }
 
 /// Answers with a DNAME, whose owner has `depth` labels before the apex, and with the CNAME that it stands for (RFC 6672 §3.1); returns
 /// the name that it leads to. A DNAME that is `told` already stands in the answer.
 pub(super) fn redirect(
     zone: &CompiledZone,
-    redirection: &RrSet,
+    redirection: RrSet<'_>,
     depth: usize,
     told: bool,
-    here: &Here,
+    here: &Here<'_>,
     reply: &mut Reply<'_, '_>,
 ) -> Option<Alias> {
     reply.conclude(rcode::NOERROR, Counter::Answered);
@@ -61,7 +53,8 @@ pub(super) fn redirect(
         reply.truncate();
         return None;
     }
-    let Some(name) = here.name.moved(owner, redirection.data(0)) else {
+    let target = redirection.records().next()?.data;
+    let Some(name) = here.name.moved(owner, target) else {
         // RFC 6672 §2.2: there is no such name.
         reply.conclude(rcode::YXDOMAIN, Counter::Answered);
         return None;
@@ -80,39 +73,37 @@ pub(super) fn redirect(
         return None;
     }
     let length = split.map_or(name.wire().len(), |(at, _)| at + 2);
-    Some(Here::data(name, reply.position() - length, split.map(|(at, apex)| (at as u16, apex))))
+    Some(Alias { name, base: reply.position() - length, split, by: Some(redirection.place()) })
 }
 
 /// Refers to the name servers of a zone below (RFC 1034 §4.3.2 step 3b).
-pub(super) fn referral(zone: &CompiledZone, delegation: &Delegation, here: &Here, reply: &mut Reply<'_, '_>) {
+pub(super) fn referral(zone: &CompiledZone, delegation: &Delegation<'_>, here: &Here<'_>, reply: &mut Reply<'_, '_>) {
     if reply.answers() == 0 {
         reply.conclude(rcode::NOERROR, Counter::Referral);
     }
     reply.turn_to(Section::Authority);
-    let cut = apex_of(zone, here).saturating_sub(delegation.depth);
-    let (ns, mut places) = (&delegation.ns, Places::unknown());
-    if write_set_noting(zone, ns, ns.ttl(), here, cut, &mut places, reply).is_err() {
-        return reply.truncate();
-    }
+    let Delegation { depth, ns, glue, others } = *delegation;
+    let cut = apex_of(zone, here).saturating_sub(depth);
+    let Ok(stands) = write_set(zone, ns, ns.ttl(), here, cut, reply) else { return reply.truncate() };
     reply.turn_to(Section::Additional);
     // RFC 9471 §3.1: without the glue the referral leads nowhere. §3.2: what else is known may be left out.
-    match write_additional(zone, ns, &delegation.glue, here, &places, reply) {
-        Ok(()) => drop(write_additional(zone, ns, &delegation.others, here, &places, reply)),
+    match write_beside(zone, ns, glue, here, &stands, reply) {
+        Ok(()) => drop(write_beside(zone, ns, others, here, &stands, reply)),
         Err(Full) => reply.truncate(),
     }
 }
 
 /// The name exists, the type does not (RFC 2308 §2.2).
-pub(super) fn nodata(zone: &CompiledZone, here: &Here, reply: &mut Reply<'_, '_>) {
+pub(super) fn nodata(zone: &CompiledZone, here: &Here<'_>, reply: &mut Reply<'_, '_>) {
     negative(zone, here, reply, rcode::NOERROR, Counter::Nodata);
 }
 
 /// The name does not exist (RFC 2308 §2.1). Behind an alias this speaks of the last name (RFC 6604 §3).
-pub(super) fn nxdomain(zone: &CompiledZone, here: &Here, reply: &mut Reply<'_, '_>) {
+pub(super) fn nxdomain(zone: &CompiledZone, here: &Here<'_>, reply: &mut Reply<'_, '_>) {
     negative(zone, here, reply, rcode::NXDOMAIN, Counter::Nxdomain);
 }
 
-fn negative(zone: &CompiledZone, here: &Here, reply: &mut Reply<'_, '_>, rcode: u16, outcome: Counter) {
+fn negative(zone: &CompiledZone, here: &Here<'_>, reply: &mut Reply<'_, '_>, rcode: u16, outcome: Counter) {
     reply.conclude(rcode, outcome);
     reply.turn_to(Section::Authority);
     let soa = zone.negative();
@@ -123,7 +114,7 @@ fn negative(zone: &CompiledZone, here: &Here, reply: &mut Reply<'_, '_>, rcode: 
 }
 
 /// What ANY gets where there is no RRset at hand (RFC 8482 §4.2).
-pub(super) fn any(zone: &CompiledZone, here: &Here, reply: &mut Reply<'_, '_>) {
+pub(super) fn any(zone: &CompiledZone, here: &Here<'_>, reply: &mut Reply<'_, '_>) {
     reply.conclude(rcode::NOERROR, Counter::Answered);
     if reply.record(here.from(0), rtype::HINFO, zone.ttl().max, |writer| writer.put(b"\x07RFC8482\x00")).is_err() {
         reply.truncate();
@@ -131,75 +122,161 @@ pub(super) fn any(zone: &CompiledZone, here: &Here, reply: &mut Reply<'_, '_>) {
 }
 
 /// Writes an RRset whose owner is the name from label `index` on: as many whole records as fit.
-fn write_set(zone: &CompiledZone, set: &RrSet, ttl: u32, here: &Here, index: usize, reply: &mut Reply<'_, '_>) -> Result<(), Full> {
-    let apex = here.pointer(apex_of(zone, here));
-    (0..set.len()).try_for_each(|n| reply.record(here.from(index), set.rtype(), ttl, |writer| set.write(writer, n, apex)))
-}
-
-/// Where the message holds the data of an RRset's first records, whose names need not be spelled again.
-struct Places([usize; 16]);
-
-impl Places {
-    fn unknown() -> Places {
-        Places([0; 16])
-    }
-
-    /// Where the name of `wanted` stands; `None` where that is unknown or out of a pointer's reach.
-    fn of(&self, wanted: &Wanted) -> Option<Pointer> {
-        let place = self.0.get(usize::from(wanted.record)).filter(|place| **place != 0)?;
-        Pointer::to(place + usize::from(wanted.offset))
-    }
-}
-
-/// As [`write_set`]; notes where the data stands.
-fn write_set_noting(
+///
+/// Where the question holds the owner, all of them are copied as they were encoded, and their pointers and TTLs set where they differ from
+/// what they were encoded for. Where they do not all fit, or the owner stands elsewhere, it goes record by record.
+#[inline]
+fn write_set(
     zone: &CompiledZone,
-    set: &RrSet,
+    set: RrSet<'_>,
     ttl: u32,
-    here: &Here,
+    here: &Here<'_>,
     index: usize,
-    places: &mut Places,
     reply: &mut Reply<'_, '_>,
-) -> Result<(), Full> {
-    let apex = here.pointer(apex_of(zone, here));
-    (0..set.len()).try_for_each(|n| {
+) -> Result<Stands, Full> {
+    let start = reply.position();
+    if !here.is_question(index) || reply.records(set.len(), set.octets()).is_err() {
+        return write_each(zone, set, ttl, here, index, reply);
+    }
+    let (owner, apex) = (here.name.start(index), here.name.start(apex_of(zone, here)));
+    if owner != 0 || ttl != set.ttl() || (apex != set.before() && set.has_holes()) {
+        adapt(set, ttl, owner, apex, start, reply);
+    }
+    Ok(Stands::Encoded(start))
+}
+
+/// Sets pointers and TTLs of an RRset that was copied to `start`: so many octets into the question's name do owner and apex begin.
+#[inline]
+fn adapt(set: RrSet<'_>, ttl: u32, owner: usize, apex: usize, start: usize, reply: &mut Reply<'_, '_>) {
+    for record in set.records() {
+        reply.point(start + record.at, HEADER + owner);
+        reply.set_ttl(start + record.at, ttl);
+        for hole in record.holes.into_iter().flatten() {
+            reply.point(start + record.begin() + usize::from(hole), HEADER + apex);
+        }
+    }
+}
+
+#[cold]
+fn write_each(
+    zone: &CompiledZone,
+    set: RrSet<'_>,
+    ttl: u32,
+    here: &Here<'_>,
+    index: usize,
+    reply: &mut Reply<'_, '_>,
+) -> Result<Stands, Full> {
+    let apex = here.pointer(apex_of(zone, here)).map_or(Rest::Spelled(zone.apex()), Rest::At);
+    let mut places = [0; NOTED];
+    for (n, record) in set.records().enumerate() {
         reply.record(here.from(index), set.rtype(), ttl, |writer| {
-            if let Some(place) = places.0.get_mut(n) {
+            if let Some(place) = places.get_mut(n) {
                 *place = writer.position();
             }
-            set.write(writer, n, apex)
-        })
-    })
+            record.write(writer, apex)
+        })?;
+    }
+    Ok(Stands::Each(places))
 }
 
-/// Writes what belongs beside an RRset, whose records stand at `places`: of each name all or nothing.
-fn write_additional(
+/// How many records' places are noted where they are written one by one.
+const NOTED: usize = 16;
+
+/// Where the message holds an RRset, whose names need not be spelled again.
+enum Stands {
+    /// From there on, as it was encoded.
+    Encoded(usize),
+    /// The data of its first records.
+    Each([usize; NOTED]),
+}
+
+impl Stands {
+    /// Where a name of the RRset stands; `None` where that is unknown or out of a pointer's reach.
+    fn place(&self, set: RrSet<'_>, led: &Led) -> Option<Pointer> {
+        match self {
+            _ if led.own => None,
+            Stands::Encoded(start) => Pointer::to(start + led.place as usize),
+            Stands::Each(places) => {
+                let place = places.get(usize::from(led.record)).filter(|place| **place != 0)?;
+                let record = set.records().nth(led.record.into())?;
+                Pointer::to(place + led.place as usize - record.begin())
+            }
+        }
+    }
+}
+
+/// Writes what belongs beside an RRset: of each name all or nothing, as far as they fit.
+#[inline]
+fn write_beside(
     zone: &CompiledZone,
-    set: &RrSet,
-    wanted: &[Wanted],
-    here: &Here,
-    places: &Places,
+    set: RrSet<'_>,
+    beside: &Beside,
+    here: &Here<'_>,
+    stands: &Stands,
+    reply: &mut Reply<'_, '_>,
+) -> Result<(), Full> {
+    if let (true, Stands::Encoded(start)) = (beside.whole && here.is_question(0), stands) {
+        let begin = reply.position();
+        if reply.records(beside.count, &beside.octets).is_ok() {
+            if *start != usize::from(beside.base) {
+                point_anew(beside, *start, begin, reply);
+            }
+            return Ok(());
+        }
+    }
+    write_each_beside(zone, set, beside, here, stands, reply)
+}
+
+/// Sets the owners of what was copied to `begin`, where the RRset that they stand in is at `start`.
+fn point_anew(beside: &Beside, start: usize, begin: usize, reply: &mut Reply<'_, '_>) {
+    let mut at = begin;
+    for led in &beside.names {
+        for octets in led.records(&beside.octets[at - begin..]) {
+            if !led.own {
+                reply.point(at, start + led.place as usize);
+            }
+            at += octets.len();
+        }
+    }
+}
+
+#[cold]
+fn write_each_beside(
+    zone: &CompiledZone,
+    set: RrSet<'_>,
+    beside: &Beside,
+    here: &Here<'_>,
+    stands: &Stands,
     reply: &mut Reply<'_, '_>,
 ) -> Result<(), Full> {
     let apex = apex_of(zone, here);
-    let is_here = |key: &[u8]| *key == *here.name.part(0, apex);
+    let asked = here.name.part(0, apex);
     // The RRset's own name stands first: whoever leads there by its name adds nothing.
-    let own = wanted.first().is_some_and(|wanted| wanted.key.is_none());
-    wanted.iter().try_for_each(|wanted| {
-        let Some(owner) = zone.wanted(wanted) else { return Ok(()) };
-        let (spelling, answered) = match &wanted.key {
-            Some(key) if own && is_here(key) => return Ok(()),
-            Some(key) => {
-                let known = places.of(wanted).map(|at| Spelling { labels: &[], rest: Rest::At(at) });
-                (known.unwrap_or_else(|| here.below(key, apex)), is_here(key))
-            }
-            None => (here.from(0), true),
+    let own = beside.names.first().is_some_and(|led| led.own);
+    let mut octets = &*beside.octets;
+    beside.names.iter().try_for_each(|led| {
+        let (records, behind) = octets.split_at(led.length as usize);
+        octets = behind;
+        let key = set.octets().get(led.place as usize..).and_then(|name| name.get(..led.key.into())).unwrap_or_default();
+        let is_here = !led.own && key.eq_ignore_ascii_case(asked);
+        if own && is_here {
+            return Ok(());
+        }
+        let spelling = match stands.place(set, led) {
+            _ if led.own => here.from(0),
+            Some(at) => Spelling { labels: &[], rest: Rest::At(at) },
+            None => here.below(key, apex),
         };
-        // RFC 2181 §5: no RRset stands in a reply twice.
-        let mut sets = set.additional_types().filter(|rtype| !answered || *rtype != set.rtype()).filter_map(|rtype| owner.set(rtype));
         reply.whole(|reply| {
-            sets.try_for_each(|set| {
-                (0..set.len()).try_for_each(|n| reply.record(spelling, set.rtype(), set.ttl(), |w| set.write(w, n, None)))
+            led.records(records).try_for_each(|record| {
+                let (fixed, data) = record.split_at(FIXED.min(record.len()));
+                let [_, _, t0, t1, _, _, ttl @ .., _, _] = *fixed.first_chunk::<FIXED>().ok_or(Full)?;
+                let rtype = u16::from_be_bytes([t0, t1]);
+                // RFC 2181 §5: no RRset stands in a reply twice.
+                if (led.own || is_here) && rtype == set.rtype() {
+                    return Ok(());
+                }
+                reply.record(spelling, rtype, u32::from_be_bytes(ttl), |writer| writer.put(data))
             })
         })
     })

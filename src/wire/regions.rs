@@ -15,6 +15,12 @@ impl RegionSet {
         self.0[number / 64] |= 1 << (number % 64);
     }
 
+    /// Whether none is in it.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().fold(0, |all, word| all | word) == 0
+    }
+
     /// The numbers in it.
     #[inline]
     pub fn numbers(&self) -> impl Iterator<Item = u16> {

@@ -39,7 +39,7 @@ pub(super) struct Reply<'r, 'm> {
     header: Header,
     section: Section,
     rcode: u16,
-    edns: Option<Edns<'m>>,
+    edns: Option<&'m Edns<'m>>,
     terms: Terms<'m>,
     identity: Option<&'m str>,
     /// Octets that the whole reply may have, OPT included.
@@ -65,11 +65,12 @@ pub(super) struct Reply<'r, 'm> {
 
 impl<'r, 'm> Reply<'r, 'm> {
     /// Begins a reply: header and question. `None` where the buffer holds not even those.
-    pub fn new(request: &Request<'m>, terms: Terms<'m>, buffer: &'r mut [u8]) -> Option<Reply<'r, 'm>> {
+    #[inline]
+    pub fn new(request: &'m Request<'m>, terms: Terms<'m>, buffer: &'r mut [u8]) -> Option<Reply<'r, 'm>> {
         let Terms { dns, transport, proof, cookie } = terms;
         let mut writer = Writer::new(buffer);
-        writer.put(&[0; HEADER]).ok()?;
-        writer.put(request.question_octets).ok()?;
+        // The header is another one at the end.
+        writer.put(request.opening).ok()?;
 
         // The OPT is kept, whatever else has to go (RFC 6891 §7); the identifier only where there is room for it and an answer.
         let opt = request.edns.as_ref().map_or(0, |edns| {
@@ -92,7 +93,7 @@ impl<'r, 'm> Reply<'r, 'm> {
         writer.set_limit(usize::from(limit).max(writer.position() + opt));
         let limit = writer.limit();
         let room = limit.checked_sub(writer.position() + opt)?;
-        let wants_identity = request.edns.is_some_and(|edns| edns.wants_identity);
+        let wants_identity = request.edns.as_ref().is_some_and(|edns| edns.wants_identity);
         let identity = dns.identity.as_deref().filter(|text| wants_identity && 4 + text.len() <= room / 2);
         writer.set_limit(limit - opt - identity.map_or(0, |text| 4 + text.len()));
 
@@ -101,13 +102,13 @@ impl<'r, 'm> Reply<'r, 'm> {
         // is not known, no bit of the query's but the opcode is meant (RFC 8906 §8.1.4).
         let copied = if request.header.is_query() { Header::OPCODE | Header::RD } else { Header::OPCODE };
         let flags = Header::QR | request.header.flags & copied;
-        let counts = [u16::from(!request.question_octets.is_empty()), 0, 0, 0];
+        let counts = [u16::from(request.question.is_some()), 0, 0, 0];
         Some(Reply {
             writer,
             header: Header { id: request.header.id, flags, counts },
             section: Section::Answer,
             rcode: rcode::NOERROR,
-            edns: request.edns,
+            edns: request.edns.as_ref(),
             terms,
             identity,
             limit,
@@ -136,7 +137,7 @@ impl<'r, 'm> Reply<'r, 'm> {
     /// Takes everything back but the question, and sends the client to where its address is beyond doubt: to TCP, or, where it takes part
     /// in cookies, back with the server cookie that this reply gives it (RFC 7873 §5.2.3), which is one round trip instead of three.
     pub fn slip(&mut self, question: &Request<'_>) {
-        self.writer.rewind(HEADER + question.question_octets.len());
+        self.writer.rewind(question.opening.len());
         self.header.counts[1..].fill(0);
         self.header.flags &= Header::QR | Header::OPCODE | Header::RD;
         if !question.header.is_query() {
@@ -238,13 +239,26 @@ impl<'r, 'm> Reply<'r, 'm> {
     /// Appends `count` whole records, encoded, to the current section, or none of them. Pointers in them must lead to where the message
     /// holds what they stand for.
     #[inline]
-    #[allow(dead_code, reason = "encoded RRsets come next")]
     pub fn records(&mut self, count: u16, octets: &[u8]) -> Result<(), Full> {
         let counted = &mut self.header.counts[self.section as usize];
         let more = counted.checked_add(count).ok_or(Full)?;
         self.writer.put(octets)?;
         *counted = more;
         Ok(())
+    }
+
+    /// Sets what was written at an offset to a compression pointer. It is within reach, as all of a question is.
+    #[inline]
+    pub fn point(&mut self, at: usize, to: usize) {
+        if let Some(pointer) = Pointer::to(to) {
+            self.writer.set(at, &pointer.octets());
+        }
+    }
+
+    /// Sets the TTL of the record that was written at an offset, whose owner is a pointer.
+    #[inline]
+    pub fn set_ttl(&mut self, at: usize, ttl: u32) {
+        self.writer.set(at + 6, &ttl.to_be_bytes());
     }
 
     /// Turns the answers behind `from`, which are all of one length, so that the one that `draw` says comes first.
@@ -276,63 +290,75 @@ impl<'r, 'm> Reply<'r, 'm> {
     }
 
     /// Writes the OPT and the header; returns the reply's length.
-    pub fn finish(mut self) -> usize {
+    #[inline]
+    pub fn finish(&mut self) -> usize {
         self.writer.set_limit(self.limit);
         if let Some(edns) = self.edns {
             let before = self.writer.position();
-            match self.write_opt(&edns) {
+            match self.write_opt(edns) {
                 Ok(()) => self.header.counts[Section::Additional as usize] += 1,
                 // Cannot happen: room was kept. A reply without OPT is the lesser evil.
                 Err(Full) => self.writer.rewind(before),
             }
         }
-        self.writer.set_u16(0, self.header.id);
-        self.writer.set_u16(2, self.header.flags | self.rcode & 0x0f);
-        for (n, count) in self.header.counts.iter().enumerate() {
-            self.writer.set_u16(4 + 2 * n, *count);
-        }
+        let flags = self.header.flags | self.rcode & 0x0f;
+        self.writer.set(0, &Header { flags, ..self.header }.octets());
         self.writer.position()
     }
 
     fn write_opt(&mut self, edns: &Edns<'m>) -> Result<(), Full> {
         // RFC 6891 §6.1.3: the upper eight bits of the RCODE, version 0, and DO as it came (RFC 3225 §3).
         let ttl = u32::from(self.rcode >> 4) << 24 | u32::from(edns.dnssec_ok) << 15;
-        let (scope, identity, extended, terms) = (self.scope, self.identity, self.extended, self.terms);
-        self.writer.record(ROOT, rtype::OPT, self.payload, ttl, |writer| {
-            if let Some(subnet) = &edns.subnet {
-                // RFC 7871 §7.2.1: a source prefix length of 0 gets scope 0.
-                subnet.write(writer, if subnet.source() == 0 { 0 } else { scope })?;
-            }
-            if let Some(Given { client, server }) = &terms.cookie {
-                Cookie::write(writer, client, server)?;
-            }
-            if terms.transport.is_stream() && edns.keepalive == Keepalive::Asked {
-                // RFC 7828 §3.1: in units of 100 milliseconds.
-                let idle = u16::try_from(terms.dns.tcp_idle_ms / 100).unwrap_or(u16::MAX);
-                writer.u16(option::KEEPALIVE)?;
-                writer.u16(2)?;
-                writer.u16(idle)?;
-            }
-            if let Some(text) = identity {
-                writer.u16(option::NSID)?;
-                writer.u16(text.len() as u16)?;
-                writer.put(text.as_bytes())?;
-            }
-            if let Some((code, text)) = extended {
-                let before = writer.position();
-                // A reason for people is left out where it does not fit; the one for programs is shorter.
-                if write_extended(writer, code, text).is_err() {
+        let ([p0, p1], [t0, t1, t2, t3]) = (self.payload.to_be_bytes(), ttl.to_be_bytes());
+        self.writer.put(&[0, 0, rtype::OPT as u8, p0, p1, t0, t1, t2, t3, 0, 0])?;
+        let begin = self.writer.position();
+        if let Some(subnet) = &edns.subnet {
+            // RFC 7871 §7.2.1: a source prefix length of 0 gets scope 0.
+            subnet.write(&mut self.writer, if subnet.source() == 0 { 0 } else { self.scope })?;
+        }
+        if let Some(Given { client, server }) = &self.terms.cookie {
+            Cookie::write(&mut self.writer, client, server)?;
+        }
+        let (keepalive, padding) = (edns.keepalive == Keepalive::Asked, edns.wants_padding);
+        if keepalive || padding || self.identity.is_some() || self.extended.is_some() {
+            self.write_further_options(edns)?;
+        }
+        let length = self.writer.position() - begin;
+        if length != 0 {
+            self.writer.set_u16(begin - 2, length as u16);
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn write_further_options(&mut self, edns: &Edns<'m>) -> Result<(), Full> {
+        let (writer, terms) = (&mut self.writer, &self.terms);
+        if terms.transport.is_stream() && edns.keepalive == Keepalive::Asked {
+            // RFC 7828 §3.1: in units of 100 milliseconds.
+            let idle = u16::try_from(terms.dns.tcp_idle_ms / 100).unwrap_or(u16::MAX);
+            writer.u16(option::KEEPALIVE)?;
+            writer.u16(2)?;
+            writer.u16(idle)?;
+        }
+        if let Some(text) = self.identity {
+            writer.u16(option::NSID)?;
+            writer.u16(text.len() as u16)?;
+            writer.put(text.as_bytes())?;
+        }
+        if let Some((code, text)) = self.extended {
+            let before = writer.position();
+            // A reason for people is left out where it does not fit; the one for programs is shorter.
+            if write_extended(writer, code, text).is_err() {
+                writer.rewind(before);
+                if write_extended(writer, code, "").is_err() {
                     writer.rewind(before);
-                    if write_extended(writer, code, "").is_err() {
-                        writer.rewind(before);
-                    }
                 }
             }
-            if edns.wants_padding && terms.transport.is_encrypted() {
-                pad(writer)?;
-            }
-            Ok(())
-        })
+        }
+        if edns.wants_padding && terms.transport.is_encrypted() {
+            pad(writer)?;
+        }
+        Ok(())
     }
 }
 
@@ -355,28 +381,46 @@ fn write_extended(writer: &mut Writer<'_>, code: u16, text: &str) -> Result<(), 
     writer.put(text.as_bytes())
 }
 
-/// The root as an owner.
-const ROOT: Spelling<'static> = Spelling { labels: &[0], rest: Rest::Spelled(&[]) };
-
 /// The name that is being answered, and where the message holds it: the question's, or that of an alias before.
-pub(super) struct Here {
-    pub name: NameBuf,
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Here<'n> {
+    pub name: &'n NameBuf,
     base: usize,
     /// From this offset in the name on, the message holds it at `tail`; behind it, nowhere that is known.
     split: usize,
     tail: usize,
 }
 
-impl Here {
+/// A name that an answer leads to, in the data of its last record.
+pub(super) struct Alias {
+    pub name: NameBuf,
+    /// The offset in the message at which it begins.
+    pub base: usize,
+    /// The offset in the name from which on it is a pointer.
+    pub split: Option<(usize, Pointer)>,
+    /// The DNAME RRset that led there, if it was one: known by its place in the snapshot.
+    pub by: Option<*const u8>,
+}
+
+impl Alias {
+    /// Where an answer for that name stands.
+    pub fn here(&self) -> Here<'_> {
+        let (split, tail) = self.split.map_or((usize::MAX, 0), |(at, pointer)| (at, pointer.offset()));
+        Here { name: &self.name, base: self.base, split, tail }
+    }
+}
+
+impl<'n> Here<'n> {
     /// The question's name, which stands behind the header.
-    pub fn question(name: &NameBuf) -> Here {
-        Here { name: name.clone(), base: HEADER, split: usize::MAX, tail: 0 }
+    #[inline]
+    pub fn question(name: &'n NameBuf) -> Here<'n> {
+        Here { name, base: HEADER, split: usize::MAX, tail: 0 }
     }
 
-    /// A name in record data that begins at `base` of the message; from the offset `split` on it is a pointer.
-    pub fn data(name: NameBuf, base: usize, split: Option<(u16, Pointer)>) -> Here {
-        let (split, tail) = split.map_or((usize::MAX, 0), |(at, pointer)| (at.into(), pointer.offset()));
-        Here { name, base, split, tail }
+    /// Whether it is the question's, from label `index` on, and not the root.
+    #[inline]
+    pub fn is_question(&self, index: usize) -> bool {
+        self.base == HEADER && self.split == usize::MAX && index < self.name.labels()
     }
 
     /// Where the message holds the name from label `index` on; `None` where it does not, or where a pointer would be longer.
@@ -391,12 +435,15 @@ impl Here {
     }
 
     /// The name from label `index` on, as an owner.
-    pub fn from(&self, index: usize) -> Spelling<'_> {
+    pub fn from(&self, index: usize) -> Spelling<'n> {
         self.below(&[], index)
     }
 
     /// `labels` before the name from label `index` on, as an owner.
-    pub fn below<'n>(&'n self, labels: &'n [u8], index: usize) -> Spelling<'n> {
+    pub fn below<'l>(&self, labels: &'l [u8], index: usize) -> Spelling<'l>
+    where
+        'n: 'l,
+    {
         let rest = match self.pointer(index) {
             Some(pointer) => Rest::At(pointer),
             None => Rest::Spelled(&self.name.wire()[self.name.start(index)..]),

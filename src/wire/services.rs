@@ -98,7 +98,7 @@ impl<'a> Level<'a> {
 pub(super) struct At<'a> {
     pub asked: &'a Asked<'a>,
     pub zone: &'a CompiledZone,
-    pub here: &'a Here,
+    pub here: &'a Here<'a>,
 }
 
 /// What has to be decided.
@@ -315,7 +315,9 @@ fn write<W: Watch>(
                     Wanted::V6 => {
                         write_addresses(at, rtype::AAAA, service.v6(picked.member).chunks_exact(16), ttl, seen(service), &mut room, reply)
                     }
-                    Wanted::Txt => reply.record(at.here.from(0), rtype::TXT, ttl, |writer| writer.put(service.txt(picked.member))),
+                    Wanted::Txt => reply.record(at.here.from(0), rtype::TXT, ttl, |writer| {
+                        service.txt(&at.asked.snapshot.places, picked.member, |octets| writer.put(octets))
+                    }),
                     // Branches may share instances: each has one priority, that of the best level it is in (RFC 2782).
                     Wanted::Srv(_) if linked.has(service, picked.member) => Ok(()),
                     Wanted::Srv(_) => write_srv(at, service, picked, n as u16, need, ttl, &mut linked, reply),

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::names::{Meaning, resolve};
-use super::records::{self, Alias};
-use super::reply::{Here, Reply};
+use super::records;
+use super::reply::{Alias, Here, Reply};
 use super::scramble;
 use super::services::{self, At};
 use super::watch::Watch;
@@ -33,62 +33,48 @@ pub(super) fn answer_name<W: Watch>(asked: &Asked<'_>, name: &NameBuf, reply: &m
         watch.outside(name);
         return reply.fail(rcode::REFUSED, Counter::Refused, extended::NOT_AUTHORITATIVE, "the name is in no zone of this server");
     };
-    let mut told = Told::nothing();
-    if let Some(alias) = answer_in(asked, zone, &here, &mut told, reply, watch) {
-        follow(asked, here, alias, &mut told, reply, watch);
+    if let Some(alias) = answer_in(asked, zone, &here, &Told(&[]), reply, watch) {
+        follow(asked, name, alias, reply, watch);
     }
 }
 
 /// Goes on with the name that an alias leads to, as long as that is in a zone of this server.
 #[inline(never)]
-fn follow<W: Watch>(asked: &Asked<'_>, from: Here, to: Here, told: &mut Told, reply: &mut Reply<'_, '_>, watch: &mut W) {
+fn follow<W: Watch>(asked: &Asked<'_>, name: &NameBuf, first: Alias, reply: &mut Reply<'_, '_>, watch: &mut W) {
     let mut asked = Asked { ..*asked };
-    let mut followed: [Option<NameBuf>; MAX_ALIASES] = [const { None }; MAX_ALIASES];
-    let (mut before, mut here) = (from.name, to);
-    for slot in 0..MAX_ALIASES {
-        followed[slot] = Some(before);
+    let mut aliases: [Option<Alias>; MAX_ALIASES] = [const { None }; MAX_ALIASES];
+    let mut next = Some(first);
+    for last in 0..MAX_ALIASES {
+        let Some(alias) = next.take() else { return };
         // What stands in the answer already leads round in a circle: that is all there is to say.
-        if followed.iter().flatten().any(|name| name.wire() == here.name.wire()) {
+        let mut before = std::iter::once(name).chain(aliases.iter().flatten().map(|alias| &alias.name));
+        if before.any(|name| name.wire() == alias.name.wire()) {
             return;
         }
-        let Some(zone) = zone_of(&asked, &here.name) else { return watch.outside(&here.name) };
+        aliases[last] = Some(alias);
+        let Some(alias) = &aliases[last] else { return };
+        let Some(zone) = zone_of(&asked, &alias.name) else { return watch.outside(&alias.name) };
         asked.draw = scramble(asked.draw);
-        let Some(alias) = answer_in(&asked, zone, &here, told, reply, watch) else { return };
-        before = std::mem::replace(&mut here, alias).name;
+        next = answer_in(&asked, zone, &alias.here(), &Told(&aliases[..=last]), reply, watch);
     }
 }
 
 /// The DNAMEs that stand in the answer: an RRset stands there once (RFC 2181 §5), however often it redirects.
-struct Told {
-    /// Known by their places in the snapshot; null behind the last.
-    redirections: [*const RrSet; MAX_ALIASES + 1],
-}
+struct Told<'a>(&'a [Option<Alias>]);
 
-impl Told {
-    fn nothing() -> Told {
-        Told { redirections: [std::ptr::null(); MAX_ALIASES + 1] }
-    }
-
+impl Told<'_> {
     /// Whether an RRset is a DNAME that was told.
-    fn holds(&self, set: &RrSet) -> bool {
-        set.rtype() == rtype::DNAME && self.redirections.iter().any(|told| std::ptr::eq(*told, set))
-    }
-
-    /// Notes a DNAME; returns whether it was told before.
-    fn tell(&mut self, redirection: &RrSet) -> bool {
-        let place = std::ptr::from_ref(redirection);
-        // There is room for as many as can be followed.
-        let Some(slot) = self.redirections.iter_mut().find(|told| told.is_null() || std::ptr::eq(**told, place)) else { return false };
-        !std::mem::replace(slot, place).is_null()
+    fn holds(&self, set: RrSet<'_>) -> bool {
+        set.rtype() == rtype::DNAME && self.0.iter().flatten().any(|alias| alias.by == Some(set.place()))
     }
 }
 
 /// The zone that answers for a name: the one with the longest apex. The DS of a child's apex is in the zone above, where that
 /// delegates to the child (RFC 4035 §3.1.4.1).
 fn zone_of<'s>(asked: &Asked<'s>, name: &NameBuf) -> Option<&'s CompiledZone> {
-    let zone = asked.snapshot.zone(name.wire())?;
+    let zone = asked.snapshot.zone(name)?;
     if asked.qtype == rtype::DS && zone.depth(name) == 0 && name.labels() > 0 {
-        let above = asked.snapshot.zone(&name.wire()[name.start(1)..]);
+        let above = asked.snapshot.zone_above(name);
         let delegates = |above: &&CompiledZone| matches!(above.lookup(name), Lookup::Delegated { at: Some(_), .. });
         return Some(above.filter(delegates).unwrap_or(zone));
     }
@@ -99,18 +85,18 @@ fn zone_of<'s>(asked: &Asked<'s>, name: &NameBuf) -> Option<&'s CompiledZone> {
 fn answer_in<W: Watch>(
     asked: &Asked<'_>,
     zone: &CompiledZone,
-    here: &Here,
-    told: &mut Told,
+    here: &Here<'_>,
+    told: &Told<'_>,
     reply: &mut Reply<'_, '_>,
     watch: &mut W,
 ) -> Option<Alias> {
-    let meaning = resolve(asked.snapshot, zone, &here.name);
-    watch.name(asked.snapshot, zone, &here.name, &meaning);
+    let meaning = resolve(asked.snapshot, zone, here.name);
+    watch.name(asked.snapshot, zone, here.name, &meaning);
     // AA speaks of the first name of the answer (RFC 1034 §4.3.1): it is clear in a referral alone.
     if let Meaning::Delegated { delegation, at } = meaning {
         // RFC 4035 §3.1.4.1: DS is the one type that the parent answers at a cut.
         let Some(owner) = at.filter(|_| asked.qtype == rtype::DS) else {
-            records::referral(zone, delegation, here, reply);
+            records::referral(zone, &delegation, here, reply);
             return None;
         };
         reply.set_authoritative();
@@ -124,11 +110,11 @@ fn answer_in<W: Watch>(
     let at = At { asked, zone, here };
     match &meaning {
         Meaning::Redirected { depth, redirection } => {
-            let alias = records::redirect(zone, redirection, *depth, told.tell(redirection), here, reply);
+            let alias = records::redirect(zone, *redirection, *depth, told.holds(*redirection), here, reply);
             // Who asks for the CNAME has it (RFC 1034 §4.3.2 step 3a).
             return alias.filter(|_| asked.qtype != rtype::CNAME);
         }
-        Meaning::Owner(owner) => return answer_owner(&at, owner, told, reply, watch),
+        Meaning::Owner(owner) => return answer_owner(&at, *owner, told, reply, watch),
         Meaning::Service(name) => return services::answer_service(&at, name, reply, watch),
         Meaning::Instance(name) => services::answer_instance(&at, name, reply, watch),
         Meaning::Empty => records::nodata(zone, here, reply),
@@ -138,15 +124,15 @@ fn answer_in<W: Watch>(
 }
 
 /// Answers from what a zone has at a name.
-fn answer_owner<W: Watch>(at: &At<'_>, owner: &Owner, told: &Told, reply: &mut Reply<'_, '_>, watch: &mut W) -> Option<Alias> {
+fn answer_owner<W: Watch>(at: &At<'_>, owner: Owner<'_>, told: &Told<'_>, reply: &mut Reply<'_, '_>, watch: &mut W) -> Option<Alias> {
     let set = match at.asked.qtype {
         // RFC 8482 §4.1: one RRset is answer enough.
-        rtype::ANY => owner.sets().first(),
+        rtype::ANY => owner.sets().next(),
         qtype => owner.set(qtype),
     };
     if let Some(set) = set {
         // It led here, so it is answered. One at a wildcard is another RRset for every name that the wildcard makes.
-        if told.holds(set) && matches!(at.zone.lookup(&at.here.name), Lookup::Owner(_)) {
+        if told.holds(set) && matches!(at.zone.lookup(at.here.name), Lookup::Owner(_)) {
             return None;
         }
         records::answer(at.zone, set, set.ttl(), at.here, reply);

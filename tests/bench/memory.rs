@@ -102,7 +102,12 @@ fn measure(instances: usize, per_service: usize, sign: Sign) {
     let (before, heap_before) = (resident(), heap());
     let begin = Instant::now();
     let mut writer: Writer<usize> = Writer::begin((Revision(instances as u64), items), Vec::new(), Geo::default(), &dns, now).unwrap();
-    println!("  begins in {:.2} s; {} MB resident with what was read, {} before", begin.elapsed().as_secs_f64(), resident() >> 20, before >> 20);
+    println!(
+        "  begins in {:.2} s; {} MB resident with what was read, {} before",
+        begin.elapsed().as_secs_f64(),
+        resident() >> 20,
+        before >> 20
+    );
     update(&mut writer, instances, per_service, sign, now);
     let per = |octets: usize| octets as f64 / instances as f64;
     let (registry, snapshot) = (writer.registry().clone(), writer.snapshot().clone());
@@ -136,7 +141,7 @@ fn update(writer: &mut Writer<usize>, instances: usize, per_service: usize, sign
         let key = InstanceKey { service: label(format!("service-{:06}", at / per_service)), id: label(format!("i-{at:07}")) };
         match sign {
             Sign::Check => {
-                let order = orders[at].order;
+                let order = orders[at].probes.as_ref().unwrap().order;
                 let turn = Observation { key, order, health: Health::Unhealthy, wavers: false, why: "refused".into() };
                 writer.handle(now, Input::Observation(turn));
             }

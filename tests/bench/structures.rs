@@ -194,7 +194,10 @@ fn run<S: Structure>(label: &str, count: usize) {
 }
 
 fn main() {
-    println!("{:>9} {:<26} {:>9} {:>12} {:>12} {:>12} {:>12}", "services", "structure", "read ns", "write µs", "of 100 µs", "beside ns", "writes/s");
+    println!(
+        "{:>9} {:<26} {:>9} {:>12} {:>12} {:>12} {:>12}",
+        "services", "structure", "read ns", "write µs", "of 100 µs", "beside ns", "writes/s"
+    );
     let wanted: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
     for count in if wanted.is_empty() { vec![1_000, 100_000, 1_000_000] } else { wanted } {
         run::<Whole>("full rebuild", count);

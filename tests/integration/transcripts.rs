@@ -252,11 +252,12 @@ impl Story {
             lines.extend(refused.map(|error| format!("refused: {error}").replace(&folder, "")));
             self.order(output.orders);
             let Some(departure) = departure else { return lines };
-            let mut land = |empty: bool| {
-                self.revision += u64::from(!empty);
-                (!empty).then_some(Ok(Revision(self.revision)))
+            let mut land = || {
+                self.revision += 1;
+                Ok(Revision(self.revision))
             };
-            let landing = Landing { commands: land(departure.commands.is_empty()), behind: land(departure.behind.is_empty()) };
+            let commands = departure.commands.iter().map(|_| land()).collect();
+            let landing = Landing { commands, behind: (!departure.behind.is_empty()).then(land) };
             self.writer.as_mut().unwrap().land(self.now, landing);
         }
     }

@@ -1,10 +1,10 @@
 //! From a zone as written to a zone as looked up: every check that needs the whole zone is made here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::additional::Keys;
-use super::rrset::LeafRecords;
-use super::{AnswerTtl, CompiledZone, NamePolicy, Owner, RrSet, ZoneError};
+use super::names::{Gathered, Names};
+use super::rrset::{LeafRecords, RrSet, RrSetBuf};
+use super::{AnswerTtl, CompiledZone, Cut, Extra, NamePolicy, ZoneError};
 use crate::codec::NameBuf;
 use crate::codec::code::rtype;
 use crate::model::{Label, Name, Period, Zone};
@@ -29,14 +29,14 @@ pub(super) struct Draft<'z> {
 /// An owner under way.
 #[derive(Default)]
 pub(super) struct Entry {
-    pub sets: Vec<RrSet>,
+    pub sets: Vec<RrSetBuf>,
     pub policy: Option<NamePolicy>,
 }
 
 impl Entry {
     /// The static RRset of a type.
-    pub fn set(&self, rtype: u16) -> Option<&RrSet> {
-        self.sets.iter().find(|set| set.rtype() == rtype)
+    pub fn set(&self, rtype: u16) -> Option<RrSet<'_>> {
+        self.sets.iter().map(RrSetBuf::set).find(|set| set.rtype() == rtype)
     }
 }
 
@@ -79,11 +79,12 @@ impl Draft<'_> {
         Name::from_wire(&[key, self.zone.apex.wire()].concat())
     }
 
-    fn encode(&self, name: &Name, rtype: u16, ttl: u32, rdata: &[Box<[u8]>]) -> Result<RrSet, ZoneError> {
+    fn encode(&self, name: &Name, rtype: u16, ttl: u32, rdata: &[Box<[u8]>]) -> Result<RrSetBuf, ZoneError> {
         if ttl > i32::MAX as u32 {
             return Err(self.error(name, format!("a TTL is at most {} seconds (RFC 2181 §8), not {ttl}", i32::MAX)));
         }
-        RrSet::encode(rtype, ttl, rdata, self.zone.apex.wire()).map_err(|error| self.error(name, error.to_string()))
+        let before = name.wire().len() - self.zone.apex.wire().len();
+        RrSetBuf::encode(rtype, ttl, rdata, before, self.zone.apex.wire()).map_err(|error| self.error(name, error.to_string()))
     }
 
     fn add_apex(&mut self) -> Result<(), ZoneError> {
@@ -142,7 +143,7 @@ impl Draft<'_> {
             of_instances || policy.records.iter().any(|set| set.rtype() == rtype)
         };
         let alias = policy.records.iter().any(|set| set.rtype() == rtype::CNAME);
-        let reason = match entry.sets.iter().find(|set| answered(set.rtype())) {
+        let reason = match entry.sets.iter().map(RrSetBuf::set).find(|set| answered(set.rtype())) {
             Some(set) => format!("its policy answers type {}: a static RRset of that type cannot stand beside it", set.rtype()),
             None if alias && apex => "a CNAME cannot stand at the apex, beside SOA and NS (RFC 1034 §3.6.2)".into(),
             None if alias && !entry.sets.is_empty() => "a CNAME in its policy stands beside static records (RFC 1034 §3.6.2)".into(),
@@ -188,36 +189,74 @@ impl Draft<'_> {
         self.cut_above(found).is_none().then_some(found)
     }
 
-    fn finish(self) -> Result<CompiledZone, ZoneError> {
-        let apex = NameBuf::from_wire(self.zone.apex.wire()).ok_or_else(|| self.error(&self.zone.apex, "is no domain name"))?;
-        let keys: Keys = self.owners.keys().cloned().zip(0..).collect();
-        let mut owners = Vec::with_capacity(self.owners.len());
-        let mut wanted = Vec::with_capacity(self.owners.len());
-        let mut negative = None;
-        for (key, entry) in &self.owners {
-            if key.is_empty() {
-                // RFC 2308 §3: the lesser of the SOA's TTL and its MINIMUM.
-                let soa = entry.sets.iter().find(|set| set.rtype() == rtype::SOA);
-                negative = soa.map(|soa| soa.with_ttl(soa.ttl().min(seconds(self.zone.ttl.negative))));
-            }
-            owners.push(Owner {
-                cut_above: self.cut_above(key).and_then(|cut| keys.get(cut).copied()),
-                cut: entry.set(rtype::NS).filter(|_| !key.is_empty()).map(|ns| Box::new(self.delegation(&keys, key, ns))),
-                redirects: entry.set(rtype::DNAME).is_some(),
-                wildcard: keys.get([&b"\x01*"[..], key].concat().as_slice()).copied(),
-                ..Owner::default()
-            });
-            wanted.push(entry.sets.iter().map(|set| self.wanted(&keys, key, set)).collect::<Vec<_>>());
-        }
+    fn finish(mut self) -> Result<CompiledZone, ZoneError> {
+        let not_a_name = |draft: &Self| draft.error(&draft.zone.apex, "is no domain name");
+        let apex = NameBuf::from_wire(self.zone.apex.wire()).ok_or_else(|| not_a_name(&self))?;
+        let hash = (0..apex.labels()).rev().fold(NameBuf::ROOT_HASH, |behind, label| apex.hash(label, behind));
+        // RFC 2308 §3: the lesser of the SOA's TTL and its MINIMUM.
+        let soa = self.owners.get(&[][..]).and_then(|entry| entry.sets.iter().find(|set| set.set().rtype() == rtype::SOA));
+        let negative = soa.map(|soa| soa.with_ttl(soa.set().ttl().min(seconds(self.zone.ttl.negative))));
         let negative = negative.ok_or_else(|| self.error(&self.zone.apex, "has no SOA"))?;
+        let mut policies: Vec<Option<NamePolicy>> = self.owners.values_mut().map(|entry| entry.policy.take()).collect();
+        let (places, size) = self.places();
+
+        let mut names = Gathered::with_capacity(self.owners.len(), size);
+        let (mut extras, mut besides, mut name, mut wire) = (Vec::new(), Vec::new(), apex.clone(), Vec::new());
+        for ((key, entry), policy) in self.owners.iter().zip(&mut policies) {
+            wire.clear();
+            wire.extend_from_slice(key);
+            wire.extend_from_slice(apex.wire());
+            name.read(&wire, 0).map_err(|_| not_a_name(&self))?;
+            let depth = name.labels() - apex.labels();
+            let name_hash = (0..depth).rev().fold(hash, |behind, label| name.hash(label, behind));
+            let cut = entry.set(rtype::NS).filter(|_| !key.is_empty());
+            let place_of = |key: &[u8]| places.get(key).copied();
+            let extra = Extra {
+                at: names.position(),
+                policy: policy.take().map(Box::new),
+                cut: cut.map(|ns| {
+                    let (glue, others) = self.glue(key, ns);
+                    Box::new(Cut { depth, glue, others })
+                }),
+                cut_above: self.cut_above(key).and_then(|cut| place_of(cut)),
+                redirects: entry.set(rtype::DNAME).is_some(),
+                wildcard: if places.is_empty() { None } else { place_of(&[&b"\x01*"[..], key].concat()) },
+            };
+            let extra = extra.is_any().then(|| {
+                extras.push(extra);
+                extras.len() as u32 - 1
+            });
+            let beside = |set: &RrSetBuf| {
+                // What belongs beside the NS of a delegation is in the delegation.
+                let beside =
+                    Some(set.set()).filter(|set| cut.is_none() || set.rtype() != rtype::NS).and_then(|set| self.beside(key, set))?;
+                besides.push(beside);
+                Some(besides.len() as u32 - 1)
+            };
+            names.add(name_hash, key, &entry.sets, beside, extra);
+        }
         let ttl = AnswerTtl { min: seconds(self.zone.ttl.min), max: seconds(self.zone.ttl.max) };
         let (file, services) = (self.zone.file.as_str().into(), self.zone.services);
-        for ((owner, wanted), mut entry) in owners.iter_mut().zip(wanted).zip(self.owners.into_values()) {
-            entry.sets.iter_mut().zip(wanted).for_each(|(set, wanted)| set.wanted = wanted.into());
-            owner.sets = entry.sets.into();
-            owner.policy = entry.policy.map(Box::new);
+        let (names, extras, besides) = (names.finish(), extras.into(), besides.into());
+        Ok(CompiledZone { apex, file, services, ttl, negative, hash, names, extras, besides })
+    }
+
+    /// Where the names will stand that others refer to, wildcards and delegations; and how many octets all names take.
+    fn places(&self) -> (HashMap<&[u8], usize>, usize) {
+        let (mut places, mut at) = (HashMap::new(), 0);
+        for (key, entry) in &self.owners {
+            if key.starts_with(b"\x01*") || self.cuts.contains(key) {
+                places.insert(&**key, at);
+            }
+            at += Names::size(key, &entry.sets);
         }
-        Ok(CompiledZone { apex, file, services, ttl, negative, keys, owners: owners.into() })
+        (places, at)
+    }
+}
+
+impl Extra {
+    fn is_any(&self) -> bool {
+        self.policy.is_some() || self.cut.is_some() || self.cut_above.is_some() || self.redirects || self.wildcard.is_some()
     }
 }
 

@@ -1,18 +1,25 @@
 //! Zones compiled: static RRsets pre-encoded, names with policies, and the lookup of RFC 1034 §4.3.2 and RFC 4592.
 //!
-//! Owner names are keyed by what stands before the apex, in lower-case wire form without root label: `web` is `\x03web`, the apex is
+//! Names are told by what stands before the apex, in lower-case wire form without root label: `web` is `\x03web`, the apex is
 //! empty. Every empty non-terminal is an owner too, so the first name that is missing on the way down ends a walk.
 
 mod additional;
+mod apexes;
 mod checks;
 mod compile;
+mod names;
 mod rrset;
 #[cfg(test)]
 mod tests;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
-pub use rrset::{LeafRecords, RrSet, Wanted};
+use std::fmt;
+
+pub use additional::{Beside, Led};
+pub(super) use apexes::Apexes;
+use compile::Entry;
+use names::{Found, Names};
+use rrset::RrSetBuf;
+pub use rrset::{FIXED, LeafRecords, RrSet};
 
 use crate::codec::NameBuf;
 use crate::codec::code::rtype;
@@ -27,9 +34,14 @@ pub struct CompiledZone {
     services: bool,
     ttl: AnswerTtl,
     /// The SOA as it stands in negative answers.
-    negative: RrSet,
-    keys: HashMap<Box<[u8]>, u32, FixedState>,
-    owners: Box<[Owner]>,
+    negative: RrSetBuf,
+    /// The apex's hash, from which those of the names within go on.
+    hash: u64,
+    names: Names,
+    /// What stands at few names, by the numbers that these have.
+    extras: Box<[Extra]>,
+    /// What belongs beside RRsets, by the numbers that these have.
+    besides: Box<[Beside]>,
 }
 
 /// Limits of the TTL of answers that depend on health, in seconds.
@@ -42,17 +54,33 @@ pub struct AnswerTtl {
 }
 
 /// What stands at a name; nothing, where it is an empty non-terminal.
+#[derive(Clone, Copy)]
+pub struct Owner<'z> {
+    zone: &'z CompiledZone,
+    found: Found<'z>,
+    extra: Option<&'z Extra>,
+}
+
+/// What stands at few names beside static RRsets. Other names are told by where they begin among the names.
 #[derive(Debug, Default)]
-pub struct Owner {
-    sets: Box<[RrSet]>,
+struct Extra {
+    at: usize,
     policy: Option<Box<NamePolicy>>,
-    cut: Option<Box<Delegation>>,
+    cut: Option<Box<Cut>>,
     /// The owner of the highest cut at or above this name: what stands here is occluded, not ours to answer.
-    cut_above: Option<u32>,
+    cut_above: Option<usize>,
     /// A DNAME stands here, so nothing exists below (RFC 6672 §2.4).
     redirects: bool,
     /// The owner `*` directly below.
-    wildcard: Option<u32>,
+    wildcard: Option<usize>,
+}
+
+/// A delegation, its NS RRset aside.
+#[derive(Debug)]
+struct Cut {
+    depth: usize,
+    glue: Beside,
+    others: Beside,
 }
 
 /// A name's policy.
@@ -67,43 +95,43 @@ pub struct NamePolicy {
 }
 
 /// A delegation: the name servers of a zone below.
-#[derive(Debug)]
-pub struct Delegation {
+#[derive(Debug, Clone, Copy)]
+pub struct Delegation<'z> {
     /// How many labels stand between the apex and the cut, the cut's own included.
     pub depth: usize,
     /// The NS RRset.
-    pub ns: RrSet,
+    pub ns: RrSet<'z>,
     /// Name servers with addresses in this zone that stand at or below the cut: without these nobody could reach them (RFC 9471 §2.1).
-    pub glue: Box<[Wanted]>,
+    pub glue: &'z Beside,
     /// Those that stand elsewhere in this zone, below a cut of their own or in no need of one (RFC 9471 §2.2).
-    pub others: Box<[Wanted]>,
+    pub others: &'z Beside,
 }
 
 /// What a zone has at a name, services aside.
 #[derive(Debug, Clone, Copy)]
 pub enum Lookup<'z> {
     /// The name exists.
-    Owner(&'z Owner),
+    Owner(Owner<'z>),
     /// The name is at or below a delegation; `at` is what the zone holds at the cut itself, where that is the name asked for.
     Delegated {
         /// Where to.
-        delegation: &'z Delegation,
+        delegation: Delegation<'z>,
         /// The name asked for is the cut: its DS is ours (RFC 4035 §3.1.4.1).
-        at: Option<&'z Owner>,
+        at: Option<Owner<'z>>,
     },
     /// The name is below a DNAME.
     Redirected {
         /// How many labels the DNAME's owner has before the apex.
         depth: usize,
         /// The DNAME RRset, of one record.
-        redirection: &'z RrSet,
+        redirection: RrSet<'z>,
     },
     /// The name does not exist.
     Missing {
         /// How many labels the closest encloser has before the apex (RFC 4592 §3.3.1).
         encloser: usize,
         /// The wildcard at the closest encloser.
-        wildcard: Option<&'z Owner>,
+        wildcard: Option<Owner<'z>>,
     },
 }
 
@@ -146,19 +174,37 @@ impl CompiledZone {
     }
 
     /// The SOA with the TTL of negative answers: the lesser of the SOA's own and its MINIMUM (RFC 2308 §3).
-    pub fn negative(&self) -> &RrSet {
-        &self.negative
+    #[inline]
+    pub fn negative(&self) -> RrSet<'_> {
+        self.negative.set()
     }
 
     /// What stands at a key: the labels before the apex, in lower-case wire form without root label.
+    pub fn at(&self, key: &[u8]) -> Option<Owner<'_>> {
+        self.owner(&NameBuf::from_wire(&[key, self.apex()].concat())?)
+    }
+
+    /// What stands at a name that is within the zone.
     #[inline]
-    pub fn at(&self, key: &[u8]) -> Option<&Owner> {
-        self.keys.get(key).and_then(|index| self.owners.get(*index as usize))
+    pub fn owner(&self, name: &NameBuf) -> Option<Owner<'_>> {
+        let depth = self.depth(name);
+        let hash = (0..depth).rev().fold(self.hash, |behind, label| name.hash(label, behind));
+        self.names.find(hash, name, 0, name.start(depth)).map(|found| self.stands(found))
+    }
+
+    #[inline]
+    fn stands<'z>(&'z self, found: Found<'z>) -> Owner<'z> {
+        Owner { zone: self, extra: self.extras.get(found.extra), found }
+    }
+
+    #[inline]
+    fn stands_at(&self, at: Option<usize>) -> Option<Owner<'_>> {
+        Some(self.stands(self.names.at(at?)?))
     }
 
     /// Every name with a policy: its key for [`CompiledZone::at`], and the policy.
     pub fn policies(&self) -> impl Iterator<Item = (&[u8], &NamePolicy)> {
-        self.keys.iter().filter_map(|(key, index)| Some((&**key, self.owners.get(*index as usize)?.policy()?)))
+        self.extras.iter().filter_map(|extra| Some((self.names.key(extra.at), extra.policy.as_deref()?)))
     }
 
     /// How many labels `name` has before the apex.
@@ -174,57 +220,86 @@ impl CompiledZone {
         (name.wire()[start..] == *self.apex()).then_some(start)
     }
 
-    /// The owner that has the addresses of a name in an RRset of this zone.
+    /// Looks a name up that is within the zone (RFC 1034 §4.3.2 step 3, with the DNAME of RFC 6672 §3.2).
     #[inline]
-    pub fn wanted(&self, wanted: &Wanted) -> Option<&Owner> {
-        self.owners.get(wanted.owner as usize)
+    pub fn lookup(&self, name: &NameBuf) -> Lookup<'_> {
+        let Some(owner) = self.owner(name) else { return self.lookup_above(name) };
+        let cut = self.stands_at(owner.extra.and_then(|extra| extra.cut_above));
+        match cut.and_then(|cut| Some((cut, cut.delegation()?))) {
+            None => Lookup::Owner(owner),
+            // A delegation below another is occluded itself: only at the highest one is the name the cut.
+            Some((cut, delegation)) => Lookup::Delegated { delegation, at: (cut.found.at == owner.found.at).then_some(owner) },
+        }
     }
 
-    /// Looks a name up that is within the zone (RFC 1034 §4.3.2 step 3, with the DNAME of RFC 6672 §3.2).
-    pub fn lookup(&self, name: &NameBuf) -> Lookup<'_> {
+    /// From the apex down to the first name that is missing.
+    fn lookup_above(&self, name: &NameBuf) -> Lookup<'_> {
         let depth = self.depth(name);
-        if let Some(owner) = self.at(name.part(0, depth)) {
-            let cut = owner.cut_above.and_then(|cut| self.owners.get(cut as usize));
-            return match cut.and_then(|cut| Some((cut, cut.cut.as_deref()?))) {
-                None => Lookup::Owner(owner),
-                // A delegation below another is occluded itself: only at the highest one is the name the cut.
-                Some((cut, delegation)) => Lookup::Delegated { delegation, at: std::ptr::eq(cut, owner).then_some(owner) },
-            };
-        }
-        let (mut encloser, mut wildcard) = (0, None);
+        let end = name.start(depth);
+        let (mut encloser, mut wildcard, mut hash) = (0, None, self.hash);
         for labels in 0..depth {
-            let Some(owner) = self.at(name.part(depth - labels, depth)) else { break };
-            if let Some(delegation) = owner.cut.as_deref() {
+            let index = depth - labels;
+            if labels > 0 {
+                hash = name.hash(index, hash);
+            }
+            let Some(found) = self.names.find(hash, name, name.start(index), end - name.start(index)) else { break };
+            let owner = self.stands(found);
+            if let Some(delegation) = owner.delegation() {
                 return Lookup::Delegated { delegation, at: None };
             }
-            if let Some(redirection) = owner.redirects.then(|| owner.set(rtype::DNAME)).flatten() {
+            if let Some(redirection) = owner.redirection() {
                 return Lookup::Redirected { depth: labels, redirection };
             }
-            (encloser, wildcard) = (labels, owner.wildcard);
+            (encloser, wildcard) = (labels, owner.extra.and_then(|extra| extra.wildcard));
         }
-        Lookup::Missing { encloser, wildcard: wildcard.and_then(|index| self.owners.get(index as usize)) }
+        Lookup::Missing { encloser, wildcard: self.stands_at(wildcard) }
     }
 }
 
-impl Owner {
+impl<'z> Owner<'z> {
     /// The static RRset of a type.
     #[inline]
-    pub fn set(&self, rtype: u16) -> Option<&RrSet> {
-        self.sets.iter().find(|set| set.rtype() == rtype)
+    pub fn set(&self, rtype: u16) -> Option<RrSet<'z>> {
+        self.sets().find(|set| set.rtype() == rtype)
     }
 
     /// All static RRsets.
-    pub fn sets(&self) -> &[RrSet] {
-        &self.sets
+    #[inline]
+    pub fn sets(&self) -> impl Iterator<Item = RrSet<'z>> + use<'z> {
+        let (mut octets, besides) = (self.found.octets, &*self.zone.besides);
+        (0..self.found.sets).map_while(move |_| {
+            let (set, rest) = RrSet::read(octets, besides)?;
+            octets = rest;
+            Some(set)
+        })
     }
 
     /// The policy.
-    pub fn policy(&self) -> Option<&NamePolicy> {
-        self.policy.as_deref()
+    #[inline]
+    pub fn policy(&self) -> Option<&'z NamePolicy> {
+        self.extra?.policy.as_deref()
     }
 
     /// Whether nothing stands here: an empty non-terminal.
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.sets.is_empty() && self.policy.is_none()
+        self.found.sets == 0 && self.policy().is_none()
+    }
+
+    #[inline]
+    fn delegation(&self) -> Option<Delegation<'z>> {
+        let Cut { depth, glue, others } = self.extra?.cut.as_deref()?;
+        Some(Delegation { depth: *depth, ns: self.set(rtype::NS)?, glue, others })
+    }
+
+    #[inline]
+    fn redirection(&self) -> Option<RrSet<'z>> {
+        self.extra.filter(|extra| extra.redirects).and_then(|_| self.set(rtype::DNAME))
+    }
+}
+
+impl fmt::Debug for Owner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.sets()).finish()
     }
 }

@@ -1,41 +1,51 @@
-//! RRsets encoded ahead: the data of every record in wire form, with the places where the zone's apex can be left to a pointer.
+//! RRsets encoded ahead: whole records, as they stand in the answer to a question for their own name.
+//!
+//! ```text
+//!   head, 16 octets:  type, 2 │ records, 2 │ octets of the records, 4 │ holes, 2 │ before, 1 │ 0 │ what belongs beside it, 4
+//!   records:          C0 0C type class TTL length data …, filled up to a multiple of 8
+//!   holes:            offsets in the records at which a pointer to the zone's apex stands, 4 each, filled up to a multiple of 8
+//! ```
+//! Numbers of the head are little-endian. The owner is a pointer to the question's name, and the apex a pointer into it, `before` octets
+//! behind its beginning: one copy is the answer to a question for the owner. Where another name is asked for, the pointers are set anew.
 
-use crate::codec::code::rtype;
-use crate::codec::{Full, NameBuf, Pointer, Writer};
+use super::additional::Beside;
+use crate::codec::code::{CLASS_IN, rtype};
+use crate::codec::{Full, HEADER, MAX_NAME, NameBuf, Pointer, Rest, Spelling, Writer};
 use crate::model::{Goal, Policy, RecordData};
 
-/// An RRset, encoded. All records share one block of octets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RrSet {
+/// Octets of the head.
+const HEAD: usize = 16;
+/// Where in the head it says what belongs beside the RRset.
+const BESIDE: usize = 12;
+/// Octets of a record before its data, the owner being a pointer.
+pub const FIXED: usize = 12;
+/// Nothing belongs beside the RRset.
+const NOTHING: u32 = u32::MAX;
+
+/// An RRset, encoded, where it lies in a zone.
+#[derive(Debug, Clone, Copy)]
+pub struct RrSet<'z> {
     rtype: u16,
-    ttl: u32,
-    records: Box<[Span]>,
-    octets: Box<[u8]>,
-    /// Octets of the apex, which end the names that can be compressed.
-    apex: u8,
-    /// What belongs in the additional section beside it.
-    pub(super) wanted: Box<[Wanted]>,
+    count: u16,
+    before: u8,
+    octets: &'z [u8],
+    holes: &'z [u8],
+    beside: Option<&'z Beside>,
 }
 
-/// A name that an RRset leads to, and that the zone has addresses for.
+/// An RRset, encoded, with memory of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// The name, as a key for `CompiledZone::at`; `None`: the RRset's own name, as it was asked for.
-    pub key: Option<Box<[u8]>>,
-    /// The number of the record that leads there; the first, where several do.
-    pub record: u16,
-    /// The offset in that record's data at which the name begins.
-    pub offset: u8,
-    /// The owner of the addresses: the name's own, or the wildcard that covers it.
-    pub(super) owner: u32,
-}
+pub struct RrSetBuf(Box<[u8]>);
 
-/// Where one record's data lies, and where in it the apex can be left to a pointer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Span {
-    start: u32,
-    length: u16,
-    holes: [Option<u16>; 2],
+/// One record of an RRset.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'z> {
+    /// The offset in the RRset's octets at which it begins.
+    pub at: usize,
+    /// Its data.
+    pub data: &'z [u8],
+    /// The offsets in the data at which a pointer to the apex stands.
+    pub holes: [Option<u16>; 2],
 }
 
 /// Why data cannot stand in a zone.
@@ -47,108 +57,254 @@ pub(super) enum DataError {
     /// A record cannot be longer (RFC 1035 §4.1.3).
     #[error("record data is longer than 65,535 octets")]
     Long,
+    /// A message cannot count more, nor hold them.
+    #[error("an RRset has more than 65,535 records")]
+    Many,
 }
 
-impl RrSet {
-    /// Encodes an RRset; a record that stands twice is kept once (RFC 2181 §5). `apex` is in lower-case wire form.
-    pub(super) fn encode(rtype: u16, ttl: u32, rdata: &[Box<[u8]>], apex: &[u8]) -> Result<RrSet, DataError> {
-        let mut records = Vec::with_capacity(rdata.len());
-        let mut octets = Vec::new();
+impl RrSetBuf {
+    /// Encodes an RRset whose owner has `before` octets before the apex, which is in lower-case wire form; a record that stands twice is
+    /// kept once (RFC 2181 §5).
+    pub(super) fn encode(rtype: u16, ttl: u32, rdata: &[Box<[u8]>], before: usize, apex: &[u8]) -> Result<RrSetBuf, DataError> {
+        let (mut count, mut records, mut all) = (0_usize, Vec::new(), Vec::new());
+        let before = u8::try_from(before).map_err(|_| DataError::Malformed)?;
         for (n, data) in rdata.iter().enumerate() {
             if rdata[..n].contains(data) {
                 continue;
             }
-            let length = u16::try_from(data.len()).map_err(|_| DataError::Long)?;
-            let start = u32::try_from(octets.len()).map_err(|_| DataError::Long)?;
-            records.push(Span { start, length, holes: holes(rtype, data, apex)? });
-            octets.extend_from_slice(data);
+            u16::try_from(data.len()).map_err(|_| DataError::Long)?;
+            let mut holes = holes(rtype, data, apex)?.into_iter().flatten().peekable();
+            let saved = holes.clone().count() * (apex.len() - apex.len().min(2));
+            records.extend(owner_pointer(0));
+            records.extend([rtype, CLASS_IN].into_iter().flat_map(u16::to_be_bytes).chain(ttl.to_be_bytes()));
+            records.extend(((data.len() - saved) as u16).to_be_bytes());
+            let mut from = 0;
+            while let Some(hole) = holes.next().map(usize::from) {
+                records.extend_from_slice(&data[from..hole]);
+                all.push(u32::try_from(records.len()).map_err(|_| DataError::Many)?);
+                records.extend(owner_pointer(before.into()));
+                from = hole + apex.len();
+            }
+            records.extend_from_slice(&data[from..]);
+            count += 1;
         }
-        let apex = u8::try_from(apex.len()).unwrap_or(0);
-        Ok(RrSet { rtype, ttl, records: records.into(), octets: octets.into(), apex, wanted: Box::default() })
+        let (Ok(count), Ok(holes)) = (u16::try_from(count), u16::try_from(all.len())) else { return Err(DataError::Many) };
+        let length = u32::try_from(records.len()).map_err(|_| DataError::Many)?;
+        let head = rtype.to_le_bytes().into_iter().chain(count.to_le_bytes()).chain(length.to_le_bytes()).chain(holes.to_le_bytes());
+        let mut octets: Vec<u8> = head.chain([before, 0]).chain(NOTHING.to_le_bytes()).collect();
+        octets.extend(records);
+        octets.resize(octets.len().next_multiple_of(8), 0);
+        octets.extend(all.into_iter().flat_map(u32::to_le_bytes));
+        octets.resize(octets.len().next_multiple_of(8), 0);
+        Ok(RrSetBuf(octets.into()))
+    }
+
+    /// The RRset.
+    #[inline]
+    pub fn set(&self) -> RrSet<'_> {
+        RrSet::read(&self.0, &[]).map_or(RrSet::NONE, |(set, _)| set)
+    }
+
+    /// The same RRset with another TTL.
+    pub(super) fn with_ttl(&self, ttl: u32) -> RrSetBuf {
+        let mut octets = self.0.clone();
+        for record in self.set().records() {
+            octets[HEAD + record.at + 6..][..4].copy_from_slice(&ttl.to_be_bytes());
+        }
+        RrSetBuf(octets)
+    }
+
+    /// Appends it to a zone, where what belongs beside it has that number.
+    pub(super) fn append(&self, beside: Option<u32>, octets: &mut Vec<u8>) {
+        let begin = octets.len();
+        octets.extend_from_slice(&self.0);
+        octets[begin + BESIDE..][..4].copy_from_slice(&beside.unwrap_or(NOTHING).to_le_bytes());
+    }
+
+    /// How many octets it takes, a multiple of 8.
+    pub(super) fn size(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl<'z> RrSet<'z> {
+    const NONE: RrSet<'static> = RrSet { rtype: 0, count: 0, before: 0, octets: &[], holes: &[], beside: None };
+
+    /// The RRset that begins where `octets` begin, and what stands behind it.
+    #[inline]
+    pub(super) fn read(octets: &'z [u8], besides: &'z [Beside]) -> Option<(RrSet<'z>, &'z [u8])> {
+        let (head, rest) = octets.split_first_chunk::<HEAD>()?;
+        let [t0, t1, c0, c1, l0, l1, l2, l3, h0, h1, before, _, b0, b1, b2, b3] = *head;
+        let (length, holes) = (u32::from_le_bytes([l0, l1, l2, l3]) as usize, 4 * usize::from(u16::from_le_bytes([h0, h1])));
+        let (records, rest) = rest.split_at_checked(length.next_multiple_of(8))?;
+        let (offsets, rest) = rest.split_at_checked(holes.next_multiple_of(8))?;
+        let set = RrSet {
+            rtype: u16::from_le_bytes([t0, t1]),
+            count: u16::from_le_bytes([c0, c1]),
+            before,
+            octets: records.get(..length)?,
+            holes: offsets.get(..holes)?,
+            beside: besides.get(u32::from_le_bytes([b0, b1, b2, b3]) as usize),
+        };
+        Some((set, rest))
     }
 
     /// The type.
+    #[inline]
     pub fn rtype(&self) -> u16 {
         self.rtype
     }
 
     /// Seconds.
+    #[inline]
     pub fn ttl(&self) -> u32 {
-        self.ttl
+        self.octets.get(6..).and_then(|rest| rest.first_chunk()).map_or(0, |ttl| u32::from_be_bytes(*ttl))
     }
 
-    /// The same RRset with another TTL.
-    pub(super) fn with_ttl(&self, ttl: u32) -> RrSet {
-        RrSet { ttl, ..self.clone() }
+    /// Where it lies in memory: no other RRset of the snapshot lies there.
+    #[inline]
+    pub fn place(&self) -> *const u8 {
+        self.octets.as_ptr()
     }
 
     /// How many records it has.
-    pub fn len(&self) -> usize {
-        self.records.len()
+    #[inline]
+    pub fn len(&self) -> u16 {
+        self.count
     }
 
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.count == 0
     }
 
-    /// The data of record `index`, uncompressed; empty where there is no such record.
-    pub fn data(&self, index: usize) -> &[u8] {
-        let Some(span) = self.records.get(index) else { return &[] };
-        &self.octets[span.start as usize..][..usize::from(span.length)]
+    /// Octets that its owner has before the apex, as the pointers to the apex take it.
+    #[inline]
+    pub fn before(&self) -> usize {
+        self.before.into()
     }
 
-    /// The offset in the data of record `index` from which on a pointer to the apex can stand instead, as [`RrSet::write`] does.
-    pub fn split(&self, index: usize) -> Option<u16> {
-        self.records.get(index)?.holes[0]
+    /// All records, as they stand in the answer to a question for their owner.
+    #[inline]
+    pub fn octets(&self) -> &'z [u8] {
+        self.octets
     }
 
-    /// Names whose addresses belong beside it in the additional section.
-    pub fn wanted(&self) -> &[Wanted] {
-        &self.wanted
+    /// Whether a pointer to the apex stands anywhere in them.
+    #[inline]
+    pub fn has_holes(&self) -> bool {
+        !self.holes.is_empty()
+    }
+
+    /// What belongs beside it in the additional section.
+    #[inline]
+    pub fn beside(&self) -> Option<&'z Beside> {
+        self.beside
+    }
+
+    /// Each of its records.
+    #[inline]
+    pub fn records(&self) -> impl Iterator<Item = Record<'z>> + use<'z> {
+        let (octets, mut holes, mut at) = (self.octets, self.holes, 0);
+        std::iter::from_fn(move || {
+            let begin = at + FIXED;
+            let end = at + record_length(octets.get(at..)?)?;
+            let mut record = Record { at, data: octets.get(begin..end)?, holes: [None; 2] };
+            for hole in &mut record.holes {
+                let Some((next, behind)) = holes.split_first_chunk() else { break };
+                let offset = u32::from_le_bytes(*next) as usize;
+                if offset >= end {
+                    break;
+                }
+                (*hole, holes) = (Some((offset - begin) as u16), behind);
+            }
+            at = end;
+            Some(record)
+        })
+    }
+
+    /// The name in the data of its first record, which begins there, as of a CNAME, and the offset in it at which a pointer to the apex
+    /// stands.
+    pub fn target(&self, apex: &[u8]) -> Option<(NameBuf, Option<usize>)> {
+        let record = self.records().next()?;
+        Some((record.name(0, apex)?, record.holes[0].map(usize::from)))
     }
 
     /// The types that belong in the additional section, at each name that it leads to.
-    pub fn additional_types(&self) -> impl Iterator<Item = u16> {
+    pub(super) fn additional_types(&self) -> impl Iterator<Item = u16> + use<> {
         // RFC 9460 §4.1: the records of the target itself too.
         let own = matches!(self.rtype, rtype::SVCB | rtype::HTTPS).then_some(self.rtype);
         [rtype::A, rtype::AAAA].into_iter().chain(own)
     }
 
-    /// The names that its records lead to and whose addresses a client needs next, with the number of the record; `None`: its own name.
-    pub(super) fn leads_to(&self) -> impl Iterator<Item = (u16, Option<NameBuf>)> {
-        (0..self.len()).filter_map(|n| Some((u16::try_from(n).ok()?, led(self.rtype, self.data(n))?)))
-    }
-
-    /// The offset in its records' data at which the name begins that they lead to.
-    pub(super) fn name_offset(&self) -> u8 {
-        Shape::of(self.rtype).map_or(0, |shape| shape.before)
-    }
-
-    /// Writes the data of record `index`. `apex`: where the message holds the zone's apex.
-    pub fn write(&self, writer: &mut Writer<'_>, index: usize, apex: Option<Pointer>) -> Result<(), Full> {
-        let data = self.data(index);
-        let Some(apex) = apex else { return writer.put(data) };
-        let mut written = 0;
-        for hole in self.records.get(index).map_or([None; 2], |span| span.holes).into_iter().flatten() {
-            writer.put(&data[written..usize::from(hole)])?;
-            writer.pointer(apex)?;
-            written = usize::from(hole) + usize::from(self.apex);
-        }
-        writer.put(&data[written..])
+    /// The names that its records lead to and whose addresses a client needs next, with the number of the record and the offset in the
+    /// RRset's octets; `None`: its own name.
+    pub(super) fn leads_to(&self, apex: &[u8]) -> impl Iterator<Item = (u16, usize, Option<NameBuf>)> {
+        let (rtype, shape) = (self.rtype, Shape::of(self.rtype).filter(|shape| shape.additional));
+        let records = shape.map(|shape| (shape, self.records().zip(0..)));
+        records.into_iter().flat_map(move |(shape, records)| {
+            records.filter_map(move |(record, n)| {
+                let offset = usize::from(shape.before);
+                let name = record.name(offset, apex)?;
+                let binding = matches!(rtype, rtype::SVCB | rtype::HTTPS);
+                let led = match name.labels() {
+                    // RFC 9460 §2.5: "." is the owner in ServiceMode, and in AliasMode no service at all. No host has the root's name
+                    // (RFC 7505 §3).
+                    0 => (binding && record.data[..2] != [0, 0]).then_some(None)?,
+                    _ => Some(name),
+                };
+                Some((n, record.begin() + offset, led))
+            })
+        })
     }
 }
 
-/// The name that a record leads to; `None` inside: its own.
-fn led(rtype: u16, data: &[u8]) -> Option<Option<NameBuf>> {
-    let shape = Shape::of(rtype).filter(|shape| shape.additional)?;
-    let (name, _) = name_at(data, shape.before.into()).ok()?;
-    let binding = matches!(rtype, rtype::SVCB | rtype::HTTPS);
-    match name.labels() {
-        // RFC 9460 §2.5: "." is the owner in ServiceMode, and in AliasMode no service at all. No host has the root's name (RFC 7505 §3).
-        0 => (binding && data[..2] != [0, 0]).then_some(None),
-        _ => Some(Some(name)),
+impl Record<'_> {
+    /// The offset in the RRset's octets at which its data begins.
+    #[inline]
+    pub fn begin(&self) -> usize {
+        self.at + FIXED
     }
+
+    /// The offset in the RRset's octets behind it.
+    pub fn end(&self) -> usize {
+        self.begin() + self.data.len()
+    }
+
+    /// Writes the data. `apex`: what stands for the zone's apex.
+    pub fn write(&self, writer: &mut Writer<'_>, apex: Rest<'_>) -> Result<(), Full> {
+        let mut written = 0;
+        for hole in self.holes.into_iter().flatten().map(usize::from) {
+            writer.put(&self.data[written..hole])?;
+            writer.name(Spelling { labels: &[], rest: apex })?;
+            written = hole + 2;
+        }
+        writer.put(&self.data[written..])
+    }
+
+    /// The name that begins at an offset of the data, the first there; `apex` is what a pointer stands for.
+    fn name(&self, offset: usize, apex: &[u8]) -> Option<NameBuf> {
+        let Some(hole) = self.holes[0] else { return Some(NameBuf::parse(self.data, offset).ok()?.0) };
+        let kept = self.data.get(offset..hole.into())?;
+        let mut wire = [0; MAX_NAME];
+        let end = kept.len() + apex.len();
+        wire.get_mut(..kept.len())?.copy_from_slice(kept);
+        wire.get_mut(kept.len()..end)?.copy_from_slice(apex);
+        NameBuf::from_wire(&wire[..end])
+    }
+}
+
+/// Octets of the record that begins where `octets` begin, whose owner is a pointer.
+#[inline]
+pub(super) fn record_length(octets: &[u8]) -> Option<usize> {
+    let [high, low] = *octets.get(FIXED - 2..)?.first_chunk()?;
+    Some(FIXED + usize::from(u16::from_be_bytes([high, low])))
+}
+
+/// A pointer to the question's name, or so many octets into it.
+pub(super) fn owner_pointer(offset: usize) -> [u8; 2] {
+    // A name has 255 octets, so that every offset in it fits in 14 bits.
+    Pointer::to(HEADER + offset).map_or([0; 2], Pointer::octets)
 }
 
 /// The domain name that begins at `at`, and the offset behind it.
@@ -219,7 +375,7 @@ fn holes(rtype: u16, data: &[u8], apex: &[u8]) -> Result<[Option<u16>; 2], DataE
 /// The static record sets of a policy's leaves, numbered in the order in which a depth-first walk meets them, as in
 /// [`crate::routing::Choice::Records`].
 #[derive(Debug, Clone, Default)]
-pub struct LeafRecords(Box<[RrSet]>);
+pub struct LeafRecords(Box<[RrSetBuf]>);
 
 impl LeafRecords {
     /// Encodes the record sets of a policy. They have no TTL of their own: it follows the decision.
@@ -233,7 +389,7 @@ impl LeafRecords {
                 if set.rtype == rtype::CNAME && (leaf.len() > 1 || set.rdata.len() > 1) {
                     return Err("a CNAME stands alone in its branch (RFC 1034 §3.6.2)".into());
                 }
-                sets.push(RrSet::encode(set.rtype, 0, &set.rdata, apex).map_err(|error| error.to_string())?);
+                sets.push(RrSetBuf::encode(set.rtype, 0, &set.rdata, 0, apex).map_err(|error| error.to_string())?);
             }
             Ok(())
         })?;
@@ -241,18 +397,18 @@ impl LeafRecords {
     }
 
     /// The set with that number.
-    pub fn get(&self, number: usize) -> Option<&RrSet> {
-        self.0.get(number)
+    pub fn get(&self, number: usize) -> Option<RrSet<'_>> {
+        self.0.get(number).map(RrSetBuf::set)
     }
 
     /// Whether any branch has something to say to a question of that type.
     pub fn can_answer(&self, rtype: u16) -> bool {
-        self.0.iter().any(|set| set.rtype == rtype || set.rtype == rtype::CNAME)
+        self.iter().any(|set| set.rtype == rtype || set.rtype == rtype::CNAME)
     }
 
     /// All of them.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &RrSet> {
-        self.0.iter()
+    pub(in crate::snapshot) fn iter(&self) -> impl Iterator<Item = RrSet<'_>> {
+        self.0.iter().map(RrSetBuf::set)
     }
 }
 
@@ -272,14 +428,17 @@ mod tests {
     const APEX: &[u8] = b"\x03svc\x07example\x00";
 
     fn encoded(rtype: u16, data: &[u8]) -> Result<Vec<u8>, DataError> {
-        let set = RrSet::encode(rtype, 30, &[data.into(), data.into()], APEX)?;
-        assert_eq!(set.len(), 1, "a record that stands twice is kept once");
-        assert_eq!(set.data(0), data);
+        let encoded = RrSetBuf::encode(rtype, 30, &[data.into(), data.into()], 4, APEX)?;
+        let set = encoded.set();
+        assert_eq!((set.len(), set.ttl(), set.before()), (1, 30, 4), "a record that stands twice is kept once");
+        let record = set.records().next().unwrap();
         let mut buffer = [0; 600];
         let mut writer = Writer::new(&mut buffer);
-        set.write(&mut writer, 0, Pointer::to(16)).unwrap();
-        let length = writer.position();
-        Ok(buffer[..length].to_vec())
+        record.write(&mut writer, Rest::Spelled(APEX)).unwrap();
+        assert!(writer.written(0).eq_ignore_ascii_case(data), "what is spelled out is what was encoded");
+        let fixed = [&[0xc0, 12][..], &rtype.to_be_bytes(), &[0, 1, 0, 0, 0, 30], &(record.data.len() as u16).to_be_bytes()].concat();
+        assert_eq!(set.octets(), [&fixed, record.data].concat());
+        Ok(record.data.to_vec())
     }
 
     #[test]

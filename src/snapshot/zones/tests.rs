@@ -32,12 +32,12 @@ const A: &[u8] = &[192, 0, 2, 1];
 fn found(zone: &CompiledZone, asked: &str) -> String {
     let asked = NameBuf::from_wire(name(asked).wire()).unwrap();
     match zone.lookup(&asked) {
-        Lookup::Owner(owner) => format!("{:?}", owner.sets().iter().map(RrSet::rtype).collect::<Vec<_>>()),
+        Lookup::Owner(owner) => format!("{:?}", owner.sets().map(|set| set.rtype()).collect::<Vec<_>>()),
         Lookup::Delegated { delegation, at } => {
-            format!("cut {} {} {} {}", delegation.depth, at.is_some(), delegation.glue.len(), delegation.others.len())
+            format!("cut {} {} {} {}", delegation.depth, at.is_some(), delegation.glue.names.len(), delegation.others.names.len())
         }
         Lookup::Redirected { depth, redirection } => {
-            format!("redirected {depth} to {}", NameBuf::from_wire(redirection.data(0)).unwrap())
+            format!("redirected {depth} to {}", redirection.target(b"").unwrap().0)
         }
         Lookup::Missing { encloser, wildcard } => format!("missing {encloser} {}", wildcard.is_some()),
     }
@@ -167,14 +167,22 @@ fn addresses_of_names_in_data_are_those_that_the_zone_would_answer() {
         ("kx", rtype::KX, &[b"\x00\x00", name("mail.svc.example.").wire()].concat()),
     ]))
     .unwrap();
+    let keys = |set: RrSet<'_>, beside: Option<&Beside>| -> Vec<Option<Vec<u8>>> {
+        let key = |led: &Led| (!led.own).then(|| set.octets()[led.place as usize..][..led.key.into()].to_vec());
+        beside.map_or(Vec::new(), |beside| beside.names.iter().map(key).collect())
+    };
     let check = |at: &[u8], rtype: u16, expected: &[Option<&[u8]>]| {
-        let wanted = zone.at(at).unwrap().set(rtype).unwrap().wanted();
-        assert_eq!(wanted.iter().map(|wanted| wanted.key.as_deref()).collect::<Vec<_>>(), expected, "{at:?} {rtype}");
+        let set = zone.at(at).unwrap().set(rtype).unwrap();
+        let expected: Vec<Option<Vec<u8>>> = expected.iter().map(|key| key.map(<[u8]>::to_vec)).collect();
+        assert_eq!(keys(set, set.beside()), expected, "{at:?} {rtype}");
     };
     check(b"", rtype::MX, &[Some(b"\x04mail")]);
     // Referrals take what is at hand; nothing else is answered from below a delegation (RFC 1034 §4.2.1), or from below a DNAME.
-    let sub = [Some(&b"\x01x\x04wild"[..]), Some(b"\x02ns\x03sub"), Some(b"\x02ns\x05other"), Some(b"\x04mail")];
-    check(b"\x03sub", rtype::NS, &sub);
+    check(b"\x03sub", rtype::NS, &[]);
+    let sub = NameBuf::from_wire(b"\x03sub\x03svc\x07example\x00").unwrap();
+    let Lookup::Delegated { delegation: Delegation { ns, glue, others, .. }, .. } = zone.lookup(&sub) else { panic!("{sub}") };
+    assert_eq!(keys(ns, Some(glue)), [Some(b"\x02ns\x03sub".to_vec())]);
+    assert_eq!(keys(ns, Some(others)), [&b"\x01x\x04wild"[..], b"\x02ns\x05other", b"\x04mail"].map(|key| Some(key.to_vec())));
     assert_eq!(found(&zone, "sub.svc.example."), "cut 1 true 1 3");
     check(b"\x02mx", rtype::MX, &[]);
     check(b"\x05alias", rtype::HTTPS, &[Some(b"\x04mode")]);
@@ -188,9 +196,9 @@ fn the_apex_carries_soa_and_ns_and_the_negative_ttl() {
     let zone = compile(&zone(&[])).unwrap();
     let apex = zone.at(b"").unwrap();
     assert_eq!(apex.set(rtype::SOA).unwrap().ttl(), 3600);
-    assert!(apex.set(rtype::NS).unwrap().wanted().is_empty(), "it has no address");
+    assert!(apex.set(rtype::NS).unwrap().beside().is_none(), "it has no address");
     assert_eq!(zone.negative().ttl(), 5);
-    let soa = zone.negative().data(0);
+    let soa = zone.negative().records().next().unwrap().data;
     assert_eq!(soa[soa.len() - 20..][..4], 7u32.to_be_bytes());
     assert_eq!(soa[soa.len() - 4..], 5u32.to_be_bytes());
     assert_eq!(zone.ttl(), AnswerTtl { min: 5, max: 30 });

@@ -136,7 +136,7 @@ impl World {
                 None => {
                     let (port, number) = word.split_once(':').unwrap();
                     let number = number.parse::<u16>().map_or(serde_json::json!(number), |number| serde_json::json!(number));
-                    let mut ports = std::collections::BTreeMap::from(instance.ports.clone());
+                    let mut ports = BTreeMap::from(instance.ports.clone());
                     ports.insert(label(port), serde_json::from_value(number).unwrap());
                     instance.ports = ports.into();
                 }

@@ -13,7 +13,10 @@ const TIME: Duration = Duration::from_secs(2);
 
 /// Prints a row for each size, in worlds of as many instances.
 pub fn run(instances: usize) {
-    println!("{:>8} {:>9} {:>6} {:>9} {:>9} {:>9} {:>9}  µs per change of health", "size", "services", "batch", "take", "compile", "publish", "all");
+    println!(
+        "{:>8} {:>9} {:>6} {:>9} {:>9} {:>9} {:>9}  µs per change of health",
+        "size", "services", "batch", "take", "compile", "publish", "all"
+    );
     for size in [1, 10, 100, 1000, 10_000] {
         if size > instances {
             continue;

@@ -59,11 +59,18 @@ pub fn run(services: usize, size: usize, rate: usize, seconds: u64) {
         let after = world::threads();
         stop.store(true, Ordering::Relaxed);
         feeder.unwrap().join().unwrap();
-        println!("\n{:.0} changes/s, {:.0} snapshots/s, {:.2} cores, {:.0} MB resident", changes as f64 / took, published as f64 / took, (now.0 - used.0) / took, now.1);
+        println!(
+            "\n{:.0} changes/s, {:.0} snapshots/s, {:.2} cores, {:.0} MB resident",
+            changes as f64 / took,
+            published as f64 / took,
+            (now.0 - used.0) / took,
+            now.1
+        );
         println!("  queries      {said}");
         println!("  into answers {}", delays.words());
         let used = after.iter().map(|(name, seconds)| (name, (seconds - before.get(name).unwrap_or(&0.0)) / took));
-        let threads: Vec<String> = used.filter(|(_, share)| *share > 0.005).map(|(name, share)| format!("{name} {:.0} %", share * 100.0)).collect();
+        let threads: Vec<String> =
+            used.filter(|(_, share)| *share > 0.005).map(|(name, share)| format!("{name} {:.0} %", share * 100.0)).collect();
         println!("  threads      {}", threads.join(", "));
         // Whether all of them have come through.
         let begin = Instant::now();

@@ -95,8 +95,8 @@ fn world(folder: &Path, temper: Temper) -> Arc<Snapshot> {
 fn command(writer: &mut Writer<()>, command: Command) {
     writer.handle(NOW, Input::Command { reply: (), command, author: "somebody".into() });
     while let Some(departure) = writer.depart(NOW) {
-        let land = |empty: bool| (!empty).then_some(Ok(Revision(1)));
-        let landing = Landing { commands: land(departure.commands.is_empty()), behind: land(departure.behind.is_empty()) };
+        let commands = departure.commands.iter().map(|_| Ok(Revision(1))).collect();
+        let landing = Landing { commands, behind: (!departure.behind.is_empty()).then_some(Ok(Revision(1))) };
         writer.land(NOW, landing);
         for (_, answer) in writer.output(NOW).answers {
             answer.unwrap_or_else(|error| panic!("{error}"));

@@ -1,0 +1,154 @@
+//! The names of a zone: one hash, one probe, and everything that stands at a name in one piece of memory.
+//!
+//! ```text
+//!   slots:   tag, 4 │ where, 4     eight to a cache line; open addressing, next slot by next slot
+//!   a name:  octets of the key, 1 │ 0 │ RRsets, 2 │ number of what else stands there, 4
+//!            key, filled up to a multiple of 8
+//!            RRsets, as `rrset` has them
+//! ```
+//! The tag is one half of the name's hash, the other half says where to begin to look: a name that is missing is told from the slots alone.
+
+use super::rrset::RrSetBuf;
+use crate::codec::NameBuf;
+
+/// Octets of a name's head.
+const HEAD: usize = 8;
+/// Nothing else stands at a name.
+const NOTHING: u32 = u32::MAX;
+
+/// All names of a zone.
+#[derive(Default)]
+pub(super) struct Names {
+    slots: Box<[Slot]>,
+    octets: Box<[u8]>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    tag: u32,
+    /// In units of 8 octets.
+    at: u32,
+}
+
+const EMPTY: Slot = Slot { tag: 0, at: u32::MAX };
+
+/// What stands at a name.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found<'z> {
+    /// Where.
+    pub at: usize,
+    /// The number of what else stands there, beyond any number where nothing does.
+    pub extra: usize,
+    /// How many RRsets.
+    pub sets: u16,
+    /// The RRsets, and whatever stands behind the name.
+    pub octets: &'z [u8],
+}
+
+impl Names {
+    /// How many octets a name takes.
+    pub fn size(key: &[u8], sets: &[RrSetBuf]) -> usize {
+        HEAD + key.len().next_multiple_of(8) + sets.iter().map(RrSetBuf::size).sum::<usize>()
+    }
+
+    /// Where the slots begin in which a hash is looked for, and the tag that they have.
+    #[inline]
+    fn home(&self, hash: u64) -> (usize, u32) {
+        ((((hash >> 32) * self.slots.len() as u64) >> 32) as usize, hash as u32)
+    }
+
+    /// What stands at the name whose key are the `length` octets of `name` from `start` on; `hash` is that of the whole name.
+    #[inline]
+    pub fn find(&self, hash: u64, name: &NameBuf, start: usize, length: usize) -> Option<Found<'_>> {
+        let (mut slot, tag) = self.home(hash);
+        loop {
+            // The table is never full.
+            let Slot { tag: found, at } = *self.slots.get(slot)?;
+            if at == EMPTY.at {
+                return None;
+            }
+            if found == tag
+                && let Some(found) = self.is_at(at as usize * 8, name, start, length)
+            {
+                return Some(found);
+            }
+            slot = if slot + 1 == self.slots.len() { 0 } else { slot + 1 };
+        }
+    }
+
+    #[inline]
+    fn is_at(&self, at: usize, name: &NameBuf, start: usize, length: usize) -> Option<Found<'_>> {
+        let (key, found) = self.read(at)?;
+        let (same, octets) = key.split_at_checked(length.next_multiple_of(8))?;
+        (usize::from(*self.octets.get(at)?) == length && name.has(start, length, same)).then_some(Found { octets, ..found })
+    }
+
+    /// What stands at the name that begins there.
+    #[inline]
+    pub fn at(&self, at: usize) -> Option<Found<'_>> {
+        let (key, found) = self.read(at)?;
+        let length = usize::from(*self.octets.get(at)?);
+        Some(Found { octets: key.get(length.next_multiple_of(8)..)?, ..found })
+    }
+
+    /// The key of the name that begins there.
+    pub fn key(&self, at: usize) -> &[u8] {
+        let length = self.octets.get(at).map_or(0, |length| usize::from(*length));
+        self.octets.get(at + HEAD..at + HEAD + length).unwrap_or_default()
+    }
+
+    #[inline]
+    fn read(&self, at: usize) -> Option<(&[u8], Found<'_>)> {
+        let (head, behind) = self.octets.get(at..)?.split_first_chunk::<HEAD>()?;
+        let [_, _, s0, s1, e0, e1, e2, e3] = *head;
+        let extra = u32::from_le_bytes([e0, e1, e2, e3]) as usize;
+        Some((behind, Found { at, extra, sets: u16::from_le_bytes([s0, s1]), octets: behind }))
+    }
+}
+
+/// Names as they are gathered.
+pub(super) struct Gathered {
+    names: Names,
+    octets: Vec<u8>,
+}
+
+impl Gathered {
+    /// Room for `count` names that take so many octets.
+    pub fn with_capacity(count: usize, octets: usize) -> Gathered {
+        // Five slots for three names: few probes, and 13 octets for each name.
+        let slots = (count + count * 2 / 3 + 1).next_multiple_of(8);
+        let names = Names { slots: vec![EMPTY; slots].into(), octets: Box::default() };
+        Gathered { names, octets: Vec::with_capacity(octets) }
+    }
+
+    /// Where the next name will begin.
+    pub fn position(&self) -> usize {
+        self.octets.len()
+    }
+
+    /// Adds a name, with what belongs beside each of its RRsets, and the number of what else stands there. No name is added twice.
+    pub fn add(&mut self, hash: u64, key: &[u8], sets: &[RrSetBuf], mut beside: impl FnMut(&RrSetBuf) -> Option<u32>, extra: Option<u32>) {
+        let (mut slot, tag) = self.names.home(hash);
+        while self.names.slots[slot].at != EMPTY.at {
+            slot = (slot + 1) % self.names.slots.len();
+        }
+        self.names.slots[slot] = Slot { tag, at: (self.octets.len() / 8) as u32 };
+        self.octets.extend([key.len() as u8, 0]);
+        self.octets.extend((sets.len() as u16).to_le_bytes());
+        self.octets.extend(extra.unwrap_or(NOTHING).to_le_bytes());
+        self.octets.extend_from_slice(key);
+        self.octets.resize(self.octets.len().next_multiple_of(8), 0);
+        sets.iter().for_each(|set| set.append(beside(set), &mut self.octets));
+    }
+
+    /// All of them.
+    pub fn finish(self) -> Names {
+        Names { octets: self.octets.into(), ..self.names }
+    }
+}
+
+impl std::fmt::Debug for Names {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Names").field("slots", &self.slots.len()).field("octets", &self.octets.len()).finish()
+    }
+}
