@@ -176,14 +176,16 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
     if reply.by_client && draw.is_multiple_of(SAMPLED) {
         counters.clients.note(ClientPrefix::of(client).0);
     }
-    let marks = [
-        (reply.is_truncated(), Counter::Truncated),
-        (reply.by_client && subnet.is_some(), Counter::EcsUsed),
-        (reply.fail_open, Counter::FailOpen),
-        (reply.panic, Counter::Panic),
-        (reply.empty, Counter::Empty),
-    ];
-    marks.into_iter().filter(|(set, _)| *set).for_each(|(_, mark)| counters.count(mark));
+    let mark = |set: bool, mark: Counter| {
+        if set {
+            counters.count(mark);
+        }
+    };
+    mark(reply.is_truncated(), Counter::Truncated);
+    mark(reply.by_client && subnet.is_some(), Counter::EcsUsed);
+    mark(reply.fail_open, Counter::FailOpen);
+    mark(reply.panic, Counter::Panic);
+    mark(reply.empty, Counter::Empty);
     if !reply.regions.is_empty() {
         reply.regions.numbers().for_each(|region| counters.count_region(region));
     }
