@@ -45,6 +45,7 @@ impl NameBuf {
     }
 
     /// As [`NameBuf::parse`], in place of the name that it was; returns the offset behind the name. Where there is none, it is the root.
+    #[inline]
     pub fn read(&mut self, message: &[u8], at: usize) -> Result<usize, Fault> {
         (self.labels, self.length, self.starts[0], self.wire[0]) = (0, 1, 0, 0);
         let (mut read, mut labels) = (at, 0);
