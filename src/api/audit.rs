@@ -189,7 +189,7 @@ impl Shared {
             let outcome = log.flush();
             lock(&self.line).trouble = outcome.is_err();
             for caller in waiting {
-                let outcome = outcome.as_ref().map(|()| ()).map_err(|error| io::Error::new(error.kind(), error.to_string()));
+                let outcome = outcome.as_ref().copied().map_err(|error| io::Error::new(error.kind(), error.to_string()));
                 // Whoever asked may have gone; the line stands.
                 _ = caller.send(outcome);
             }

@@ -119,7 +119,7 @@ impl<T> Core<T> {
             if left.is_none() {
                 self.effects.whole(name.clone());
             }
-            for (id, instance) in entry.instances.iter().filter(|(id, _)| left.is_none_or(|left| !left.instances.contains_key(*id))) {
+            for (id, instance) in entry.instances.iter().filter(|(id, _)| left.is_none_or(|left| !left.instances.contains_key(id))) {
                 let key = InstanceKey { service: name.clone(), id: id.clone() };
                 self.beats.stop(&key);
                 self.behind.health(key.clone());

@@ -66,9 +66,9 @@ impl Label {
         }
         let length = text.len() as u8;
         Ok(Label(match text.len() {
-            ..=WITHIN => Text::Within { length, octets: folded(text) },
-            ..=SHORT => Text::Short { length, octets: Arc::new(folded(text)) },
-            ..=MIDDLE => Text::Middle { length, octets: Arc::new(folded(text)) },
+            0..=WITHIN => Text::Within { length, octets: folded(text) },
+            n if n <= SHORT => Text::Short { length, octets: Arc::new(folded(text)) },
+            n if n <= MIDDLE => Text::Middle { length, octets: Arc::new(folded(text)) },
             _ => Text::Long { length, octets: Arc::new(folded(text)) },
         }))
     }

@@ -49,11 +49,10 @@ pub fn send(arguments: &[String]) {
         .map(|n| {
             std::thread::spawn(move || {
                 let mut http = Http::connect(address);
-                let (mut sent, mut delays, mut dice) = (0, Delays::new(), Dice(n as u64));
+                let (mut sent, mut delays) = (0, Delays::new());
                 // One after the other, so that the first round reaches every instance.
                 let mut next = n * services * size / connections;
-                let mut requests = vec![String::new(); 0];
-                let _ = &mut dice;
+                let mut requests: Vec<String> = Vec::new();
                 while begin.elapsed() < length {
                     let due = (begin.elapsed().as_secs_f64() * rate as f64) as usize / connections;
                     if sent >= due {
