@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use signpost::serve::{self, Running};
 
 use crate::asking::Delays;
-use crate::world::{self, Dice};
+use crate::world;
 
 /// Runs it and prints what came of it.
 pub fn run(services: usize, size: usize, rate: usize, seconds: u64, many: usize) {
