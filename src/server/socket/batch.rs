@@ -1,6 +1,6 @@
 //! Linux: datagrams by the batch. What the kernel is handed is laid out once and used again and again.
 
-use std::ffi::c_uint;
+use std::ffi::{c_int, c_long, c_uint};
 use std::io;
 use std::mem::{MaybeUninit, offset_of, size_of};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -45,8 +45,8 @@ pub(in crate::server) struct Batch {
     name_length: libc::socklen_t,
     asked: Vec<Option<Asked>>,
     incoming: Vec<libc::mmsghdr>,
-    /// Where each query goes; `incoming` points here and nobody else looks.
-    _rooms: Vec<libc::iovec>,
+    /// Where each query goes.
+    rooms: Vec<libc::iovec>,
     /// What comes beside each query; none where the socket has one address.
     incoming_controls: Vec<Control>,
     replies: Vec<u8>,
@@ -88,7 +88,7 @@ impl Batch {
             name_length,
             asked: vec![None; BATCH],
             incoming,
-            _rooms: rooms,
+            rooms,
             incoming_controls,
             replies: vec![0; BATCH * LARGEST_REPLY],
             used: 0,
@@ -116,12 +116,10 @@ impl Batch {
         }
         (self.received, self.taken, self.used) = (0, 0, 0);
         self.groups.clear();
-        let most = if self.pace.asks_many() { BATCH } else { 1 };
-        // SAFETY: each of the first `BATCH` headers points to a name, a room and, on wildcard sockets, a control buffer of the length beside
-        // it. They live as long as `self`, stay where they are and nobody else refers to them during the call.
-        let received = unsafe {
-            let headers = self.incoming.as_mut_ptr();
-            libc::recvmmsg(datagrams.socket.as_raw_fd(), headers, most as c_uint, libc::MSG_WAITFORONE, ptr::null_mut())
+        let received = match self.pace.asks_many() {
+            true => self.receive_up_to(BATCH, datagrams),
+            false if datagrams.is_wildcard => self.receive_up_to(1, datagrams),
+            false => self.receive_one(datagrams),
         };
         let Ok(received) = usize::try_from(received) else {
             let error = io::Error::last_os_error();
@@ -137,6 +135,35 @@ impl Batch {
         self.received = received;
         self.is_open = true;
         Ok(received)
+    }
+
+    /// Has the kernel fill at most as many of `incoming`; gives how many it did, below 0 for an error.
+    #[inline]
+    fn receive_up_to(&mut self, most: usize, datagrams: &Datagrams) -> c_int {
+        assert!(most <= BATCH);
+        // SAFETY: each of the first `BATCH` headers points to a name, a room and, on wildcard sockets, a control buffer of the length beside
+        // it. They live as long as `self`, stay where they are and nobody else refers to them during the call.
+        unsafe {
+            let headers = self.incoming.as_mut_ptr();
+            libc::recvmmsg(datagrams.socket.as_raw_fd(), headers, most as c_uint, libc::MSG_WAITFORONE, ptr::null_mut())
+        }
+    }
+
+    /// The same for one without control messages. recvfrom costs less than recvmmsg for one, and by number less than through the function of
+    /// that name, which first makes the thread cancellable.
+    #[inline]
+    fn receive_one(&mut self, datagrams: &Datagrams) -> c_int {
+        let fd = c_long::from(datagrams.socket.as_raw_fd());
+        let (room, flags) = (&self.rooms[0], 0 as c_long);
+        let header = &mut self.incoming[0];
+        // SAFETY: `room` and the name are memory of the length beside each that lives as long as `self` and that nobody else refers to
+        // during the call; the length of the name is a field of a live header.
+        let length = unsafe {
+            let name = (header.msg_hdr.msg_name, &raw mut header.msg_hdr.msg_namelen);
+            libc::syscall(libc::SYS_recvfrom, fd, room.iov_base, room.iov_len, flags, name.0, name.1)
+        };
+        header.msg_len = c_uint::try_from(length).unwrap_or(0);
+        if length < 0 { -1 } else { 1 }
     }
 
     /// The next query of those received.
@@ -176,6 +203,12 @@ impl Batch {
     #[inline]
     pub(in crate::server) fn send(&mut self, datagrams: &Datagrams) {
         self.is_open = false;
+        if let [group] = *self.groups.groups()
+            && group.count == 1
+        {
+            self.send_only(datagrams, &group);
+            return;
+        }
         self.lay_out();
         let (mut begun, all) = (0, self.groups.groups().len());
         while begun < all {
@@ -194,6 +227,22 @@ impl Batch {
                 }
             }
         }
+    }
+
+    /// Sends the only reply that there is: by number, as in [`Batch::receive_one`].
+    #[inline]
+    fn send_only(&self, datagrams: &Datagrams, group: &Group) {
+        let Some(reply) = self.groups.replies(group).next() else { return };
+        let to = usize::from(group.to);
+        if self.asked[to].is_some() {
+            self.send_alone(datagrams, group, reply);
+            return;
+        }
+        let fd = c_long::from(datagrams.socket.as_raw_fd());
+        let (part, flags) = (part(&self.replies, reply), c_long::from(libc::MSG_DONTWAIT));
+        let (name, name_length) = (ptr::from_ref(&self.names[to]), self.name_length as usize);
+        // SAFETY: `part` and `name` are memory of the length beside each that outlives the call, which only reads it.
+        unsafe { libc::syscall(libc::SYS_sendto, fd, part.iov_base, part.iov_len, flags, name, name_length) };
     }
 
     /// Lays out a message for each group.
