@@ -45,6 +45,7 @@ impl NameBuf {
     }
 
     /// As [`NameBuf::parse`], in place of the name that it was; returns the offset behind the name. Where there is none, it is the root.
+    #[inline]
     pub fn read(&mut self, message: &[u8], at: usize) -> Result<usize, Fault> {
         (self.labels, self.length, self.starts[0], self.wire[0]) = (0, 1, 0, 0);
         let (mut read, mut labels) = (at, 0);
@@ -71,13 +72,20 @@ impl NameBuf {
         }
         let (length, end) = (read - at + 1, read + 1);
         // Octets that tell lengths are below the letters, so that all of the name is folded alike.
-        for (piece, from) in self.wire.chunks_exact_mut(PIECE).zip((at..end).step_by(PIECE)) {
-            let mut octets = [0; PIECE];
-            match message.get(from..).and_then(|rest| rest.first_chunk()) {
-                Some(whole) => octets = *whole,
-                None => octets[..end - from].copy_from_slice(&message[from..end]),
+        let mut from = at;
+        for piece in self.wire.as_chunks_mut::<PIECE>().0 {
+            *piece = match message.get(from..).and_then(|rest| rest.first_chunk()) {
+                Some(whole) => lower_case(whole),
+                None => {
+                    let mut octets = [0; PIECE];
+                    octets[..end - from].copy_from_slice(&message[from..end]);
+                    lower_case(&octets)
+                }
+            };
+            from += PIECE;
+            if from >= end {
+                break;
             }
-            piece.copy_from_slice(&lower_case(u128::from_le_bytes(octets)).to_le_bytes());
         }
         self.starts[labels] = (length - 1) as u8;
         (self.labels, self.length) = (labels as u8, length as u8);
@@ -193,14 +201,9 @@ fn fold(word: u64) -> u64 {
 
 /// Sixteen octets with `A`–`Z` in lower case, all at once.
 #[inline(always)]
-fn lower_case(octets: u128) -> u128 {
-    const fn each(octet: u8) -> u128 {
-        u128::from_le_bytes([octet; PIECE])
-    }
-    // Without their highest bits, octets can be added to without carry; that bit of the sum says which are at least `A`, and above `Z`.
-    let low = octets & each(0x7f);
-    let upper = (low + each(0x80 - b'A')) & !(low + each(0x7f - b'Z')) & !octets & each(0x80);
-    octets | upper >> 2
+fn lower_case(octets: &[u8; PIECE]) -> [u8; PIECE] {
+    // Without a branch, so that all of them are done in one instruction.
+    octets.map(|octet| octet | u8::from(octet.wrapping_sub(b'A') < 26) << 5)
 }
 
 impl fmt::Display for NameBuf {

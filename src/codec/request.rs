@@ -132,13 +132,13 @@ pub struct Request<'m> {
 }
 
 impl<'m> Request<'m> {
-    /// Reads a message, and the question's name into `name`; `None` where there are fewer octets than a header.
+    /// Reads the message behind its header, and the question's name into `name`.
     #[inline]
-    pub fn parse(message: &'m [u8], name: &'m mut NameBuf) -> Option<Request<'m>> {
-        let header = Header::parse(message)?;
-        let mut request = Request { header, question: None, opening: message.get(..HEADER)?, edns: None, fault: None };
+    pub fn parse(header: Header, message: &'m [u8], name: &'m mut NameBuf) -> Request<'m> {
+        let opening = message.get(..HEADER).unwrap_or_default();
+        let mut request = Request { header, question: None, opening, edns: None, fault: None };
         request.fault = request.read(message, name).err();
-        Some(request)
+        request
     }
 
     #[inline]
@@ -251,7 +251,7 @@ mod tests {
     }
 
     fn fault_of(message: &[u8]) -> Option<Fault> {
-        Request::parse(message, &mut NameBuf::default()).unwrap().fault
+        Request::parse(Header::parse(message).unwrap(), message, &mut NameBuf::default()).fault
     }
 
     const OPT: &[u8] = b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00";
@@ -261,7 +261,7 @@ mod tests {
     fn a_query_is_read() {
         let message = query([1, 0, 0, 1], OPT);
         let mut name = NameBuf::default();
-        let request = Request::parse(&message, &mut name).unwrap();
+        let request = Request::parse(Header::parse(&message).unwrap(), &message, &mut name);
         assert_eq!(request.fault, None);
         assert!(request.header.is_query() && !request.header.is_response());
         let question = request.question.unwrap();
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(request.opening, &message[..HEADER + 11]);
         let edns = request.edns.unwrap();
         assert_eq!((edns.payload, edns.version, edns.dnssec_ok), (1232, 0, true));
-        assert!(Request::parse(&message[..11], &mut NameBuf::default()).is_none());
+        assert!(Header::parse(&message[..11]).is_none());
     }
 
     #[test]

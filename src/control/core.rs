@@ -80,8 +80,8 @@ pub struct Landing {
 /// What came of it, in the order in which it is to be made known: answers last.
 #[derive(Debug)]
 pub struct Effects<T> {
-    /// Services that are no longer as they were.
-    pub services: BTreeSet<Label>,
+    /// Services that are no longer as they were, and how far.
+    pub services: BTreeMap<Label, Extent>,
     /// Whether drains of regions or azs changed.
     pub drained: bool,
     /// For the prober.
@@ -94,7 +94,32 @@ pub struct Effects<T> {
 
 impl<T> Default for Effects<T> {
     fn default() -> Effects<T> {
-        Effects { services: BTreeSet::new(), drained: false, orders: Vec::new(), events: Vec::new(), answers: Vec::new() }
+        Effects { services: BTreeMap::new(), drained: false, orders: Vec::new(), events: Vec::new(), answers: Vec::new() }
+    }
+}
+
+/// How far a service is no longer as it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Extent {
+    /// Anything of it may have changed, or it is gone.
+    Whole,
+    /// Nothing but the health of these instances. One that turned twice stands here twice.
+    Health(Vec<Label>),
+}
+
+impl<T> Effects<T> {
+    /// Anything of a service may have changed.
+    pub(super) fn whole(&mut self, service: Label) {
+        self.services.insert(service, Extent::Whole);
+    }
+
+    /// The health of an instance has changed, or how steady it is.
+    pub(super) fn health(&mut self, key: &InstanceKey) {
+        match self.services.get_mut(&key.service) {
+            Some(Extent::Whole) => {}
+            Some(Extent::Health(instances)) => instances.push(key.id.clone()),
+            None => _ = self.services.insert(key.service.clone(), Extent::Health(vec![key.id.clone()])),
+        }
     }
 }
 

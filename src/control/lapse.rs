@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use super::Applied;
 use super::core::{Core, Due, Origin, Queued, read};
 use super::heartbeats::{Heartbeats, Lapse, Rhythm};
-use crate::model::{Drain, FieldError, InstanceKey, Label, Source, Subject, Timestamp, Toward};
+use crate::model::{Drain, FieldError, InstanceKey, Label, Source, Subject, Timestamp, Toward, Warming};
 use crate::registry::{Command, Precondition, Refusal, Registry};
 
 /// When a drain was looked at last, and when it is next: other deadlines of its subject are void.
@@ -109,17 +109,13 @@ impl<T> Core<T> {
         self.steps.remove(&service);
         let (any, next) = self.write().step(&service, now);
         if any {
-            self.effects.services.insert(service.clone());
+            self.effects.whole(service.clone());
         }
         next.into_iter().for_each(|next| self.plan_step(next, &service));
     }
 
     /// Plans what an instance's hold and slow start need.
-    pub(super) fn plan_recovery(&mut self, now: Timestamp, key: &InstanceKey) {
-        let Some((held, warming)) = read(&self.registry).instance(key).map(|e| (e.vitals.damping().held_until(), e.vitals.warming()))
-        else {
-            return;
-        };
+    pub(super) fn plan_recovery(&mut self, now: Timestamp, key: &InstanceKey, held: Option<Timestamp>, warming: Option<Warming>) {
         self.deadlines.extend(held.map(|until| Reverse((until, Due::Hold(key.clone())))));
         if let Some(warming) = warming {
             self.plan_step(warming.next_step(now), &key.service);

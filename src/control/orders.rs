@@ -15,7 +15,7 @@ pub(super) struct Orders(Mutex<Numbers>);
 #[derive(Debug, Default)]
 struct Numbers {
     last: u64,
-    in_force: HashMap<InstanceKey, u64>,
+    in_force: HashMap<InstanceKey, u64, foldhash::quality::RandomState>,
 }
 
 impl Orders {

@@ -56,7 +56,7 @@ impl<T> Core<T> {
         if let Change::Push { key, .. } = &change {
             turned.extend(done.turn.map(|turn| (key.clone(), turn)));
         }
-        self.effects.services.extend(change.service().cloned());
+        change.service().into_iter().for_each(|service| self.effects.whole(service.clone()));
         Carried { change, origin, author, turned, applied: Applied { revision, created: done.created } }
     }
 
@@ -117,7 +117,7 @@ impl<T> Core<T> {
         for (name, entry) in &registry.services {
             let left = next.services.get(name);
             if left.is_none() {
-                self.effects.services.insert(name.clone());
+                self.effects.whole(name.clone());
             }
             for (id, instance) in entry.instances.iter().filter(|(id, _)| left.is_none_or(|left| !left.instances.contains_key(*id))) {
                 let key = InstanceKey { service: name.clone(), id: id.clone() };
@@ -133,13 +133,14 @@ impl<T> Core<T> {
             if known == Some(entry) {
                 continue;
             }
-            self.effects.services.insert(name.clone());
+            self.effects.whole(name.clone());
             for (id, instance) in &entry.instances {
                 let known = known.and_then(|known| Some((known, known.instances.get(id)?)));
                 let key = InstanceKey { service: name.clone(), id: id.clone() };
                 let before = known.map(|(service, known)| Look::at(service, known));
-                if instance.vitals.damping().held_until().is_some() || instance.vitals.warming().is_some() {
-                    recovering.push(key.clone());
+                let (held, warming) = (instance.vitals.damping().held_until(), instance.vitals.warming());
+                if held.is_some() || warming.is_some() {
+                    recovering.push((key.clone(), held, warming));
                 }
                 turned.extend(self.compare(&key, before.as_ref(), Look::at(entry, instance)));
                 // Also where a file's word becomes a registration or the other way round: only the latter can expire.
@@ -161,7 +162,7 @@ impl<T> Core<T> {
         for (key, turn) in turned {
             self.turned(now, &key, Some(turn), "");
         }
-        recovering.iter().for_each(|key| self.plan_recovery(now, key));
+        recovering.iter().for_each(|(key, held, warming)| self.plan_recovery(now, key, *held, *warming));
     }
 
     /// Begins with a registry, before there is anything else: as [`Core::replace`] does, but that nobody has to hear of it. Most of what is
@@ -171,8 +172,8 @@ impl<T> Core<T> {
         for (name, entry) in &registry.services {
             for (id, instance) in &entry.instances {
                 let probed = probing(&entry.service, &instance.instance).is_some();
-                let recovers = instance.vitals.damping().held_until().is_some() || instance.vitals.warming().is_some();
-                if !probed && !recovers && instance.instance.heartbeat.is_none() {
+                let (held, warming) = (instance.vitals.damping().held_until(), instance.vitals.warming());
+                if !probed && held.is_none() && warming.is_none() && instance.instance.heartbeat.is_none() {
                     continue;
                 }
                 let key = InstanceKey { service: name.clone(), id: id.clone() };
@@ -181,8 +182,8 @@ impl<T> Core<T> {
                     self.orders.renew(&key);
                 }
                 start_beats(&self.beats, &key, &registry, rhythm(&instance.vitals), now);
-                if recovers {
-                    recovering.push(key);
+                if held.is_some() || warming.is_some() {
+                    recovering.push((key, held, warming));
                 }
             }
         }
@@ -190,7 +191,7 @@ impl<T> Core<T> {
             self.watch(now, subject, &entry.drain);
         }
         *self.write() = registry;
-        recovering.iter().for_each(|key| self.plan_recovery(now, key));
+        recovering.iter().for_each(|(key, held, warming)| self.plan_recovery(now, key, *held, *warming));
     }
 
     /// Takes what the store holds when a commit's fate was not known: what is there counts. What is known of health goes on.
@@ -241,13 +242,13 @@ impl<T> Core<T> {
             self.behind.health(key.clone());
         }
         if turn.shows() {
-            self.effects.services.insert(key.service.clone());
+            self.effects.health(key);
         }
         if turn.held {
             self.flaps_suppressed.fetch_add(1, Ordering::Relaxed);
         }
         if turn.held || turn.before != turn.after {
-            self.plan_recovery(now, key);
+            self.plan_recovery(now, key, turn.held_until, turn.warming);
         }
         if turn.before != turn.after && self.told.admit(now, turn.after) {
             let why = read(&self.registry).instance(key).map(|entry| entry.vitals.reason()).unwrap_or_default();
@@ -266,8 +267,8 @@ impl<T> Core<T> {
     pub(super) fn drains_changed(&mut self, subject: &Subject) {
         match subject {
             Subject::Region(_) | Subject::Az(_) => self.effects.drained = true,
-            Subject::Service(name) => _ = self.effects.services.insert(name.clone()),
-            Subject::Instance(key) => _ = self.effects.services.insert(key.service.clone()),
+            Subject::Service(name) => self.effects.whole(name.clone()),
+            Subject::Instance(key) => self.effects.whole(key.service.clone()),
         }
     }
 }

@@ -40,8 +40,9 @@ pub(super) enum Call {
 
 /// Commands in line before the rest waits in the channel: what departs together.
 const LINE: usize = 2048;
-/// Observations taken in a row before what they come to is published.
-const OBSERVATIONS: usize = 4096;
+/// What waits is taken together and published once, but no more than this: so many changes of health are in answers within some
+/// hundreds of µs, and more at once would save little more. Nothing waits for others to come.
+const AT_ONCE: usize = 64;
 /// The longest sleep: a clock that was set, or a machine that was asleep, is noticed after so long.
 const NAP: Duration = Duration::from_secs(1);
 /// How long a stop waits for a store that fails.
@@ -102,15 +103,20 @@ pub(super) async fn run(
             arrival = arrive(&mut task.flight) => task.land(&mut writer, arrival, (shared.clock)()),
             surveyed = finish(&mut task.survey) => writer.surveyed(surveyed),
             Some(observation) = observations.recv() => {
-                let more = std::iter::from_fn(|| observations.try_recv().ok()).take(OBSERVATIONS);
+                let more = std::iter::from_fn(|| observations.try_recv().ok()).take(AT_ONCE - 1);
+                let now = (shared.clock)();
                 for observation in std::iter::once(observation).chain(more) {
-                    writer.handle((shared.clock)(), Input::Observation(observation));
+                    writer.handle(now, Input::Observation(observation));
                 }
             }
             call = calls.recv(), if takes_calls => {
-                task.take(&mut writer, call, (shared.clock)());
-                while writer.core.queued() < LINE && let Ok(call) = calls.try_recv() {
-                    task.take(&mut writer, Some(call), (shared.clock)());
+                let now = (shared.clock)();
+                task.take(&mut writer, call, now);
+                // Commands only stand in line; a beat that is news changes answers at once.
+                let mut beats = 0;
+                while writer.core.queued() < LINE && beats < AT_ONCE && let Ok(call) = calls.try_recv() {
+                    beats += usize::from(matches!(call, Call::Input(Input::Beat { .. })));
+                    task.take(&mut writer, Some(call), now);
                 }
             }
             () = tokio::time::sleep(nap) => {}

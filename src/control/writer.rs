@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 
-use super::core::{Core, Departure, Effects, Input, Landing, read};
+use super::core::{Core, Departure, Effects, Extent, Input, Landing, read};
 use super::outcome::{recall, standing_orders, zone_error};
 use super::records::{self, Stored};
 use super::survey::{Sample, Surveys};
@@ -216,17 +216,17 @@ impl<T> Writer<T> {
 fn follow(
     snapshot: &Snapshot,
     registry: &Registry,
-    services: &BTreeSet<Label>,
+    services: &BTreeMap<Label, Extent>,
     drained: bool,
     astray: &mut BTreeSet<Label>,
     now: Timestamp,
 ) -> Snapshot {
-    if let Ok(next) = compile::compile(snapshot, registry, services.iter(), drained, now) {
-        astray.retain(|name| !services.contains(name));
+    if let Ok(next) = compile::compile(snapshot, registry, services.keys(), drained, now) {
+        astray.retain(|name| !services.contains_key(name));
         return next;
     }
     let mut next = snapshot.clone();
-    for name in services {
+    for name in services.keys() {
         match compile::compile_anyway(&next, registry, name, astray, now) {
             Ok(with) => next = with,
             Err(error) => tracing::error!(%error, "a change does not compile; answers leave it out"),

@@ -16,6 +16,10 @@ pub struct Turn {
     pub held: bool,
     /// Whether any part of it is no longer as it was: worth writing down.
     pub learned: bool,
+    /// Until when it is held down, after.
+    pub held_until: Option<Timestamp>,
+    /// Its slow start, after.
+    pub warming: Option<Warming>,
 }
 
 impl Turn {
@@ -29,6 +33,8 @@ impl Turn {
             resteadied: before.is_steady() != after.is_steady(),
             held: is_held.is_some() && was_held != is_held,
             learned: kept(before) != kept(after) || before.pushed() != after.pushed(),
+            held_until: is_held,
+            warming: after.warming(),
         }
     }
 
@@ -134,6 +140,9 @@ impl Registry {
             vitals.damp(|damping| damping.fell(now));
         }
         settle(vitals, instance, known.health(), now);
+        if !warms_up(service, known.health(), vitals) {
+            return Some(Turn::between(&known, vitals));
+        }
         self.warm_up(key, known.health(), now);
         Some(Turn::between(&known, &self.instance(key)?.vitals))
     }
@@ -143,7 +152,7 @@ impl Registry {
     pub(super) fn warm_up(&mut self, key: &InstanceKey, before: Health, now: Timestamp) {
         let Some(service) = self.services.get(&key.service) else { return };
         let Some(entry) = service.instances.get(&key.id) else { return };
-        if (before, entry.vitals.health()) != (Health::Unhealthy, Health::Healthy) {
+        if !warms_up(&service.service, before, &entry.vitals) {
             return;
         }
         let carries = |(id, other): (&Label, &InstanceEntry)| {
@@ -157,6 +166,11 @@ impl Registry {
             entry.vitals.set_warming(warming);
         }
     }
+}
+
+/// Whether what its health was before and is now may begin a slow start, of services that have one.
+fn warms_up(service: &Service, before: Health, vitals: &Vitals) -> bool {
+    (before, vitals.health()) == (Health::Unhealthy, Health::Healthy) && !service.slow_start().is_zero()
 }
 
 /// The health of an instance that nothing is known of. Registering counts as the first heartbeat (DESIGN §5).

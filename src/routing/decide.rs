@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::hash::unmix;
+use super::sieve::Sieve;
 use super::walk::{Asker, Ground, Walk, draw_salt};
 use super::{Filter, LocalityId, Origins, Places, Pool, Selection, ServiceId, Standing, Step, Trace, Tree};
 use crate::model::{AllDown, Out, Share};
@@ -13,6 +14,10 @@ pub trait World {
     fn pool(&self, service: ServiceId) -> Option<&Pool>;
     /// How far the locality, or its region, is out of answers.
     fn out(&self, locality: LocalityId) -> Out;
+    /// Whether no locality is out of answers, for whomever, nor about to be: then nobody needs to ask one by one.
+    fn is_serving(&self) -> bool {
+        false
+    }
     /// Whether the locality, or its region, is drained for everybody.
     fn is_drained(&self, locality: LocalityId) -> bool {
         self.out(locality).share == Share::ALL
@@ -69,6 +74,17 @@ pub struct Decision<'w> {
     pub drawn: bool,
     /// Milliseconds in which the standing of what was looked at cannot change.
     pub steady_ms: u32,
+}
+
+impl Decision<'_> {
+    /// The same for an answer that carries the weights of its instances, as [`Selection::carrying_weights`] says.
+    pub fn carry_weights(&mut self) {
+        for choice in self.tiers.iter_mut().flatten() {
+            if let Choice::Instances(selection) = choice {
+                *selection = selection.carrying_weights();
+            }
+        }
+    }
 }
 
 /// One attempt: what counts as healthy in it.
@@ -132,14 +148,22 @@ pub fn decide<'w, W: World, T: Trace>(
 ) -> Decision<'w> {
     let asker = Asker::new(client);
     let ground = match start {
-        Start::Tree(tree) => Some(Ground::of(tree, None, Filter::default(), &asker)),
-        Start::Service(service, filter) => world.pool(service).map(|pool| Ground::of(pool.tree(), Some((service, pool)), filter, &asker)),
+        Start::Tree(tree) => Some(Ground::of(tree, None, Sieve::default(), &asker)),
+        Start::Service(service, filter) => {
+            world.pool(service).map(|pool| Ground::of(pool.tree(), Some((service, pool)), pool.sieve(&filter), &asker))
+        }
     };
-    let mut walk = Walk::new(world, asker, draw, tiers, trace);
-    walk.threshold = ground.map_or(0, |ground| ground.tree.panic_threshold());
-    let fail_open = ground.is_some_and(|ground| run(&mut walk, ground));
-    let Walk { tiers, scope, panic, branch, drawn, steady_ms, .. } = walk;
-    Decision { tiers, scope, fail_open, panic, branch, drawn, steady_ms }
+    let mut decision =
+        Decision { tiers: [None; MAX_TIERS], scope: 0, fail_open: false, panic: false, branch: None, drawn: false, steady_ms: u32::MAX };
+    if let Some(ground) = &ground {
+        let mut walk = Walk::new(world, asker, draw, &mut decision.tiers, tiers, trace);
+        walk.threshold = ground.tree.panic_threshold();
+        let fail_open = run(&mut walk, ground);
+        let Walk { scope, panic, branch, drawn, steady_ms, .. } = walk;
+        (decision.scope, decision.fail_open, decision.panic) = (scope, fail_open, panic);
+        (decision.branch, decision.drawn, decision.steady_ms) = (branch, drawn, steady_ms);
+    }
+    decision
 }
 
 /// So many draws that stand for all: where the start's own policy draws among branches, each is drawn in proportion.
@@ -155,7 +179,7 @@ pub fn even_draws(start: Start<'_>, count: u64) -> impl Iterator<Item = u64> {
 }
 
 /// Goes through the rounds until something answers; whether that was after all was down.
-fn run<'w, W: World, T: Trace>(walk: &mut Walk<'w, '_, W, T>, ground: Ground<'w>) -> bool {
+fn run<'w, W: World, T: Trace>(walk: &mut Walk<'w, '_, W, T>, ground: &Ground<'w>) -> bool {
     if go_through(walk, ground, &ROUNDS) {
         return false;
     }
@@ -174,12 +198,12 @@ fn run<'w, W: World, T: Trace>(walk: &mut Walk<'w, '_, W, T>, ground: Ground<'w>
 
 /// Goes through these rounds until something answers. What is on its way out of answers still serves others: where there is nothing
 /// else, better that than nothing.
-fn go_through<'w, W: World, T: Trace>(walk: &mut Walk<'w, '_, W, T>, ground: Ground<'w>, rounds: &[Round]) -> bool {
+fn go_through<'w, W: World, T: Trace>(walk: &mut Walk<'w, '_, W, T>, ground: &Ground<'w>, rounds: &[Round]) -> bool {
     rounds.iter().any(|round| attempt(walk, ground, round))
         || (walk.gated && rounds.iter().any(|round| attempt(walk, ground, &Round { gated: false, ..*round })))
 }
 
-fn attempt<'w, W: World, T: Trace>(walk: &mut Walk<'w, '_, W, T>, ground: Ground<'w>, round: &Round) -> bool {
+fn attempt<'w, W: World, T: Trace>(walk: &mut Walk<'w, '_, W, T>, ground: &Ground<'w>, round: &Round) -> bool {
     walk.standing = round.standing;
     walk.strict = round.strict;
     walk.honours = round.gated;

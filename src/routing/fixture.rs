@@ -23,6 +23,9 @@ impl World for Fixture {
     fn out(&self, locality: LocalityId) -> Out {
         if self.drained.contains(&locality) { Out::DRAINED } else { self.outs.get(&locality).copied().unwrap_or_default() }
     }
+    fn is_serving(&self) -> bool {
+        self.drained.is_empty() && self.outs.is_empty()
+    }
     fn places(&self) -> &Places {
         &self.places
     }
@@ -142,6 +145,12 @@ impl Fixture {
         let slot = |label: &Label| self.pools.iter().position(|(name, _)| name == label).map(|n| ServiceId(n as u32));
         let mut against = Against { places: &self.places, origins: &self.origins, views: &mut Views::default() };
         Tree::compile(&policy(json, Owner::Name), b"name", &mut against, &mut |label| slot(label)).unwrap()
+    }
+
+    /// The policy of a service.
+    pub fn service_tree(&self, json: &str) -> Tree {
+        let mut against = Against { places: &self.places, origins: &self.origins, views: &mut Views::default() };
+        Tree::compile(&policy(json, Owner::Service), b"web", &mut against, &mut |_| None).unwrap()
     }
 
     pub fn region(&self, label: &str) -> RegionId {

@@ -18,6 +18,7 @@ const MAPPED: u128 = 0xffff << 32;
 ///
 /// An IPv4-mapped address (RFC 4291 §2.5.5.2) is that IPv4 client; the length counts from the start of the IPv6 address. So what shares
 /// a /56 with those addresses holds no further than up to them.
+#[inline]
 pub(super) fn prefix(client: IpAddr) -> (u64, u8) {
     let v4 = |address: std::net::Ipv4Addr| 1 << 56 | u64::from(u32::from(address) >> (32 - V4_LENGTH));
     match client {
@@ -58,6 +59,7 @@ pub fn seed_of(name: &[u8]) -> u64 {
 }
 
 /// A number of its own for each salt, as good as drawn (splitmix64, Steele et al. 2014).
+#[inline]
 pub(super) fn mix(value: u64, salt: u64) -> u64 {
     let mut z = value.wrapping_add(salt.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -88,6 +90,10 @@ pub(super) fn score(client: u64, seed: u64, weight: f64) -> f64 {
 pub(super) mod salt {
     pub const RAMP: u64 = 0x52;
     pub const SPILL: u64 = 0x53;
+    /// The slots of an instance, one after the other; further ones count up.
+    pub const PLACE: u64 = 1 << 32;
+    /// The slots that a client tries, one after the other; further ones count up.
+    pub const TRY: u64 = 1 << 33;
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub(super) struct Level {
 
 impl Level {
     /// Whether the locality, one of the level's region, belongs to it.
+    #[inline]
     pub fn has(&self, locality: LocalityId) -> bool {
         self.locality.is_none_or(|l| l == locality) && self.except != Some(locality)
     }
@@ -42,6 +43,7 @@ pub(super) enum Standpoint {
 }
 
 /// Whether nothing is known by which `nearest` could tell places apart.
+#[inline]
 pub(super) fn is_unknown(stand: &Stand) -> bool {
     stand.region.is_none() && stand.locality.is_none() && stand.ranking.is_empty()
 }
@@ -63,14 +65,15 @@ enum Stage {
     OwnAz,
     OwnRegion,
     Ranking(usize),
-    /// Regions outside the ranking, from that place in the pool's list.
+    /// Regions outside the ranking, from that group of the pool on.
     Rest(usize),
-    /// Every region, from that place in the pool's list.
+    /// Every region, from that group of the pool on.
     Declared(usize),
     Done,
 }
 
 impl<'w> Levels<'w> {
+    #[inline]
     pub fn new(rule: Option<PolicyKind>, pool: &'w Pool, stand: Option<&'w Stand>) -> Levels<'w> {
         let own = rule == Some(PolicyKind::Nearest);
         let stage = match rule {
@@ -83,6 +86,12 @@ impl<'w> Levels<'w> {
         Levels { pool, stand, own, stage }
     }
 
+    /// The level, where there is but one: everything.
+    #[inline]
+    pub fn only(&self) -> Option<Level> {
+        matches!(self.stage, Stage::All).then(|| self.clone().next()).flatten()
+    }
+
     fn is_own(&self, region: RegionId) -> bool {
         self.own && self.stand.and_then(|stand| stand.region) == Some(region)
     }
@@ -91,6 +100,7 @@ impl<'w> Levels<'w> {
 impl Iterator for Levels<'_> {
     type Item = Level;
 
+    #[inline]
     fn next(&mut self) -> Option<Level> {
         let everywhere = Level { region: None, locality: None, except: None, place: Standpoint::Everywhere };
         loop {
@@ -126,18 +136,18 @@ impl Iterator for Levels<'_> {
                     }
                     None => self.stage = Stage::Rest(0),
                 },
-                Stage::Rest(n) => match self.pool.regions().nth(n) {
-                    Some(region) => {
-                        self.stage = Stage::Rest(n + 1);
+                Stage::Rest(group) => match self.pool.region_at(group) {
+                    Some((region, next)) => {
+                        self.stage = Stage::Rest(next);
                         if !self.is_own(region) && !self.stand.is_some_and(|stand| stand.ranking.iter().any(|(r, _)| *r == region)) {
                             return Some(Level { region: Some(region), place: Standpoint::Unranked, ..everywhere });
                         }
                     }
                     None => self.stage = Stage::Done,
                 },
-                Stage::Declared(n) => match self.pool.regions().nth(n) {
-                    Some(region) => {
-                        self.stage = Stage::Declared(n + 1);
+                Stage::Declared(group) => match self.pool.region_at(group) {
+                    Some((region, next)) => {
+                        self.stage = Stage::Declared(next);
                         return Some(Level { region: Some(region), place: Standpoint::Declared, ..everywhere });
                     }
                     None => self.stage = Stage::Done,

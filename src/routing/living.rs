@@ -1,7 +1,7 @@
 //! What of a tree lives for the client, and what it can carry: looked at without taking anything.
 
 use super::decide::World;
-use super::pool::{Load, Sieve};
+use super::sieve::Load;
 use super::trace::Trace;
 use super::tree::Way;
 use super::walk::{Ground, Walk};
@@ -9,13 +9,13 @@ use super::{LocalityId, Pool, RegionId};
 
 impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
     /// Whether [`Walk::take`] would find anything.
-    pub(super) fn alive(&mut self, ground: Ground<'w>, number: u32) -> bool {
+    pub(super) fn alive(&mut self, ground: &Ground<'w>, number: u32) -> bool {
         let part = ground.tree.part(number);
         let needed = self.needed(part);
         match &part.way {
             Way::Fork { rule, first, count, view: Some(view) } if rule.tells_clients_apart() => {
                 let (order, length) = view.find(self.asker.client);
-                let reached = order.iter().any(|(n, _)| self.alive(ground.deeper(), first + u32::from(*n)));
+                let reached = order.iter().any(|(n, _)| self.lives(ground, first + u32::from(*n)));
                 // Where nothing lives at all, that is so for every client.
                 if reached || self.serves_others(ground, *first, *count) {
                     self.scope = self.scope.max(length);
@@ -25,38 +25,43 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
             Way::Fork { first, count, .. } => self.has_living_branches(ground, *first, *count, needed),
             Way::Own(_) => self.has_living(ground, needed),
             Way::Instances { service: None, narrowing } => {
-                self.has_living(Ground { filter: narrowing.add_to(ground.filter), ..ground }, needed)
+                let Some((_, pool)) = ground.service else { return false };
+                self.has_living(&Ground { sieve: ground.sieve.narrowed(pool, narrowing), ..*ground }, needed)
             }
-            Way::Instances { service: Some((service, _)), narrowing } => {
-                match self.enter(ground, *service, narrowing.add_to(ground.filter)) {
-                    Some(below) => (needed == 1 || self.has_living(below, needed)) && self.alive(below, 0),
-                    None => false,
-                }
-            }
+            Way::Instances { service: Some((service, _)), narrowing } => match self.enter(ground, *service, narrowing) {
+                Some(below) => (needed == 1 || self.has_living(&below, needed)) && self.alive(&below, 0),
+                None => false,
+            },
             Way::Records { .. } => true,
         }
     }
 
+    /// [`Walk::alive`] for a branch; what always lives is not looked at.
+    #[inline]
+    fn lives(&mut self, ground: &Ground<'w>, number: u32) -> bool {
+        matches!(ground.tree.part(number).way, Way::Records { .. }) || self.alive(&ground.deeper(), number)
+    }
+
     /// [`Walk::alive`], without a trace of the look.
-    pub(super) fn would_be_alive(&mut self, ground: Ground<'w>, number: u32) -> bool {
+    pub(super) fn would_be_alive(&mut self, ground: &Ground<'w>, number: u32) -> bool {
         let (scope, steady_ms, short, gated) = (self.scope, self.steady_ms, self.short, self.gated);
-        let alive = self.alive(ground.deeper(), number);
+        let alive = self.alive(&ground.deeper(), number);
         (self.scope, self.steady_ms, self.short, self.gated) = (scope, steady_ms, short, gated);
         alive
     }
 
     /// Whether any branch lives, for whichever clients. This client is answered the same, so it holds as long as if nobody had looked.
-    pub(super) fn serves_others(&mut self, ground: Ground<'w>, first: u32, count: u32) -> bool {
+    pub(super) fn serves_others(&mut self, ground: &Ground<'w>, first: u32, count: u32) -> bool {
         let (steady_ms, short, gated) = (self.steady_ms, self.short, self.gated);
         let lives = self.has_living_branches(ground, first, count, 1);
         (self.steady_ms, self.short, self.gated) = (steady_ms, short, gated);
         lives
     }
 
-    pub(super) fn has_living_branches(&mut self, ground: Ground<'w>, first: u32, count: u32, needed: usize) -> bool {
+    pub(super) fn has_living_branches(&mut self, ground: &Ground<'w>, first: u32, count: u32, needed: usize) -> bool {
         let mut found = 0;
         for n in self.branches(ground, first, count) {
-            found += usize::from(self.alive(ground.deeper(), first + n));
+            found += usize::from(self.lives(ground, first + n));
             if found >= needed {
                 return true;
             }
@@ -66,24 +71,24 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
     }
 
     /// One bit for each branch. `ground` is that of the branches.
-    pub(super) fn living_branches(&mut self, ground: Ground<'w>, first: u32, count: u32) -> u64 {
+    pub(super) fn living_branches(&mut self, ground: &Ground<'w>, first: u32, count: u32) -> u64 {
         let branches = self.branches(ground, first, count);
-        branches.fold(0, |living, n| living | u64::from(self.alive(ground.deeper(), first + n)) << n)
+        branches.fold(0, |living, n| living | u64::from(self.lives(ground, first + n)) << n)
     }
 
-    pub(super) fn has_living(&mut self, ground: Ground<'w>, needed: usize) -> bool {
+    pub(super) fn has_living(&mut self, ground: &Ground<'w>, needed: usize) -> bool {
         let found = self.count_living(ground, needed);
         self.short |= found > 0 && found < needed;
         found >= needed
     }
 
     /// How many of a service's instances count as healthy, as far as `enough`.
-    pub(super) fn count_living(&mut self, ground: Ground<'w>, enough: usize) -> usize {
+    pub(super) fn count_living(&mut self, ground: &Ground<'w>, enough: usize) -> usize {
         let Some((_, pool)) = ground.service else { return 0 };
         self.look_at(pool);
-        let (sieve, gate) = (pool.sieve(&ground.filter), self.gate(ground));
+        let (sieve, gate) = (&ground.sieve, self.gate(ground));
         let mut found = 0;
-        for group in pool.groups(ground.filter.region) {
+        for group in pool.groups(sieve.region()) {
             if !self.is_out(gate, group.locality) {
                 found += sieve.count(pool, group, self.standing, gate);
             }
@@ -95,44 +100,38 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
     }
 
     /// What a branch can carry: its instances by weight, or all or nothing where it is no plain set of them.
-    pub(super) fn branch_load(&mut self, ground: Ground<'w>, number: u32) -> Load {
-        if !self.alive(ground.deeper(), number) {
+    pub(super) fn branch_load(&mut self, ground: &Ground<'w>, number: u32) -> Load {
+        if !self.lives(ground, number) {
             return Load::default();
         }
         let whole = Load { living: 1, all: 1 };
         let part = ground.tree.part(number);
         let Way::Instances { service, narrowing } = &part.way else { return whole };
-        let filter = narrowing.add_to(ground.filter);
-        let below = match service {
-            Some((service, _)) => self.enter(ground, *service, filter),
-            None => Some(Ground { filter, ..ground }),
+        let below = match (service, ground.service) {
+            (Some((service, _)), _) => self.enter(ground, *service, narrowing),
+            (None, Some((_, pool))) => Some(Ground { sieve: ground.sieve.narrowed(pool, narrowing), ..*ground }),
+            (None, None) => None,
         };
         match below.and_then(|below| Some((below, below.service?.1))) {
             Some((below, pool)) => {
-                let (sieve, gate) = (pool.sieve(&below.filter), self.gate(below));
+                let (sieve, gate) = (&below.sieve, self.gate(&below));
                 // All of it counts here, also what one need not look at to know that something lives.
-                for group in pool.groups(filter.region).iter().filter(|group| sieve.passes_group(group)) {
+                for group in pool.groups(sieve.region()).iter().filter(|group| sieve.passes_group(group)) {
                     self.is_out(gate, group.locality);
                 }
-                self.load(below, pool, &sieve, filter.region, |_| true)
+                self.load(&below, pool, sieve.region(), |_| true)
             }
             None => whole,
         }
     }
 
     /// What the instances of a part of a pool can carry.
-    pub(super) fn load(
-        &self,
-        ground: Ground<'w>,
-        pool: &Pool,
-        sieve: &Sieve,
-        region: Option<RegionId>,
-        has: impl Fn(LocalityId) -> bool,
-    ) -> Load {
+    #[inline]
+    pub(super) fn load(&self, ground: &Ground<'w>, pool: &Pool, region: Option<RegionId>, has: impl Fn(LocalityId) -> bool) -> Load {
         let gate = self.gate(ground);
         let mut sum = Load::default();
         for group in pool.groups(region).iter().filter(|group| has(group.locality)) {
-            let load = sieve.weigh(pool, group, self.standing, gate);
+            let load = ground.sieve.weigh(pool, group, self.standing, gate);
             sum.all += load.all;
             sum.living += if gate.shuts(self.world.out(group.locality).share) { 0 } else { load.living };
         }

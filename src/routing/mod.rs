@@ -9,9 +9,11 @@
 //! places    regions, azs        decide → walk   rounds of health; branches
 //! tree      policy              own → levels    a service's instances, best level first
 //! pool      instances           spill           which level serves this client, where they are not whole
+//!   slots   sticky, of many     sieve           what names and branches narrow them to
 //! origins   clients' places     pick            which instances of the level
 //!   stands  ranking of regions  hash            what is the same for a client's prefix every time
 //!   views   order of branches   trace           what explain shows of all that
+//!   fans    where to look for an address
 //! ```
 //!
 //! What a decision depends on makes its scope: the prefix of the stand or view that was looked at, the hashed prefix where a client's hash
@@ -20,6 +22,8 @@
 mod centroids;
 mod continents;
 mod decide;
+mod fans;
+mod few;
 #[cfg(test)]
 mod fixture;
 mod hash;
@@ -38,7 +42,9 @@ mod prefixes;
 #[cfg(test)]
 mod properties;
 mod ranking;
+mod sieve;
 mod sites;
+mod slots;
 mod spill;
 mod stands;
 mod trace;
@@ -53,8 +59,9 @@ pub use mmdb::{DatabaseError, read_database};
 pub use origins::{Origin, Origins};
 pub use pick::{Picked, Sampling, Selection, expected_shares, pick};
 pub use places::{AzName, LocalityId, Places, RegionId};
-pub use pool::{Filter, Gate, Member, Need, Pool, Standing};
+pub use pool::{Member, Need, Pool, Standing};
 pub use ranking::LatencySource;
+pub use sieve::{Filter, Gate};
 pub use stands::{Orders, Stand};
 pub use trace::{Silent, Step, Steps, Trace};
 pub use tree::{Against, ServiceId, Tree, TreeError};

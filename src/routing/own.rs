@@ -3,7 +3,8 @@
 use super::decide::{Choice, World};
 use super::hash::seed_of;
 use super::levels::{Level, Levels};
-use super::pool::{Group, Load, Sieve};
+use super::pool::{Group, Healthy};
+use super::sieve::Load;
 use super::spill::{Spill, is_short, shares, spill};
 use super::trace::{Trace, words};
 use super::walk::{Ground, Walk};
@@ -11,7 +12,7 @@ use super::{Pool, Sampling, Selection, ServiceId, Stand, Standing, Step};
 use crate::model::PolicyKind;
 
 /// Most instances in an answer of `multivalue` (Route 53).
-const MULTIVALUE_MOST: usize = 8;
+const MULTIVALUE_MOST: u16 = 8;
 
 /// What a service has that counts as healthy.
 #[derive(Default)]
@@ -25,18 +26,17 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
     /// Takes the levels of a service's own instances. Without a rule they are all of one level.
     pub(super) fn take_own(
         &mut self,
-        ground: Ground<'w>,
+        ground: &Ground<'w>,
         rule: Option<PolicyKind>,
         service: ServiceId,
         pool: &'w Pool,
         needed: usize,
     ) -> bool {
-        let sieve = pool.sieve(&ground.filter);
-        let living = self.living(ground, pool, &sieve);
+        let living = self.living(ground, pool);
         if living.instances < needed {
             self.short |= living.instances > 0;
             let (world, depth, standing) = (self.world, ground.depth, self.standing);
-            let reason = || words::shortage(&words::census(world, pool, &ground.filter, None, self.gate(ground)), standing, needed);
+            let reason = || words::shortage(&words::census(world, pool, &ground.sieve, None, self.gate(ground)), standing, needed);
             let step = T::WANTED.then(|| Step::new(depth, "instances".into(), "unhealthy", reason()));
             step.into_iter().for_each(|step| self.trace.step(|| step));
             return false;
@@ -63,22 +63,24 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
         }
         let levels = Levels::new(rule, pool, stand);
         let chosen = match rule {
-            Some(PolicyKind::Nearest) => self.spilled(ground, pool, &sieve, levels.clone()),
+            Some(PolicyKind::Nearest) => self.spilled(ground, pool, levels.clone()),
             _ => None,
         };
         let first = match chosen {
-            Some(chosen) => Some(chosen.level),
-            None => levels.clone().position(|level| self.is_living(ground, pool, &sieve, &level)),
+            Some(chosen) => Some((chosen.place, chosen.level)),
+            // Something lives, and there is but one level.
+            None if let Some(level) = levels.only() => Some((0, level)),
+            None => levels.clone().enumerate().find(|(_, level)| self.is_living(ground, pool, level)),
         };
-        let Some((first, level)) = first.and_then(|first| Some((first, levels.clone().nth(first)?))) else { return false };
-        let panic = self.found == 0 && self.panics(ground, pool, &sieve, &level, chosen);
+        let Some((first, level)) = first else { return false };
+        let panic = self.found == 0 && self.panics(ground, pool, &level, chosen.is_some_and(|chosen| !chosen.short));
         self.panic |= panic;
         let select = |walk: &Self, level: &Level, panic: bool| {
-            let (most, sampling) = manner(rule, ground);
+            let (most, sampling) = manner(rule);
             let Level { region, locality, except, .. } = *level;
             let standing = if panic { Standing::Unhealthy.max(walk.standing) } else { walk.standing };
-            let (filter, gate) = (ground.filter, walk.gate(ground));
-            Choice::Instances(Selection { service, pool, filter, region, locality, except, standing, most, sampling, gate })
+            let (sieve, gate) = (ground.sieve, walk.gate(ground));
+            Choice::Instances(Selection { service, pool, sieve, region, locality, except, standing, most, sampling, gate })
         };
         let was_full = self.is_full();
         if !was_full {
@@ -88,9 +90,9 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
         if self.is_full() && !T::WANTED {
             return true;
         }
-        let shares = if T::WANTED { self.shares(ground, pool, &sieve, rule, levels.clone()) } else { Vec::new() };
+        let shares = if T::WANTED { self.shares(ground, pool, rule, levels.clone()) } else { Vec::new() };
         for (n, level) in levels.enumerate() {
-            let is_living = self.is_living(ground, pool, &sieve, &level);
+            let is_living = self.is_living(ground, pool, &level);
             let is_further = n != first && is_living && !self.is_full();
             if T::WANTED {
                 let outcome = match (is_living, n == first, is_further) {
@@ -111,9 +113,9 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
     }
 
     /// The level that serves the client where load is shared out; `None` where no level has any weight.
-    fn spilled(&mut self, ground: Ground<'w>, pool: &'w Pool, sieve: &Sieve, levels: Levels<'w>) -> Option<Spill> {
+    fn spilled(&mut self, ground: &Ground<'w>, pool: &'w Pool, levels: Levels<'w>) -> Option<Spill<Level>> {
         let places = self.world.places();
-        let load = |level: &Level| self.load(ground, pool, sieve, level.region, |locality| level.has(locality));
+        let load = |level: &Level| self.load(ground, pool, level.region, |locality| level.has(locality));
         let chosen = spill(ground.hash, levels, load, |level| {
             let region = level.region.map_or(&b""[..], |region| places.region_label(region).as_str().as_bytes());
             let az = level.locality.map_or(&b""[..], |locality| places.az_label(locality).as_str().as_bytes());
@@ -125,28 +127,35 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
         Some(chosen)
     }
 
-    /// Whether the level is to be answered whole: all levels together are short, and of this one less is healthy than the threshold
+    /// Whether the level is to be answered whole: all levels together are short (they are not where the load is `carried`), and of this one less is healthy than the threshold
     /// says (Envoy's panic threshold).
-    fn panics(&self, ground: Ground<'w>, pool: &Pool, sieve: &Sieve, level: &Level, chosen: Option<Spill>) -> bool {
+    #[inline]
+    fn panics(&self, ground: &Ground<'w>, pool: &Pool, level: &Level, carried: bool) -> bool {
         let threshold = self.threshold(ground);
-        if threshold == 0 || chosen.is_some_and(|chosen| !chosen.short) {
+        if threshold == 0 || carried {
             return false;
         }
-        let Load { living, all } = self.load(ground, pool, sieve, level.region, |locality| level.has(locality));
+        let Load { living, all } = self.load(ground, pool, level.region, |locality| level.has(locality));
         is_short(Load { living, all }) && living * 100 < all * threshold
     }
 
     /// The panic threshold in percent: that of the service, or of the name that leads to it, whichever is higher.
-    fn threshold(&self, ground: Ground<'w>) -> u64 {
+    fn threshold(&self, ground: &Ground<'w>) -> u64 {
         self.threshold.max(ground.tree.panic_threshold()).into()
     }
 
-    fn living(&mut self, ground: Ground<'w>, pool: &Pool, sieve: &Sieve) -> Living {
+    #[inline]
+    fn living(&mut self, ground: &Ground<'w>, pool: &Pool) -> Living {
         self.look_at(pool);
+        let sieve = &ground.sieve;
+        if sieve.is_open() && self.standing == Standing::Healthy && self.world.is_serving() && !pool.has_partial() {
+            let Healthy { instances, localities, regions } = pool.healthy();
+            return Living { instances: instances as usize, localities: localities.into(), regions: regions.into() };
+        }
         let gate = self.gate(ground);
         let mut living = Living::default();
         let mut last = None;
-        for group in pool.groups(ground.filter.region) {
+        for group in pool.groups(sieve.region()) {
             let count = sieve.count(pool, group, self.standing, gate);
             // A level that is answered whole may hold localities where nothing lives.
             let matters = count > 0 || self.threshold(ground) > 0;
@@ -160,25 +169,26 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
         living
     }
 
-    fn is_living(&self, ground: Ground<'w>, pool: &Pool, sieve: &Sieve, level: &Level) -> bool {
+    fn is_living(&self, ground: &Ground<'w>, pool: &Pool, level: &Level) -> bool {
         let gate = self.gate(ground);
-        let lives = |group: &Group| sieve.count(pool, group, self.standing, gate) > 0 && !gate.shuts(self.world.out(group.locality).share);
+        let lives =
+            |group: &Group| ground.sieve.count(pool, group, self.standing, gate) > 0 && !gate.shuts(self.world.out(group.locality).share);
         pool.groups(level.region).iter().any(|group| level.has(group.locality) && lives(group))
     }
 
     /// The share of the load that each level is given, where it is shared out.
-    fn shares(&self, ground: Ground<'w>, pool: &Pool, sieve: &Sieve, rule: Option<PolicyKind>, levels: Levels<'w>) -> Vec<f64> {
+    fn shares(&self, ground: &Ground<'w>, pool: &Pool, rule: Option<PolicyKind>, levels: Levels<'w>) -> Vec<f64> {
         if rule != Some(PolicyKind::Nearest) {
             return Vec::new();
         }
-        let loads: Vec<Load> = levels.map(|level| self.load(ground, pool, sieve, level.region, |locality| level.has(locality))).collect();
+        let loads: Vec<Load> = levels.map(|level| self.load(ground, pool, level.region, |locality| level.has(locality))).collect();
         shares(&loads)
     }
 
     #[allow(clippy::too_many_arguments)]
     fn tell_level(
         &mut self,
-        ground: Ground<'w>,
+        ground: &Ground<'w>,
         pool: &Pool,
         stand: Option<&Stand>,
         level: &Level,
@@ -186,7 +196,7 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
         share: Option<f64>,
         panic: bool,
     ) {
-        let census = words::census(self.world, pool, &ground.filter, Some(level), self.gate(ground));
+        let census = words::census(self.world, pool, &ground.sieve, Some(level), self.gate(ground));
         // Regions where the service has nothing are worth a line only where the client stands in one.
         if census.is_empty() && !level.is_own() {
             return;
@@ -212,13 +222,13 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
 }
 
 /// How many instances of a level answer at most, and how they are chosen.
-fn manner(rule: Option<PolicyKind>, ground: Ground<'_>) -> (usize, Sampling) {
+fn manner(rule: Option<PolicyKind>) -> (u16, Sampling) {
     match rule {
-        Some(PolicyKind::Simple) => (usize::MAX, Sampling::InOrder),
+        Some(PolicyKind::Simple) => (u16::MAX, Sampling::InOrder),
         Some(PolicyKind::Weighted) => (1, Sampling::ByWeight),
         Some(PolicyKind::Multivalue) => (MULTIVALUE_MOST, Sampling::ByWeight),
-        Some(PolicyKind::Sticky) => (1, Sampling::Sticky(ground.hash)),
-        _ => (usize::MAX, Sampling::ByWeight),
+        Some(PolicyKind::Sticky) => (1, Sampling::Sticky),
+        _ => (u16::MAX, Sampling::ByWeight),
     }
 }
 

@@ -1,8 +1,9 @@
 //! The pick: which of the chosen instances stand in one answer.
 
 use super::hash;
-use super::pool::{Gate, Group, Row, Sieve};
-use super::{Filter, LocalityId, Need, Pool, RegionId, ServiceId, Standing, World};
+use super::pool::{Group, Row};
+use super::sieve::{Gate, Sieve};
+use super::{LocalityId, Need, Pool, RegionId, ServiceId, Standing, World};
 
 /// Instances of one service on one level, down to a standing.
 #[derive(Debug, Clone, Copy)]
@@ -12,7 +13,7 @@ pub struct Selection<'w> {
     /// Its pool.
     pub pool: &'w Pool,
     /// What the name and the branches narrow it to.
-    pub filter: Filter<'w>,
+    pub(super) sieve: Sieve,
     /// Only this region, where the level is one.
     pub region: Option<RegionId>,
     /// Only this locality, where the level is an az.
@@ -21,10 +22,10 @@ pub struct Selection<'w> {
     pub except: Option<LocalityId>,
     /// The worst standing that takes part.
     pub standing: Standing,
-    /// Most instances that the policy allows in one answer (`weighted`: 1); the answer's own limit holds beside it.
-    pub most: usize,
     /// How instances are chosen where not all can stand in one answer.
     pub sampling: Sampling,
+    /// Most instances that the policy allows in one answer (`weighted`: 1); the answer's own limit holds beside it.
+    pub most: u16,
     /// For which client: some instances may be out of answers for a part of them.
     pub gate: Gate,
 }
@@ -38,8 +39,8 @@ pub enum Sampling {
     ByWeight,
     /// By systematic sampling, each as likely as the other: for answers that carry the weights themselves.
     Equally,
-    /// The one that the client of this hash settles on: by weighted rendezvous, the same one for every query.
-    Sticky(u64),
+    /// The one that the client settles on by its hash, each in proportion to its weight: the same one for every query.
+    Sticky,
 }
 
 impl Selection<'_> {
@@ -62,6 +63,8 @@ pub struct Picked {
     pub weight: u32,
     /// How warm it is after a recovery, in percent of its weight, 1–100.
     pub warmth: u8,
+    /// Where it stands.
+    pub region: RegionId,
 }
 
 /// Calls `take` for each instance of one answer, at most `limit`.
@@ -69,42 +72,29 @@ pub struct Picked {
 /// By systematic sampling: with total weight W and largest weight w, `k = min(limit, n, ⌊W/w⌋)` instances are answered, each with
 /// probability k·weight/W, so that a client which takes any of them at random reaches each in proportion to its weight. Instances of
 /// weight zero are left out unless all are of weight zero: then all are equal. An instance that recovers weighs as much as it is warm.
+///
+/// For n instances in g localities that takes g + k·log n steps, whatever n is; n only where there is more to look at: tags are asked
+/// for, an instance is out of answers for a part of the clients, weighs nothing, or lacks what is needed and others of its locality have.
+#[inline]
 pub fn pick<W: World>(world: &W, selection: &Selection<'_>, need: Need, limit: usize, draw: u64, mut take: impl FnMut(Picked)) {
+    pick_each(world, selection, need, limit, draw, &mut take);
+}
+
+/// [`pick`], once for all that is done with what is picked: a call for each costs less than the code five times for each caller.
+fn pick_each<W: World>(world: &W, selection: &Selection<'_>, need: Need, limit: usize, draw: u64, take: &mut dyn FnMut(Picked)) {
     let lot = Lot::new(world, selection, need);
     let sums = lot.sums();
     let count = sums.count(selection, limit);
-    let eligible = |row: &&Row| sums.weigh(row, Sampling::InOrder) > 0;
     if count == 0 {
         return;
     }
-    if selection.sampling == Sampling::InOrder {
-        return lot.in_order().filter(eligible).take(count).for_each(|row| take(picked(row)));
-    }
-    if let Sampling::Sticky(client) = selection.sampling {
-        let score = |row: &Row| hash::score(client, row.seed(), sums.weigh(row, Sampling::ByWeight) as f64);
-        let best = lot.rows().filter(eligible).max_by(|a, b| score(a).total_cmp(&score(b)));
-        return best.into_iter().for_each(|row| take(picked(row)));
-    }
-    if count as u64 == sums.eligible {
-        return lot.rows().filter(eligible).for_each(|row| take(picked(row)));
-    }
-    // Points at (u + j)·W/k for j in 0…k−1, where u = draw / 2⁶⁴. A point lies below a bound C where (u + j)·W < C·k, and since C·k is
-    // whole, where ⌊u·W⌋ + j·W < C·k: exact in 64 bits, as weights sum to less than 2⁴⁸ and k is less than 2¹⁶. No weight exceeds the
-    // distance W/k of two points, so no instance holds two.
-    let total = sums.total(selection.sampling);
-    let mut point = ((u128::from(draw) * u128::from(total)) >> 64) as u64;
-    let mut covered = 0;
-    let mut left = count;
-    for row in lot.rows() {
-        covered += sums.weigh(row, selection.sampling) * count as u64;
-        if point < covered {
-            take(picked(row));
-            point += total;
-            left -= 1;
-            if left == 0 {
-                return;
-            }
+    match selection.sampling {
+        Sampling::InOrder => lot.in_order(&sums).take(count).for_each(|row| take(picked(row, selection.pool.group_of(row)))),
+        Sampling::Sticky => lot.settled(&sums).into_iter().for_each(|row| take(picked(row, selection.pool.group_of(row)))),
+        _ if count as u64 == sums.eligible => {
+            lot.runs().for_each(|run| lot.rows(run).filter(|row| sums.can_pick(row)).for_each(|row| take(picked(row, run.group))));
         }
+        sampling => lot.sample(&sums, sampling, count, draw, take),
     }
 }
 
@@ -113,85 +103,200 @@ pub fn expected_shares<W: World>(world: &W, selection: &Selection<'_>, need: Nee
     let lot = Lot::new(world, selection, need);
     let sums = lot.sums();
     let count = sums.count(selection, limit);
-    if selection.sampling == Sampling::InOrder {
-        let mut left = count;
-        let mut share = |row: &Row| match left > 0 && sums.weigh(row, Sampling::InOrder) > 0 {
-            true => {
-                left -= 1;
-                1.0
-            }
-            false => 0.0,
-        };
-        return lot.in_order().map(|row| (picked(row), share(row))).collect();
+    let all = lot.runs().flat_map(|run| lot.rows(run).map(move |row| picked(row, run.group)));
+    match selection.sampling {
+        Sampling::InOrder => {
+            let first: Vec<u32> = lot.in_order(&sums).take(count).map(|row| row.member).collect();
+            let mut all: Vec<Picked> = all.collect();
+            all.sort_by_key(|picked| picked.member);
+            all.into_iter().map(|picked| (picked, if first.contains(&picked.member) { 1.0 } else { 0.0 })).collect()
+        }
+        Sampling::Sticky => {
+            let settled = lot.settled(&sums).filter(|_| count > 0).map(|row| row.member);
+            all.map(|picked| (picked, if settled == Some(picked.member) { 1.0 } else { 0.0 })).collect()
+        }
+        sampling => {
+            let total = sums.total(sampling) as f64;
+            let share = |row: &Row| count as f64 * sums.weigh(row, sampling) as f64 / total;
+            all.map(|picked| (picked, share(selection.pool.row(picked.member)))).collect()
+        }
     }
-    if let Sampling::Sticky(_) = selection.sampling {
-        let mut settled = None;
-        pick(world, selection, need, limit, 0, |picked| settled = Some(picked.member));
-        return lot.rows().map(|row| (picked(row), if settled == Some(row.member) { 1.0 } else { 0.0 })).collect();
-    }
-    let total = sums.total(selection.sampling) as f64;
-    let share = |row: &Row| count as f64 * sums.weigh(row, selection.sampling) as f64 / total;
-    lot.rows().map(|row| (picked(row), share(row))).collect()
 }
 
-fn picked(row: &Row) -> Picked {
-    Picked { member: row.member, weight: row.weight(), warmth: row.warmth() }
+#[inline]
+fn picked(row: &Row, group: &Group) -> Picked {
+    Picked { member: row.member, weight: row.weight(), warmth: row.warmth(), region: group.region }
 }
 
 /// The instances that take part.
 struct Lot<'a, W> {
     world: &'a W,
     selection: &'a Selection<'a>,
-    sieve: Sieve,
     need: Need,
+    /// All groups of the selection's region take part.
+    open: bool,
+    /// Of the rows of its groups all take part that have what is needed.
+    plain: bool,
+}
+
+/// What takes part of one group.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    group: &'a Group,
+    rows: &'a [Row],
+    /// All rows take part, and each weighs something: what they come to is known.
+    whole: bool,
 }
 
 impl<'a, W: World> Lot<'a, W> {
+    #[inline]
     fn new(world: &'a W, selection: &'a Selection<'a>, need: Need) -> Lot<'a, W> {
-        Lot { world, selection, sieve: selection.pool.sieve(&selection.filter), need }
+        let Selection { pool, sieve, locality, except, .. } = selection;
+        let open = sieve.is_open() && locality.is_none() && except.is_none() && world.is_serving();
+        Lot { world, selection, need, open, plain: !sieve.has_tags() && !pool.has_partial() }
     }
 
+    #[inline]
     fn has_group(&self, group: &Group) -> bool {
-        self.sieve.passes_group(group)
+        self.open || self.admits(group)
+    }
+
+    fn admits(&self, group: &Group) -> bool {
+        self.selection.sieve.passes_group(group)
             && self.selection.region.is_none_or(|r| r == group.region)
             && self.selection.locality.is_none_or(|l| l == group.locality)
             && self.selection.except != Some(group.locality)
             && !self.selection.gate.shuts(self.world.out(group.locality).share)
     }
 
+    #[inline]
     fn has_row(&self, row: &Row) -> bool {
-        let pool = self.selection.pool;
-        row.has(self.need) && self.sieve.passes_row(pool, row) && !self.selection.gate.shuts(pool.out(row.member))
+        let Selection { pool, sieve, gate, .. } = self.selection;
+        row.has(self.need) && (self.plain || (sieve.passes_row(pool, row) && !gate.shuts(pool.out(row.member))))
     }
 
-    /// In the order of groups.
-    fn rows(&self) -> impl Iterator<Item = &'a Row> {
-        let pool = self.selection.pool;
-        let groups = pool.groups(self.selection.region).iter().filter(|g| self.has_group(g));
-        groups.flat_map(|g| pool.rows(g, self.selection.standing)).filter(|row| self.has_row(row))
+    /// In the order of groups; none is empty.
+    #[inline]
+    fn runs(&self) -> impl Iterator<Item = Run<'a>> {
+        let Selection { pool, region, standing, .. } = *self.selection;
+        pool.groups(region).iter().filter(|group| self.has_group(group)).filter_map(move |group| {
+            let rows = pool.rows(group, standing);
+            let whole = self.plain && group.is_even(self.need);
+            (!rows.is_empty()).then_some(Run { group, rows, whole })
+        })
     }
 
-    /// In the order of member numbers.
-    fn in_order(&self) -> impl Iterator<Item = &'a Row> {
-        let pool = self.selection.pool;
-        let standing = self.selection.standing.min(Standing::Unhealthy);
-        pool.rows_by_member().filter(move |row| row.standing() <= standing && self.has_row(row) && self.has_group(pool.group_of(row)))
+    /// The rows of a run that take part.
+    #[inline]
+    fn rows(&self, run: Run<'a>) -> impl Iterator<Item = &'a Row> {
+        run.rows.iter().filter(move |row| run.whole || self.has_row(row))
     }
 
+    /// Those that can be picked, in the order of member numbers.
+    fn in_order(&self, sums: &Sums) -> impl Iterator<Item = &'a Row> {
+        self.selection.pool.rows_by_member().filter(move |row| self.takes_part(row) && sums.can_pick(row))
+    }
+
+    fn takes_part(&self, row: &Row) -> bool {
+        let Selection { pool, standing, region, .. } = self.selection;
+        let everywhere = self.open && region.is_none();
+        row.standing() <= (*standing).min(Standing::Unhealthy) && self.has_row(row) && (everywhere || self.admits(pool.group_of(row)))
+    }
+
+    #[inline]
     fn sums(&self) -> Sums {
         let mut sums = Sums::default();
         let mut all = 0;
-        for row in self.rows() {
-            let weight = row.warm_weight();
-            all += 1;
-            sums.eligible += u64::from(weight > 0);
-            sums.weights += weight;
-            sums.largest = sums.largest.max(weight);
+        for run in self.runs() {
+            match run.rows.last().filter(|_| run.whole) {
+                Some(last) => {
+                    all += run.rows.len() as u64;
+                    sums.eligible += run.rows.len() as u64;
+                    sums.weights += last.through();
+                    sums.largest = sums.largest.max(run.group.largest(self.selection.standing));
+                }
+                None => self.rows(run).for_each(|row| {
+                    let weight = row.warm_weight();
+                    all += 1;
+                    sums.eligible += u64::from(weight > 0);
+                    sums.weights += weight;
+                    sums.largest = sums.largest.max(weight);
+                }),
+            }
         }
         if sums.weights == 0 {
             sums = Sums { eligible: all, weights: all, largest: all.min(1), all_zero: true };
         }
         sums
+    }
+
+    /// Takes `count` by systematic sampling.
+    #[inline]
+    fn sample(&self, sums: &Sums, sampling: Sampling, count: usize, draw: u64, take: &mut dyn FnMut(Picked)) {
+        // Points at (u + j)·W/k for j in 0…k−1, where u = draw / 2⁶⁴. A point lies below a bound C where (u + j)·W < C·k, and since C·k
+        // is whole, where ⌊u·W⌋ + j·W < C·k: exact in 64 bits, as weights sum to less than 2⁴⁸ and k is less than 2¹⁶. No weight exceeds
+        // the distance W/k of two points, so no instance holds two.
+        let (total, k) = (sums.total(sampling), count as u64);
+        let mut point = ((u128::from(draw) * u128::from(total)) >> 64) as u64;
+        let mut left = count;
+        // The bound of what lies before the run.
+        let mut covered = 0;
+        for run in self.runs() {
+            if !run.whole {
+                for row in self.rows(run) {
+                    covered += sums.weigh(row, sampling);
+                    if point < covered * k {
+                        take(picked(row, run.group));
+                        point += total;
+                        left -= 1;
+                        if left == 0 {
+                            return;
+                        }
+                    }
+                }
+                continue;
+            }
+            let equal = sampling == Sampling::Equally;
+            let end = covered + if equal { run.rows.len() as u64 } else { run.rows.last().map_or(0, Row::through) };
+            let mut at = 0;
+            while point < end * k {
+                at = if equal { (point / k - covered) as usize } else { seek(run.rows, at, |row| (covered + row.through()) * k <= point) };
+                let Some(row) = run.rows.get(at) else { break };
+                take(picked(row, run.group));
+                point += total;
+                left -= 1;
+                if left == 0 {
+                    return;
+                }
+            }
+            covered = end;
+        }
+    }
+
+    /// The one that the client settles on, of those that can be picked.
+    fn settled(&self, sums: &Sums) -> Option<&'a Row> {
+        let Selection { pool, gate, .. } = *self.selection;
+        if let Some(slots) = pool.slots() {
+            let mut tried = slots.tried(gate.hash).map(|(member, weight)| (pool.row(member), weight));
+            let found = tried.find(|(row, weight)| (sums.all_zero || *weight < row.warm_weight()) && self.takes_part(row));
+            if let Some((row, _)) = found {
+                return Some(row);
+            }
+        }
+        let score = |row: &Row| hash::score(gate.hash, row.seed(), sums.weigh(row, Sampling::ByWeight) as f64);
+        let rows = self.runs().flat_map(|run| self.rows(run));
+        rows.filter(|row| sums.can_pick(row)).max_by(|a, b| score(a).total_cmp(&score(b)))
+    }
+}
+
+/// The first row from `at` on that is not before what is sought; they are in order.
+#[inline]
+fn seek(rows: &[Row], at: usize, is_before: impl Fn(&Row) -> bool) -> usize {
+    const NEAR: usize = 8;
+    let rest = rows.get(at..).unwrap_or_default();
+    match rest.iter().take(NEAR).position(|row| !is_before(row)) {
+        Some(near) => at + near,
+        None => at + rest.len().min(NEAR) + rest.get(NEAR..).unwrap_or_default().partition_point(is_before),
     }
 }
 
@@ -206,31 +311,40 @@ struct Sums {
 
 impl Sums {
     /// How many instances stand in an answer, which counts its records with 16 bits (RFC 1035 §4.1.1).
+    #[inline]
     fn count(&self, selection: &Selection<'_>, limit: usize) -> usize {
-        let most = limit.min(selection.most).min(self.eligible as usize).min(u16::MAX.into());
+        let most = limit.min(selection.most.into()).min(self.eligible as usize);
         match selection.sampling {
-            Sampling::Sticky(_) => most.min(1),
-            Sampling::ByWeight if self.largest > 0 => most.min((self.weights / self.largest) as usize),
+            Sampling::Sticky => most.min(1),
+            Sampling::ByWeight if most as u64 * self.largest > self.weights => (self.weights / self.largest) as usize,
             _ => most,
         }
     }
 
+    #[inline]
     fn total(&self, sampling: Sampling) -> u64 {
         if sampling == Sampling::ByWeight { self.weights } else { self.eligible }
     }
 
+    #[inline]
+    fn can_pick(&self, row: &Row) -> bool {
+        self.all_zero || row.weight() > 0
+    }
+
     /// What a row weighs in the draw.
+    #[inline]
     fn weigh(&self, row: &Row, sampling: Sampling) -> u64 {
         match sampling {
             _ if self.all_zero => 1,
-            Sampling::ByWeight | Sampling::Sticky(_) => row.warm_weight(),
-            Sampling::Equally | Sampling::InOrder => u64::from(row.weight() > 0),
+            Sampling::ByWeight => row.warm_weight(),
+            Sampling::Equally | Sampling::InOrder | Sampling::Sticky => u64::from(row.weight() > 0),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Filter;
     use super::super::fixture::{Fixture, members};
     use super::*;
     use crate::model::PolicyKind;
@@ -243,10 +357,10 @@ mod tests {
         Pool::build(tree, &members, &fixture.places)
     }
 
-    fn selection(pool: &Pool, sampling: Sampling, most: usize) -> Selection<'_> {
-        let (filter, standing) = (Filter::default(), Standing::Healthy);
+    fn selection(pool: &Pool, sampling: Sampling, most: u16) -> Selection<'_> {
+        let (sieve, standing) = (Sieve::default(), Standing::Healthy);
         let gate = Gate { hash: 0, honours: true };
-        Selection { service: ServiceId(0), pool, filter, region: None, locality: None, except: None, standing, most, sampling, gate }
+        Selection { service: ServiceId(0), pool, sieve, region: None, locality: None, except: None, standing, most, sampling, gate }
     }
 
     fn picks(fixture: &Fixture, selection: &Selection<'_>, limit: usize, draw: u64) -> Vec<u32> {
@@ -285,7 +399,7 @@ mod tests {
         let fixture = Fixture::new(&[]);
         let check = |text: &str, limit: usize, size: usize| {
             let pool = pool(&fixture, text);
-            let selection = selection(&pool, Sampling::ByWeight, usize::MAX);
+            let selection = selection(&pool, Sampling::ByWeight, u16::MAX);
             assert_eq!(picks(&fixture, &selection, limit, 1 << 63).len(), size, "{text}, at most {limit}");
             check_shares(&fixture, &selection, limit);
         };
@@ -305,15 +419,15 @@ mod tests {
     fn an_answer_that_carries_weights_is_not_drawn_by_them() {
         let fixture = Fixture::new(&[]);
         let pool = pool(&fixture, "eu/1:h*90 eu/1:h*10 eu/1:h*0");
-        let check = |most: usize, sampling: Sampling, carried: &[u32]| {
+        let check = |most: u16, sampling: Sampling, carried: &[u32]| {
             let carrying = selection(&pool, sampling, most).carrying_weights();
             assert_eq!(picks(&fixture, &carrying, 32, 1 << 63), carried);
         };
-        check(usize::MAX, Sampling::ByWeight, &[0, 1]);
+        check(u16::MAX, Sampling::ByWeight, &[0, 1]);
         check(1, Sampling::ByWeight, &[0]);
-        check(usize::MAX, Sampling::InOrder, &[0, 1]);
+        check(u16::MAX, Sampling::InOrder, &[0, 1]);
         let many = self::pool(&fixture, "eu/1:h*90 eu/1:h*10 eu/1:h*5 eu/1:h*0");
-        check_shares(&fixture, &selection(&many, Sampling::Equally, usize::MAX), 2);
+        check_shares(&fixture, &selection(&many, Sampling::Equally, u16::MAX), 2);
     }
 
     #[test]
@@ -325,7 +439,7 @@ mod tests {
         let pool = Pool::build(tree, &list, &fixture.places);
         let eu = fixture.region("eu");
         let locality = |n: u32| Some(pool.locality(n));
-        let all = selection(&pool, Sampling::ByWeight, usize::MAX);
+        let all = selection(&pool, Sampling::ByWeight, u16::MAX);
         let check = |fixture: &Fixture, selection: Selection<'_>, need: Need, expected: &[u32]| {
             let mut found = Vec::new();
             pick(fixture, &selection, need, 64, 0, |p| found.push(p.member));
@@ -338,7 +452,7 @@ mod tests {
         check(&fixture, Selection { region: Some(eu), ..all }, Need::ANY, &[1, 2]);
         check(&fixture, Selection { locality: locality(2), ..all }, Need::ANY, &[2]);
         check(&fixture, Selection { region: Some(eu), except: locality(2), ..all }, Need::ANY, &[1]);
-        check(&fixture, Selection { filter: Filter::default().with_tag(b"blue"), ..all }, Need::ANY, &[1]);
+        check(&fixture, Selection { sieve: pool.sieve(&Filter::default().with_tag(b"blue")), ..all }, Need::ANY, &[1]);
         check(&fixture, Selection { standing: Standing::Pending, ..all }, Need::ANY, &[1, 3, 2, 0]);
         check(&fixture, Selection { standing: Standing::LastGood, ..all }, Need::ANY, &[1, 3, 6, 2, 0]);
         check(&fixture, Selection { standing: Standing::Drained, ..all }, Need::ANY, &[4, 1, 3, 6, 2, 0]);
@@ -361,6 +475,46 @@ mod tests {
         }
     }
 
+    /// What is known of a locality without looking at its rows is what looking at them shows.
+    #[test]
+    fn rows_need_not_be_looked_at() {
+        let fixture = Fixture::new(&[]);
+        for seed in 0..300u64 {
+            let roll = |n: u64, of: u64| hash::mix(seed, n) % of;
+            let standings = ["h", "h", "h", "p", "l", "u", "d"];
+            let word = |n: u64| {
+                let (region, az) = (["eu", "us"][roll(n, 2) as usize], 1 + roll(n + 100, 2));
+                let weight = if roll(n + 200, 60) == 0 { 0 } else { 1 + roll(n + 300, 60) };
+                let warmth = if roll(n + 400, 5) == 0 { 1 + roll(n + 500, 100) } else { 100 };
+                format!("{region}/{az}:{}*{weight}%{warmth}#x", standings[roll(n + 600, 7) as usize])
+            };
+            let text: Vec<String> = (0..1 + roll(1000, 60)).map(word).collect();
+            let mut list = members(&fixture.places, &text.join(" "));
+            if seed % 3 == 0 {
+                list.iter_mut().step_by(2).for_each(|member| member.has = Need::V4.and(Need::V6));
+            }
+            let tree = fixture.tree(r#"{"policy":"simple","branches":[{"records":{"A":["x"]}}]}"#);
+            let pool = Pool::build(tree, &list, &fixture.places);
+            for sampling in [Sampling::ByWeight, Sampling::Equally, Sampling::InOrder, Sampling::Sticky] {
+                for (n, standing) in [Standing::Healthy, Standing::Pending, Standing::Unhealthy].into_iter().enumerate() {
+                    let region = (roll(n as u64 + 2000, 2) == 0).then(|| fixture.region("eu"));
+                    let known = Selection { standing, region, ..selection(&pool, sampling, u16::MAX) };
+                    // All bear the tag, but that is found out row by row.
+                    let looked_at = Selection { sieve: pool.sieve(&Filter::default().with_tag(b"x")), ..known };
+                    for (need, limit) in [(Need::V4, 1), (Need::V4, 5), (Need::V6, 3), (Need::ANY, 64)] {
+                        let draw = hash::mix(seed, limit as u64 + 3000);
+                        let picks = |selection: &Selection<'_>| {
+                            let mut found = Vec::new();
+                            pick(&fixture, selection, need, limit, draw, |picked| found.push(picked));
+                            (found, expected_shares(&fixture, selection, need, limit))
+                        };
+                        assert_eq!(picks(&known), picks(&looked_at), "{text:?} {sampling:?} {standing:?} {need:?} {limit}");
+                    }
+                }
+            }
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
@@ -369,7 +523,7 @@ mod tests {
             let text: Vec<String> = weights.iter().enumerate().map(|(n, w)| format!("{}/{}:h*{w}", ["eu", "us"][n % 2], 1 + n % 3 % 2)).collect();
             let pool = pool(&fixture, &text.join(" "));
             for sampling in [Sampling::ByWeight, Sampling::Equally, Sampling::InOrder] {
-                check_shares(&fixture, &selection(&pool, sampling, usize::MAX), limit);
+                check_shares(&fixture, &selection(&pool, sampling, u16::MAX), limit);
             }
         }
     }

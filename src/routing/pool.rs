@@ -1,5 +1,10 @@
 //! The instances of one service as routing sees them: grouped by locality, ordered by standing.
 
+use std::cmp::Ordering;
+
+use super::few::Few;
+use super::sieve::{Filter, Sieve};
+use super::slots::Slots;
 use super::{AzName, LocalityId, Places, RegionId, Tree};
 use crate::model::{Label, MAX_WEIGHT, Share};
 
@@ -71,66 +76,44 @@ pub struct Member {
     pub tags: Vec<Label>,
 }
 
-/// Most tags that one filter can ask for.
-pub(super) const MAX_TAGS: usize = 4;
-
-/// Narrows a service to some of its instances; everything given must match.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Filter<'a> {
-    /// In this region.
-    pub region: Option<RegionId>,
-    /// In an az of this name.
-    pub az: Option<AzName>,
-    /// With these tags (lower-case labels).
-    pub tags: [Option<&'a [u8]>; MAX_TAGS],
-    /// Contradictory: nothing matches.
-    pub nothing: bool,
-}
-
-impl<'a> Filter<'a> {
-    /// This filter, and in `region`.
-    pub fn in_region(mut self, region: RegionId) -> Filter<'a> {
-        self.nothing |= self.region.is_some_and(|r| r != region);
-        self.region = Some(region);
-        self
-    }
-
-    /// This filter, and in an az named `az`.
-    pub fn in_az(mut self, az: AzName) -> Filter<'a> {
-        self.nothing |= self.az.is_some_and(|a| a != az);
-        self.az = Some(az);
-        self
-    }
-
-    /// This filter, and bearing `tag` (lower case). A fifth tag matches nothing: no name stacks so many.
-    pub fn with_tag(mut self, tag: &'a [u8]) -> Filter<'a> {
-        match self.tags.iter_mut().find(|slot| slot.is_none_or(|t| t == tag)) {
-            Some(slot) => *slot = Some(tag),
-            None => self.nothing = true,
-        }
-        self
-    }
-}
-
 /// The instances of a service and the policy over them.
 #[derive(Debug)]
 pub struct Pool {
     tree: Tree,
     /// Ordered by the names of region and az.
-    groups: Box<[Group]>,
-    /// The regions that have groups, in the order of their names, with the range of their groups.
-    regions: Box<[(RegionId, u16, u16)]>,
+    groups: Few<Group>,
     /// Group by group; within a group by standing, then by member number.
-    rows: Box<[Row]>,
-    /// By member number.
+    rows: Few<Row>,
+    /// By member number; empty where the rows stand in that order.
     row_of: Box<[u32]>,
+    /// What few pools have.
+    particulars: Option<Box<Particulars>>,
+    steady_ms: u32,
+    healthy: Healthy,
+}
+
+/// What of a pool is healthy, wherever it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Healthy {
+    pub instances: u32,
+    /// Localities and regions that have one at least.
+    pub localities: u16,
+    pub regions: u16,
+}
+
+/// What few pools have.
+#[derive(Debug, Default)]
+struct Particulars {
     /// By member number, how far each is out of answers; empty where none is in part.
     outs: Box<[Share]>,
     /// All tags, sorted.
     tags: Box<[Label]>,
-    /// The tags of all rows back to back, as indexes into `tags`.
+    /// By member number: where its tags begin in `borne`, and where those of the last one end; empty where nobody bears any.
+    tags_of: Box<[u32]>,
+    /// The tags of all members back to back, as indexes into `tags`.
     borne: Box<[u32]>,
-    steady_ms: u32,
+    /// Where clients look for the one that they settle on, under `sticky`.
+    slots: Slots,
 }
 
 /// The instances of one locality.
@@ -139,41 +122,64 @@ pub(super) struct Group {
     pub locality: LocalityId,
     pub region: RegionId,
     pub az: AzName,
+    /// Behind the last group of its region.
+    region_end: u16,
     /// Where its rows begin.
     start: u32,
     /// Where the rows of each standing end, by [`Standing`]; drained ones follow behind the last.
     ends: [u32; 4],
     end: u32,
-    /// The weight of its rows by [`Standing`], in hundredths.
-    full: [u64; 5],
-    /// The weight of its healthy rows as warm as they are, in hundredths.
-    warm: u64,
+    /// The most that one of its rows weighs, down to each standing, as warm as it is, in hundredths.
+    largest: [u32; 4],
+    /// The whole weight of its rows but for those that wait for their first result, in hundredths.
+    pub full: u64,
+    /// What every one of its rows has.
+    common: Need,
+    /// One of its rows weighs nothing.
+    weightless: bool,
 }
 
 /// One instance.
 #[derive(Debug)]
 pub(super) struct Row {
     has: Need,
+    seed: u64,
+    /// The weight of the rows of its group up to this one, as warm as they are, in hundredths.
+    through: u64,
     pub member: u32,
-    tags_start: u32,
-    tags_count: u16,
     weight: u16,
-    group: u16,
     standing: Standing,
     warmth: u8,
-    seed: u64,
+}
+
+impl Group {
+    /// The most that one of its rows weighs, down to a standing, as warm as it is, in hundredths.
+    #[inline]
+    pub fn largest(&self, standing: Standing) -> u64 {
+        self.largest[(standing as usize).min(Standing::Unhealthy as usize)].into()
+    }
+
+    /// Whether every one of its rows weighs something and has everything that `need` asks: then all that is to be known of them is
+    /// known from [`Row::through`] and [`Group::largest`].
+    #[inline]
+    pub fn is_even(&self, need: Need) -> bool {
+        !self.weightless && self.common.covers(need)
+    }
 }
 
 impl Row {
+    #[inline]
     pub fn weight(&self) -> u32 {
         self.weight.into()
     }
 
+    #[inline]
     pub fn warmth(&self) -> u8 {
         self.warmth
     }
 
     /// The weight as warm as it is, in hundredths.
+    #[inline]
     pub fn warm_weight(&self) -> u64 {
         u64::from(self.weight) * u64::from(self.warmth)
     }
@@ -183,14 +189,22 @@ impl Row {
         u64::from(self.weight) * 100
     }
 
+    /// The weight of the rows of its group up to this one, as warm as they are, in hundredths.
+    #[inline]
+    pub fn through(&self) -> u64 {
+        self.through
+    }
+
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
+    #[inline]
     pub fn standing(&self) -> Standing {
         self.standing
     }
 
+    #[inline]
     pub fn has(&self, need: Need) -> bool {
         self.has.covers(need)
     }
@@ -202,69 +216,51 @@ impl Pool {
         // By names, not by numbers: those depend on what was declared or registered first, and may differ after a restart.
         let place = |m: &Member| (places.region_label(places.region_of(m.locality)), places.az_label(m.locality));
         let mut order: Vec<u32> = (0..members.len() as u32).collect();
-        order.sort_unstable_by_key(|n| {
-            let member = &members[*n as usize];
-            (place(member), member.standing, *n)
-        });
-        let mut tags: Vec<Label> = members.iter().flat_map(|m| m.tags.iter().cloned()).collect();
-        tags.sort_unstable();
-        tags.dedup();
-        let (mut groups, mut rows, mut borne): (Vec<Group>, Vec<Row>, Vec<u32>) = Default::default();
-        let mut row_of = vec![0; members.len()];
-        for number in order {
-            let member = &members[number as usize];
-            let at = rows.len() as u32;
+        if members.len() > 1 {
+            order.sort_unstable_by(|a, b| {
+                let (one, other) = (&members[*a as usize], &members[*b as usize]);
+                let by_place = if one.locality == other.locality { Ordering::Equal } else { place(one).cmp(&place(other)) };
+                by_place.then(one.standing.cmp(&other.standing)).then(a.cmp(b))
+            });
+        }
+        let mut groups: Vec<Group> = Vec::new();
+        let mut rows: Vec<Row> = Vec::with_capacity(members.len());
+        for number in &order {
+            let member = &members[*number as usize];
             if groups.last().is_none_or(|g| g.locality != member.locality) {
-                let (region, locality) = (places.region_of(member.locality), member.locality);
-                let (az, full) = (places.az_name_of(locality), [0; 5]);
-                groups.push(Group { locality, region, az, start: at, ends: [at; 4], end: at, full, warm: 0 });
+                groups.push(Group::begin(member.locality, rows.len() as u32, places));
             }
-            let tags_start = borne.len() as u32;
-            borne.extend(member.tags.iter().filter_map(|tag| tags.binary_search(tag).ok()).map(|n| n as u32));
-            let group = (groups.len() - 1) as u16;
             if let Some(group) = groups.last_mut() {
-                group.end = at + 1;
-                // A better standing's end moves no more once a worse one has begun; the worse ones start where it ends.
-                let standing = member.standing as usize;
-                group.ends.iter_mut().skip(standing).for_each(|end| *end = at + 1);
-            }
-            row_of[number as usize] = at;
-            let row = Row {
-                has: member.has,
-                member: number,
-                tags_start,
-                tags_count: (borne.len() - tags_start as usize) as u16,
-                weight: member.weight.min(MAX_WEIGHT) as u16,
-                group,
-                standing: member.standing,
-                warmth: member.warmth.clamp(1, 100),
-                seed: member.seed,
-            };
-            if let Some(group) = groups.last_mut() {
-                group.full[member.standing as usize] += row.full_weight();
-                group.warm += if member.standing == Standing::Healthy { row.warm_weight() } else { 0 };
-            }
-            rows.push(row);
-        }
-        let mut regions: Vec<(RegionId, u16, u16)> = Vec::new();
-        for (n, group) in groups.iter().enumerate() {
-            match regions.last_mut().filter(|(region, ..)| *region == group.region) {
-                Some((_, _, last)) => *last = n as u16,
-                None => regions.push((group.region, n as u16, n as u16)),
+                rows.push(group.take(member, *number, rows.last()));
             }
         }
+        let mut end = groups.len();
+        for n in (0..groups.len()).rev() {
+            if groups.get(n + 1).is_some_and(|next| next.region != groups[n].region) {
+                end = n + 1;
+            }
+            groups[n].region_end = end as u16;
+        }
+        let mut row_of = Vec::new();
+        if order.iter().enumerate().any(|(row, member)| row as u32 != *member) {
+            row_of.resize(members.len(), 0);
+            order.iter().enumerate().for_each(|(row, member)| row_of[*member as usize] = row as u32);
+        }
+        let mut healthy = Healthy::default();
+        let mut last = None;
+        for group in groups.iter().filter(|group| group.ends[0] > group.start) {
+            healthy.instances += group.ends[0] - group.start;
+            healthy.localities += 1;
+            healthy.regions += u16::from(last.replace(group.region) != Some(group.region));
+        }
+        let particulars = Particulars::of(&tree, members);
         Pool {
             tree,
             groups: groups.into(),
-            regions: regions.into(),
             rows: rows.into(),
             row_of: row_of.into(),
-            outs: match members.iter().any(|member| member.out.is_partial()) {
-                true => members.iter().map(|member| member.out).collect(),
-                false => Box::default(),
-            },
-            tags: tags.into(),
-            borne: borne.into(),
+            particulars,
+            healthy,
             steady_ms: members.iter().map(|m| m.steady_ms).min().unwrap_or(u32::MAX),
         }
     }
@@ -280,6 +276,7 @@ impl Pool {
     }
 
     /// Milliseconds in which no standing in the pool can change.
+    #[inline]
     pub fn steady_ms(&self) -> u32 {
         self.steady_ms
     }
@@ -296,7 +293,13 @@ impl Pool {
 
     /// How many instances are healthy and not drained by themselves or with the service.
     pub fn members_healthy(&self) -> usize {
-        self.groups.iter().map(|g| (g.ends[0] - g.start) as usize).sum()
+        self.healthy.instances as usize
+    }
+
+    /// What of it is healthy.
+    #[inline]
+    pub(super) fn healthy(&self) -> Healthy {
+        self.healthy
     }
 
     /// How a member stands.
@@ -307,6 +310,11 @@ impl Pool {
     /// Where a member stands.
     pub fn locality(&self, member: u32) -> LocalityId {
         self.group_of(self.row(member)).locality
+    }
+
+    /// The region that a member stands in.
+    pub fn region(&self, member: u32) -> RegionId {
+        self.group_of(self.row(member)).region
     }
 
     /// A member's weight, 0–65535.
@@ -320,42 +328,62 @@ impl Pool {
     }
 
     /// How far a member is out of answers by itself or with its service, where that is in part.
+    #[inline]
     pub fn out(&self, member: u32) -> Share {
-        self.outs.get(member as usize).copied().unwrap_or_default()
+        self.particulars.as_ref().and_then(|p| p.outs.get(member as usize)).copied().unwrap_or_default()
     }
 
     /// Whether any member is out of answers for a part of the clients.
+    #[inline]
     pub(super) fn has_partial(&self) -> bool {
-        !self.outs.is_empty()
+        self.particulars.as_ref().is_some_and(|p| !p.outs.is_empty())
     }
 
-    fn row(&self, member: u32) -> &Row {
-        &self.rows[self.row_of[member as usize] as usize]
+    /// Where clients look for the one that they settle on; `None` where each looks at all.
+    pub(super) fn slots(&self) -> Option<&Slots> {
+        self.particulars.as_ref().map(|p| &p.slots).filter(|slots| !slots.is_empty())
     }
 
-    fn tag(&self, tag: &[u8]) -> Option<u32> {
-        self.tags.binary_search_by(|t| t.as_str().as_bytes().cmp(tag)).ok().map(|n| n as u32)
+    /// The row of a member.
+    #[inline]
+    pub(super) fn row(&self, member: u32) -> &Row {
+        let row = if self.row_of.is_empty() { member } else { self.row_of[member as usize] };
+        &self.rows[row as usize]
+    }
+
+    pub(super) fn tag(&self, tag: &[u8]) -> Option<u32> {
+        let tags = &self.particulars.as_ref()?.tags;
+        tags.binary_search_by(|t| t.as_str().as_bytes().cmp(tag)).ok().map(|n| n as u32)
     }
 
     pub(super) fn group_of(&self, row: &Row) -> &Group {
-        &self.groups[usize::from(row.group)]
+        let at = self.row_of.get(row.member as usize).copied().unwrap_or(row.member);
+        &self.groups[self.groups.partition_point(|group| group.start <= at).saturating_sub(1)]
     }
 
-    /// The regions in which there are instances, in the order of their names.
-    pub(super) fn regions(&self) -> impl ExactSizeIterator<Item = RegionId> + '_ {
-        self.regions.iter().map(|(region, ..)| *region)
+    /// The region of the group of that number, and the number of the first group behind it: the regions in which there are instances
+    /// come in the order of their names.
+    #[inline]
+    pub(super) fn region_at(&self, group: usize) -> Option<(RegionId, usize)> {
+        self.groups.get(group).map(|group| (group.region, group.region_end.into()))
     }
 
     /// All groups, or those of one region.
+    #[inline]
     pub(super) fn groups(&self, region: Option<RegionId>) -> &[Group] {
         let Some(region) = region else { return &self.groups };
-        match self.regions.iter().find(|(r, ..)| *r == region) {
-            Some((_, first, last)) => &self.groups[usize::from(*first)..=usize::from(*last)],
-            None => &[],
+        let mut at = 0;
+        while let Some((found, end)) = self.region_at(at) {
+            if found == region {
+                return &self.groups[at..end];
+            }
+            at = end;
         }
+        &[]
     }
 
     /// The rows of a group down to a standing; never the drained ones.
+    #[inline]
     pub(super) fn rows(&self, group: &Group, standing: Standing) -> &[Row] {
         let end = group.ends[(standing as usize).min(Standing::Unhealthy as usize)];
         &self.rows[group.start as usize..end as usize]
@@ -368,100 +396,86 @@ impl Pool {
 
     /// All rows in the order of member numbers.
     pub(super) fn rows_by_member(&self) -> impl Iterator<Item = &Row> {
-        self.row_of.iter().map(|row| &self.rows[*row as usize])
+        (0..self.rows.len() as u32).map(|member| self.row(member))
     }
 
     /// A filter with its tags looked up.
+    #[inline]
     pub(super) fn sieve(&self, filter: &Filter<'_>) -> Sieve {
-        let mut sieve = Sieve { nothing: filter.nothing, region: filter.region, az: filter.az, tags: [0; MAX_TAGS], tag_count: 0 };
-        for tag in filter.tags.iter().flatten() {
-            match self.tag(tag) {
-                Some(number) => {
-                    sieve.tags[sieve.tag_count] = number;
-                    sieve.tag_count += 1;
-                }
-                None => sieve.nothing = true,
+        Sieve::of(self, filter)
+    }
+
+    /// The tags of a member, as numbers.
+    pub(super) fn tags_of(&self, member: u32) -> &[u32] {
+        let Some(particulars) = self.particulars.as_ref().filter(|p| !p.tags_of.is_empty()) else { return &[] };
+        let member = member as usize;
+        &particulars.borne[particulars.tags_of[member] as usize..particulars.tags_of[member + 1] as usize]
+    }
+}
+
+impl Particulars {
+    fn of(tree: &Tree, members: &[Member]) -> Option<Box<Particulars>> {
+        let mut particulars = Particulars::default();
+        if members.iter().any(|member| member.out.is_partial()) {
+            particulars.outs = members.iter().map(|member| member.out).collect();
+        }
+        if members.iter().any(|member| !member.tags.is_empty()) {
+            let mut tags: Vec<Label> = members.iter().flat_map(|m| m.tags.iter().cloned()).collect();
+            tags.sort_unstable();
+            tags.dedup();
+            let mut borne = Vec::new();
+            let mut tags_of = vec![0];
+            for member in members {
+                borne.extend(member.tags.iter().filter_map(|tag| tags.binary_search(tag).ok()).map(|n| n as u32));
+                tags_of.push(borne.len() as u32);
             }
+            (particulars.tags, particulars.tags_of, particulars.borne) = (tags.into(), tags_of.into(), borne.into());
         }
-        sieve
+        if tree.settles() {
+            particulars.slots = Slots::new(members);
+        }
+        let Particulars { outs, tags, slots, .. } = &particulars;
+        (!outs.is_empty() || !tags.is_empty() || !slots.is_empty()).then(|| Box::new(particulars))
     }
 }
 
-/// A [`Filter`] made ready for one pool.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Sieve {
-    pub nothing: bool,
-    region: Option<RegionId>,
-    az: Option<AzName>,
-    tags: [u32; MAX_TAGS],
-    tag_count: usize,
-}
-
-impl Sieve {
-    /// Whether instances of the group can pass.
-    pub fn passes_group(&self, group: &Group) -> bool {
-        !self.nothing && self.region.is_none_or(|r| r == group.region) && self.az.is_none_or(|a| a == group.az)
-    }
-
-    /// Whether an instance of a group that passes does.
-    pub fn passes_row(&self, pool: &Pool, row: &Row) -> bool {
-        let borne = &pool.borne[row.tags_start as usize..][..usize::from(row.tags_count)];
-        self.tags[..self.tag_count].iter().all(|tag| borne.contains(tag))
-    }
-
-    /// How many instances of a group pass, down to a standing, for the clients of a gate.
-    pub fn count(&self, pool: &Pool, group: &Group, standing: Standing, gate: Gate) -> usize {
-        let rows = pool.rows(group, standing);
-        match self.tag_count {
-            _ if !self.passes_group(group) => 0,
-            0 if !pool.has_partial() => rows.len(),
-            _ => rows.iter().filter(|row| self.passes_row(pool, row) && !gate.shuts(pool.out(row.member))).count(),
+impl Group {
+    fn begin(locality: LocalityId, start: u32, places: &Places) -> Group {
+        Group {
+            locality,
+            region: places.region_of(locality),
+            az: places.az_name_of(locality),
+            region_end: 0,
+            start,
+            ends: [start; 4],
+            end: start,
+            largest: [0; 4],
+            full: 0,
+            common: Need(u64::MAX),
+            weightless: false,
         }
     }
 
-    /// The weight of a group's instances that pass, in hundredths.
-    pub fn weigh(&self, pool: &Pool, group: &Group, standing: Standing, gate: Gate) -> Load {
-        if !self.passes_group(group) {
-            return Load::default();
-        }
-        // An instance that waits for its first result is no loss: it was not there before.
-        let pending = standing == Standing::Healthy;
-        if self.tag_count == 0 && !pool.has_partial() && standing == Standing::Healthy {
-            return Load { living: group.warm, all: group.full.iter().sum::<u64>() - group.full[Standing::Pending as usize] };
-        }
-        let mut load = Load::default();
-        for row in pool.rows(group, Standing::Unhealthy).iter().chain(pool.drained_rows(group)) {
-            if self.passes_row(pool, row) && !(pending && row.standing() == Standing::Pending) {
-                load.all += row.full_weight();
-                let lives = row.standing() <= standing.min(Standing::Unhealthy) && !gate.shuts(pool.out(row.member));
-                load.living += if lives { row.warm_weight() } else { 0 };
-            }
-        }
-        load
-    }
-}
-
-/// What a part of the instances can carry, by weight.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Load {
-    /// What counts as healthy.
-    pub living: u64,
-    /// All of it.
-    pub all: u64,
-}
-
-/// Which client asks, where something is out of answers for a part of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gate {
-    /// The client's hash for this.
-    pub(super) hash: u64,
-    /// What is out in part counts as drained for its part of the clients; otherwise it serves all.
-    pub(super) honours: bool,
-}
-
-impl Gate {
-    /// Whether what is out of answers that far is so for this client.
-    pub(super) fn shuts(self, out: Share) -> bool {
-        if out.is_partial() { self.honours && out.holds(self.hash) } else { out == Share::ALL }
+    /// Takes the next member, which stands no better than those before; `before`: the row before its own.
+    fn take(&mut self, member: &Member, number: u32, before: Option<&Row>) -> Row {
+        let through = before.filter(|_| self.end > self.start).map_or(0, |before| before.through);
+        let mut row = Row {
+            has: member.has,
+            seed: member.seed,
+            through,
+            member: number,
+            weight: member.weight.min(MAX_WEIGHT) as u16,
+            standing: member.standing,
+            warmth: member.warmth.clamp(1, 100),
+        };
+        row.through += row.warm_weight();
+        self.end += 1;
+        // A better standing's end moves no more once a worse one has begun; the worse ones start where it ends.
+        self.ends.iter_mut().skip(member.standing as usize).for_each(|end| *end = self.end);
+        self.largest.iter_mut().skip(member.standing as usize).for_each(|most| *most = (*most).max(row.warm_weight() as u32));
+        self.full += if member.standing == Standing::Pending { 0 } else { row.full_weight() };
+        self.common = Need(self.common.0 & row.has.0);
+        self.weightless |= row.weight == 0;
+        row
     }
 }

@@ -4,80 +4,145 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use super::fans::Index;
+
 /// An address as a number.
 pub(super) trait Address: Copy + Ord + Default {
     /// Its bits.
     const BITS: u8;
     const MAX: Self;
+    /// What is searched for: the upper half of IPv6, where nearly all prefixes end, as it is compared in one step.
+    type Head: Copy + Ord + std::fmt::Debug;
+    /// Whether there is more to an address than its head.
+    const LONG: bool;
     fn from_wide(wide: u128) -> Self;
     fn wide(self) -> u128;
+    fn head(self) -> Self::Head;
+    /// What stands behind the head.
+    fn tail(self) -> u64;
+    fn joined(head: Self::Head, tail: u64) -> Self;
+    /// `bits` bits of a head behind the first `skip`; 1 to 32 of them, and no more than there are.
+    fn part(head: Self::Head, skip: u8, bits: u8) -> usize;
+    /// How many first bits two heads have in common.
+    fn common(one: Self::Head, other: Self::Head) -> u8;
 }
 
 impl Address for u32 {
     const BITS: u8 = 32;
     const MAX: u32 = u32::MAX;
+    type Head = u32;
+    const LONG: bool = false;
     fn from_wide(wide: u128) -> u32 {
         wide as u32
     }
     fn wide(self) -> u128 {
         self.into()
     }
+    #[inline]
+    fn head(self) -> u32 {
+        self
+    }
+    #[inline]
+    fn tail(self) -> u64 {
+        0
+    }
+    fn joined(head: u32, _: u64) -> u32 {
+        head
+    }
+    #[inline]
+    fn part(head: u32, skip: u8, bits: u8) -> usize {
+        ((head << skip) >> (32 - bits)) as usize
+    }
+    #[inline]
+    fn common(one: u32, other: u32) -> u8 {
+        (one ^ other).leading_zeros() as u8
+    }
 }
 
 impl Address for u128 {
     const BITS: u8 = 128;
     const MAX: u128 = u128::MAX;
+    type Head = u64;
+    const LONG: bool = true;
     fn from_wide(wide: u128) -> u128 {
         wide
     }
     fn wide(self) -> u128 {
         self
     }
+    #[inline]
+    fn head(self) -> u64 {
+        (self >> 64) as u64
+    }
+    #[inline]
+    fn tail(self) -> u64 {
+        self as u64
+    }
+    fn joined(head: u64, tail: u64) -> u128 {
+        u128::from(head) << 64 | u128::from(tail)
+    }
+    #[inline]
+    fn part(head: u64, skip: u8, bits: u8) -> usize {
+        ((head << skip) >> (64 - bits)) as usize
+    }
+    #[inline]
+    fn common(one: u64, other: u64) -> u8 {
+        (one ^ other).leading_zeros() as u8
+    }
 }
 
 /// Disjoint prefixes that together are everything, sorted, each with a number.
 #[derive(Debug)]
-pub(super) struct Table<A> {
+pub(super) struct Table<A: Address> {
     /// The first address of each prefix; the first one is 0.
-    starts: Box<[A]>,
+    heads: Box<[A::Head]>,
+    /// What stands behind the heads; empty where that is nothing.
+    tails: Box<[u64]>,
     /// The number and the length of each prefix.
     leaves: Box<[(u32, u8)]>,
-    /// How many starts lie below each value of the first 16 bits, and one more for the end; empty for a small table.
-    below: Box<[u32]>,
+    index: Index<A>,
 }
 
 impl<A: Address> Default for Table<A> {
     /// Everything is number 0.
     fn default() -> Table<A> {
-        Table { starts: Box::new([A::default()]), leaves: Box::new([(0, 0)]), below: Box::default() }
+        Table::new(vec![A::default()], vec![(0, 0)])
     }
 }
-
-/// From so many prefixes on, the index by 16 bits (256 KiB) is worth its cache lines.
-const INDEXED: usize = 1024;
 
 impl<A: Address> Table<A> {
     /// The number of the prefix that holds `address`, and its length.
     #[inline]
     pub fn find(&self, address: A) -> (u32, u8) {
-        let (mut from, mut to) = (0, self.starts.len());
-        if !self.below.is_empty() {
-            let first = (address.wide() >> (A::BITS - 16)) as usize;
-            (from, to) = (self.below[first] as usize, self.below[first + 1] as usize);
-        }
         // The last start that is not above the address; the first start of all is 0, so there is one.
-        let at = (from + self.starts[from..to].partition_point(|start| *start <= address)).saturating_sub(1);
+        let head = address.head();
+        let (from, to) = self.index.range(head, self.heads.len());
+        let mut at = (from + self.heads[from..to].partition_point(|known| *known <= head)).saturating_sub(1);
+        if A::LONG && self.tails.get(at).is_some_and(|tail| *tail > address.tail()) && self.heads[at] == head {
+            let first = self.heads[..at].partition_point(|known| *known < head);
+            at = (first + self.tails[first..at].partition_point(|tail| *tail <= address.tail())).saturating_sub(1);
+        }
         self.leaves[at]
+    }
+
+    /// How many fans its index has.
+    #[cfg(test)]
+    pub fn fans(&self) -> usize {
+        self.index.fans()
+    }
+
+    fn start(&self, at: usize) -> Option<A> {
+        Some(A::joined(*self.heads.get(at)?, self.tails.get(at).copied().unwrap_or_default()))
     }
 
     /// How many prefixes there are.
     pub fn len(&self) -> usize {
-        self.starts.len()
+        self.heads.len()
     }
 
     /// First address, length and number of each prefix, in the order of addresses.
     pub fn leaves(&self) -> impl Iterator<Item = (A, u8, u32)> {
-        self.starts.iter().zip(&self.leaves).map(|(start, (number, length))| (*start, *length, *number))
+        (0..self.len()).filter_map(|at| self.start(at)).zip(&self.leaves).map(|(start, (number, length))| (start, *length, *number))
     }
 
     /// The table of consecutive pieces: the first address of each, in order, and its number. The first piece begins at 0 and each ends
@@ -112,11 +177,11 @@ impl<A: Address> Table<A> {
             }
             if alike {
                 // Already cut into the fewest.
-                pieces.starts.extend_from_slice(&self.starts[from..to]);
+                pieces.starts.extend((from..to).filter_map(|at| self.start(at)));
                 pieces.leaves.extend(self.leaves[from..to].iter().map(|(_, length)| (new, *length)));
             } else {
-                let last = self.starts.get(to).map_or(A::MAX, |next| A::from_wide(next.wide() - 1));
-                pieces.add(self.starts[from], last, new);
+                let last = self.start(to).map_or(A::MAX, |next| A::from_wide(next.wide() - 1));
+                pieces.add(self.start(from).unwrap_or_default(), last, new);
                 pieces.cut();
             }
             from = to;
@@ -133,9 +198,9 @@ impl<A: Address> Table<A> {
                 return None;
             }
             // Both prefixes hold the later of their starts.
-            let start = self.starts[a].max(other.starts[b]);
+            let start = self.start(a)?.max(other.start(b)?);
             let number = join(self.leaves[a].0, other.leaves[b].0);
-            match (self.starts.get(a + 1), other.starts.get(b + 1)) {
+            match (self.start(a + 1), other.start(b + 1)) {
                 (None, None) => done = true,
                 (Some(_), None) => a += 1,
                 (None, Some(_)) => b += 1,
@@ -150,18 +215,13 @@ impl<A: Address> Table<A> {
     }
 
     fn new(starts: Vec<A>, leaves: Vec<(u32, u8)>) -> Table<A> {
-        let mut below = Vec::new();
-        if starts.len() >= INDEXED {
-            below.reserve_exact((1 << 16) + 1);
-            for (n, start) in starts.iter().enumerate() {
-                let first = (start.wide() >> (A::BITS - 16)) as usize;
-                while below.len() <= first {
-                    below.push(n as u32);
-                }
-            }
-            below.resize((1 << 16) + 1, starts.len() as u32);
-        }
-        Table { starts: starts.into(), leaves: leaves.into(), below: below.into() }
+        let heads: Box<[A::Head]> = starts.iter().map(|start| start.head()).collect();
+        let tails = match starts.iter().any(|start| start.tail() != 0) {
+            true => starts.iter().map(|start| start.tail()).collect(),
+            false => Box::default(),
+        };
+        let index = Index::new(&heads);
+        Table { heads, tails, leaves: leaves.into(), index }
     }
 }
 
@@ -415,7 +475,7 @@ mod tests {
             }
         }
         let table = covering.sweep(0, |_, source| source as u32 + 1, |number| *number);
-        assert!(!table.below.is_empty() && table.len() > sources.len());
+        assert!(table.index.is_divided() && table.len() > sources.len());
         for (n, start) in sources.iter().enumerate() {
             assert_eq!(table.find(*start), (n as u32 + 1, 26));
             assert_eq!(table.find(start + 63), (n as u32 + 1, 26));

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 
 use super::fixture::{Fixture, locality, policy};
-use super::hash::{mix, prefix, salt};
-use super::pool::Gate;
+use super::hash::{mix, prefix};
+use super::sieve::Gate;
 use super::*;
 use crate::model::{AllDown, Branch, Goal, Out, Owner, Policy, Share};
 
@@ -248,7 +248,7 @@ impl Scene {
     }
 
     fn gate(&self, asked: &Asked, tree: &Tree) -> Gate {
-        Gate { hash: mix(mix(prefix(asked.client).0, tree.seed()), salt::RAMP), honours: asked.gated }
+        Gate { hash: mix(prefix(asked.client).0, tree.seed()), honours: asked.gated }
     }
 }
 

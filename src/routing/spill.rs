@@ -17,7 +17,7 @@
 //! recovers clients go to it, or fill up a place that others left for it; and nobody returns to a level that he has left.
 
 use super::hash::{mix, salt};
-use super::pool::Load;
+use super::sieve::Load;
 
 /// What a level of full health may lose before it sheds load: Envoy's overprovisioning factor, in tenths.
 const OVERPROVISIONING: u128 = 14;
@@ -26,9 +26,11 @@ const WHOLE: u64 = 1 << 32;
 
 /// Where a client is served.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Spill {
-    /// The place of the level in the order.
-    pub level: usize,
+pub(super) struct Spill<L> {
+    /// The level.
+    pub level: L,
+    /// Its place in the order.
+    pub place: usize,
     /// Another client would be served elsewhere.
     pub hashed: bool,
     /// All levels together carry less than the load.
@@ -36,9 +38,12 @@ pub(super) struct Spill {
 }
 
 /// What a level can carry of the whole, in steps of 2⁻³².
+#[inline]
 pub(super) fn capacity(load: Load) -> u64 {
     match load.all {
         0 => 0,
+        // Nearly always, and without the division of 128 bits.
+        all if u128::from(load.living) * OVERPROVISIONING >= u128::from(all) * 10 => WHOLE,
         all => (u128::from(load.living) * OVERPROVISIONING * u128::from(WHOLE) / (u128::from(all) * 10)).min(WHOLE.into()) as u64,
     }
 }
@@ -49,28 +54,29 @@ pub(super) fn is_short(load: Load) -> bool {
 }
 
 /// The level that serves the client of this hash; `None` where none can carry anything. `seed` is what a level is hashed with.
+#[inline]
 pub(super) fn spill<L>(
     client: u64,
     levels: impl Iterator<Item = L> + Clone,
     load: impl Fn(&L) -> Load,
     seed: impl Fn(&L) -> u64,
-) -> Option<Spill> {
+) -> Option<Spill<L>> {
     let (mut sum, mut carrying) = (0u64, 0);
-    for (n, level) in levels.clone().enumerate() {
+    for (place, level) in levels.clone().enumerate() {
         let capacity = capacity(load(&level));
         if capacity == WHOLE && carrying == 0 {
-            return Some(Spill { level: n, hashed: false, short: false });
+            return Some(Spill { level, place, hashed: false, short: false });
         }
         carrying += usize::from(capacity > 0);
         sum += capacity;
     }
     let client = mix(client, salt::SPILL);
     let mut left = sum.min(WHOLE);
-    for (n, level) in levels.enumerate() {
+    for (place, level) in levels.enumerate() {
         let given = capacity(load(&level)).min(left);
         // `given` of those that are left: the last level that carries anything takes all that come.
         if given > 0 && ((mix(client, seed(&level)) >> 32) * left) >> 32 < given {
-            return Some(Spill { level: n, hashed: carrying > 1, short: sum < WHOLE });
+            return Some(Spill { level, place, hashed: carrying > 1, short: sum < WHOLE });
         }
         left -= given;
     }
@@ -103,7 +109,7 @@ mod tests {
     }
 
     fn place(client: u64, loads: &[Load]) -> Option<usize> {
-        spill(client, 0..loads.len(), |n| loads[*n], |n| *n as u64 + 77).map(|spill| spill.level)
+        spill(client, 0..loads.len(), |n| loads[*n], |n| *n as u64 + 77).map(|spill| spill.place)
     }
 
     /// 100,000 client prefixes.

@@ -56,10 +56,10 @@ pub(super) mod words {
 
     use crate::model::{PolicyKind, Share};
     use crate::routing::levels::{Level, Standpoint};
-    use crate::routing::pool::Gate;
+    use crate::routing::sieve::{Gate, Sieve};
     use crate::routing::tree::{Part, Way};
     use crate::routing::views::{Fit, biased_km, whereabouts};
-    use crate::routing::{Filter, Places, Pool, RegionId, Stand, Standing, World};
+    use crate::routing::{Places, Pool, RegionId, Stand, Standing, World};
 
     pub fn rule(rule: PolicyKind) -> String {
         rule.to_string()
@@ -265,8 +265,7 @@ pub(super) mod words {
         }
     }
 
-    pub fn census<W: World>(world: &W, pool: &Pool, filter: &Filter<'_>, level: Option<&Level>, gate: Gate) -> Census {
-        let sieve = pool.sieve(filter);
+    pub fn census<W: World>(world: &W, pool: &Pool, sieve: &Sieve, level: Option<&Level>, gate: Gate) -> Census {
         let mut census = Census::default();
         let groups = pool.groups(level.and_then(|l| l.region)).iter();
         for group in groups.filter(|g| sieve.passes_group(g) && level.is_none_or(|l| l.has(g.locality))) {

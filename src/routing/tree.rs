@@ -26,7 +26,7 @@
 //! | `failover` | its regions in the order of their names |
 //! | `latency` | its regions by the client's ranking, unranked ones last in the order of their names |
 //! | `nearest` | own az, own region, then as `latency`, spilling; for a client of unknown place one level of all instances |
-//! | `sticky` | one of all instances: one, by weighted rendezvous of the client's prefix |
+//! | `sticky` | one of all instances: one, by weighted rendezvous of the client's prefix; beyond 64 instances by [`super::slots`] |
 //!
 //! A branch of a service that leads to its own instances is one level of all that match. Wherever not all of a level's instances are
 //! answered, all but `simple` choose by weight (see [`super::pick()`]).
@@ -35,7 +35,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::hash::{mix, seed_of};
 use super::views::{Criteria, View, Views, criterion};
-use super::{AzName, Filter, Origins, Places, RegionId};
+use super::{AzName, Origins, Places, RegionId};
 use crate::model::{AllDown, Branch, Coordinates, Goal, Label, MAX_BRANCHES, MAX_DEPTH, Policy, PolicyKind};
 
 /// A service's slot in a snapshot; stable while the service exists.
@@ -105,22 +105,6 @@ pub(super) struct Narrowing {
     pub tag: Option<Label>,
     /// It speaks of a place that nobody has named to [`Places`] yet.
     pub nowhere: bool,
-}
-
-impl Narrowing {
-    pub fn add_to<'w>(&'w self, mut filter: Filter<'w>) -> Filter<'w> {
-        if let Some(region) = self.region {
-            filter = filter.in_region(region);
-        }
-        if let Some(az) = self.az {
-            filter = filter.in_az(az);
-        }
-        if let Some(tag) = &self.tag {
-            filter = filter.with_tag(tag.as_str().as_bytes());
-        }
-        filter.nothing |= self.nowhere;
-        filter
-    }
 }
 
 /// Why a policy cannot be compiled.
@@ -211,6 +195,12 @@ impl Tree {
         })
     }
 
+    /// Whether clients settle on instances of the service whose policy it is.
+    pub(super) fn settles(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part.way, Way::Own(PolicyKind::Sticky)))
+    }
+
+    #[inline]
     pub(super) fn part(&self, number: u32) -> &Part {
         &self.parts[number as usize]
     }
@@ -410,7 +400,7 @@ mod tests {
     fn a_place_made_on_use_matches_nothing_until_it_was_named() {
         let policy = policy(vec![leaf("web", Some("later"), Some("z1"))]);
         let nowhere = |places: &Places| match &compile(&policy, places).unwrap().part(1).way {
-            Way::Instances { narrowing, .. } => narrowing.add_to(Filter::default()).nothing,
+            Way::Instances { narrowing, .. } => narrowing.nowhere,
             _ => unreachable!(),
         };
         let mut places = Places::default();

@@ -6,14 +6,14 @@
 use std::net::IpAddr;
 
 use super::decide::{Choice, MAX_TIERS, World};
-use super::hash::{self, mix, salt};
+use super::hash::{self, mix};
 use super::levels::is_unknown;
-use super::pool::{Gate, Load};
+use super::sieve::{Gate, Load, Sieve};
 use super::spill::spill;
 use super::trace::{Trace, words};
-use super::tree::{Part, Tree, Way};
+use super::tree::{Narrowing, Part, Tree, Way};
 use super::views::{Fit, View};
-use super::{Filter, LocalityId, Pool, RegionId, ServiceId, Stand, Standing, Step};
+use super::{LocalityId, Pool, RegionId, ServiceId, Stand, Standing, Step};
 use crate::model::{MAX_BRANCHES, Out, PolicyKind};
 
 /// The state of a decision on its way.
@@ -25,7 +25,7 @@ pub(super) struct Walk<'w, 't, W, T> {
     pub draw: u64,
     pub trace: &'t mut T,
     /// What was found, best first.
-    pub tiers: [Option<Choice<'w>>; MAX_TIERS],
+    tiers: &'t mut [Option<Choice<'w>>; MAX_TIERS],
     pub found: usize,
     /// How many levels are wanted.
     pub wanted: usize,
@@ -65,6 +65,7 @@ pub(super) struct Asker {
 }
 
 impl Asker {
+    #[inline]
     pub fn new(client: IpAddr) -> Asker {
         let (prefix, length) = hash::prefix(client);
         Asker { client, prefix, length }
@@ -77,7 +78,8 @@ pub(super) struct Ground<'w> {
     pub tree: &'w Tree,
     /// The service whose policy the tree is; `None`: a name's.
     pub service: Option<(ServiceId, &'w Pool)>,
-    pub filter: Filter<'w>,
+    /// What the instances are narrowed to; a name narrows nothing before a service is entered.
+    pub sieve: Sieve,
     pub depth: u8,
     /// The client's hash with the tree's name.
     pub hash: u64,
@@ -87,26 +89,36 @@ pub(super) struct Ground<'w> {
 
 impl<'w> Ground<'w> {
     /// Where a walk begins.
-    pub fn of(tree: &'w Tree, service: Option<(ServiceId, &'w Pool)>, filter: Filter<'w>, asker: &Asker) -> Ground<'w> {
-        Ground { tree, service, filter, depth: 0, hash: mix(asker.prefix, tree.seed()), is_start: true }
+    #[inline]
+    pub fn of(tree: &'w Tree, service: Option<(ServiceId, &'w Pool)>, sieve: Sieve, asker: &Asker) -> Ground<'w> {
+        Ground { tree, service, sieve, depth: 0, hash: mix(asker.prefix, tree.seed()), is_start: true }
     }
 
-    pub fn deeper(self) -> Ground<'w> {
-        Ground { depth: self.depth + 1, ..self }
+    #[inline]
+    pub fn deeper(&self) -> Ground<'w> {
+        Ground { depth: self.depth + 1, ..*self }
     }
 }
 
 impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
-    pub fn new(world: &'w W, asker: Asker, draw: u64, tiers: usize, trace: &'t mut T) -> Walk<'w, 't, W, T> {
+    #[inline]
+    pub fn new(
+        world: &'w W,
+        asker: Asker,
+        draw: u64,
+        tiers: &'t mut [Option<Choice<'w>>; MAX_TIERS],
+        further: usize,
+        trace: &'t mut T,
+    ) -> Walk<'w, 't, W, T> {
         Walk {
             world,
             asker,
             stand: None,
             draw,
             trace,
-            tiers: [None; MAX_TIERS],
+            tiers,
             found: 0,
-            wanted: (tiers + 1).min(MAX_TIERS),
+            wanted: (further + 1).min(MAX_TIERS),
             standing: Standing::Healthy,
             strict: true,
             honours: true,
@@ -123,21 +135,21 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
     }
 
     /// Takes what the part has to answer; whether there was anything.
-    pub fn take(&mut self, ground: Ground<'w>, number: u32) -> bool {
+    pub fn take(&mut self, ground: &Ground<'w>, number: u32) -> bool {
         let part = ground.tree.part(number);
         match &part.way {
             Way::Fork { rule, first, count, view } => {
                 let depth = ground.depth;
                 self.trace.step(|| Step::new(depth, words::rule(*rule), "entered", words::branches(*count)));
                 if self.resort && ground.is_start && number == 0 {
-                    return self.take_resort(ground.deeper(), *first, *count);
+                    return self.take_resort(&ground.deeper(), *first, *count);
                 }
                 let needed = self.needed(part);
                 if needed > 1 && !self.has_living_branches(ground, *first, *count, needed) {
                     self.trace.step(|| Step::new(depth, words::rule(*rule), "unhealthy", words::too_few_branches(needed)));
                     return false;
                 }
-                self.take_branches(ground.deeper(), *rule, number, *first, *count, view.as_deref())
+                self.take_branches(&ground.deeper(), *rule, number, *first, *count, view.as_deref())
             }
             Way::Own(rule) => match ground.service {
                 Some((service, pool)) => self.take_own(ground, Some(*rule), service, pool, self.needed(part)),
@@ -145,23 +157,23 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
             },
             Way::Instances { service: None, narrowing } => match ground.service {
                 Some((service, pool)) => {
-                    let filter = narrowing.add_to(ground.filter);
+                    let sieve = ground.sieve.narrowed(pool, narrowing);
                     // The branches' own instances are all of one level: the rule above has chosen already.
-                    self.take_own(Ground { filter, ..ground }, None, service, pool, self.needed(part))
+                    self.take_own(&Ground { sieve, ..*ground }, None, service, pool, self.needed(part))
                 }
                 None => false,
             },
             Way::Instances { service: Some((service, label)), narrowing } => {
-                let Some(below) = self.enter(ground, *service, narrowing.add_to(ground.filter)) else {
+                let Some(below) = self.enter(ground, *service, narrowing) else {
                     self.trace.step(|| Step::new(ground.depth, format!("service {label}"), "empty", "not registered".into()));
                     return false;
                 };
                 let needed = self.needed(part);
-                if needed > 1 && !self.has_living(below, needed) {
+                if needed > 1 && !self.has_living(&below, needed) {
                     self.trace.step(|| Step::new(ground.depth, "instances".into(), "unhealthy", words::too_few(needed)));
                     return false;
                 }
-                self.take(below, 0)
+                self.take(&below, 0)
             }
             Way::Records { first, count } => {
                 self.trace.step(|| Step::new(ground.depth, "records".into(), "chosen", "static records are always healthy".into()));
@@ -172,14 +184,16 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
     }
 
     /// Into a service's own tree. Only names lead to services, so that no service can lead back to itself.
-    pub(super) fn enter(&self, ground: Ground<'w>, service: ServiceId, filter: Filter<'w>) -> Option<Ground<'w>> {
+    #[inline]
+    pub(super) fn enter(&self, ground: &Ground<'w>, service: ServiceId, narrowing: &Narrowing) -> Option<Ground<'w>> {
         let pool = self.world.pool(service).filter(|_| ground.service.is_none())?;
+        let sieve = ground.sieve.narrowed(pool, narrowing);
         let hash = mix(self.asker.prefix, pool.tree().seed());
-        Some(Ground { tree: pool.tree(), service: Some((service, pool)), filter, depth: ground.depth, hash, is_start: false })
+        Some(Ground { tree: pool.tree(), service: Some((service, pool)), sieve, depth: ground.depth, hash, is_start: false })
     }
 
     /// The last resort: its branches as written.
-    fn take_resort(&mut self, ground: Ground<'w>, first: u32, count: u32) -> bool {
+    fn take_resort(&mut self, ground: &Ground<'w>, first: u32, count: u32) -> bool {
         let before = self.found;
         for n in (0..count).filter(|n| ground.tree.part(first + n).resort) {
             self.visit(ground, first, n, |_| words::resort());
@@ -187,7 +201,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
         self.found > before
     }
 
-    fn take_branches(&mut self, ground: Ground<'w>, rule: PolicyKind, at: u32, first: u32, count: u32, view: Option<&'w View>) -> bool {
+    fn take_branches(&mut self, ground: &Ground<'w>, rule: PolicyKind, at: u32, first: u32, count: u32, view: Option<&'w View>) -> bool {
         let before = self.found;
         match (rule, view) {
             (PolicyKind::Weighted, _) => self.draw_branch(ground, at, first, count, |part| part.weight),
@@ -230,7 +244,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
     }
 
     /// Takes branches in the order of a view.
-    fn take_ordered(&mut self, ground: Ground<'w>, rule: PolicyKind, first: u32, count: u32, order: &[(u8, Fit)]) {
+    fn take_ordered(&mut self, ground: &Ground<'w>, rule: PolicyKind, first: u32, count: u32, order: &[(u8, Fit)]) {
         let (world, client) = (self.world, self.asker.client);
         for (n, fit) in order {
             let n = u32::from(*n);
@@ -249,7 +263,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
     }
 
     /// Takes branches by their regions' place in the client's ranking; `nearest` spills.
-    fn take_ranked(&mut self, ground: Ground<'w>, rule: PolicyKind, first: u32, count: u32, stand: &'w Stand) {
+    fn take_ranked(&mut self, ground: &Ground<'w>, rule: PolicyKind, first: u32, count: u32, stand: &'w Stand) {
         let own = stand.region.filter(|_| rule == PolicyKind::Nearest);
         let mut order = [(0, 0); MAX_BRANCHES];
         let mut known = 0;
@@ -265,12 +279,12 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
                 loads[*n as usize] = self.branch_load(ground, first + n);
             }
             let chosen = spill(ground.hash, order.iter(), |(_, n)| loads[*n as usize], |(_, n)| ground.tree.part(first + n).seed);
-            if let Some(chosen) = chosen {
-                if chosen.hashed {
+            if let Some((place, hashed)) = chosen.map(|chosen| (chosen.place, chosen.hashed)) {
+                if hashed {
                     self.note_hash();
                 }
                 // It goes before the others, which keep their order behind it.
-                order[..=chosen.level].rotate_right(1);
+                order[..=place].rotate_right(1);
             }
         }
         for (_, n) in order.iter() {
@@ -279,7 +293,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
     }
 
     /// Takes a branch, unless enough was found.
-    fn visit(&mut self, ground: Ground<'w>, first: u32, n: u32, why: impl FnOnce(&Part) -> String) {
+    fn visit(&mut self, ground: &Ground<'w>, first: u32, n: u32, why: impl FnOnce(&Part) -> String) {
         let part = ground.tree.part(first + n);
         if T::WANTED {
             let outcome = match (self.is_full(), self.would_be_alive(ground, first + n), self.found) {
@@ -293,7 +307,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
         }
         if !self.is_full() {
             let is_first = self.found == 0;
-            let found = self.take(ground.deeper(), first + n);
+            let found = self.take(&ground.deeper(), first + n);
             // The branches of the root stand right behind it.
             if found && is_first && ground.is_start && first == 1 {
                 self.branch = Some(n);
@@ -302,36 +316,37 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
     }
 
     /// Takes one of the living branches, each with the probability `weight / sum of weights`.
-    fn draw_branch(&mut self, ground: Ground<'w>, at: u32, first: u32, count: u32, weight: impl Fn(&Part) -> u32) {
+    fn draw_branch(&mut self, ground: &Ground<'w>, at: u32, first: u32, count: u32, weight: impl Fn(&Part) -> u32) {
         let living = self.living_branches(ground, first, count);
-        let weigh = weigher(ground, first, living, weight);
-        let total: u64 = (0..count).map(&weigh).sum();
-        self.drawn |= (0..count).filter(|n| weigh(*n) > 0).count() > 1;
+        let tree = ground.tree;
+        let urn = Urn::new(living, |n| weight(tree.part(first + n)));
+        self.drawn |= urn.drawable > 1;
         let salt = draw_salt(ground.service.map(|(service, _)| service), at);
-        let mut point = ((u128::from(mix(self.draw, salt)) * u128::from(total)) >> 64) as u64;
-        let drawn = (0..count).find(|n| {
-            let hit = point < weigh(*n);
-            point = point.saturating_sub(weigh(*n));
+        let mut point = ((u128::from(mix(self.draw, salt)) * u128::from(urn.total)) >> 64) as u64;
+        let drawn = bits(living).find(|n| {
+            let weight = urn.weigh(*n);
+            let hit = point < weight;
+            point = point.saturating_sub(weight);
             hit
         });
-        self.take_drawn(ground, first, count, drawn, living, |n| words::share(weigh(n), total));
+        self.take_drawn(ground, first, count, drawn, living, |n| words::share(urn.weigh(n), urn.total));
     }
 
     /// Takes the branch that the client's prefix settles on, by weight.
-    fn settle_branch(&mut self, ground: Ground<'w>, first: u32, count: u32) {
+    fn settle_branch(&mut self, ground: &Ground<'w>, first: u32, count: u32) {
         let living = self.living_branches(ground, first, count);
-        let weigh = weigher(ground, first, living, |part| part.weight);
-        if (0..count).filter(|n| weigh(*n) > 0).count() > 1 {
+        let tree = ground.tree;
+        let urn = Urn::new(living, |n| tree.part(first + n).weight);
+        if urn.drawable > 1 {
             self.note_hash();
         }
-        let total: u64 = (0..count).map(&weigh).sum();
-        let score = |n: u32| hash::score(ground.hash, ground.tree.part(first + n).seed, weigh(n) as f64);
-        let drawn = (0..count).filter(|n| weigh(*n) > 0).max_by(|a, b| score(*a).total_cmp(&score(*b)));
-        self.take_drawn(ground, first, count, drawn, living, |n| words::share(weigh(n), total));
+        let score = |n: u32| hash::score(ground.hash, tree.part(first + n).seed, urn.weigh(n) as f64);
+        let drawn = bits(living).filter(|n| urn.weigh(*n) > 0).max_by(|a, b| score(*a).total_cmp(&score(*b)));
+        self.take_drawn(ground, first, count, drawn, living, |n| words::share(urn.weigh(n), urn.total));
     }
 
     /// Takes the branch that was drawn, and says of the others that they were not.
-    fn take_drawn(&mut self, ground: Ground<'w>, first: u32, count: u32, drawn: Option<u32>, living: u64, why: impl Fn(u32) -> String) {
+    fn take_drawn(&mut self, ground: &Ground<'w>, first: u32, count: u32, drawn: Option<u32>, living: u64, why: impl Fn(u32) -> String) {
         if T::WANTED {
             for n in self.branches(ground, first, count).filter(|n| Some(*n) != drawn) {
                 let at = words::branch(n, ground.tree.part(first + n), self.world.places());
@@ -347,6 +362,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
         }
     }
 
+    #[inline]
     pub(super) fn push(&mut self, choice: Choice<'w>) -> bool {
         match self.tiers.get_mut(self.found) {
             Some(slot) => *slot = Some(choice),
@@ -365,6 +381,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
     }
 
     /// Where the client stands, and the prefix length for which that holds. Looking is not yet depending on it.
+    #[inline]
     pub(super) fn stand(&mut self) -> (&'w Stand, u8) {
         let world = self.world;
         *self.stand.get_or_insert_with(|| world.origins().stand(self.asker.client))
@@ -375,11 +392,13 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
         self.scope = self.scope.max(self.asker.length);
     }
 
-    pub(super) fn gate(&self, ground: Ground<'w>) -> Gate {
-        Gate { hash: mix(ground.hash, salt::RAMP), honours: self.honours }
+    #[inline]
+    pub(super) fn gate(&self, ground: &Ground<'w>) -> Gate {
+        Gate { hash: ground.hash, honours: self.honours }
     }
 
     /// Whether a locality is out of answers for the client.
+    #[inline]
     pub(super) fn is_out(&mut self, gate: Gate, locality: LocalityId) -> bool {
         let out = self.world.out(locality);
         if out == Out::SERVING {
@@ -396,6 +415,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
     }
 
     /// Looks at the pool of a service: what is known of it holds no longer than what is known of any instance.
+    #[inline]
     pub(super) fn look_at(&mut self, pool: &Pool) {
         self.steady_ms = self.steady_ms.min(pool.steady_ms());
         if pool.has_partial() {
@@ -405,8 +425,9 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
     }
 
     /// The branches that take part: all but the last resort.
-    pub(super) fn branches(&self, ground: Ground<'w>, first: u32, count: u32) -> impl Iterator<Item = u32> + use<'w, W, T> {
-        (0..count).filter(move |n| !ground.tree.part(first + n).resort)
+    pub(super) fn branches(&self, ground: &Ground<'w>, first: u32, count: u32) -> impl Iterator<Item = u32> + use<'w, W, T> {
+        let tree = ground.tree;
+        (0..count).filter(move |n| !tree.part(first + n).resort)
     }
 }
 
@@ -416,10 +437,47 @@ pub(super) fn draw_salt(service: Option<ServiceId>, part: u32) -> u64 {
 }
 
 /// What each branch weighs in a draw among those that live; all that live weigh nothing: they are equal (Route 53).
-fn weigher<'w>(ground: Ground<'w>, first: u32, living: u64, weight: impl Fn(&Part) -> u32) -> impl Fn(u32) -> u64 {
-    let weigh = move |n: u32| if living >> n & 1 == 1 { u64::from(weight(ground.tree.part(first + n))) } else { 0 };
-    let all_zero = (0..u64::BITS).filter(|n| living >> n & 1 == 1).all(|n| weigh(n) == 0);
-    move |n| if all_zero { living >> n & 1 } else { weigh(n) }
+struct Urn<F> {
+    living: u64,
+    weight: F,
+    /// What they weigh together.
+    total: u64,
+    /// How many of them can be drawn.
+    drawable: u32,
+    equal: bool,
+}
+
+impl<F: Fn(u32) -> u32> Urn<F> {
+    #[inline]
+    fn new(living: u64, weight: F) -> Urn<F> {
+        let (mut total, mut drawable) = (0, 0);
+        for weight in bits(living).map(&weight) {
+            total += u64::from(weight);
+            drawable += u32::from(weight > 0);
+        }
+        match total {
+            0 => Urn { living, weight, total: living.count_ones().into(), drawable: living.count_ones(), equal: true },
+            _ => Urn { living, weight, total, drawable, equal: false },
+        }
+    }
+
+    #[inline]
+    fn weigh(&self, n: u32) -> u64 {
+        match self.living >> n & 1 {
+            1 if !self.equal => (self.weight)(n).into(),
+            lives => lives,
+        }
+    }
+}
+
+/// The places of the bits that are set.
+#[inline]
+fn bits(mut set: u64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let lowest = (set != 0).then(|| set.trailing_zeros());
+        set &= set.wrapping_sub(1);
+        lowest
+    })
 }
 
 /// The place of a branch's region in the client's ranking.

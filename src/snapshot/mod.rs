@@ -41,6 +41,8 @@ pub struct Snapshot {
     drains: Arc<Drains>,
     /// By locality number: whether it or its region is drained.
     drained: Arc<[Out]>,
+    /// Whether all of them are in everybody's answers, and stay there.
+    serving: bool,
 }
 
 /// What is drained by region or az, by name.
@@ -88,6 +90,7 @@ impl Snapshot {
             directory: Directory::default(),
             drains: Arc::default(),
             drained: Arc::new([]),
+            serving: true,
         }
     }
 
@@ -124,6 +127,7 @@ impl Snapshot {
         }
         if !Arc::ptr_eq(&next.places, &self.places) || !Arc::ptr_eq(&next.drains, &self.drains) {
             next.drained = next.places.localities().map(|locality| next.drains.hold(&next.places, locality)).collect();
+            next.serving = next.drained.iter().all(|out| *out == Out::SERVING);
         }
         Ok(next)
     }
@@ -296,6 +300,11 @@ impl World for Snapshot {
     #[inline]
     fn out(&self, locality: LocalityId) -> Out {
         self.drained.get(usize::from(locality.0)).copied().unwrap_or_default()
+    }
+
+    #[inline]
+    fn is_serving(&self) -> bool {
+        self.serving
     }
 
     #[inline]

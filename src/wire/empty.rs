@@ -17,6 +17,10 @@ impl World for Undrained<'_> {
         Out::SERVING
     }
 
+    fn is_serving(&self) -> bool {
+        true
+    }
+
     fn places(&self) -> &Places {
         &self.0.places
     }

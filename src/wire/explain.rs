@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use super::cookies::Proof;
 use super::names::Meaning;
-use super::reply::{Reply, Terms};
-use super::services::Level;
+use super::reply::{Reply, Room, Terms};
+use super::services::{Among, Level};
 use super::watch::Watch;
 use super::{Transport, judge};
 use crate::codec::code::{self, CLASS_IN, rtype};
-use crate::codec::{NameBuf, Request};
+use crate::codec::{Header, NameBuf, Request};
 use crate::model::Name;
 use crate::routing::{Decision, LocalityId, Need, Places, Standing, Step, Steps, expected_shares, pick};
 use crate::snapshot::{CompiledZone, Snapshot};
@@ -229,10 +229,11 @@ pub fn explain(snapshot: &Snapshot, name: &Name, qtype: u16, client: IpAddr, dra
     let query = query(name, qtype);
     let mut buffer = vec![0; usize::from(u16::MAX)];
     let mut asked = NameBuf::default();
-    let request = Request::parse(&query, &mut asked);
+    let Some(header) = Header::parse(&query) else { return explanation };
+    let request = &Request::parse(header, &query, &mut asked);
     let terms = Terms { dns: &snapshot.dns, transport: Transport::Tcp, proof: Proof::Absent, cookie: None };
-    let begun = request.as_ref().and_then(|request| Some((request, Reply::new(request, terms, &mut buffer)?)));
-    let Some((request, mut reply)) = begun else { return explanation };
+    let Some(room) = Room::of(request, &terms, buffer.len()) else { return explanation };
+    let mut reply = Reply::new(request, &terms, room, &mut buffer);
     let mut notes = Notes { steps: Steps::default(), names: Vec::new() };
     judge(snapshot, request, client, draw, &mut reply, &mut notes);
     notes.close();
@@ -392,7 +393,7 @@ impl Watch for Notes {
 
     fn level(&mut self, snapshot: &Snapshot, level: &Level<'_>, need: Need, limit: usize, draw: u64) {
         let Some(last) = self.names.last_mut() else { return };
-        let service = level.service();
+        let service = level.service;
         let places = &snapshot.places;
         let instance = |member: u32, weight: u32, share: f64, picked: bool| {
             let (region, az) = place(places, service.pool().locality(member));
@@ -400,8 +401,8 @@ impl Watch for Notes {
             ExplainedInstance { id: service.id(member).to_string(), region, az, standing, weight, share, picked }
         };
         let label = service.label().to_string();
-        last.levels.push(match level {
-            Level::Chosen { selection, .. } => {
+        last.levels.push(match level.among {
+            Among::Chosen(selection) => {
                 let mut picked = Vec::new();
                 pick(snapshot, selection, need, limit, draw, |one| picked.push(one.member));
                 let shares = expected_shares(snapshot, selection, need, limit);
@@ -416,9 +417,9 @@ impl Watch for Notes {
                         .collect(),
                 }
             }
-            Level::One { member, .. } => {
-                let has = service.pool().has(*member, need);
-                let one = instance(*member, service.pool().weight(*member), if has { 1.0 } else { 0.0 }, has);
+            Among::One(member) => {
+                let has = service.pool().has(member, need);
+                let one = instance(member, service.pool().weight(member), if has { 1.0 } else { 0.0 }, has);
                 let (region, az) = (one.region.clone(), one.az.clone());
                 ExplainedLevel { service: label, region: Some(region), az: Some(az), standing: one.standing.clone(), instances: vec![one] }
             }

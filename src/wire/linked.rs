@@ -1,10 +1,10 @@
 //! Records that lead to instances, SRV and HTTPS, and the addresses that stand beside them.
 
 use super::reply::{Reply, Section};
-use super::services::{At, Level};
-use crate::codec::code::rtype;
+use super::services::{Among, At, Level};
+use crate::codec::code::{CLASS_IN, rtype};
 use crate::codec::{Full, Pointer, Rest, Spelling, Writer};
-use crate::routing::{Need, Picked};
+use crate::routing::{MAX_TIERS, Need, Picked};
 use crate::snapshot::{CompiledService, CompiledZone};
 
 /// Most SRV records of an answer, whatever a service says.
@@ -19,114 +19,212 @@ const HTTPS_PORT: u16 = 443;
 
 /// The instances that the records of an answer lead to.
 pub(super) struct Linked<'a> {
-    list: [Option<Link<'a>>; MOST_SRV],
+    /// The services of the levels.
+    services: [Option<&'a CompiledService>; MAX_TIERS],
+    first: [Link; FEW],
+    /// Those behind; most answers lead to few.
+    further: Option<[Link; MOST_SRV - FEW]>,
     count: usize,
 }
 
+/// So many are noted without more room.
+const FEW: usize = 8;
+
 #[derive(Clone, Copy)]
-struct Link<'a> {
-    service: &'a CompiledService,
+struct Link {
     member: u32,
-    /// Where the message holds its name; `None`: it is the owner.
-    name: Option<usize>,
+    /// Where the message holds its name; 0, where no name begins: it is the owner.
+    name: u16,
+    level: u8,
 }
+
+const NONE: Link = Link { member: 0, name: 0, level: 0 };
 
 impl<'a> Linked<'a> {
     /// None yet.
+    #[inline]
     pub fn new() -> Linked<'a> {
-        Linked { list: [None; MOST_SRV], count: 0 }
+        Linked { services: [None; MAX_TIERS], first: [NONE; FEW], further: None, count: 0 }
     }
 
-    fn add(&mut self, link: Link<'a>) {
-        if let Some(slot) = self.list.get_mut(self.count) {
-            *slot = Some(link);
+    #[inline]
+    fn add(&mut self, level: usize, service: &'a CompiledService, member: u32, name: usize) {
+        let link = Link { member, name: name as u16, level: level as u8 };
+        let slot = match self.count.checked_sub(FEW) {
+            None => self.first.get_mut(self.count),
+            Some(behind) => self.further.get_or_insert([NONE; MOST_SRV - FEW]).get_mut(behind),
+        };
+        if let Some((slot, known)) = slot.zip(self.services.get_mut(level)) {
+            (*slot, *known) = (link, Some(service));
             self.count += 1;
         }
     }
 
+    fn links(&self) -> impl Iterator<Item = (&'a CompiledService, &Link)> {
+        let links = self.first.iter().chain(self.further.iter().flatten()).take(self.count);
+        links.filter_map(|link| Some((self.services[usize::from(link.level)]?, link)))
+    }
+
     /// Whether a record leads to it already.
-    pub fn has(&self, service: &CompiledService, member: u32) -> bool {
-        self.list[..self.count].iter().flatten().any(|link| std::ptr::eq(link.service, service) && link.member == member)
+    fn has(&self, service: &CompiledService, member: u32) -> bool {
+        self.links().any(|(known, link)| link.member == member && std::ptr::eq(known, service))
     }
 
     /// Writes the addresses of every instance, so that nobody has to ask again (RFC 2782, RFC 9460 §4.1). Those of an instance that do
     /// not fit are left out, which costs no TC (RFC 2181 §9).
     pub fn write_addresses(&self, at: &At<'_>, ttl: u32, reply: &mut Reply<'_, '_>) {
+        if self.count == 0 {
+            return;
+        }
         let Some(home) = home(at) else { return };
         reply.turn_to(Section::Additional);
-        for Link { service, member, name } in self.list.iter().flatten() {
-            let owner = match name.map(Pointer::to) {
-                None => at.here.from(0),
-                Some(Some(pointer)) => Spelling { labels: &[], rest: Rest::At(pointer) },
-                Some(None) => Spelling { labels: service.target(*member), rest: Rest::Spelled(home.apex()) },
+        for (service, link) in self.links() {
+            let owner = match link.name {
+                0 => at.here.from(0),
+                name => match Pointer::to(name.into()) {
+                    Some(pointer) => Spelling { labels: &[], rest: Rest::At(pointer) },
+                    None => Spelling { labels: service.target(link.member), rest: Rest::Spelled(home.apex()) },
+                },
             };
-            let whole = reply.whole(|reply| {
-                for address in service.v4(*member).chunks_exact(4) {
-                    reply.record(owner, rtype::A, ttl, |writer| writer.put(address))?;
-                }
-                for address in service.v6(*member).chunks_exact(16) {
-                    reply.record(owner, rtype::AAAA, ttl, |writer| writer.put(address))?;
-                }
-                Ok(())
-            });
-            if whole.is_err() {
+            let (v4, v6) = (service.v4(link.member).as_chunks::<4>().0, service.v6(link.member).as_chunks::<16>().0);
+            let heads = [AddressHead::new(owner, rtype::A, ttl), AddressHead::new(owner, rtype::AAAA, ttl)];
+            let written = match (v4, v6) {
+                ([one], []) => heads[0].write(one, reply),
+                _ => reply.whole(|reply| {
+                    v4.iter().try_for_each(|address| heads[0].write(address, reply))?;
+                    v6.iter().try_for_each(|address| heads[1].write(address, reply))
+                }),
+            };
+            if written.is_err() {
                 return;
             }
         }
     }
 }
 
-/// Writes the SRV record of an instance (RFC 2782). The name it leads to is not compressed.
-#[expect(clippy::too_many_arguments, reason = "one call; a struct for it would say nothing more")]
-pub(super) fn write_srv<'a>(
-    at: &At<'a>,
+/// What stands before the addresses of one owner.
+#[derive(Clone, Copy)]
+pub(super) struct AddressHead<'a> {
+    owner: Spelling<'a>,
+    rtype: u16,
+    ttl: u32,
+    /// Everything up to the address, where the owner is a pointer.
+    encoded: Option<[u8; HEAD]>,
+}
+
+/// Octets before an address: a pointer and the fixed fields (RFC 1035 §3.2.1).
+const HEAD: usize = 12;
+
+impl<'a> AddressHead<'a> {
+    #[inline]
+    pub fn new(owner: Spelling<'a>, rtype: u16, ttl: u32) -> AddressHead<'a> {
+        let encoded = match owner.rest {
+            Rest::At(pointer) if owner.labels.is_empty() => {
+                let [p0, p1] = (0xc000 | pointer.offset() as u16).to_be_bytes();
+                let ([t0, t1], [c0, c1], [s0, s1, s2, s3]) = (rtype.to_be_bytes(), CLASS_IN.to_be_bytes(), ttl.to_be_bytes());
+                let length = if rtype == rtype::AAAA { 16 } else { 4 };
+                Some([p0, p1, t0, t1, c0, c1, s0, s1, s2, s3, 0, length])
+            }
+            _ => None,
+        };
+        AddressHead { owner, rtype, ttl, encoded }
+    }
+
+    /// Writes the record of an address.
+    #[inline]
+    pub fn write<const OCTETS: usize>(&self, address: &[u8; OCTETS], reply: &mut Reply<'_, '_>) -> Result<(), Full> {
+        let Some(encoded) = &self.encoded else { return reply.record(self.owner, self.rtype, self.ttl, |writer| writer.put(address)) };
+        let mut record = [0; HEAD + 16];
+        record[..HEAD].copy_from_slice(encoded);
+        record[HEAD..HEAD + OCTETS].copy_from_slice(address);
+        reply.records(1, &record[..HEAD + OCTETS])
+    }
+
+    /// Writes addresses as far as there is room for them. `seen` is where the answers of before begin, and their count before them: what
+    /// stands there is not written again.
+    #[inline]
+    pub fn write_unseen<const OCTETS: usize>(
+        &self,
+        addresses: &[[u8; OCTETS]],
+        seen: Option<(usize, u16)>,
+        room: &mut usize,
+        reply: &mut Reply<'_, '_>,
+    ) -> Result<(), Full> {
+        for address in addresses.iter().take(*room) {
+            if seen.is_some_and(|(from, before)| reply.has_answer(from, reply.answers() - before, address)) {
+                continue;
+            }
+            self.write(address, reply)?;
+            *room -= 1;
+        }
+        Ok(())
+    }
+}
+
+/// Writes the SRV records of the instances of a level (RFC 2782). The names they lead to are not compressed.
+pub(super) struct SrvWriter<'a, 'h> {
+    owner: Spelling<'h>,
+    home: Option<&'a CompiledZone>,
     service: &'a CompiledService,
-    picked: Picked,
-    priority: u16,
+    /// Its number, which is the priority.
+    level: usize,
     port: Need,
     ttl: u32,
-    linked: &mut Linked<'a>,
-    reply: &mut Reply<'_, '_>,
-) -> Result<(), Full> {
-    let Some(home) = home(at) else { return Ok(()) };
-    let labels = service.target(picked.member);
-    reply.record(at.here.from(0), rtype::SRV, ttl, |writer| {
-        writer.u16(priority)?;
-        writer.u16(service.srv_weight(picked.weight, picked.warmth))?;
-        writer.u16(service.port_number(picked.member, port))?;
-        writer.name(Spelling { labels, rest: Rest::Spelled(home.apex()) })
-    })?;
-    let name = reply.position() - labels.len() - home.apex().len();
-    linked.add(Link { service, member: picked.member, name: Some(name) });
-    Ok(())
+}
+
+impl<'a, 'h> SrvWriter<'a, 'h> {
+    pub fn new(at: &At<'a>, owner: Spelling<'h>, service: &'a CompiledService, level: usize, port: Need, ttl: u32) -> SrvWriter<'a, 'h> {
+        SrvWriter { owner, home: home(at), service, level, port, ttl }
+    }
+
+    /// Writes one, unless a better level leads to the instance: branches may share instances, and each has one priority.
+    #[inline]
+    pub fn write(&self, picked: Picked, linked: &mut Linked<'a>, reply: &mut Reply<'_, '_>) -> Result<(), Full> {
+        let Some(home) = self.home else { return Ok(()) };
+        let (service, member) = (self.service, picked.member);
+        if self.level > 0 && linked.has(service, member) {
+            return Ok(());
+        }
+        let labels = service.target(member);
+        reply.record(self.owner, rtype::SRV, self.ttl, |writer| {
+            let [p0, p1] = (self.level as u16).to_be_bytes();
+            let [w0, w1] = service.srv_weight(picked.weight, picked.warmth).to_be_bytes();
+            let [n0, n1] = service.port_number(member, self.port).to_be_bytes();
+            writer.put(&[p0, p1, w0, w1, n0, n1])?;
+            writer.name(Spelling { labels, rest: Rest::Spelled(home.apex()) })
+        })?;
+        linked.add(self.level, service, member, reply.position() - labels.len() - home.apex().len());
+        Ok(())
+    }
 }
 
 /// Writes the HTTPS record of an instance in ServiceMode (RFC 9460 §2.4.3).
 pub(super) fn write_https<'a>(
     at: &At<'a>,
     level: &Level<'a>,
+    number: usize,
     picked: Picked,
     ttl: u32,
     linked: &mut Linked<'a>,
     reply: &mut Reply<'_, '_>,
 ) -> Result<(), Full> {
-    let (service, member) = (level.service(), picked.member);
+    let (service, member) = (level.service, picked.member);
     let Some(home) = home(at) else { return Ok(()) };
     let labels = service.target(member);
-    let mut name = None;
+    let mut name = 0;
     reply.record(at.here.from(0), rtype::HTTPS, ttl, |writer| {
         writer.u16(1)?;
-        match level {
+        match level.among {
             // RFC 9460 §2.5.2: "." is the owner itself.
-            Level::One { .. } => writer.put(&[0])?,
-            Level::Chosen { .. } => {
-                name = Some(writer.position());
+            Among::One(_) => writer.put(&[0])?,
+            Among::Chosen(_) => {
+                name = writer.position();
                 writer.name(Spelling { labels, rest: Rest::Spelled(home.apex()) })?;
             }
         }
         write_params(writer, service, member)
     })?;
-    linked.add(Link { service, member, name });
+    linked.add(number, service, member, name);
     Ok(())
 }
 

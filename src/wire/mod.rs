@@ -37,13 +37,13 @@ pub use explain::{
     ExplainedInstance, ExplainedLevel, ExplainedName, ExplainedOrigin, ExplainedRecord, Explanation, NameKind, RankedRegion, explain,
 };
 use limit::Verdict;
-use reply::{Reply, Terms};
+use reply::{Reply, Room, Terms};
 use walk::Asked;
 pub(crate) use walk::MAX_ALIASES;
 use watch::{Unwatched, Watch};
 
 use crate::codec::code::{CLASS_CH, CLASS_IN, extended, rcode, rtype};
-use crate::codec::{Keepalive, NameBuf, Request};
+use crate::codec::{Header, Keepalive, NameBuf, Request};
 use crate::model::{Counter, Counters, SAMPLED};
 use crate::routing::ClientPrefix;
 use crate::snapshot::Snapshot;
@@ -143,14 +143,17 @@ fn scramble(x: u64) -> u64 {
 pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply: &mut [u8]) -> Outcome {
     let Worker { counters, defences, random, name } = worker;
     let draw = draw(random);
-    let parsed = Request::parse(query.bytes, name);
     // RFC 8906 §3: what is shorter than a header, or a response, gets no reply, or two servers could talk for ever.
-    let Some(request) = parsed.as_ref().filter(|request| !request.header.is_response()) else {
+    let Some(header) = Header::parse(query.bytes).filter(|header| !header.is_response()) else {
         return drop_it(counters, query, Counter::Dropped);
     };
-    let Some(mut reply) = Reply::new(request, terms(snapshot, defences, query, request), reply) else {
+    // What is read and what is under way are made where they stay: they are large.
+    let request = &Request::parse(header, query.bytes, name);
+    let terms = terms(snapshot, defences, query, request);
+    let Some(room) = Room::of(request, &terms, reply.len()) else {
         return drop_it(counters, query, Counter::Dropped);
     };
+    let mut reply = Reply::new(request, &terms, room, reply);
     let subnet = request.edns.as_ref().and_then(|edns| edns.subnet?.client());
     // Not made canonical: an IPv4-mapped client is found as IPv4, but its scope counts in the family that the option came in.
     let client = subnet.unwrap_or(query.peer.ip());
@@ -176,14 +179,16 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
     if reply.by_client && draw.is_multiple_of(SAMPLED) {
         counters.clients.note(ClientPrefix::of(client).0);
     }
-    let marks = [
-        (reply.is_truncated(), Counter::Truncated),
-        (reply.by_client && subnet.is_some(), Counter::EcsUsed),
-        (reply.fail_open, Counter::FailOpen),
-        (reply.panic, Counter::Panic),
-        (reply.empty, Counter::Empty),
-    ];
-    marks.into_iter().filter(|(set, _)| *set).for_each(|(_, mark)| counters.count(mark));
+    let mark = |set: bool, mark: Counter| {
+        if set {
+            counters.count(mark);
+        }
+    };
+    mark(reply.is_truncated(), Counter::Truncated);
+    mark(reply.by_client && subnet.is_some(), Counter::EcsUsed);
+    mark(reply.fail_open, Counter::FailOpen);
+    mark(reply.panic, Counter::Panic);
+    mark(reply.empty, Counter::Empty);
     if !reply.regions.is_empty() {
         reply.regions.numbers().for_each(|region| counters.count_region(region));
     }

@@ -40,7 +40,7 @@ pub(super) struct Reply<'r, 'm> {
     section: Section,
     rcode: u16,
     edns: Option<&'m Edns<'m>>,
-    terms: Terms<'m>,
+    terms: &'m Terms<'m>,
     identity: Option<&'m str>,
     /// Octets that the whole reply may have, OPT included.
     limit: usize,
@@ -63,21 +63,29 @@ pub(super) struct Reply<'r, 'm> {
     pub regions: RegionSet,
 }
 
-impl<'r, 'm> Reply<'r, 'm> {
-    /// Begins a reply: header and question. `None` where the buffer holds not even those.
-    #[inline]
-    pub fn new(request: &'m Request<'m>, terms: Terms<'m>, buffer: &'r mut [u8]) -> Option<Reply<'r, 'm>> {
-        let Terms { dns, transport, proof, cookie } = terms;
-        let mut writer = Writer::new(buffer);
-        // The header is another one at the end.
-        writer.put(request.opening).ok()?;
+/// How long a reply may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room<'m> {
+    /// Octets that the whole reply may have, OPT included.
+    limit: usize,
+    /// Octets of these that are kept for the OPT.
+    opt: usize,
+    identity: Option<&'m str>,
+    /// What we say that we take over UDP.
+    payload: u16,
+}
 
+impl<'m> Room<'m> {
+    /// The room for the reply to a request, in a buffer of so many octets; `None` where that holds not even header, question and OPT.
+    #[inline]
+    pub fn of(request: &Request<'m>, terms: &Terms<'m>, buffer: usize) -> Option<Room<'m>> {
+        let Terms { dns, transport, proof, cookie } = terms;
         // The OPT is kept, whatever else has to go (RFC 6891 §7); the identifier only where there is room for it and an answer.
         let opt = request.edns.as_ref().map_or(0, |edns| {
             let keepalive = transport.is_stream() && edns.keepalive == Keepalive::Asked;
             EDNS_FIXED
-                + edns.subnet.map_or(0, |subnet| subnet.length())
-                + cookie.map_or(0, |_| Cookie::LENGTH)
+                + edns.subnet.as_ref().map_or(0, |subnet| subnet.length())
+                + cookie.as_ref().map_or(0, |_| Cookie::LENGTH)
                 + if keepalive { KEEPALIVE } else { 0 }
         });
         let payload = dns.udp_payload.max(LEAST_PAYLOAD);
@@ -88,14 +96,27 @@ impl<'r, 'm> Reply<'r, 'm> {
             Some(edns) => edns.payload.clamp(LEAST_PAYLOAD, payload),
         };
         // Who has not shown that it receives what we send gets less (RFC 7873 §5.2.3), but for what every reply holds.
-        let unverified = dns.unverified_max != 0 && !transport.is_stream() && proof != Proof::Valid;
+        let unverified = dns.unverified_max != 0 && !transport.is_stream() && *proof != Proof::Valid;
         let limit = if unverified { limit.min(dns.unverified_max) } else { limit };
-        writer.set_limit(usize::from(limit).max(writer.position() + opt));
-        let limit = writer.limit();
-        let room = limit.checked_sub(writer.position() + opt)?;
+        let begun = request.opening.len() + opt;
+        let limit = usize::from(limit).max(begun).min(buffer).min(usize::from(u16::MAX));
+        let room = limit.checked_sub(begun)?;
         let wants_identity = request.edns.as_ref().is_some_and(|edns| edns.wants_identity);
         let identity = dns.identity.as_deref().filter(|text| wants_identity && 4 + text.len() <= room / 2);
-        writer.set_limit(limit - opt - identity.map_or(0, |text| 4 + text.len()));
+        let opt = opt + identity.map_or(0, |text| 4 + text.len());
+        Some(Room { limit, opt, identity, payload })
+    }
+}
+
+impl<'r, 'm> Reply<'r, 'm> {
+    /// Begins a reply: header and question.
+    #[inline]
+    pub fn new(request: &'m Request<'m>, terms: &'m Terms<'m>, room: Room<'m>, buffer: &'r mut [u8]) -> Reply<'r, 'm> {
+        let mut writer = Writer::new(buffer);
+        // The header is another one at the end. There is room, or there would be none at all.
+        let _ = writer.put(request.opening);
+        writer.set_limit(room.limit - room.opt);
+        let Room { limit, identity, payload, .. } = room;
 
         // RFC 1035 §4.1.1: id, opcode and RD are the query's. RA, Z and AD stay clear: no recursion, nothing validated. CD stays clear
         // too, as RFC 4035 §3.1.6 asks of authoritative servers. What RD means is defined for QUERY alone: in the reply to an opcode that
@@ -103,7 +124,7 @@ impl<'r, 'm> Reply<'r, 'm> {
         let copied = if request.header.is_query() { Header::OPCODE | Header::RD } else { Header::OPCODE };
         let flags = Header::QR | request.header.flags & copied;
         let counts = [u16::from(request.question.is_some()), 0, 0, 0];
-        Some(Reply {
+        Reply {
             writer,
             header: Header { id: request.header.id, flags, counts },
             section: Section::Answer,
@@ -121,7 +142,7 @@ impl<'r, 'm> Reply<'r, 'm> {
             panic: false,
             empty: false,
             regions: RegionSet::default(),
-        })
+        }
     }
 
     /// How the query came.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::empty;
-use super::linked::{Linked, MOST_SRV, write_https, write_srv};
+use super::linked::{AddressHead, Linked, MOST_SRV, SrvWriter, write_https};
 use super::names::{InstanceName, ServiceName};
 use super::records::{self, Alias};
 use super::reply::{Here, Reply};
@@ -63,33 +63,35 @@ impl Wanted {
 
 /// The instances of one level, of which some are picked.
 #[derive(Clone, Copy)]
-pub(super) enum Level<'a> {
+pub(super) struct Level<'a> {
+    pub service: &'a CompiledService,
+    pub among: Among<'a>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Among<'a> {
     /// Those that a decision chose.
-    Chosen { service: &'a CompiledService, selection: Selection<'a> },
+    Chosen(&'a Selection<'a>),
     /// The one that the name says.
-    One { service: &'a CompiledService, member: u32 },
+    One(u32),
 }
 
 impl<'a> Level<'a> {
-    pub fn service(&self) -> &'a CompiledService {
-        match self {
-            Level::Chosen { service, .. } | Level::One { service, .. } => service,
-        }
-    }
-
     /// Whether the policy keeps its instances in order (`simple`).
     fn is_in_order(&self) -> bool {
-        matches!(self, Level::Chosen { selection, .. } if selection.sampling == Sampling::InOrder)
+        matches!(self.among, Among::Chosen(selection) if selection.sampling == Sampling::InOrder)
     }
 
     /// Calls `take` for each picked instance.
+    #[inline]
     fn pick<W: World>(&self, world: &W, need: Need, limit: usize, draw: u64, mut take: impl FnMut(Picked)) {
-        match self {
-            Level::Chosen { selection, .. } => pick(world, selection, need, limit, draw, take),
-            Level::One { service, member } if service.pool().has(*member, need) => {
-                take(Picked { member: *member, weight: service.pool().weight(*member), warmth: 100 })
+        let pool = self.service.pool();
+        match self.among {
+            Among::Chosen(selection) => pick(world, selection, need, limit, draw, take),
+            Among::One(member) if pool.has(member, need) => {
+                take(Picked { member, weight: pool.weight(member), warmth: 100, region: pool.region(member) })
             }
-            Level::One { .. } => {}
+            Among::One(_) => {}
         }
     }
 }
@@ -154,8 +156,12 @@ pub(super) fn answer_policy<W: Watch>(at: &At<'_>, policy: &NamePolicy, reply: &
     }
     // How many levels SRV carries is for the service to say that is chosen first. Looking for more than any of them wants would make
     // the answer depend on what is not in it.
-    let services = policy.tree.services().filter_map(|id| at.asked.snapshot.service_at(id));
-    let tiers = services.map(CompiledService::tiers).max().unwrap_or(0);
+    let tiers = match wanted {
+        Some(Wanted::Srv(_)) => {
+            policy.tree.services().filter_map(|id| at.asked.snapshot.service_at(id)).map(CompiledService::tiers).max().unwrap_or(0)
+        }
+        _ => 0,
+    };
     let plan = Plan {
         start: Start::Tree(&policy.tree),
         wanted,
@@ -187,7 +193,7 @@ pub(super) fn answer_instance<W: Watch>(at: &At<'_>, name: &InstanceName<'_>, re
         reply.explain(extended::OTHER, "the instance is unhealthy");
     }
     watch.held(ttl);
-    let level = Level::One { service: name.service, member: name.member };
+    let level = Level { service: name.service, among: Among::One(name.member) };
     write(at, &[Some(level), None, None, None], wanted, ttl, reply, watch);
 }
 
@@ -196,7 +202,7 @@ fn answer_plan<W: Watch>(at: &At<'_>, plan: &Plan<'_>, reply: &mut Reply<'_, '_>
     let snapshot = at.asked.snapshot;
     let is_srv = matches!(plan.wanted, Some(Wanted::Srv(_)));
     let tiers = if is_srv { plan.tiers } else { 0 };
-    let decision = decide(snapshot, plan.start, at.asked.client, at.asked.draw, tiers, watch.trace());
+    let mut decision = decide(snapshot, plan.start, at.asked.client, at.asked.draw, tiers, watch.trace());
     reply.by_client = true;
     // Behind an alias the answer holds where both decisions do: both prefixes hold the client, so that is the longer one.
     reply.scope = reply.scope.max(decision.scope);
@@ -227,7 +233,13 @@ fn answer_plan<W: Watch>(at: &At<'_>, plan: &Plan<'_>, reply: &mut Reply<'_, '_>
         }
     }
     match plan.wanted {
-        Some(wanted) => write(at, &levels(at.asked, &decision, is_srv), wanted, ttl, reply, watch),
+        Some(wanted) => {
+            if is_srv {
+                // The client draws by the weights that SRV carries; the pick must not do it as well.
+                decision.carry_weights();
+            }
+            write(at, &levels(at.asked, &decision), wanted, ttl, reply, watch);
+        }
         None => records::nodata(at.zone, at.here, reply),
     }
     None
@@ -256,17 +268,18 @@ fn answer_leaf(
 }
 
 /// The levels of a decision that are made of instances.
-fn levels<'a>(asked: &Asked<'a>, decision: &Decision<'a>, is_srv: bool) -> [Option<Level<'a>>; MAX_TIERS] {
-    let mut levels = decision.tiers.map(|choice| match choice {
-        Some(Choice::Instances(selection)) => {
-            // The client draws by the weights that SRV carries; the pick must not do it as well.
-            let selection = if is_srv { selection.carrying_weights() } else { selection };
-            Some(Level::Chosen { service: asked.snapshot.service_at(selection.service)?, selection })
+#[inline]
+fn levels<'a>(asked: &Asked<'a>, decision: &'a Decision<'a>) -> [Option<Level<'a>>; MAX_TIERS] {
+    let mut levels = [None; MAX_TIERS];
+    let mut most = 1;
+    for (n, choice) in decision.tiers.iter().enumerate() {
+        let Some(Choice::Instances(selection)) = choice else { continue };
+        let Some(service) = asked.snapshot.service_at(selection.service).filter(|_| n < most) else { continue };
+        if n == 0 {
+            most = 1 + service.tiers();
         }
-        _ => None,
-    });
-    let further = levels[0].map_or(0, |level| level.service().tiers());
-    levels.iter_mut().skip(1 + further).for_each(|level| *level = None);
+        levels[n] = Some(Level { service, among: Among::Chosen(selection) });
+    }
     levels
 }
 
@@ -276,9 +289,9 @@ fn ttl_of(zone: &CompiledZone, steady_ms: u32) -> u32 {
 }
 
 /// Writes what is wanted of the levels. Nothing found: NODATA, which holds for the clients for whom the decision does.
-fn write<W: Watch>(
-    at: &At<'_>,
-    levels: &[Option<Level<'_>>; MAX_TIERS],
+fn write<'a, W: Watch>(
+    at: &At<'a>,
+    levels: &[Option<Level<'a>>; MAX_TIERS],
     wanted: Wanted,
     ttl: u32,
     reply: &mut Reply<'_, '_>,
@@ -286,13 +299,11 @@ fn write<W: Watch>(
 ) {
     let (before, start) = (reply.answers(), reply.position());
     reply.conclude(rcode::NOERROR, Counter::Answered);
-    let mut linked = Linked::new();
+    let mut linked = None;
     let present = levels.iter().flatten().count();
     let mut written = Ok(());
-    // Instances of one host share its address, and an RRset holds no record twice (RFC 2181 §5).
-    let seen = |service: &CompiledService| service.shares_addresses().then_some((start, before));
     for (n, level) in levels.iter().flatten().enumerate() {
-        let service = level.service();
+        let service = level.service;
         let limit = wanted.limit(service);
         let left = limit.saturating_sub((reply.answers() - before).into());
         // Every further level gets room for some: they are there for the day when the first is gone.
@@ -301,34 +312,49 @@ fn write<W: Watch>(
         let Some(need) = wanted.need(service).filter(|_| most > 0) else { continue };
         // Who is drawn has room for all of its addresses: were more drawn than fit, the last ones would never be answered.
         let drawn = match wanted {
-            Wanted::V4 | Wanted::V6 if !level.is_in_order() => (most / service.most_addresses(need)).max(1),
+            Wanted::V4 | Wanted::V6 if !level.is_in_order() => match service.most_addresses(need) {
+                1 => most,
+                several => (most / several).max(1),
+            },
             _ => most,
         };
         watch.level(at.asked.snapshot, level, need, drawn, at.asked.draw);
-        let mut room = most;
-        level.pick(at.asked.snapshot, need, drawn, at.asked.draw, |picked| {
-            if written.is_ok() {
-                written = match wanted {
-                    Wanted::V4 => {
-                        write_addresses(at, rtype::A, service.v4(picked.member).chunks_exact(4), ttl, seen(service), &mut room, reply)
-                    }
-                    Wanted::V6 => {
-                        write_addresses(at, rtype::AAAA, service.v6(picked.member).chunks_exact(16), ttl, seen(service), &mut room, reply)
-                    }
-                    Wanted::Txt => reply.record(at.here.from(0), rtype::TXT, ttl, |writer| {
-                        service.txt(&at.asked.snapshot.places, picked.member, |octets| writer.put(octets))
-                    }),
-                    // Branches may share instances: each has one priority, that of the best level it is in (RFC 2782).
-                    Wanted::Srv(_) if linked.has(service, picked.member) => Ok(()),
-                    Wanted::Srv(_) => write_srv(at, service, picked, n as u16, need, ttl, &mut linked, reply),
-                    Wanted::Https => write_https(at, level, picked, ttl, &mut linked, reply),
-                };
-                if written.is_ok() {
-                    let locality = service.pool().locality(picked.member);
-                    reply.regions.add(at.asked.snapshot.places.region_of(locality));
-                }
+        // Instances of one host share its address, and an RRset holds no record twice (RFC 2181 §5).
+        let seen = service.shares_addresses().then_some((start, before));
+        let (owner, mut room) = (at.here.from(0), most);
+        match wanted {
+            Wanted::V4 => {
+                let head = AddressHead::new(owner, rtype::A, ttl);
+                written = write_level(at, level, need, drawn, reply, |picked, reply| {
+                    head.write_unseen(service.v4(picked.member).as_chunks::<4>().0, seen, &mut room, reply)
+                });
             }
-        });
+            Wanted::V6 => {
+                let head = AddressHead::new(owner, rtype::AAAA, ttl);
+                written = write_level(at, level, need, drawn, reply, |picked, reply| {
+                    head.write_unseen(service.v6(picked.member).as_chunks::<16>().0, seen, &mut room, reply)
+                });
+            }
+            Wanted::Srv(_) => {
+                let srv = SrvWriter::new(at, owner, service, n, need, ttl);
+                let linked = linked.get_or_insert_with(Linked::new);
+                written = write_level(at, level, need, drawn, reply, |picked, reply| srv.write(picked, linked, reply));
+            }
+            Wanted::Txt => {
+                written = write_level(at, level, need, drawn, reply, |picked, reply| {
+                    reply.record(owner, rtype::TXT, ttl, |writer| {
+                        service.txt(&at.asked.snapshot.places, picked.member, |octets| writer.put(octets))
+                    })
+                });
+            }
+            Wanted::Https => {
+                let linked = linked.get_or_insert_with(Linked::new);
+                written = write_level(at, level, need, drawn, reply, |picked, reply| write_https(at, level, n, picked, ttl, linked, reply));
+            }
+        }
+        if written.is_err() {
+            break;
+        }
     }
     if matches!(wanted, Wanted::V4 | Wanted::V6) && !levels[0].is_some_and(|level| level.is_in_order()) {
         // Many clients take the first address: each gets its turn. Which instances answer was drawn with the upper bits.
@@ -338,28 +364,29 @@ fn write<W: Watch>(
         reply.truncate();
     } else if reply.answers() == before {
         records::nodata(at.zone, at.here, reply);
-    } else {
+    } else if let Some(linked) = linked {
         linked.write_addresses(at, ttl, reply);
     }
 }
 
-/// Writes addresses as far as there is room for them. `seen` is where the answers of before begin, and their count before them: what stands
-/// there is not written again.
-fn write_addresses<'o>(
+/// Writes what is picked of a level, as far as it fits.
+#[inline]
+fn write_level<'m, 'r>(
     at: &At<'_>,
-    rtype: u16,
-    addresses: impl Iterator<Item = &'o [u8]>,
-    ttl: u32,
-    seen: Option<(usize, u16)>,
-    room: &mut usize,
-    reply: &mut Reply<'_, '_>,
+    level: &Level<'_>,
+    need: Need,
+    limit: usize,
+    reply: &mut Reply<'r, 'm>,
+    mut write: impl FnMut(Picked, &mut Reply<'r, 'm>) -> Result<(), Full>,
 ) -> Result<(), Full> {
-    for address in addresses.take(*room) {
-        if seen.is_some_and(|(from, before)| reply.has_answer(from, reply.answers() - before, address)) {
-            continue;
+    let mut written = Ok(());
+    level.pick(at.asked.snapshot, need, limit, at.asked.draw, |picked| {
+        if written.is_ok() {
+            written = write(picked, reply);
+            if written.is_ok() {
+                reply.regions.add(picked.region);
+            }
         }
-        reply.record(at.here.from(0), rtype, ttl, |writer| writer.put(address))?;
-        *room -= 1;
-    }
-    Ok(())
+    });
+    written
 }

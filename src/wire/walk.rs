@@ -33,39 +33,45 @@ pub(super) fn answer_name<W: Watch>(asked: &Asked<'_>, name: &NameBuf, reply: &m
         watch.outside(name);
         return reply.fail(rcode::REFUSED, Counter::Refused, extended::NOT_AUTHORITATIVE, "the name is in no zone of this server");
     };
-    if let Some(alias) = answer_in(asked, zone, &here, &Told(&[]), reply, watch) {
-        follow(asked, name, alias, reply, watch);
+    let way = Way { name, by: None, before: None };
+    if let Some(alias) = answer_in(asked, zone, &here, &way, reply, watch) {
+        follow(asked, &way, &alias, MAX_ALIASES, reply, watch);
     }
 }
 
-/// Goes on with the name that an alias leads to, as long as that is in a zone of this server.
+/// Goes on with the name that an alias leads to, as long as that is in a zone of this server; at most `left` of them.
 #[inline(never)]
-fn follow<W: Watch>(asked: &Asked<'_>, name: &NameBuf, first: Alias, reply: &mut Reply<'_, '_>, watch: &mut W) {
-    let mut asked = Asked { ..*asked };
-    let mut aliases: [Option<Alias>; MAX_ALIASES] = [const { None }; MAX_ALIASES];
-    let mut next = Some(first);
-    for last in 0..MAX_ALIASES {
-        let Some(alias) = next.take() else { return };
-        // What stands in the answer already leads round in a circle: that is all there is to say.
-        let mut before = std::iter::once(name).chain(aliases.iter().flatten().map(|alias| &alias.name));
-        if before.any(|name| name.wire() == alias.name.wire()) {
-            return;
-        }
-        aliases[last] = Some(alias);
-        let Some(alias) = &aliases[last] else { return };
-        let Some(zone) = zone_of(&asked, &alias.name) else { return watch.outside(&alias.name) };
-        asked.draw = scramble(asked.draw);
-        next = answer_in(&asked, zone, &alias.here(), &Told(&aliases[..=last]), reply, watch);
+fn follow<W: Watch>(asked: &Asked<'_>, way: &Way<'_>, alias: &Alias, left: usize, reply: &mut Reply<'_, '_>, watch: &mut W) {
+    // What stands in the answer already leads round in a circle: that is all there is to say.
+    if way.names().any(|before| before.name.wire() == alias.name.wire()) {
+        return;
+    }
+    let asked = Asked { draw: scramble(asked.draw), ..*asked };
+    let Some(zone) = zone_of(&asked, &alias.name) else { return watch.outside(&alias.name) };
+    let way = Way { name: &alias.name, by: alias.by, before: Some(way) };
+    let next = answer_in(&asked, zone, &alias.here(), &way, reply, watch);
+    if let Some(next) = next.filter(|_| left > 1) {
+        follow(&asked, &way, &next, left - 1, reply, watch);
     }
 }
 
-/// The DNAMEs that stand in the answer: an RRset stands there once (RFC 2181 §5), however often it redirects.
-struct Told<'a>(&'a [Option<Alias>]);
+/// The way to a name: the question's, or one that aliases lead to.
+struct Way<'a> {
+    name: &'a NameBuf,
+    /// The DNAME that led there, known by its place in the snapshot.
+    by: Option<*const u8>,
+    before: Option<&'a Way<'a>>,
+}
 
-impl Told<'_> {
-    /// Whether an RRset is a DNAME that was told.
-    fn holds(&self, set: RrSet<'_>) -> bool {
-        set.rtype() == rtype::DNAME && self.0.iter().flatten().any(|alias| alias.by == Some(set.place()))
+impl Way<'_> {
+    /// The name, and those before it.
+    fn names(&self) -> impl Iterator<Item = &Way<'_>> {
+        std::iter::successors(Some(self), |way| way.before)
+    }
+
+    /// Whether an RRset is a DNAME that stands in the answer: an RRset stands there once (RFC 2181 §5), however often it redirects.
+    fn told(&self, set: RrSet<'_>) -> bool {
+        set.rtype() == rtype::DNAME && self.names().any(|way| way.by == Some(set.place()))
     }
 }
 
@@ -86,7 +92,7 @@ fn answer_in<W: Watch>(
     asked: &Asked<'_>,
     zone: &CompiledZone,
     here: &Here<'_>,
-    told: &Told<'_>,
+    way: &Way<'_>,
     reply: &mut Reply<'_, '_>,
     watch: &mut W,
 ) -> Option<Alias> {
@@ -110,11 +116,11 @@ fn answer_in<W: Watch>(
     let at = At { asked, zone, here };
     match &meaning {
         Meaning::Redirected { depth, redirection } => {
-            let alias = records::redirect(zone, *redirection, *depth, told.holds(*redirection), here, reply);
+            let alias = records::redirect(zone, *redirection, *depth, way.told(*redirection), here, reply);
             // Who asks for the CNAME has it (RFC 1034 §4.3.2 step 3a).
             return alias.filter(|_| asked.qtype != rtype::CNAME);
         }
-        Meaning::Owner(owner) => return answer_owner(&at, *owner, told, reply, watch),
+        Meaning::Owner(owner) => return answer_owner(&at, *owner, way, reply, watch),
         Meaning::Service(name) => return services::answer_service(&at, name, reply, watch),
         Meaning::Instance(name) => services::answer_instance(&at, name, reply, watch),
         Meaning::Empty => records::nodata(zone, here, reply),
@@ -124,7 +130,7 @@ fn answer_in<W: Watch>(
 }
 
 /// Answers from what a zone has at a name.
-fn answer_owner<W: Watch>(at: &At<'_>, owner: Owner<'_>, told: &Told<'_>, reply: &mut Reply<'_, '_>, watch: &mut W) -> Option<Alias> {
+fn answer_owner<W: Watch>(at: &At<'_>, owner: Owner<'_>, way: &Way<'_>, reply: &mut Reply<'_, '_>, watch: &mut W) -> Option<Alias> {
     let set = match at.asked.qtype {
         // RFC 8482 §4.1: one RRset is answer enough.
         rtype::ANY => owner.sets().next(),
@@ -132,7 +138,7 @@ fn answer_owner<W: Watch>(at: &At<'_>, owner: Owner<'_>, told: &Told<'_>, reply:
     };
     if let Some(set) = set {
         // It led here, so it is answered. One at a wildcard is another RRset for every name that the wildcard makes.
-        if told.holds(set) && matches!(at.zone.lookup(at.here.name), Lookup::Owner(_)) {
+        if way.told(set) && matches!(at.zone.lookup(at.here.name), Lookup::Owner(_)) {
             return None;
         }
         records::answer(at.zone, set, set.ttl(), at.here, reply);
