@@ -7,7 +7,7 @@ const MOST_SEGMENTS: u8 = 64;
 const MOST_OCTETS: usize = 65_507;
 
 /// The largest reply that is grouped. The kernel refuses segments beyond what the way there takes in one piece, which is no less than IPv6's
-/// smallest (1280, RFC 8200 §5). Larger replies are few, and their octets cost more than their sending.
+/// smallest, the 1280 behind the 1232 of RFC 9715 §3.1. Larger replies are few, and their octets cost more than their sending.
 const LARGEST_SEGMENT: usize = 1232;
 
 /// Slots by which a group is found again: twice as many as replies in a batch, so that few share one.
