@@ -61,8 +61,16 @@ impl<'a> Linked<'a> {
     }
 
     fn links(&self) -> impl Iterator<Item = (&'a CompiledService, &Link)> {
-        let links = self.first.iter().chain(self.further.iter().flatten()).take(self.count);
-        links.filter_map(|link| Some((self.services[usize::from(link.level)]?, link)))
+        (0..self.count).map_while(|n| self.link(n))
+    }
+
+    #[inline]
+    fn link(&self, n: usize) -> Option<(&'a CompiledService, &Link)> {
+        let link = match n.checked_sub(FEW) {
+            None => self.first.get(n)?,
+            Some(behind) => self.further.as_ref()?.get(behind)?,
+        };
+        Some((*self.services.get(usize::from(link.level))?.as_ref()?, link))
     }
 
     /// Whether a record leads to it already.
@@ -87,12 +95,13 @@ impl<'a> Linked<'a> {
                 },
             };
             let (v4, v6) = (service.v4(link.member).as_chunks::<4>().0, service.v6(link.member).as_chunks::<16>().0);
-            let heads = [AddressHead::new(owner, rtype::A, ttl), AddressHead::new(owner, rtype::AAAA, ttl)];
+            let head = AddressHead::new(owner, rtype::A, ttl);
             let written = match (v4, v6) {
-                ([one], []) => heads[0].write(one, reply),
+                ([one], []) => head.write(one, reply),
                 _ => reply.whole(|reply| {
-                    v4.iter().try_for_each(|address| heads[0].write(address, reply))?;
-                    v6.iter().try_for_each(|address| heads[1].write(address, reply))
+                    v4.iter().try_for_each(|address| head.write(address, reply))?;
+                    let head = AddressHead::new(owner, rtype::AAAA, ttl);
+                    v6.iter().try_for_each(|address| head.write(address, reply))
                 }),
             };
             if written.is_err() {
@@ -170,30 +179,58 @@ pub(super) struct SrvWriter<'a, 'h> {
     level: usize,
     port: Need,
     ttl: u32,
+    /// The record that was written last, where the owner is a pointer: the next one has much in common with it.
+    last: [u8; SRV_HEAD + MAX_NAME],
+    /// Octets of the labels that stand before the apex in it; 0: it is none yet.
+    last_labels: usize,
+    has_pointer: bool,
 }
 
+/// Octets of an SRV record before its target, where the owner is a pointer.
+const SRV_HEAD: usize = 18;
+/// Octets of the longest name (RFC 1035 §3.1).
+const MAX_NAME: usize = 255;
+
 impl<'a, 'h> SrvWriter<'a, 'h> {
+    #[inline(always)]
     pub fn new(at: &At<'a>, owner: Spelling<'h>, service: &'a CompiledService, level: usize, port: Need, ttl: u32) -> SrvWriter<'a, 'h> {
-        SrvWriter { owner, home: home(at), service, level, port, ttl }
+        let head = AddressHead::new(owner, rtype::SRV, ttl).encoded;
+        let mut last = [0; SRV_HEAD + MAX_NAME];
+        last[..HEAD].copy_from_slice(&head.unwrap_or_default());
+        SrvWriter { owner, home: home(at), service, level, port, ttl, last, last_labels: 0, has_pointer: head.is_some() }
     }
 
     /// Writes one, unless a better level leads to the instance: branches may share instances, and each has one priority.
     #[inline]
-    pub fn write(&self, picked: Picked, linked: &mut Linked<'a>, reply: &mut Reply<'_, '_>) -> Result<(), Full> {
+    pub fn write(&mut self, picked: Picked, linked: &mut Linked<'a>, reply: &mut Reply<'_, '_>) -> Result<(), Full> {
         let Some(home) = self.home else { return Ok(()) };
         let (service, member) = (self.service, picked.member);
         if self.level > 0 && linked.has(service, member) {
             return Ok(());
         }
-        let labels = service.target(member);
-        reply.record(self.owner, rtype::SRV, self.ttl, |writer| {
-            let [p0, p1] = (self.level as u16).to_be_bytes();
-            let [w0, w1] = service.srv_weight(picked.weight, picked.warmth).to_be_bytes();
-            let [n0, n1] = service.port_number(member, self.port).to_be_bytes();
-            writer.put(&[p0, p1, w0, w1, n0, n1])?;
-            writer.name(Spelling { labels, rest: Rest::Spelled(home.apex()) })
-        })?;
-        linked.add(self.level, service, member, reply.position() - labels.len() - home.apex().len());
+        let (labels, apex) = (service.target(member), home.apex());
+        let [p0, p1] = (self.level as u16).to_be_bytes();
+        let [w0, w1] = service.srv_weight(picked.weight, picked.warmth).to_be_bytes();
+        let [n0, n1] = service.port_number(member, self.port).to_be_bytes();
+        let octets = labels.len() + apex.len();
+        if self.has_pointer && octets <= MAX_NAME {
+            let [l0, l1] = (6 + octets as u16).to_be_bytes();
+            self.last[HEAD - 2..SRV_HEAD].copy_from_slice(&[l0, l1, p0, p1, w0, w1, n0, n1]);
+            let (before, behind) = self.last[SRV_HEAD..SRV_HEAD + octets].split_at_mut(labels.len());
+            before.copy_from_slice(labels);
+            // Ids are mostly of one length.
+            if self.last_labels != labels.len() {
+                behind.copy_from_slice(apex);
+                self.last_labels = labels.len();
+            }
+            reply.records(1, &self.last[..SRV_HEAD + octets])?;
+        } else {
+            reply.record(self.owner, rtype::SRV, self.ttl, |writer| {
+                writer.put(&[p0, p1, w0, w1, n0, n1])?;
+                writer.name(Spelling { labels, rest: Rest::Spelled(apex) })
+            })?;
+        }
+        linked.add(self.level, service, member, reply.position() - octets);
         Ok(())
     }
 }
