@@ -78,15 +78,8 @@ pub struct Decision<'w> {
 
 impl Decision<'_> {
     /// Nothing to answer, for nobody in particular, until something is decided.
-    pub const NOTHING: Decision<'static> = Decision {
-        tiers: [None; MAX_TIERS],
-        scope: 0,
-        fail_open: false,
-        panic: false,
-        branch: None,
-        drawn: false,
-        steady_ms: u32::MAX,
-    };
+    pub const NOTHING: Decision<'static> =
+        Decision { tiers: [None; MAX_TIERS], scope: 0, fail_open: false, panic: false, branch: None, drawn: false, steady_ms: u32::MAX };
 
     /// The same for an answer that carries the weights of its instances, as [`Selection::carrying_weights`] says.
     pub fn carry_weights(&mut self) {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::empty;
-use super::linked::{AddressHead, Linked, MOST_SRV, SrvWriter, write_https};
+use super::linked::{AddressHead, Linked, MOST_SRV, SrvRecord, SrvWriter, write_https};
 use super::names::{InstanceName, ServiceName};
 use super::records::{self, Alias};
 use super::reply::{Here, Reply};
@@ -304,14 +304,7 @@ fn ttl_of(zone: &CompiledZone, steady_ms: u32) -> u32 {
 }
 
 /// Writes what is wanted of the levels. Nothing found: NODATA, which holds for the clients for whom the decision does.
-fn write<'a, W: Watch>(
-    at: &At<'a>,
-    levels: &[Level<'a>],
-    wanted: Wanted,
-    ttl: u32,
-    reply: &mut Reply<'_, '_>,
-    watch: &mut W,
-) {
+fn write<'a, W: Watch>(at: &At<'a>, levels: &[Level<'a>], wanted: Wanted, ttl: u32, reply: &mut Reply<'_, '_>, watch: &mut W) {
     let (before, start) = (reply.answers(), reply.position());
     reply.conclude(rcode::NOERROR, Counter::Answered);
     let mut linked = None;
@@ -350,7 +343,8 @@ fn write<'a, W: Watch>(
                 });
             }
             Wanted::Srv(_) => {
-                let mut srv = SrvWriter::new(at, owner, service, n, need, ttl);
+                let mut last = SrvRecord::new();
+                let mut srv = SrvWriter::new(at, owner, (n, service), need, ttl, &mut last);
                 let linked = linked.get_or_insert_with(Linked::new);
                 written = write_level(at, level, need, drawn, reply, |picked, reply| srv.write(picked, linked, reply));
             }
