@@ -77,6 +77,10 @@ pub struct Decision<'w> {
 }
 
 impl Decision<'_> {
+    /// Nothing to answer, for nobody in particular, until something is decided.
+    pub const NOTHING: Decision<'static> =
+        Decision { tiers: [None; MAX_TIERS], scope: 0, fail_open: false, panic: false, branch: None, drawn: false, steady_ms: u32::MAX };
+
     /// The same for an answer that carries the weights of its instances, as [`Selection::carrying_weights`] says.
     pub fn carry_weights(&mut self) {
         for choice in self.tiers.iter_mut().flatten() {
@@ -146,24 +150,35 @@ pub fn decide<'w, W: World, T: Trace>(
     tiers: usize,
     trace: &mut T,
 ) -> Decision<'w> {
+    let mut decision = Decision::NOTHING;
+    decide_into(&mut decision, world, &start, client, draw, tiers, trace);
+    decision
+}
+
+/// [`decide`] into a decision that is [`Decision::NOTHING`] before: it is some hundred octets, which an answer has no time to move.
+pub fn decide_into<'w, W: World, T: Trace>(
+    decision: &mut Decision<'w>,
+    world: &'w W,
+    start: &Start<'w>,
+    client: IpAddr,
+    draw: u64,
+    tiers: usize,
+    trace: &mut T,
+) {
     let asker = Asker::new(client);
     let ground = match start {
-        Start::Tree(tree) => Some(Ground::of(tree, None, Sieve::default(), &asker)),
+        Start::Tree(tree) => Ground::of(tree, None, Sieve::default(), &asker),
         Start::Service(service, filter) => {
-            world.pool(service).map(|pool| Ground::of(pool.tree(), Some((service, pool)), pool.sieve(&filter), &asker))
+            let Some(pool) = world.pool(*service) else { return };
+            Ground::of(pool.tree(), Some((*service, pool)), pool.sieve(filter), &asker)
         }
     };
-    let mut decision =
-        Decision { tiers: [None; MAX_TIERS], scope: 0, fail_open: false, panic: false, branch: None, drawn: false, steady_ms: u32::MAX };
-    if let Some(ground) = &ground {
-        let mut walk = Walk::new(world, asker, draw, &mut decision.tiers, tiers, trace);
-        walk.threshold = ground.tree.panic_threshold();
-        let fail_open = run(&mut walk, ground);
-        let Walk { scope, panic, branch, drawn, steady_ms, .. } = walk;
-        (decision.scope, decision.fail_open, decision.panic) = (scope, fail_open, panic);
-        (decision.branch, decision.drawn, decision.steady_ms) = (branch, drawn, steady_ms);
-    }
-    decision
+    let mut walk = Walk::new(world, asker, draw, &mut decision.tiers, tiers, trace);
+    walk.threshold = ground.tree.panic_threshold();
+    let fail_open = run(&mut walk, &ground);
+    let Walk { scope, panic, branch, drawn, steady_ms, .. } = walk;
+    (decision.scope, decision.fail_open, decision.panic) = (scope, fail_open, panic);
+    (decision.branch, decision.drawn, decision.steady_ms) = (branch, drawn, steady_ms);
 }
 
 /// So many draws that stand for all: where the start's own policy draws among branches, each is drawn in proportion.

@@ -13,6 +13,9 @@ pub(super) struct Level {
 }
 
 impl Level {
+    /// All of a service.
+    const EVERYWHERE: Level = Level { region: None, locality: None, except: None, place: Standpoint::Everywhere };
+
     /// Whether the locality, one of the level's region, belongs to it.
     #[inline]
     pub fn has(&self, locality: LocalityId) -> bool {
@@ -89,7 +92,7 @@ impl<'w> Levels<'w> {
     /// The level, where there is but one: everything.
     #[inline]
     pub fn only(&self) -> Option<Level> {
-        matches!(self.stage, Stage::All).then(|| self.clone().next()).flatten()
+        matches!(self.stage, Stage::All).then_some(Level::EVERYWHERE)
     }
 
     fn is_own(&self, region: RegionId) -> bool {
@@ -102,7 +105,7 @@ impl Iterator for Levels<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Level> {
-        let everywhere = Level { region: None, locality: None, except: None, place: Standpoint::Everywhere };
+        let everywhere = Level::EVERYWHERE;
         loop {
             match self.stage {
                 Stage::All => {

@@ -52,7 +52,7 @@ mod tree;
 mod views;
 mod walk;
 
-pub use decide::{Choice, Decision, MAX_TIERS, Start, World, decide, even_draws};
+pub use decide::{Choice, Decision, MAX_TIERS, Start, World, decide, decide_into, even_draws};
 pub use hash::{ClientPrefix, seed_of};
 pub use measured::{FRESH, Fresh, MOST_MS, MOST_PREFIXES, MOST_REGIONS, Measured, Measurements, Survey, Surveyed, measured_prefix};
 pub use mmdb::{DatabaseError, read_database};

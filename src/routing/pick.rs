@@ -92,7 +92,9 @@ fn pick_each<W: World>(world: &W, selection: &Selection<'_>, need: Need, limit: 
         Sampling::InOrder => lot.in_order(&sums).take(count).for_each(|row| take(picked(row, selection.pool.group_of(row)))),
         Sampling::Sticky => lot.settled(&sums).into_iter().for_each(|row| take(picked(row, selection.pool.group_of(row)))),
         _ if count as u64 == sums.eligible => {
-            lot.runs().for_each(|run| lot.rows(run).filter(|row| sums.can_pick(row)).for_each(|row| take(picked(row, run.group))));
+            for run in lot.groups.iter().filter_map(|group| lot.run(group)) {
+                lot.rows(run).filter(|row| sums.can_pick(row)).for_each(|row| take(picked(row, run.group)));
+            }
         }
         sampling => lot.sample(&sums, sampling, count, draw, take),
     }
@@ -132,6 +134,8 @@ fn picked(row: &Row, group: &Group) -> Picked {
 struct Lot<'a, W> {
     world: &'a W,
     selection: &'a Selection<'a>,
+    /// Those of the selection's region.
+    groups: &'a [Group],
     need: Need,
     /// All groups of the selection's region take part.
     open: bool,
@@ -151,9 +155,9 @@ struct Run<'a> {
 impl<'a, W: World> Lot<'a, W> {
     #[inline]
     fn new(world: &'a W, selection: &'a Selection<'a>, need: Need) -> Lot<'a, W> {
-        let Selection { pool, sieve, locality, except, .. } = selection;
+        let Selection { pool, sieve, region, locality, except, .. } = selection;
         let open = sieve.is_open() && locality.is_none() && except.is_none() && world.is_serving();
-        Lot { world, selection, need, open, plain: !sieve.has_tags() && !pool.has_partial() }
+        Lot { world, selection, groups: pool.groups(*region), need, open, plain: !sieve.has_tags() && !pool.has_partial() }
     }
 
     #[inline]
@@ -178,12 +182,18 @@ impl<'a, W: World> Lot<'a, W> {
     /// In the order of groups; none is empty.
     #[inline]
     fn runs(&self) -> impl Iterator<Item = Run<'a>> {
-        let Selection { pool, region, standing, .. } = *self.selection;
-        pool.groups(region).iter().filter(|group| self.has_group(group)).filter_map(move |group| {
-            let rows = pool.rows(group, standing);
-            let whole = self.plain && group.is_even(self.need);
-            (!rows.is_empty()).then_some(Run { group, rows, whole })
-        })
+        self.groups.iter().filter_map(|group| self.run(group))
+    }
+
+    /// What takes part of a group, if anything. Every answer goes through here for each group twice: worth no call.
+    #[inline(always)]
+    fn run(&self, group: &'a Group) -> Option<Run<'a>> {
+        if !self.has_group(group) {
+            return None;
+        }
+        let rows = self.selection.pool.rows(group, self.selection.standing);
+        let whole = self.plain && group.is_even(self.need);
+        (!rows.is_empty()).then_some(Run { group, rows, whole })
     }
 
     /// The rows of a run that take part.
@@ -207,7 +217,8 @@ impl<'a, W: World> Lot<'a, W> {
     fn sums(&self) -> Sums {
         let mut sums = Sums::default();
         let mut all = 0;
-        for run in self.runs() {
+        for group in self.groups {
+            let Some(run) = self.run(group) else { continue };
             match run.rows.last().filter(|_| run.whole) {
                 Some(last) => {
                     all += run.rows.len() as u64;
@@ -241,7 +252,8 @@ impl<'a, W: World> Lot<'a, W> {
         let mut left = count;
         // The bound of what lies before the run.
         let mut covered = 0;
-        for run in self.runs() {
+        for group in self.groups {
+            let Some(run) = self.run(group) else { continue };
             if !run.whole {
                 for row in self.rows(run) {
                     covered += sums.weigh(row, sampling);

@@ -61,8 +61,16 @@ impl<'a> Linked<'a> {
     }
 
     fn links(&self) -> impl Iterator<Item = (&'a CompiledService, &Link)> {
-        let links = self.first.iter().chain(self.further.iter().flatten()).take(self.count);
-        links.filter_map(|link| Some((self.services[usize::from(link.level)]?, link)))
+        (0..self.count).map_while(|n| self.link(n))
+    }
+
+    #[inline]
+    fn link(&self, n: usize) -> Option<(&'a CompiledService, &Link)> {
+        let link = match n.checked_sub(FEW) {
+            None => self.first.get(n)?,
+            Some(behind) => self.further.as_ref()?.get(behind)?,
+        };
+        Some((*self.services.get(usize::from(link.level))?.as_ref()?, link))
     }
 
     /// Whether a record leads to it already.
@@ -78,7 +86,20 @@ impl<'a> Linked<'a> {
         }
         let Some(home) = home(at) else { return };
         reply.turn_to(Section::Additional);
+        // The record of one address, whose owner and data are another link's each time.
+        let mut record = [0; HEAD + 4];
+        record[2..HEAD].copy_from_slice(&fixed_fields(rtype::A, ttl));
         for (service, link) in self.links() {
+            let addresses = (service.v4(link.member).as_chunks::<4>().0, service.v6(link.member).as_chunks::<16>().0);
+            if let (Some(pointer), ([one], [])) = (Pointer::to(link.name.into()).filter(|_| link.name != 0), addresses) {
+                record[..2].copy_from_slice(&pointer.octets());
+                record[HEAD..].copy_from_slice(one);
+                if reply.records(1, &record).is_err() {
+                    return;
+                }
+                continue;
+            }
+            let (v4, v6) = addresses;
             let owner = match link.name {
                 0 => at.here.from(0),
                 name => match Pointer::to(name.into()) {
@@ -86,15 +107,11 @@ impl<'a> Linked<'a> {
                     None => Spelling { labels: service.target(link.member), rest: Rest::Spelled(home.apex()) },
                 },
             };
-            let (v4, v6) = (service.v4(link.member).as_chunks::<4>().0, service.v6(link.member).as_chunks::<16>().0);
             let heads = [AddressHead::new(owner, rtype::A, ttl), AddressHead::new(owner, rtype::AAAA, ttl)];
-            let written = match (v4, v6) {
-                ([one], []) => heads[0].write(one, reply),
-                _ => reply.whole(|reply| {
-                    v4.iter().try_for_each(|address| heads[0].write(address, reply))?;
-                    v6.iter().try_for_each(|address| heads[1].write(address, reply))
-                }),
-            };
+            let written = reply.whole(|reply| {
+                v4.iter().try_for_each(|address| heads[0].write(address, reply))?;
+                v6.iter().try_for_each(|address| heads[1].write(address, reply))
+            });
             if written.is_err() {
                 return;
             }
@@ -115,15 +132,22 @@ pub(super) struct AddressHead<'a> {
 /// Octets before an address: a pointer and the fixed fields (RFC 1035 §3.2.1).
 const HEAD: usize = 12;
 
+/// What stands between the owner of an address record and the address.
+#[inline(always)]
+fn fixed_fields(rtype: u16, ttl: u32) -> [u8; HEAD - 2] {
+    let ([t0, t1], [c0, c1], [s0, s1, s2, s3]) = (rtype.to_be_bytes(), CLASS_IN.to_be_bytes(), ttl.to_be_bytes());
+    let length = if rtype == rtype::AAAA { 16 } else { 4 };
+    [t0, t1, c0, c1, s0, s1, s2, s3, 0, length]
+}
+
 impl<'a> AddressHead<'a> {
     #[inline]
     pub fn new(owner: Spelling<'a>, rtype: u16, ttl: u32) -> AddressHead<'a> {
         let encoded = match owner.rest {
             Rest::At(pointer) if owner.labels.is_empty() => {
                 let [p0, p1] = (0xc000 | pointer.offset() as u16).to_be_bytes();
-                let ([t0, t1], [c0, c1], [s0, s1, s2, s3]) = (rtype.to_be_bytes(), CLASS_IN.to_be_bytes(), ttl.to_be_bytes());
-                let length = if rtype == rtype::AAAA { 16 } else { 4 };
-                Some([p0, p1, t0, t1, c0, c1, s0, s1, s2, s3, 0, length])
+                let [t0, t1, c0, c1, s0, s1, s2, s3, l0, l1] = fixed_fields(rtype, ttl);
+                Some([p0, p1, t0, t1, c0, c1, s0, s1, s2, s3, l0, l1])
             }
             _ => None,
         };
@@ -162,7 +186,7 @@ impl<'a> AddressHead<'a> {
 }
 
 /// Writes the SRV records of the instances of a level (RFC 2782). The names they lead to are not compressed.
-pub(super) struct SrvWriter<'a, 'h> {
+pub(super) struct SrvWriter<'a, 'h, 'l> {
     owner: Spelling<'h>,
     home: Option<&'a CompiledZone>,
     service: &'a CompiledService,
@@ -170,30 +194,75 @@ pub(super) struct SrvWriter<'a, 'h> {
     level: usize,
     port: Need,
     ttl: u32,
+    /// The record that was written last, where the owner is a pointer: the next one has much in common with it.
+    last: &'l mut SrvRecord,
+    /// Octets of the labels that stand before the apex in it; 0: it is none yet.
+    last_labels: usize,
+    has_pointer: bool,
 }
 
-impl<'a, 'h> SrvWriter<'a, 'h> {
-    pub fn new(at: &At<'a>, owner: Spelling<'h>, service: &'a CompiledService, level: usize, port: Need, ttl: u32) -> SrvWriter<'a, 'h> {
-        SrvWriter { owner, home: home(at), service, level, port, ttl }
+/// Octets of an SRV record before its target, where the owner is a pointer.
+const SRV_HEAD: usize = 18;
+/// Octets of the longest name (RFC 1035 §3.1).
+const MAX_NAME: usize = 255;
+
+/// Room for an SRV record whose owner is a pointer.
+pub(super) struct SrvRecord([u8; SRV_HEAD + MAX_NAME]);
+
+impl SrvRecord {
+    #[inline(always)]
+    pub fn new() -> SrvRecord {
+        SrvRecord([0; SRV_HEAD + MAX_NAME])
+    }
+}
+
+impl<'a, 'h, 'l> SrvWriter<'a, 'h, 'l> {
+    /// For the records of the level of that number; `last` is room for one.
+    #[inline(always)]
+    pub fn new(
+        at: &At<'a>,
+        owner: Spelling<'h>,
+        (level, service): (usize, &'a CompiledService),
+        port: Need,
+        ttl: u32,
+        last: &'l mut SrvRecord,
+    ) -> SrvWriter<'a, 'h, 'l> {
+        let head = AddressHead::new(owner, rtype::SRV, ttl).encoded;
+        last.0[..HEAD].copy_from_slice(&head.unwrap_or_default());
+        SrvWriter { owner, home: home(at), service, level, port, ttl, last, last_labels: 0, has_pointer: head.is_some() }
     }
 
     /// Writes one, unless a better level leads to the instance: branches may share instances, and each has one priority.
     #[inline]
-    pub fn write(&self, picked: Picked, linked: &mut Linked<'a>, reply: &mut Reply<'_, '_>) -> Result<(), Full> {
+    pub fn write(&mut self, picked: Picked, linked: &mut Linked<'a>, reply: &mut Reply<'_, '_>) -> Result<(), Full> {
         let Some(home) = self.home else { return Ok(()) };
         let (service, member) = (self.service, picked.member);
         if self.level > 0 && linked.has(service, member) {
             return Ok(());
         }
-        let labels = service.target(member);
-        reply.record(self.owner, rtype::SRV, self.ttl, |writer| {
-            let [p0, p1] = (self.level as u16).to_be_bytes();
-            let [w0, w1] = service.srv_weight(picked.weight, picked.warmth).to_be_bytes();
-            let [n0, n1] = service.port_number(member, self.port).to_be_bytes();
-            writer.put(&[p0, p1, w0, w1, n0, n1])?;
-            writer.name(Spelling { labels, rest: Rest::Spelled(home.apex()) })
-        })?;
-        linked.add(self.level, service, member, reply.position() - labels.len() - home.apex().len());
+        let (labels, apex) = (service.target(member), home.apex());
+        let [p0, p1] = (self.level as u16).to_be_bytes();
+        let [w0, w1] = service.srv_weight(picked.weight, picked.warmth).to_be_bytes();
+        let [n0, n1] = service.port_number(member, self.port).to_be_bytes();
+        let octets = labels.len() + apex.len();
+        if self.has_pointer && octets <= MAX_NAME {
+            let [l0, l1] = (6 + octets as u16).to_be_bytes();
+            self.last.0[HEAD - 2..SRV_HEAD].copy_from_slice(&[l0, l1, p0, p1, w0, w1, n0, n1]);
+            let (before, behind) = self.last.0[SRV_HEAD..SRV_HEAD + octets].split_at_mut(labels.len());
+            before.copy_from_slice(labels);
+            // Ids are mostly of one length.
+            if self.last_labels != labels.len() {
+                behind.copy_from_slice(apex);
+                self.last_labels = labels.len();
+            }
+            reply.records(1, &self.last.0[..SRV_HEAD + octets])?;
+        } else {
+            reply.record(self.owner, rtype::SRV, self.ttl, |writer| {
+                writer.put(&[p0, p1, w0, w1, n0, n1])?;
+                writer.name(Spelling { labels, rest: Rest::Spelled(apex) })
+            })?;
+        }
+        linked.add(self.level, service, member, reply.position() - octets);
         Ok(())
     }
 }

@@ -46,24 +46,22 @@ pub(super) struct InstanceName<'a> {
 
 /// Finds out what `name` is, which is within `zone`.
 pub(super) fn resolve<'a>(snapshot: &'a Snapshot, zone: &'a CompiledZone, name: &'a NameBuf) -> Meaning<'a> {
-    let (encloser, wildcard) = match zone.lookup(name) {
+    let missing = match zone.lookup(name) {
         Lookup::Delegated { delegation, at } => return Meaning::Delegated { delegation, at },
         Lookup::Redirected { depth, redirection } => return Meaning::Redirected { depth, redirection },
         // A static record below a service makes the service's name an empty non-terminal, which it is not.
-        Lookup::Owner(owner) if owner.is_empty() && zone.services() => {
-            return match service_name(snapshot, zone, name) {
-                Ok(meaning) => meaning,
-                Err(_) => Meaning::Empty,
-            };
-        }
+        Lookup::Owner(owner) if owner.is_empty() && zone.services() => None,
         Lookup::Owner(owner) => return Meaning::Owner(owner),
-        Lookup::Missing { encloser, wildcard } => (encloser, wildcard),
+        Lookup::Missing { encloser, wildcard } => Some((encloser, wildcard)),
     };
-    let existing = match zone.services().then(|| service_name(snapshot, zone, name)) {
-        Some(Ok(meaning)) => return meaning,
-        Some(Err(Missing { existing })) => existing,
-        None => 0,
-    };
+    let mut existing = 0;
+    if zone.services() {
+        match service_name(snapshot, zone, name) {
+            Ok(meaning) => return meaning,
+            Err(missing) => existing = missing.existing,
+        }
+    }
+    let Some((encloser, wildcard)) = missing else { return Meaning::Empty };
     // RFC 4592 §3.3.1: only the wildcard at the closest encloser counts, and a service's name encloses as any other.
     match wildcard.filter(|_| existing <= encloser) {
         Some(owner) => Meaning::Owner(owner),
@@ -105,6 +103,7 @@ impl<'a> Labels<'a> {
 }
 
 /// Reads the labels before the apex as a service's name (DESIGN §3).
+#[inline(always)]
 fn service_name<'a>(snapshot: &'a Snapshot, zone: &CompiledZone, name: &'a NameBuf) -> Result<Meaning<'a>, Missing> {
     let depth = zone.depth(name);
     let mut labels = Labels { name, depth, left: depth };

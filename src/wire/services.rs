@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::empty;
-use super::linked::{AddressHead, Linked, MOST_SRV, SrvWriter, write_https};
+use super::linked::{AddressHead, Linked, MOST_SRV, SrvRecord, SrvWriter, write_https};
 use super::names::{InstanceName, ServiceName};
 use super::records::{self, Alias};
 use super::reply::{Here, Reply};
@@ -12,7 +12,7 @@ use super::watch::Watch;
 use crate::codec::Full;
 use crate::codec::code::{extended, rcode, rtype};
 use crate::model::{Counter, Share};
-use crate::routing::{Choice, Decision, MAX_TIERS, Need, Picked, Sampling, Selection, Standing, Start, World, decide, pick};
+use crate::routing::{Choice, Decision, MAX_TIERS, Need, Picked, Sampling, Selection, Standing, Start, World, decide_into, pick};
 use crate::snapshot::{CompiledService, CompiledZone, LeafRecords, NamePolicy};
 
 /// A type that instances have records of.
@@ -194,7 +194,7 @@ pub(super) fn answer_instance<W: Watch>(at: &At<'_>, name: &InstanceName<'_>, re
     }
     watch.held(ttl);
     let level = Level { service: name.service, among: Among::One(name.member) };
-    write(at, &[Some(level), None, None, None], wanted, ttl, reply, watch);
+    write(at, &[level], wanted, ttl, reply, watch);
 }
 
 /// Decides, and answers with what was chosen.
@@ -202,7 +202,8 @@ fn answer_plan<W: Watch>(at: &At<'_>, plan: &Plan<'_>, reply: &mut Reply<'_, '_>
     let snapshot = at.asked.snapshot;
     let is_srv = matches!(plan.wanted, Some(Wanted::Srv(_)));
     let tiers = if is_srv { plan.tiers } else { 0 };
-    let mut decision = decide(snapshot, plan.start, at.asked.client, at.asked.draw, tiers, watch.trace());
+    let mut decision = Decision::NOTHING;
+    decide_into(&mut decision, snapshot, &plan.start, at.asked.client, at.asked.draw, tiers, watch.trace());
     reply.by_client = true;
     // Behind an alias the answer holds where both decisions do: both prefixes hold the client, so that is the longer one.
     reply.scope = reply.scope.max(decision.scope);
@@ -238,7 +239,14 @@ fn answer_plan<W: Watch>(at: &At<'_>, plan: &Plan<'_>, reply: &mut Reply<'_, '_>
                 // The client draws by the weights that SRV carries; the pick must not do it as well.
                 decision.carry_weights();
             }
-            write(at, &levels(at.asked, &decision), wanted, ttl, reply, watch);
+            match first_level(at.asked, &decision) {
+                Some(first) if is_srv => {
+                    let (levels, count) = levels(at.asked, first, &decision);
+                    write(at, &levels[..count], wanted, ttl, reply, watch);
+                }
+                Some(first) => write(at, &[first], wanted, ttl, reply, watch),
+                None => write(at, &[], wanted, ttl, reply, watch),
+            }
         }
         None => records::nodata(at.zone, at.here, reply),
     }
@@ -267,20 +275,27 @@ fn answer_leaf(
     None
 }
 
-/// The levels of a decision that are made of instances.
+/// The chosen level of a decision, if it is made of instances.
 #[inline]
-fn levels<'a>(asked: &Asked<'a>, decision: &'a Decision<'a>) -> [Option<Level<'a>>; MAX_TIERS] {
-    let mut levels = [None; MAX_TIERS];
-    let mut most = 1;
-    for (n, choice) in decision.tiers.iter().enumerate() {
-        let Some(Choice::Instances(selection)) = choice else { continue };
-        let Some(service) = asked.snapshot.service_at(selection.service).filter(|_| n < most) else { continue };
-        if n == 0 {
-            most = 1 + service.tiers();
-        }
-        levels[n] = Some(Level { service, among: Among::Chosen(selection) });
+fn first_level<'a>(asked: &Asked<'a>, decision: &'a Decision<'a>) -> Option<Level<'a>> {
+    level_of(asked, decision.tiers[0].as_ref()?)
+}
+
+#[inline]
+fn level_of<'a>(asked: &Asked<'a>, choice: &'a Choice<'a>) -> Option<Level<'a>> {
+    let Choice::Instances(selection) = choice else { return None };
+    Some(Level { service: asked.snapshot.service_at(selection.service)?, among: Among::Chosen(selection) })
+}
+
+/// The levels of a decision that are made of instances, as many as the service of the `first` one says; and how many they are.
+fn levels<'a>(asked: &Asked<'a>, first: Level<'a>, decision: &'a Decision<'a>) -> ([Level<'a>; MAX_TIERS], usize) {
+    let mut levels = [first; MAX_TIERS];
+    let mut count = 1;
+    for level in decision.tiers.iter().skip(1).take(first.service.tiers()).flatten().filter_map(|choice| level_of(asked, choice)) {
+        levels[count] = level;
+        count += 1;
     }
-    levels
+    (levels, count)
 }
 
 /// DESIGN §4: the time in which the state cannot change, within the zone's limits.
@@ -289,25 +304,17 @@ fn ttl_of(zone: &CompiledZone, steady_ms: u32) -> u32 {
 }
 
 /// Writes what is wanted of the levels. Nothing found: NODATA, which holds for the clients for whom the decision does.
-fn write<'a, W: Watch>(
-    at: &At<'a>,
-    levels: &[Option<Level<'a>>; MAX_TIERS],
-    wanted: Wanted,
-    ttl: u32,
-    reply: &mut Reply<'_, '_>,
-    watch: &mut W,
-) {
+fn write<'a, W: Watch>(at: &At<'a>, levels: &[Level<'a>], wanted: Wanted, ttl: u32, reply: &mut Reply<'_, '_>, watch: &mut W) {
     let (before, start) = (reply.answers(), reply.position());
     reply.conclude(rcode::NOERROR, Counter::Answered);
     let mut linked = None;
-    let present = levels.iter().flatten().count();
     let mut written = Ok(());
-    for (n, level) in levels.iter().flatten().enumerate() {
+    for (n, level) in levels.iter().enumerate() {
         let service = level.service;
         let limit = wanted.limit(service);
         let left = limit.saturating_sub((reply.answers() - before).into());
         // Every further level gets room for some: they are there for the day when the first is gone.
-        let reserved = (present - n - 1) * (limit / 8).max(1);
+        let reserved = (levels.len() - n - 1) * (limit / 8).max(1);
         let most = left.saturating_sub(reserved).max(left.min(1));
         let Some(need) = wanted.need(service).filter(|_| most > 0) else { continue };
         // Who is drawn has room for all of its addresses: were more drawn than fit, the last ones would never be answered.
@@ -336,7 +343,8 @@ fn write<'a, W: Watch>(
                 });
             }
             Wanted::Srv(_) => {
-                let srv = SrvWriter::new(at, owner, service, n, need, ttl);
+                let mut last = SrvRecord::new();
+                let mut srv = SrvWriter::new(at, owner, (n, service), need, ttl, &mut last);
                 let linked = linked.get_or_insert_with(Linked::new);
                 written = write_level(at, level, need, drawn, reply, |picked, reply| srv.write(picked, linked, reply));
             }
@@ -356,7 +364,7 @@ fn write<'a, W: Watch>(
             break;
         }
     }
-    if matches!(wanted, Wanted::V4 | Wanted::V6) && !levels[0].is_some_and(|level| level.is_in_order()) {
+    if matches!(wanted, Wanted::V4 | Wanted::V6) && !levels.first().is_some_and(Level::is_in_order) {
         // Many clients take the first address: each gets its turn. Which instances answer was drawn with the upper bits.
         reply.rotate_answers(start, reply.answers() - before, at.asked.draw as u32);
     }
