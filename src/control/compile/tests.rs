@@ -87,7 +87,9 @@ impl Rig {
                 self.now = Timestamp(self.now.0 + dice.roll(3000) as u64);
                 self.writer.tick(self.now);
             }
-            3 => self.writer.handle(self.now, Input::Beat { reply: (), key: key(&dice.instance()) }),
+            // Time passes, and nobody has looked at what is due.
+            3 => self.now = Timestamp(self.now.0 + dice.roll(900) as u64),
+            4 => self.writer.handle(self.now, Input::Beat { reply: (), key: key(&dice.instance()) }),
             _ => {
                 let key = key(&dice.instance());
                 let health = if dice.roll(2) == 0 { Health::Healthy } else { Health::Unhealthy };
