@@ -4,24 +4,50 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Assumption;
+use super::core::Extent;
 use crate::model::{FieldError, Health, InstanceKey, Label, Out, Service, ServiceFields, Subject, Timestamp, Vitals};
 use crate::registry::{Refusal, Registry, ServiceEntry};
-use crate::snapshot::{InstanceView, ServiceView, Snapshot, Update, ZoneError};
+use crate::snapshot::{InstanceView, ServiceView, Snapshot, TurnedView, Update, ZoneError};
 
-/// `snapshot` with these services, and the drains of places if `drained`, as the registry now has them.
+/// `snapshot` with these services, as far as they have changed, and the drains of places if `drained`, as the registry now has them.
 pub(super) fn compile<'a>(
     snapshot: &Snapshot,
     registry: &'a Registry,
-    services: impl Iterator<Item = &'a Label>,
+    services: impl Iterator<Item = (&'a Label, &'a Extent)>,
     drained: bool,
     now: Timestamp,
 ) -> Result<Snapshot, ZoneError> {
     let (regions, azs) = registry.drained_places(now);
-    let mut updates: Vec<Update<'_>> = services.map(|name| Update::Service(name, view(registry, name, now))).collect();
+    let update = |(name, extent): (&'a Label, &'a Extent)| match restand(snapshot, registry, name, extent, now) {
+        Some(turned) => turned,
+        None => Update::Service(name, view(registry, name, now)),
+    };
+    let mut updates: Vec<Update<'_>> = services.map(update).collect();
     if drained {
         updates.push(Update::Drained { regions: &regions, azs: &azs });
     }
     snapshot.update(&updates)
+}
+
+/// A service of which nothing but the health of instances has changed, where that can be told without compiling it whole.
+fn restand<'a>(snapshot: &Snapshot, registry: &'a Registry, name: &Label, extent: &Extent, now: Timestamp) -> Option<Update<'a>> {
+    let Extent::Health(turned) = extent else { return None };
+    let entry = registry.services.get(name)?;
+    let mut outs: BTreeMap<&Label, Out> = BTreeMap::new();
+    for (subject, drain) in &registry.drains {
+        match subject {
+            Subject::Service(of) if of == name => return None,
+            Subject::Instance(key) if key.service == *name => _ = outs.insert(&key.id, drain.drain.out(now)),
+            Subject::Service(_) | Subject::Instance(_) | Subject::Region(_) | Subject::Az(_) => {}
+        }
+    }
+    let instance = |place: usize| {
+        let (id, entry) = entry.instances.at(place)?;
+        let out = if outs.is_empty() { Out::SERVING } else { outs.get(id).copied().unwrap_or_default() };
+        Some(InstanceView { id, instance: &entry.instance, vitals: &entry.vitals, out, warmth: entry.vitals.warmth(now) })
+    };
+    let view = TurnedView { service: &entry.service, turned, outs: &outs, count: entry.instances.len(), instance: &instance };
+    snapshot.restand(name, &view).map(Update::Turned)
 }
 
 /// `snapshot` with one service as the registry now has it. A policy that cannot be compiled, because it speaks of places that are
@@ -33,7 +59,7 @@ pub(super) fn compile_anyway(
     astray: &mut BTreeSet<Label>,
     now: Timestamp,
 ) -> Result<Snapshot, ZoneError> {
-    let error = match compile(snapshot, registry, std::iter::once(name), false, now) {
+    let error = match compile(snapshot, registry, std::iter::once((name, &Extent::Whole)), false, now) {
         Ok(next) => {
             astray.remove(name);
             return Ok(next);
@@ -164,3 +190,6 @@ fn assumed(known: &Vitals, health: Health) -> Vitals {
     vitals.set_why("assumed");
     vitals
 }
+
+#[cfg(test)]
+mod tests;

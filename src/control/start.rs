@@ -13,6 +13,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
 
+use super::core::Extent;
 use super::records::{self, Reading, Stored};
 use super::{StartError, compile};
 use crate::model::{Label, Revision, Source, Timestamp};
@@ -77,7 +78,7 @@ pub(super) fn compile(
     for (name, entry) in left {
         next = match &entry.source {
             // A file that cannot be served is for whoever wrote it.
-            Some(Source::File(file)) => compile::compile(&next, registry, std::iter::once(name), false, now)
+            Some(Source::File(file)) => compile::compile(&next, registry, std::iter::once((name, &Extent::Whole)), false, now)
                 .map_err(|error| ZoneError { file: file.to_string(), ..error })?,
             _ => compile::compile_anyway(&next, registry, name, astray, now)?,
         };

@@ -221,7 +221,9 @@ fn follow(
     astray: &mut BTreeSet<Label>,
     now: Timestamp,
 ) -> Snapshot {
-    if let Ok(next) = compile::compile(snapshot, registry, services.keys(), drained, now) {
+    // One that has gone astray is answered by another policy than the registry has.
+    let extents = services.iter().map(|(name, extent)| (name, if astray.contains(name) { &Extent::Whole } else { extent }));
+    if let Ok(next) = compile::compile(snapshot, registry, extents, drained, now) {
         astray.retain(|name| !services.contains_key(name));
         return next;
     }
@@ -229,7 +231,11 @@ fn follow(
     for name in services.keys() {
         match compile::compile_anyway(&next, registry, name, astray, now) {
             Ok(with) => next = with,
-            Err(error) => tracing::error!(%error, "a change does not compile; answers leave it out"),
+            Err(error) => {
+                tracing::error!(%error, "a change does not compile; answers leave it out");
+                // What is answered is not what the registry has: the next change, of whatever kind, is compiled whole.
+                astray.insert(name.clone());
+            }
         }
     }
     if drained && let Ok(with) = compile::compile(&next, registry, std::iter::empty(), true, now) {

@@ -131,6 +131,11 @@ impl Instances {
         self.all_mut().iter_mut().map(|(_, entry)| entry)
     }
 
+    /// The instance at a place in the order of ids.
+    pub fn at(&self, place: usize) -> Option<(&Label, &InstanceEntry)> {
+        self.all().get(place).map(|(id, entry)| (id, entry))
+    }
+
     fn all(&self) -> &[Named] {
         match &self.0 {
             Kept::None => &[],

@@ -1,10 +1,10 @@
 //! A list that is mostly of one.
 
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 
 /// A list that holds its one item in itself: most services have one instance, in one place, and a box of its own would cost each of a
 /// million of them 24 octets more, and each query a cache line.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Few<T> {
     One([T; 1]),
     Many(Box<[T]>),
@@ -14,6 +14,15 @@ impl<T> Deref for Few<T> {
     type Target = [T];
     #[inline]
     fn deref(&self) -> &[T] {
+        match self {
+            Few::One(one) => one,
+            Few::Many(many) => many,
+        }
+    }
+}
+
+impl<T> DerefMut for Few<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
         match self {
             Few::One(one) => one,
             Few::Many(many) => many,

@@ -59,7 +59,7 @@ pub use mmdb::{DatabaseError, read_database};
 pub use origins::{Origin, Origins};
 pub use pick::{Picked, Sampling, Selection, expected_shares, pick};
 pub use places::{AzName, LocalityId, Places, RegionId};
-pub use pool::{Member, Need, Pool, Standing};
+pub use pool::{Member, Need, Pool, Stance, Standing};
 pub use ranking::LatencySource;
 pub use sieve::{Filter, Gate};
 pub use stands::{Orders, Stand};

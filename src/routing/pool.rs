@@ -1,12 +1,17 @@
 //! The instances of one service as routing sees them: grouped by locality, ordered by standing.
 
+mod restand;
+
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use super::few::Few;
 use super::sieve::{Filter, Sieve};
 use super::slots::Slots;
 use super::{AzName, LocalityId, Places, RegionId, Tree};
 use crate::model::{Label, MAX_WEIGHT, Share};
+
+pub use restand::Stance;
 
 /// How an instance stands, best first. A pick uses a prefix of this order, which never reaches [`Standing::Drained`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,13 +92,13 @@ pub struct Pool {
     /// By member number; empty where the rows stand in that order.
     row_of: Box<[u32]>,
     /// What few pools have.
-    particulars: Option<Box<Particulars>>,
+    particulars: Option<Arc<Particulars>>,
     steady_ms: u32,
     healthy: Healthy,
 }
 
 /// What of a pool is healthy, wherever it is.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Healthy {
     pub instances: u32,
     /// Localities and regions that have one at least.
@@ -117,7 +122,7 @@ struct Particulars {
 }
 
 /// The instances of one locality.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Group {
     pub locality: LocalityId,
     pub region: RegionId,
@@ -140,7 +145,7 @@ pub(super) struct Group {
 }
 
 /// One instance.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Row {
     has: Need,
     seed: u64,
@@ -241,26 +246,14 @@ impl Pool {
             }
             groups[n].region_end = end as u16;
         }
-        let mut row_of = Vec::new();
-        if order.iter().enumerate().any(|(row, member)| row as u32 != *member) {
-            row_of.resize(members.len(), 0);
-            order.iter().enumerate().for_each(|(row, member)| row_of[*member as usize] = row as u32);
-        }
-        let mut healthy = Healthy::default();
-        let mut last = None;
-        for group in groups.iter().filter(|group| group.ends[0] > group.start) {
-            healthy.instances += group.ends[0] - group.start;
-            healthy.localities += 1;
-            healthy.regions += u16::from(last.replace(group.region) != Some(group.region));
-        }
         let particulars = Particulars::of(&tree, members);
         Pool {
             tree,
+            row_of: row_of(&rows),
+            healthy: Healthy::of(&groups),
             groups: groups.into(),
             rows: rows.into(),
-            row_of: row_of.into(),
             particulars,
-            healthy,
             steady_ms: members.iter().map(|m| m.steady_ms).min().unwrap_or(u32::MAX),
         }
     }
@@ -347,8 +340,13 @@ impl Pool {
     /// The row of a member.
     #[inline]
     pub(super) fn row(&self, member: u32) -> &Row {
-        let row = if self.row_of.is_empty() { member } else { self.row_of[member as usize] };
-        &self.rows[row as usize]
+        &self.rows[self.row_at(member) as usize]
+    }
+
+    /// Where the row of a member lies.
+    #[inline]
+    fn row_at(&self, member: u32) -> u32 {
+        if self.row_of.is_empty() { member } else { self.row_of[member as usize] }
     }
 
     pub(super) fn tag(&self, tag: &[u8]) -> Option<u32> {
@@ -358,7 +356,12 @@ impl Pool {
 
     pub(super) fn group_of(&self, row: &Row) -> &Group {
         let at = self.row_of.get(row.member as usize).copied().unwrap_or(row.member);
-        &self.groups[self.groups.partition_point(|group| group.start <= at).saturating_sub(1)]
+        &self.groups[self.group_at(at)]
+    }
+
+    /// The number of the group that a row lies in.
+    fn group_at(&self, row: u32) -> usize {
+        self.groups.partition_point(|group| group.start <= row).saturating_sub(1)
     }
 
     /// The region of the group of that number, and the number of the first group behind it: the regions in which there are instances
@@ -414,7 +417,7 @@ impl Pool {
 }
 
 impl Particulars {
-    fn of(tree: &Tree, members: &[Member]) -> Option<Box<Particulars>> {
+    fn of(tree: &Tree, members: &[Member]) -> Option<Arc<Particulars>> {
         let mut particulars = Particulars::default();
         if members.iter().any(|member| member.out.is_partial()) {
             particulars.outs = members.iter().map(|member| member.out).collect();
@@ -435,7 +438,7 @@ impl Particulars {
             particulars.slots = Slots::new(members);
         }
         let Particulars { outs, tags, slots, .. } = &particulars;
-        (!outs.is_empty() || !tags.is_empty() || !slots.is_empty()).then(|| Box::new(particulars))
+        (!outs.is_empty() || !tags.is_empty() || !slots.is_empty()).then(|| Arc::new(particulars))
     }
 }
 
@@ -469,13 +472,42 @@ impl Group {
             warmth: member.warmth.clamp(1, 100),
         };
         row.through += row.warm_weight();
-        self.end += 1;
-        // A better standing's end moves no more once a worse one has begun; the worse ones start where it ends.
-        self.ends.iter_mut().skip(member.standing as usize).for_each(|end| *end = self.end);
-        self.largest.iter_mut().skip(member.standing as usize).for_each(|most| *most = (*most).max(row.warm_weight() as u32));
-        self.full += if member.standing == Standing::Pending { 0 } else { row.full_weight() };
         self.common = Need(self.common.0 & row.has.0);
         self.weightless |= row.weight == 0;
+        self.count(&row);
         row
     }
+
+    /// Counts the next row by how it stands.
+    fn count(&mut self, row: &Row) {
+        let standing = row.standing as usize;
+        self.end += 1;
+        // A better standing's end moves no more once a worse one has begun; the worse ones start where it ends.
+        self.ends.iter_mut().skip(standing).for_each(|end| *end = self.end);
+        self.largest.iter_mut().skip(standing).for_each(|most| *most = (*most).max(row.warm_weight() as u32));
+        self.full += if row.standing == Standing::Pending { 0 } else { row.full_weight() };
+    }
+}
+
+impl Healthy {
+    fn of(groups: &[Group]) -> Healthy {
+        let mut healthy = Healthy::default();
+        let mut last = None;
+        for group in groups.iter().filter(|group| group.ends[0] > group.start) {
+            healthy.instances += group.ends[0] - group.start;
+            healthy.localities += 1;
+            healthy.regions += u16::from(last.replace(group.region) != Some(group.region));
+        }
+        healthy
+    }
+}
+
+/// By member number, where its row is; empty where the rows stand in that order.
+fn row_of(rows: &[Row]) -> Box<[u32]> {
+    if rows.iter().enumerate().all(|(at, row)| at as u32 == row.member) {
+        return Box::default();
+    }
+    let mut row_of = vec![0; rows.len()];
+    rows.iter().enumerate().for_each(|(at, row)| row_of[row.member as usize] = at as u32);
+    row_of.into()
 }

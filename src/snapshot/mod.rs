@@ -1,7 +1,7 @@
 //! Floor 2: the immutable, precompiled world that one query sees, and how it is updated and published.
 //!
-//! A [`Snapshot`] shares everything that an update leaves alone: a health change recompiles one service and copies the way to it
-//! (see `directory`), not the world.
+//! A [`Snapshot`] shares everything that an update leaves alone: a health change moves the instances that turned within their service
+//! ([`Snapshot::restand`]) and copies the way to it (see `directory`), not the world.
 
 mod directory;
 mod publish;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use directory::Directory;
 pub use publish::Publisher;
-pub use services::{CompiledService, InstanceView, ServiceView};
+pub use services::{CompiledService, InstanceView, ServiceView, TurnedView};
 use zones::Apexes;
 pub use zones::{AnswerTtl, Beside, CompiledZone, Delegation, FIXED, LeafRecords, Led, Lookup, NamePolicy, Owner, RrSet, ZoneError};
 
@@ -57,6 +57,8 @@ struct Drains {
 pub enum Update<'a> {
     /// A service and its instances as they now are; `None`: it is gone.
     Service(&'a Label, Option<ServiceView<'a>>),
+    /// A service that [`Snapshot::restand`] made of the one that there is.
+    Turned(Arc<CompiledService>),
     /// Everything that is drained by region or az.
     Drained {
         /// Regions.
@@ -118,6 +120,11 @@ impl Snapshot {
                         next.directory.put(id, None);
                     }
                 }
+                Update::Turned(service) => {
+                    if let Some(id) = next.directory.find(service.label().as_bytes()) {
+                        next.directory.put(id, Some(service.clone()));
+                    }
+                }
                 Update::Drained { regions, azs } => next.drains = Arc::new(Drains { regions: (*regions).clone(), azs: (*azs).clone() }),
                 Update::Zones(zones) => next.compile_zones(zones)?,
                 Update::Dns(settings) => next.dns = Arc::new((*settings).clone()),
@@ -130,6 +137,12 @@ impl Snapshot {
             next.serving = next.drained.iter().all(|out| *out == Out::SERVING);
         }
         Ok(next)
+    }
+
+    /// A service after some of its instances have turned, for [`Update::Turned`]; `None`: it has to be compiled whole.
+    pub fn restand(&self, label: &Label, view: &TurnedView<'_>) -> Option<Arc<CompiledService>> {
+        let (_, service) = self.service(label.as_bytes())?;
+        service.restand(view).map(Arc::new)
     }
 
     /// This snapshot with these places and those that policies of services speak of, for [`Snapshot::compile_apart`].

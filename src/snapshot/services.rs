@@ -5,12 +5,12 @@
 //! held once for all services that have the same ([`Common`]), an id is the first label of the target, region and az are the pool's.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use super::zones::LeafRecords;
 use crate::model::{Health, Instance, Label, MAX_SERVICE_PORTS, MAX_WEIGHT, Out, Ports, Protocol, Service, Share, Shared, Vitals};
-use crate::routing::{Against, Member, Need, Places, Pool, Standing, Tree, TreeError, seed_of};
+use crate::routing::{Against, Member, Need, Places, Pool, Stance, Standing, Tree, TreeError, seed_of};
 
 /// A service as the registry has it.
 #[derive(Debug, Clone)]
@@ -38,6 +38,20 @@ pub struct InstanceView<'a> {
     pub warmth: u8,
 }
 
+/// A service of which nothing has changed but the health of some instances, or how steady it is; it is not drained as a whole.
+pub struct TurnedView<'a> {
+    /// Its settings.
+    pub service: &'a Service,
+    /// Those instances, by id.
+    pub turned: &'a [Label],
+    /// Those of its instances that have drains of their own, by id.
+    pub outs: &'a BTreeMap<&'a Label, Out>,
+    /// How many instances there are.
+    pub count: usize,
+    /// Each of them, by its place in the order of ids.
+    pub instance: &'a dyn Fn(usize) -> Option<InstanceView<'a>>,
+}
+
 /// A service, compiled. Instances are known by their number: the place in the order of ids.
 #[derive(Debug)]
 pub struct CompiledService {
@@ -45,9 +59,9 @@ pub struct CompiledService {
     pool: Pool,
     common: Arc<Common>,
     /// Of its policy's leaves, where there are any.
-    records: Option<Box<LeafRecords>>,
+    records: Option<Arc<LeafRecords>>,
     /// See [`Head`] and the module.
-    octets: Box<[u8]>,
+    octets: Arc<[u8]>,
     /// Most IPv4 and most IPv6 addresses that one instance has.
     most_v4: u8,
     most_v6: u8,
@@ -106,7 +120,7 @@ impl CompiledService {
         // The service stands in every zone with services, so there is no one apex to leave to a pointer.
         let records = LeafRecords::collect(&view.service.policy, &[])?;
         let has_records = records.iter().next().is_some();
-        let records = has_records.then(|| Box::new(records));
+        let records = has_records.then(|| Arc::new(records));
         let fields = &view.service.fields;
         let ports = ports(view);
         let numbered = |name: &Label, protocol: Protocol| ports.binary_search_by(|p| (&p.0, p.1).cmp(&(name, protocol))).ok();
@@ -159,7 +173,7 @@ impl CompiledService {
                     .ok_or_else(|| TreeError::UnknownRegion(instance.instance.region.clone()).to_string())?,
                 weight: instance.instance.weight,
                 warmth: instance.warmth,
-                standing: standing(view, instance, last_good.as_deref()),
+                standing: standing(out, instance, last_good.as_deref()),
                 out: out.share,
                 seed: seed_of(instance.id.as_bytes()),
                 has,
@@ -187,6 +201,73 @@ impl CompiledService {
             most_v6,
             shares_addresses: shares_addresses(view),
             last_good,
+        })
+    }
+
+    /// This service after some of its instances have turned: what [`CompiledService::compile`] makes of it. `None`: it has to be compiled
+    /// whole.
+    pub(super) fn restand(&self, view: &TurnedView<'_>) -> Option<CompiledService> {
+        let pool = &self.pool;
+        if view.count != self.len() {
+            return None;
+        }
+        for (id, out) in view.outs {
+            // A share that moves is another one now, and one that has just ended may not have been looked at yet.
+            let (member, drained) = (self.member(id.as_bytes())?, out.share == Share::ALL);
+            let is_known = (pool.standing(member) == Standing::Drained) == drained && (drained || pool.out(member) == out.share);
+            if out.moving || !is_known {
+                return None;
+            }
+        }
+        let mut members = Vec::with_capacity(view.turned.len());
+        for id in view.turned {
+            let member = self.member(id.as_bytes())?;
+            (view.instance)(member as usize).filter(|instance| instance.id == id)?;
+            members.push(member);
+        }
+        members.sort_unstable();
+        members.dedup();
+        let health = |member: u32| (view.instance)(member as usize).map(|instance| instance.vitals.health());
+        let were_healthy = members.iter().filter(|member| pool.standing(**member) == Standing::Healthy).count();
+        let someone_is_healthy = pool.members_healthy() > were_healthy
+            || members.iter().any(|member| health(*member) == Some(Health::Healthy))
+            || (pool.has_drained() && (0..view.count as u32).any(|member| health(member) == Some(Health::Healthy)));
+        let last_good = match someone_is_healthy {
+            true => None,
+            false => self.last_good.clone().or_else(|| Some(Arc::new(self.healthy_ids()))),
+        };
+        if self.last_good.is_some() && someone_is_healthy {
+            // Who was healthy last is forgotten.
+            members.extend(pool.standing_as(Standing::LastGood));
+        }
+        // They are warmer than they were.
+        members.extend(pool.warming());
+        let mut stances = Vec::with_capacity(members.len());
+        let mut steady = u32::MAX;
+        for member in members {
+            let instance = (view.instance)(member as usize)?;
+            let standing = standing(instance.out, &instance, last_good.as_deref());
+            stances.push(Stance { member, standing, warmth: instance.warmth });
+            steady = steady.min(steady_ms(view.service, &instance));
+        }
+        if steady > pool.steady_ms() {
+            // The others are at least as steady as all were. Where it was not the one that turned, one as steady as that is soon found.
+            steady = u32::MAX;
+            for number in 0..view.count {
+                steady = steady.min(steady_ms(view.service, &(view.instance)(number)?));
+                if steady <= pool.steady_ms() {
+                    break;
+                }
+            }
+        }
+        Some(CompiledService {
+            label: self.label.clone(),
+            pool: pool.restand(&stances, steady),
+            common: self.common.clone(),
+            records: self.records.clone(),
+            octets: self.octets.clone(),
+            last_good,
+            ..*self
         })
     }
 
@@ -421,9 +502,9 @@ fn ports(view: &ServiceView<'_>) -> Vec<(Label, Protocol)> {
 }
 
 /// The operator's word first, then health; what is down is told apart by whether it was healthy when anything last was.
-fn standing(view: &ServiceView<'_>, instance: &InstanceView<'_>, last_good: Option<&BTreeSet<Label>>) -> Standing {
+fn standing(out: Out, instance: &InstanceView<'_>, last_good: Option<&BTreeSet<Label>>) -> Standing {
     match instance.vitals.health() {
-        _ if view.out.or(instance.out).share == Share::ALL => Standing::Drained,
+        _ if out.share == Share::ALL => Standing::Drained,
         Health::Healthy => Standing::Healthy,
         Health::Pending => Standing::Pending,
         Health::Unhealthy if last_good.is_some_and(|good| good.contains(instance.id)) => Standing::LastGood,
