@@ -53,7 +53,7 @@ pub fn ask(server: SocketAddr, queries: &[Vec<u8>], load: Load, time: Duration) 
     let (mut sent, mut answers, mut lost, mut octets) = (0_u64, 0_u64, 0_u64, 0_u64);
     let mut latencies = vec![0_u32; STEPS];
     let mut replies = [[0_u8; READ]; BATCH];
-    let mut messages = vec![Vec::with_capacity(512); BATCH];
+    let mut messages: Vec<Vec<u8>> = (0..BATCH).map(|_| Vec::with_capacity(512)).collect();
     let [mut inward, mut outward] = [(), ()].map(|()| MultiHeaders::<SockaddrIn>::preallocate(BATCH, None));
     let mut slots = [0; BATCH];
     let mut queries = queries.iter().cycle();
