@@ -18,7 +18,7 @@
 //!
 //! # Three straight lines
 //!
-//! **A query**: [`server`] receives a datagram and calls [`wire::answer`], which parses it ([`codec`]), finds the zone and the service
+//! **A query**: [`server`] receives a datagram, with those that wait beside it, and calls [`wire::answer`], which parses it ([`codec`]), finds the zone and the service
 //! ([`snapshot`]), decides and picks ([`routing`]), and writes the reply. Nothing is allocated and nobody is waited for.
 //!
 //! **A registration**: [`api`] hands a [`registry::Command`] to [`control::Control::apply`]. It is checked by the registry, made durable by the
