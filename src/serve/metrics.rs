@@ -19,6 +19,8 @@ pub(super) fn metrics(control: &Control, server: &Arc<Server>, prober: &Arc<Prob
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",
             Transport::Tls => "tls",
+            Transport::Https => "https",
+            Transport::Quic => "quic",
         },
         worker: labels.worker,
         counters,

@@ -57,19 +57,23 @@ pub enum Transport {
     Tcp,
     /// A stream that nobody else can read (RFC 7858).
     Tls,
+    /// A request over HTTP/2 or HTTP/3 (RFC 8484).
+    Https,
+    /// A stream of a QUIC connection (RFC 9250).
+    Quic,
 }
 
 impl Transport {
     /// Whether a connection was made, so that the sender is who it says it is, and replies may be long.
     #[inline]
     pub fn is_stream(self) -> bool {
-        matches!(self, Transport::Tcp | Transport::Tls)
+        !matches!(self, Transport::Udp)
     }
 
     /// Whether nobody on the way can read it: what padding is for (RFC 8467 §4.1).
     #[inline]
     pub fn is_encrypted(self) -> bool {
-        matches!(self, Transport::Tls)
+        matches!(self, Transport::Tls | Transport::Https | Transport::Quic)
     }
 }
 
