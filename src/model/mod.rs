@@ -24,6 +24,7 @@ mod settings;
 mod share;
 mod shared;
 mod sightings;
+mod signing;
 mod time;
 mod zone;
 
@@ -58,6 +59,7 @@ pub use settings::{
 pub use share::{Out, Share};
 pub(crate) use shared::Shared;
 pub use sightings::{SAMPLED, Sightings};
+pub use signing::{Denial, ZoneKey, ZoneSigning};
 pub use time::{Period, PeriodError, Timestamp};
 pub use zone::{APEX_TTL, AliasOf, Defined, RecordSet, Soa, Zone, ZoneTtl};
 

@@ -6,6 +6,7 @@
 mod directory;
 mod publish;
 mod services;
+mod unsigned;
 mod zones;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use directory::Directory;
 pub use publish::Publisher;
 pub use services::{CompiledService, InstanceView, ServiceView, TurnedView};
+pub use unsigned::Unsigned;
 use zones::Apexes;
 pub use zones::{AnswerTtl, Beside, CompiledZone, Delegation, FIXED, LeafRecords, Led, Lookup, NamePolicy, Owner, RrSet, ZoneError};
 

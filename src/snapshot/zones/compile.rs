@@ -107,6 +107,24 @@ impl Draft<'_> {
             self.encode(&zone.apex, rtype::NS, zone.ns_ttl, &servers)?,
         ];
         self.owners.insert(Key::default(), Entry { sets, policy: None });
+        self.add_keys()
+    }
+
+    /// The public keys of a signed zone, and what it asks its parent for.
+    fn add_keys(&mut self) -> Result<(), ZoneError> {
+        let apex = &self.zone.apex;
+        let Some(signing) = &self.zone.signing else { return Ok(()) };
+        for (rtype, rdata) in
+            [(rtype::DNSKEY, signing.dnskey()), (rtype::CDS, signing.cds.clone()), (rtype::CDNSKEY, signing.cdnskey.clone())]
+        {
+            if self.zone.records.contains_key(&(apex.clone(), rtype)) {
+                return Err(self.error(apex, "the zone is signed here: its DNSKEY, CDS and CDNSKEY come from its keys, not from records"));
+            }
+            if !rdata.is_empty() {
+                let encoded = self.encode(apex, rtype, signing.dnskey_ttl, &rdata)?;
+                self.owners.entry(Key::default()).or_default().sets.push(encoded);
+            }
+        }
         Ok(())
     }
 
