@@ -45,7 +45,7 @@ impl NameBuf {
     }
 
     /// As [`NameBuf::parse`], in place of the name that it was; returns the offset behind the name. Where there is none, it is the root.
-    #[inline]
+    #[inline(always)]
     pub fn read(&mut self, message: &[u8], at: usize) -> Result<usize, Fault> {
         (self.labels, self.length, self.starts[0], self.wire[0]) = (0, 1, 0, 0);
         let (mut read, mut labels) = (at, 0);
@@ -114,7 +114,7 @@ impl NameBuf {
 
     /// The hash of the name from label `index` on, where `behind` is that of what stands behind the label: a name is hashed from the right
     /// to the left, and the hash of each name above it comes out on the way. It is the same in every process.
-    #[inline]
+    #[inline(always)]
     pub fn hash(&self, index: usize, behind: u64) -> u64 {
         let start = self.start(index);
         let end = start + 1 + usize::from(self.wire[start]);
@@ -128,7 +128,7 @@ impl NameBuf {
 
     /// Whether the `length` octets from `start` on, at most up to the name's end, are those of `padded`, which is filled up with zeros to
     /// the next multiple of 8.
-    #[inline]
+    #[inline(always)]
     pub fn has(&self, start: usize, length: usize, padded: &[u8]) -> bool {
         let (words, _) = padded.as_chunks();
         let same = |(n, word): (usize, &[u8; 8])| first(self.word(start + 8 * n), length - 8 * n) == u64::from_le_bytes(*word);
@@ -136,7 +136,7 @@ impl NameBuf {
     }
 
     /// Whether it is `suffix` from label `index` on.
-    #[inline]
+    #[inline(always)]
     pub fn ends_in(&self, index: usize, suffix: &NameBuf) -> bool {
         let (start, length) = (self.start(index), usize::from(suffix.length));
         let same = |at: usize| first(self.word(start + at), length - at) == first(suffix.word(at), length - at);

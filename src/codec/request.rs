@@ -133,7 +133,7 @@ pub struct Request<'m> {
 
 impl<'m> Request<'m> {
     /// Reads the message behind its header, and the question's name into `name`.
-    #[inline]
+    #[inline(always)]
     pub fn parse(header: Header, message: &'m [u8], name: &'m mut NameBuf) -> Request<'m> {
         let opening = message.get(..HEADER).unwrap_or_default();
         let mut request = Request { header, question: None, opening, edns: None, fault: None };
@@ -141,7 +141,7 @@ impl<'m> Request<'m> {
         request
     }
 
-    #[inline]
+    #[inline(always)]
     fn read(&mut self, message: &'m [u8], name: &'m mut NameBuf) -> Result<(), Fault> {
         let mut at = HEADER;
         let [questions, answers, authority, additional] = self.header.counts;
@@ -206,6 +206,7 @@ struct Raw<'m> {
 }
 
 impl<'m> Raw<'m> {
+    #[inline(always)]
     fn parse(message: &'m [u8], at: usize) -> Result<Raw<'m>, Fault> {
         let fixed = skip_name(message, at)?;
         let octets: &[u8; 10] = message.get(fixed..).and_then(|rest| rest.first_chunk()).ok_or(Fault::Short)?;

@@ -208,7 +208,7 @@ fn terms<'m>(snapshot: &'m Snapshot, defences: &Defences, query: &Query<'_>, req
 }
 
 /// Finishes and counts a reply.
-#[inline]
+#[inline(always)]
 fn send(counters: &Counters, query: &Query<'_>, reply: &mut Reply<'_, '_>) -> Outcome {
     counters.count(reply.outcome);
     let length = reply.finish();
@@ -225,6 +225,7 @@ fn drop_it(counters: &Counters, query: &Query<'_>, outcome: Counter) -> Outcome 
 }
 
 /// What RFC 8906 asks of everyone: odd queries get the RCODE that says what is odd.
+#[inline(always)]
 fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, draw: u64, reply: &mut Reply<'_, '_>, watch: &mut W) {
     if !request.header.is_query() {
         // RFC 8906 §3.1.4.

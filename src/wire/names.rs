@@ -45,6 +45,7 @@ pub(super) struct InstanceName<'a> {
 }
 
 /// Finds out what `name` is, which is within `zone`.
+#[inline(always)]
 pub(super) fn resolve<'a>(snapshot: &'a Snapshot, zone: &'a CompiledZone, name: &'a NameBuf) -> Meaning<'a> {
     let missing = match zone.lookup(name) {
         Lookup::Delegated { delegation, at } => return Meaning::Delegated { delegation, at },
@@ -103,7 +104,7 @@ impl<'a> Labels<'a> {
 }
 
 /// Reads the labels before the apex as a service's name (DESIGN §3).
-#[inline(always)]
+#[inline(never)]
 fn service_name<'a>(snapshot: &'a Snapshot, zone: &CompiledZone, name: &'a NameBuf) -> Result<Meaning<'a>, Missing> {
     let depth = zone.depth(name);
     let mut labels = Labels { name, depth, left: depth };

@@ -13,7 +13,7 @@ fn apex_of(zone: &CompiledZone, here: &Here<'_>) -> usize {
 }
 
 /// Answers with an RRset, and with the addresses of the names in it as far as they fit.
-#[inline]
+#[inline(always)]
 pub(super) fn answer(zone: &CompiledZone, set: RrSet<'_>, ttl: u32, here: &Here<'_>, reply: &mut Reply<'_, '_>) {
     reply.conclude(rcode::NOERROR, Counter::Answered);
     let Ok(stands) = write_set(zone, set, ttl, here, 0, reply) else { return reply.truncate() };
@@ -125,7 +125,7 @@ pub(super) fn any(zone: &CompiledZone, here: &Here<'_>, reply: &mut Reply<'_, '_
 ///
 /// Where the question holds the owner, all of them are copied as they were encoded, and their pointers and TTLs set where they differ from
 /// what they were encoded for. Where they do not all fit, or the owner stands elsewhere, it goes record by record.
-#[inline]
+#[inline(always)]
 fn write_set(
     zone: &CompiledZone,
     set: RrSet<'_>,

@@ -110,7 +110,7 @@ impl<'m> Room<'m> {
 
 impl<'r, 'm> Reply<'r, 'm> {
     /// Begins a reply: header and question.
-    #[inline]
+    #[inline(always)]
     pub fn new(request: &'m Request<'m>, terms: &'m Terms<'m>, room: Room<'m>, buffer: &'r mut [u8]) -> Reply<'r, 'm> {
         let mut writer = Writer::new(buffer);
         // The header is another one at the end. There is room, or there would be none at all.
@@ -311,7 +311,7 @@ impl<'r, 'm> Reply<'r, 'm> {
     }
 
     /// Writes the OPT and the header; returns the reply's length.
-    #[inline]
+    #[inline(always)]
     pub fn finish(&mut self) -> usize {
         self.writer.set_limit(self.limit);
         if let Some(edns) = self.edns {
@@ -327,6 +327,7 @@ impl<'r, 'm> Reply<'r, 'm> {
         self.writer.position()
     }
 
+    #[inline(always)]
     fn write_opt(&mut self, edns: &Edns<'m>) -> Result<(), Full> {
         // RFC 6891 §6.1.3: the upper eight bits of the RCODE, version 0, and DO as it came (RFC 3225 §3).
         let ttl = u32::from(self.rcode >> 4) << 24 | u32::from(edns.dnssec_ok) << 15;

@@ -23,7 +23,7 @@ impl Apexes {
     }
 
     /// The zone with the longest apex that is the name from label `from` on, or above that.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, name: &NameBuf, from: usize) -> Option<&CompiledZone> {
         let (mut found, mut hash, mut left) = (None, NameBuf::ROOT_HASH, self.labels);
         for index in (from..=name.labels()).rev() {

@@ -185,7 +185,7 @@ impl CompiledZone {
     }
 
     /// What stands at a name that is within the zone.
-    #[inline]
+    #[inline(always)]
     pub fn owner(&self, name: &NameBuf) -> Option<Owner<'_>> {
         let depth = self.depth(name);
         let hash = (0..depth).rev().fold(self.hash, |behind, label| name.hash(label, behind));
@@ -221,7 +221,7 @@ impl CompiledZone {
     }
 
     /// Looks a name up that is within the zone (RFC 1034 §4.3.2 step 3, with the DNAME of RFC 6672 §3.2).
-    #[inline]
+    #[inline(always)]
     pub fn lookup(&self, name: &NameBuf) -> Lookup<'_> {
         let Some(owner) = self.owner(name) else { return self.lookup_above(name) };
         let cut = self.stands_at(owner.extra.and_then(|extra| extra.cut_above));
@@ -233,6 +233,7 @@ impl CompiledZone {
     }
 
     /// From the apex down to the first name that is missing.
+    #[inline(never)]
     fn lookup_above(&self, name: &NameBuf) -> Lookup<'_> {
         let depth = self.depth(name);
         let end = name.start(depth);

@@ -58,7 +58,7 @@ impl Names {
     }
 
     /// What stands at the name whose key are the `length` octets of `name` from `start` on; `hash` is that of the whole name.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, hash: u64, name: &NameBuf, start: usize, length: usize) -> Option<Found<'_>> {
         let (mut slot, tag) = self.home(hash);
         loop {
@@ -76,7 +76,7 @@ impl Names {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn is_at(&self, at: usize, name: &NameBuf, start: usize, length: usize) -> Option<Found<'_>> {
         let (key, found) = self.read(at)?;
         let (same, octets) = key.split_at_checked(length.next_multiple_of(8))?;
@@ -97,7 +97,7 @@ impl Names {
         self.octets.get(at + HEAD..at + HEAD + length).unwrap_or_default()
     }
 
-    #[inline]
+    #[inline(always)]
     fn read(&self, at: usize) -> Option<(&[u8], Found<'_>)> {
         let (head, behind) = self.octets.get(at..)?.split_first_chunk::<HEAD>()?;
         let [_, _, s0, s1, e0, e1, e2, e3] = *head;
