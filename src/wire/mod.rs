@@ -148,7 +148,9 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
         return drop_it(counters, query, Counter::Dropped);
     };
     // What is read and what is under way are made where they stay: they are large.
-    let request = &Request::parse(header, query.bytes, name);
+    let mut request = Request::begin(header, query.bytes);
+    request.read(query.bytes, name);
+    let request = &request;
     let terms = terms(snapshot, defences, query, request);
     let Some(room) = Room::of(request, &terms, reply.len()) else {
         return drop_it(counters, query, Counter::Dropped);

@@ -167,11 +167,12 @@ fn write_each(
     reply: &mut Reply<'_, '_>,
 ) -> Result<Stands, Full> {
     let apex = here.pointer(apex_of(zone, here)).map_or(Rest::Spelled(zone.apex()), Rest::At);
-    let mut places = [0; NOTED];
+    let mut places = [0_u16; NOTED];
     for (n, record) in set.records().enumerate() {
         reply.record(here.from(index), set.rtype(), ttl, |writer| {
             if let Some(place) = places.get_mut(n) {
-                *place = writer.position();
+                // A message holds no more than 65,535 octets.
+                *place = writer.position() as u16;
             }
             record.write(writer, apex)
         })?;
@@ -187,7 +188,7 @@ enum Stands {
     /// From there on, as it was encoded.
     Encoded(usize),
     /// The data of its first records.
-    Each([usize; NOTED]),
+    Each([u16; NOTED]),
 }
 
 impl Stands {
@@ -199,7 +200,7 @@ impl Stands {
             Stands::Each(places) => {
                 let place = places.get(usize::from(led.record)).filter(|place| **place != 0)?;
                 let record = set.records().nth(led.record.into())?;
-                Pointer::to(place + led.place as usize - record.begin())
+                Pointer::to(usize::from(*place) + led.place as usize - record.begin())
             }
         }
     }
