@@ -128,6 +128,21 @@ impl NameBuf {
         fold(hash ^ first(word, left))
     }
 
+    /// The hash of label `index` alone.
+    #[inline(always)]
+    pub fn label_hash(&self, index: usize) -> u64 {
+        self.hash(index, NameBuf::ROOT_HASH)
+    }
+
+    /// The same of a label's text, which is in lower case and has 63 octets at most.
+    pub fn hash_of_label(text: &[u8]) -> u64 {
+        let mut name = NameBuf::default();
+        let length = text.len().min(63);
+        name.wire[0] = length as u8;
+        name.wire[1..=length].copy_from_slice(&text[..length]);
+        name.hash(0, NameBuf::ROOT_HASH)
+    }
+
     /// Whether the `length` octets from `start` on, at most up to the name's end, are those of `padded`, which is filled up with zeros to
     /// the next multiple of 8.
     #[inline(always)]

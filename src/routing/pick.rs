@@ -81,6 +81,7 @@ pub fn pick<W: World>(world: &W, selection: &Selection<'_>, need: Need, limit: u
 }
 
 /// [`pick`], once for all that is done with what is picked: a call for each costs less than the code five times for each caller.
+#[inline(never)]
 fn pick_each<W: World>(world: &W, selection: &Selection<'_>, need: Need, limit: usize, draw: u64, take: &mut dyn FnMut(Picked)) {
     let lot = Lot::new(world, selection, need);
     let sums = lot.sums();
@@ -136,6 +137,8 @@ struct Lot<'a, W> {
     selection: &'a Selection<'a>,
     /// Those of the selection's region.
     groups: &'a [Group],
+    /// All rows of the pool.
+    rows: &'a [Row],
     need: Need,
     /// All groups of the selection's region take part.
     open: bool,
@@ -157,7 +160,8 @@ impl<'a, W: World> Lot<'a, W> {
     fn new(world: &'a W, selection: &'a Selection<'a>, need: Need) -> Lot<'a, W> {
         let Selection { pool, sieve, region, locality, except, .. } = selection;
         let open = sieve.is_open() && locality.is_none() && except.is_none() && world.is_serving();
-        Lot { world, selection, groups: pool.groups(*region), need, open, plain: !sieve.has_tags() && !pool.has_partial() }
+        let plain = !sieve.has_tags() && !pool.has_partial();
+        Lot { world, selection, groups: pool.groups(*region), rows: pool.all_rows(), need, open, plain }
     }
 
     #[inline]
@@ -165,6 +169,7 @@ impl<'a, W: World> Lot<'a, W> {
         self.open || self.admits(group)
     }
 
+    #[inline(never)]
     fn admits(&self, group: &Group) -> bool {
         self.selection.sieve.passes_group(group)
             && self.selection.region.is_none_or(|r| r == group.region)
@@ -175,8 +180,13 @@ impl<'a, W: World> Lot<'a, W> {
 
     #[inline]
     fn has_row(&self, row: &Row) -> bool {
+        row.has(self.need) && (self.plain || self.passes(row))
+    }
+
+    #[inline(never)]
+    fn passes(&self, row: &Row) -> bool {
         let Selection { pool, sieve, gate, .. } = self.selection;
-        row.has(self.need) && (self.plain || (sieve.passes_row(pool, row) && !gate.shuts(pool.out(row.member))))
+        sieve.passes_row(pool, row) && !gate.shuts(pool.out(row.member))
     }
 
     /// In the order of groups; none is empty.
@@ -191,7 +201,7 @@ impl<'a, W: World> Lot<'a, W> {
         if !self.has_group(group) {
             return None;
         }
-        let rows = self.selection.pool.rows(group, self.selection.standing);
+        let rows = self.rows.get(group.range(self.selection.standing)).unwrap_or_default();
         let whole = self.plain && group.is_even(self.need);
         (!rows.is_empty()).then_some(Run { group, rows, whole })
     }
@@ -213,7 +223,7 @@ impl<'a, W: World> Lot<'a, W> {
         row.standing() <= (*standing).min(Standing::Unhealthy) && self.has_row(row) && (everywhere || self.admits(pool.group_of(row)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn sums(&self) -> Sums {
         let mut sums = Sums::default();
         let mut all = 0;
@@ -482,7 +492,7 @@ mod tests {
         let twenty = "eu/1:h ".repeat(20);
         for (kind, size) in [(PolicyKind::Weighted, 1), (PolicyKind::Multivalue, 8), (PolicyKind::Simple, 20), (PolicyKind::Nearest, 20)] {
             let fixture = Fixture::new(&[("web", &json(kind), &twenty)]);
-            let start = super::super::Start::Service(ServiceId(0), Filter::default());
+            let start = super::super::Start::Service(ServiceId(0), &Filter::ALL);
             assert_eq!(fixture.answer(start, "eu", 5, 0).split(',').count(), size, "{kind:?}");
         }
     }

@@ -220,6 +220,12 @@ impl Snapshot {
         Some((id, self.directory.at(id)?))
     }
 
+    /// The registered service whose name is label `index` of a query's name.
+    #[inline]
+    pub fn service_in(&self, name: &NameBuf, index: usize) -> Option<(ServiceId, &CompiledService)> {
+        self.directory.find_hashed(name.label_hash(index), name.label(index))
+    }
+
     /// A service by its slot.
     pub fn service_at(&self, id: ServiceId) -> Option<&CompiledService> {
         self.directory.at(id)

@@ -155,7 +155,7 @@ impl<'a> AddressHead<'a> {
     }
 
     /// Writes the record of an address.
-    #[inline]
+    #[inline(always)]
     pub fn write<const OCTETS: usize>(&self, address: &[u8; OCTETS], reply: &mut Reply<'_, '_>) -> Result<(), Full> {
         let Some(encoded) = &self.encoded else { return reply.record(self.owner, self.rtype, self.ttl, |writer| writer.put(address)) };
         let mut record = [0; HEAD + 16];
@@ -166,7 +166,7 @@ impl<'a> AddressHead<'a> {
 
     /// Writes addresses as far as there is room for them. `seen` is where the answers of before begin, and their count before them: what
     /// stands there is not written again.
-    #[inline]
+    #[inline(always)]
     pub fn write_unseen<const OCTETS: usize>(
         &self,
         addresses: &[[u8; OCTETS]],

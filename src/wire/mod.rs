@@ -178,23 +178,31 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
             Verdict::Drop => return drop_it(counters, query, Counter::Limited),
         }
     }
-    if reply.by_client && draw.is_multiple_of(SAMPLED) {
-        counters.clients.note(ClientPrefix::of(client).0);
+    if reply.is_truncated() {
+        counters.count(Counter::Truncated);
     }
+    if reply.is_of_instances() {
+        if reply.by_client && draw.is_multiple_of(SAMPLED) {
+            counters.clients.note(ClientPrefix::of(client).0);
+        }
+        mark(counters, &reply, subnet.is_some());
+    }
+    send(counters, query, &mut reply)
+}
+
+/// Counts what is said of answers that depend on instances.
+#[inline]
+fn mark(counters: &Counters, reply: &Reply<'_, '_>, has_subnet: bool) {
     let mark = |set: bool, mark: Counter| {
         if set {
             counters.count(mark);
         }
     };
-    mark(reply.is_truncated(), Counter::Truncated);
-    mark(reply.by_client && subnet.is_some(), Counter::EcsUsed);
+    mark(reply.by_client && has_subnet, Counter::EcsUsed);
     mark(reply.fail_open, Counter::FailOpen);
     mark(reply.panic, Counter::Panic);
     mark(reply.empty, Counter::Empty);
-    if !reply.regions.is_empty() {
-        reply.regions.numbers().for_each(|region| counters.count_region(region));
-    }
-    send(counters, query, &mut reply)
+    reply.regions.numbers().for_each(|region| counters.count_region(region));
 }
 
 /// What the reply to a request is written for. No cookie, no hash.

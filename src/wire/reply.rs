@@ -145,6 +145,12 @@ impl<'r, 'm> Reply<'r, 'm> {
         }
     }
 
+    /// Whether it depends on who asks, or holds instances.
+    #[inline]
+    pub fn is_of_instances(&self) -> bool {
+        self.by_client || !self.regions.is_empty()
+    }
+
     /// How the query came.
     pub fn transport(&self) -> Transport {
         self.terms.transport

@@ -33,6 +33,8 @@ pub struct CompiledZone {
     apex: NameBuf,
     file: Box<str>,
     services: bool,
+    /// Something is delegated or redirected.
+    divided: bool,
     ttl: AnswerTtl,
     /// The SOA as it stands in negative answers.
     negative: RrSetBuf,
@@ -169,6 +171,12 @@ impl CompiledZone {
         self.services
     }
 
+    /// Whether anything in it is delegated, or redirected by a DNAME.
+    #[inline]
+    pub fn is_divided(&self) -> bool {
+        self.divided
+    }
+
     /// Limits of the TTL of answers that depend on health.
     pub fn ttl(&self) -> AnswerTtl {
         self.ttl
@@ -228,7 +236,13 @@ impl CompiledZone {
     /// Looks a name up that is within the zone (RFC 1034 §4.3.2 step 3, with the DNAME of RFC 6672 §3.2).
     #[inline(always)]
     pub fn lookup(&self, name: &NameBuf) -> Lookup<'_> {
-        match self.owner(name) {
+        self.lookup_found(self.owner(name), name)
+    }
+
+    /// The same, where [`CompiledZone::owner`] was asked already.
+    #[inline(always)]
+    pub fn lookup_found<'z>(&'z self, owner: Option<Owner<'z>>, name: &NameBuf) -> Lookup<'z> {
+        match owner {
             Some(owner) if owner.extra.is_none_or(|extra| extra.cut_above.is_none()) => Lookup::Owner(owner),
             Some(owner) => self.lookup_cut(owner),
             None => self.lookup_above(name),
