@@ -192,6 +192,12 @@ impl NameBuf {
         &self.wire[..usize::from(self.length)]
     }
 
+    /// Wire form, and what stands behind it, which means nothing: for copying in whole pieces.
+    #[inline]
+    pub fn padded(&self) -> &[u8] {
+        &self.wire
+    }
+
     /// How many labels it has, the root not counted.
     #[inline]
     pub fn labels(&self) -> usize {

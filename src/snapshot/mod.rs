@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use directory::Directory;
 pub use publish::Publisher;
-pub use services::{CompiledService, InstanceView, ServiceView, TurnedView};
+pub use services::{CompiledService, InstanceView, ServiceView, SrvParts, TurnedView};
 use zones::Apexes;
 pub use zones::{AnswerTtl, Beside, CompiledZone, Delegation, FIXED, LeafRecords, Led, Lookup, NamePolicy, Owner, RrSet, ZoneError};
 
