@@ -14,6 +14,6 @@ mod writer;
 pub use cookie::Cookie;
 pub use edns::{EDNS_FIXED, Edns, Keepalive};
 pub use name::{MAX_LABELS, MAX_NAME, NameBuf};
-pub use request::{Fault, HEADER, Header, Question, Request};
+pub use request::{Counts, Fault, HEADER, Header, Question, Request};
 pub use subnet::{ClientSubnet, SubnetFault};
 pub use writer::{Full, Pointer, Rest, Spelling, Writer};

@@ -158,6 +158,12 @@ pub(super) struct Row {
 }
 
 impl Group {
+    /// Where its rows lie down to a standing; never the drained ones.
+    #[inline]
+    pub fn range(&self, standing: Standing) -> std::ops::Range<usize> {
+        self.start as usize..self.ends[(standing as usize).min(Standing::Unhealthy as usize)] as usize
+    }
+
     /// The most that one of its rows weighs, down to a standing, as warm as it is, in hundredths.
     #[inline]
     pub fn largest(&self, standing: Standing) -> u64 {
@@ -388,8 +394,13 @@ impl Pool {
     /// The rows of a group down to a standing; never the drained ones.
     #[inline]
     pub(super) fn rows(&self, group: &Group, standing: Standing) -> &[Row] {
-        let end = group.ends[(standing as usize).min(Standing::Unhealthy as usize)];
-        &self.rows[group.start as usize..end as usize]
+        &self.rows[group.range(standing)]
+    }
+
+    /// All rows, group by group.
+    #[inline]
+    pub(super) fn all_rows(&self) -> &[Row] {
+        &self.rows
     }
 
     /// The rows of a group that are drained.
@@ -403,7 +414,7 @@ impl Pool {
     }
 
     /// A filter with its tags looked up.
-    #[inline]
+    #[inline(always)]
     pub(super) fn sieve(&self, filter: &Filter<'_>) -> Sieve {
         Sieve::of(self, filter)
     }

@@ -372,7 +372,7 @@ proptest! {
         let own = policy(&scene.services[0].1, Owner::Service);
         for name in CLIENTS {
             let asked = Asked { client: world.client(name), worst: Standing::Pending, strict: true, gated: true, resort: false };
-            let decision = decide(world, Start::Service(ServiceId(0), filter), asked.client, draw, 0, &mut Silent);
+            let decision = decide(world, Start::Service(ServiceId(0), &filter), asked.client, draw, 0, &mut Silent);
             let alive = |gated| scene.alive(&own, Some(0), &[filter], &Asked { gated, ..asked });
             let expected = (alive(true) || alive(false)) && world.pool(ServiceId(0)).is_some();
             // Records below a service without a slot are not reached.

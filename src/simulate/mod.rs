@@ -82,7 +82,7 @@ impl DecidedName {
     /// Where the decision starts in a snapshot; `None` where it has no such name.
     fn start<'w>(&self, snapshot: &'w Snapshot) -> Option<Start<'w>> {
         match &self.kind {
-            Kind::Service(id) => snapshot.service_at(*id).map(|_| Start::Service(*id, Filter::default())),
+            Kind::Service(id) => snapshot.service_at(*id).map(|_| Start::Service(*id, &Filter::ALL)),
             Kind::Policy { apex, key } => Some(Start::Tree(&snapshot.zone(&NameBuf::from_wire(apex)?)?.at(key)?.policy()?.tree)),
         }
     }

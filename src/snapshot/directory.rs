@@ -26,12 +26,12 @@
 //! is given to the next name.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
 
 use super::CompiledService;
+use crate::codec::NameBuf;
 use crate::model::Label;
 use crate::routing::ServiceId;
 
@@ -91,11 +91,10 @@ impl Default for Directory {
     }
 }
 
-/// A hash that is the same in every process: names are not secret, and an attacker cannot choose which exist.
+/// A hash that is the same in every process, and that of the label in a query's name: names are not secret, and an attacker cannot choose
+/// which exist.
 pub(super) fn hash(octets: &[u8]) -> u64 {
-    let mut hasher = foldhash::fast::FixedState::with_seed(0x5169_6e70).build_hasher();
-    hasher.write(octets);
-    hasher.finish()
+    NameBuf::hash_of_label(octets)
 }
 
 /// Where the table of a hash lies: its bits are none of those that the table itself uses.
@@ -112,12 +111,21 @@ fn at(top: &[Arc<Branch>], slot: u32) -> Option<&Arc<CompiledService>> {
 
 impl Directory {
     /// The slot of a registered service, by its lower-case label.
-    #[inline]
     pub(super) fn find(&self, label: &[u8]) -> Option<ServiceId> {
-        let hash = hash(label);
+        self.find_hashed(hash(label), label).map(|(id, _)| id)
+    }
+
+    /// The same where the label's hash is known; and what stands in the slot.
+    #[inline]
+    pub(super) fn find_hashed(&self, hash: u64, label: &[u8]) -> Option<(ServiceId, &CompiledService)> {
         let (branch, table) = table_of(hash);
-        let is_it = |slot: &u32| at(&self.top, *slot).is_some_and(|service| service.label().as_bytes() == label);
-        self.names[branch][table].find(hash, is_it).map(|slot| ServiceId(*slot))
+        let mut found = None;
+        self.names[branch][table].find(hash, |slot| {
+            found =
+                at(&self.top, *slot).filter(|service| service.label().as_bytes() == label).map(|service| (ServiceId(*slot), &**service));
+            found.is_some()
+        });
+        found
     }
 
     /// What stands in a slot.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use directory::Directory;
 pub use publish::Publisher;
-pub use services::{CompiledService, InstanceView, ServiceView, TurnedView};
+pub use services::{CompiledService, InstanceView, ServiceView, SrvParts, TurnedView};
 pub use unsigned::Unsigned;
 use zones::Apexes;
 pub use zones::{AnswerTtl, Beside, CompiledZone, Delegation, FIXED, LeafRecords, Led, Lookup, NamePolicy, Owner, RrSet, ZoneError};
@@ -220,6 +220,12 @@ impl Snapshot {
     pub fn service(&self, label: &[u8]) -> Option<(ServiceId, &CompiledService)> {
         let id = self.directory.find(label)?;
         Some((id, self.directory.at(id)?))
+    }
+
+    /// The registered service whose name is label `index` of a query's name.
+    #[inline]
+    pub fn service_in(&self, name: &NameBuf, index: usize) -> Option<(ServiceId, &CompiledService)> {
+        self.directory.find_hashed(name.label_hash(index), name.label(index))
     }
 
     /// A service by its slot.

@@ -73,6 +73,19 @@ pub struct CompiledService {
     last_good: Option<Arc<BTreeSet<Label>>>,
 }
 
+/// What an SRV record of an instance is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct SrvParts<'s> {
+    /// [`CompiledService::target`], and whatever stands behind it.
+    pub target: &'s [u8],
+    /// Octets of the target.
+    pub length: usize,
+    /// [`CompiledService::port_number`].
+    pub port: u16,
+    /// Its address of IPv4, where it has no other.
+    pub only_address: Option<&'s [u8; 4]>,
+}
+
 /// What many services have in common.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Common {
@@ -331,6 +344,22 @@ impl CompiledService {
     pub fn v6(&self, member: u32) -> &[u8] {
         let head = self.head(member);
         self.slice(head.start as usize + usize::from(head.v4), head.v6.into())
+    }
+
+    /// What an SRV record of an instance says, in one look: its target and its port for a [`Need`] that [`CompiledService::port`] gave, and
+    /// its address, where it has one of IPv4 and no other.
+    #[inline(always)]
+    pub fn srv(&self, member: u32, need: Need) -> SrvParts<'_> {
+        let head = self.head(member);
+        let octets = self.octets.get(head.start as usize..).unwrap_or_default();
+        let target = octets.get(usize::from(head.v4) + usize::from(head.v6)..).unwrap_or_default();
+        let only_address = octets.first_chunk().filter(|_| head.v4 == 4 && head.v6 == 0);
+        let port = match (head.ports, target.get(usize::from(head.target)..).and_then(|ports| ports.first_chunk())) {
+            // Most have one.
+            (1, Some([number, high, low])) if Need::port((*number).into()) == need => u16::from_be_bytes([*high, *low]),
+            _ => self.port_number(member, need),
+        };
+        SrvParts { target, length: head.target.into(), port, only_address }
     }
 
     /// `<id>.id.<service>` in wire form, without root label: the SRV and HTTPS target once the zone's apex is put behind it.

@@ -4,7 +4,7 @@ use super::Transport;
 use super::cookies::{Given, Proof};
 use super::regions::RegionSet;
 use crate::codec::code::{CLASS_IN, option, rcode, rtype};
-use crate::codec::{Cookie, EDNS_FIXED, Edns, Full, HEADER, Header, Keepalive, NameBuf, Pointer, Request, Rest, Spelling, Writer};
+use crate::codec::{Cookie, Counts, EDNS_FIXED, Edns, Full, HEADER, Header, Keepalive, NameBuf, Pointer, Request, Rest, Spelling, Writer};
 use crate::model::{Counter, DnsSettings};
 
 /// Least UDP payload that everyone takes (RFC 1035 §2.3.4).
@@ -110,7 +110,7 @@ impl<'m> Room<'m> {
 
 impl<'r, 'm> Reply<'r, 'm> {
     /// Begins a reply: header and question.
-    #[inline]
+    #[inline(always)]
     pub fn new(request: &'m Request<'m>, terms: &'m Terms<'m>, room: Room<'m>, buffer: &'r mut [u8]) -> Reply<'r, 'm> {
         let mut writer = Writer::new(buffer);
         // The header is another one at the end. There is room, or there would be none at all.
@@ -123,7 +123,7 @@ impl<'r, 'm> Reply<'r, 'm> {
         // is not known, no bit of the query's but the opcode is meant (RFC 8906 §8.1.4).
         let copied = if request.header.is_query() { Header::OPCODE | Header::RD } else { Header::OPCODE };
         let flags = Header::QR | request.header.flags & copied;
-        let counts = [u16::from(request.question.is_some()), 0, 0, 0];
+        let counts = Counts::of_question(request.question.is_some());
         Reply {
             writer,
             header: Header { id: request.header.id, flags, counts },
@@ -145,6 +145,12 @@ impl<'r, 'm> Reply<'r, 'm> {
         }
     }
 
+    /// Whether it depends on who asks, or holds instances.
+    #[inline]
+    pub fn is_of_instances(&self) -> bool {
+        self.by_client || !self.regions.is_empty()
+    }
+
     /// How the query came.
     pub fn transport(&self) -> Transport {
         self.terms.transport
@@ -159,7 +165,7 @@ impl<'r, 'm> Reply<'r, 'm> {
     /// in cookies, back with the server cookie that this reply gives it (RFC 7873 §5.2.3), which is one round trip instead of three.
     pub fn slip(&mut self, question: &Request<'_>) {
         self.writer.rewind(question.opening.len());
-        self.header.counts[1..].fill(0);
+        self.header.counts = Counts::of_question(question.question.is_some());
         self.header.flags &= Header::QR | Header::OPCODE | Header::RD;
         if !question.header.is_query() {
             // Still NOTIMP: to NOTIFY or UPDATE, NOERROR would say that it was taken.
@@ -216,7 +222,7 @@ impl<'r, 'm> Reply<'r, 'm> {
 
     /// How many records the answer section has.
     pub fn answers(&self) -> u16 {
-        self.header.counts[Section::Answer as usize]
+        self.header.counts.get(Section::Answer as u32)
     }
 
     /// Where the next octet goes.
@@ -253,7 +259,7 @@ impl<'r, 'm> Reply<'r, 'm> {
         data: impl FnOnce(&mut Writer<'r>) -> Result<(), Full>,
     ) -> Result<(), Full> {
         self.writer.record(owner, rtype, class, ttl, data)?;
-        self.header.counts[self.section as usize] += 1;
+        self.header.counts.add(self.section as u32, 1);
         Ok(())
     }
 
@@ -261,10 +267,8 @@ impl<'r, 'm> Reply<'r, 'm> {
     /// holds what they stand for.
     #[inline]
     pub fn records(&mut self, count: u16, octets: &[u8]) -> Result<(), Full> {
-        let counted = &mut self.header.counts[self.section as usize];
-        let more = counted.checked_add(count).ok_or(Full)?;
         self.writer.put(octets)?;
-        *counted = more;
+        self.header.counts.add(self.section as u32, count);
         Ok(())
     }
 
@@ -311,13 +315,13 @@ impl<'r, 'm> Reply<'r, 'm> {
     }
 
     /// Writes the OPT and the header; returns the reply's length.
-    #[inline]
+    #[inline(always)]
     pub fn finish(&mut self) -> usize {
         self.writer.set_limit(self.limit);
         if let Some(edns) = self.edns {
             let before = self.writer.position();
             match self.write_opt(edns) {
-                Ok(()) => self.header.counts[Section::Additional as usize] += 1,
+                Ok(()) => self.header.counts.add(Section::Additional as u32, 1),
                 // Cannot happen: room was kept. A reply without OPT is the lesser evil.
                 Err(Full) => self.writer.rewind(before),
             }
@@ -327,6 +331,7 @@ impl<'r, 'm> Reply<'r, 'm> {
         self.writer.position()
     }
 
+    #[inline(always)]
     fn write_opt(&mut self, edns: &Edns<'m>) -> Result<(), Full> {
         // RFC 6891 §6.1.3: the upper eight bits of the RCODE, version 0, and DO as it came (RFC 3225 §3).
         let ttl = u32::from(self.rcode >> 4) << 24 | u32::from(edns.dnssec_ok) << 15;
