@@ -54,7 +54,7 @@ pub use schedule::{Schedule, ScheduleError};
 pub use service::{MAX_SERVICE_PORTS, Service, ServiceFields, Source, Subject};
 pub use settings::{
     ApiSettings, CookieSecret, CookieSettings, DnsSettings, LogFormat, LogSettings, ProbeSettings, RateLimitSettings, Right,
-    SafetySettings, Settings, Token,
+    SafetySettings, Settings, TlsSettings, Token,
 };
 pub use share::{Out, Share};
 pub(crate) use shared::Shared;

@@ -12,12 +12,16 @@
 //! Not used: TCP_DEFER_ACCEPT, by which the kernel keeps silent connections to itself. It would have them fill the listen queue, which knows neither
 //! limits per client nor who was idle for longest.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::yield_now;
 
@@ -29,7 +33,7 @@ use super::socket::{is_passing, is_shortage};
 use super::{Answer, now_ms};
 
 /// The largest message (RFC 1035 §4.2.2: its length has 16 bits).
-const LARGEST_MESSAGE: usize = 65_535;
+pub(super) const LARGEST_MESSAGE: usize = 65_535;
 
 /// A header; what is shorter is no DNS message.
 const SMALLEST_MESSAGE: usize = 12;
@@ -83,12 +87,17 @@ pub(super) fn bind(address: SocketAddr, idle: Duration) -> io::Result<std::net::
     Ok(socket.into())
 }
 
+/// Octets that come and go in order, encrypted or not.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+
 /// What the connections of one address share.
 pub(super) struct Served<A> {
+    transport: Transport,
     publisher: Arc<Publisher>,
     shards: Vec<Mutex<Shard>>,
     next_shard: AtomicUsize,
-    connections: Arc<Connections>,
     answer: A,
 }
 
@@ -112,10 +121,30 @@ struct Turn {
 }
 
 impl<A: Answer> Served<A> {
-    pub(super) fn new(publisher: Arc<Publisher>, workers: Vec<Worker>, connections: Arc<Connections>, answer: A) -> Served<A> {
+    /// One worker at least, each with the transport of the queries that it will see.
+    pub(super) fn new(transport: Transport, publisher: Arc<Publisher>, workers: Vec<Worker>, answer: A) -> Served<A> {
         let shard = |worker| Mutex::new(Shard { worker, reply: vec![0; LARGEST_MESSAGE].into() });
         let shards = workers.into_iter().map(shard).collect();
-        Served { publisher, shards, next_shard: AtomicUsize::new(0), connections, answer }
+        Served { transport, publisher, shards, next_shard: AtomicUsize::new(0), answer }
+    }
+
+    /// Answers one message; `None` where it deserves no answer.
+    pub(super) fn answer_one(&self, message: &[u8], peer: SocketAddr) -> Option<Vec<u8>> {
+        let Shard { worker, reply } = &mut *self.free_shard();
+        match self.outcome(message, peer, worker, reply) {
+            Outcome::Reply(length) => Some(reply[..length.min(LARGEST_MESSAGE)].to_vec()),
+            Outcome::Drop => None,
+            Outcome::Punt(never) => match never {},
+        }
+    }
+
+    fn outcome(&self, message: &[u8], peer: SocketAddr, worker: &mut Worker, reply: &mut [u8]) -> Outcome {
+        let query = Query { bytes: message, peer, transport: self.transport, now_ms: now_ms() };
+        match message.len() {
+            0..SMALLEST_MESSAGE => Outcome::Drop,
+            // Loaded for each query: what is published is in the very next answer.
+            _ => (self.answer)(&self.publisher.load(), worker, &query, reply),
+        }
     }
 
     /// Answers the messages at the beginning of `received`, as many as one turn allows, and puts the framed replies behind `replies`.
@@ -126,13 +155,7 @@ impl<A: Answer> Served<A> {
             && turn.messages < MOST_MESSAGES
             && !turn.is_full
         {
-            let query = Query { bytes: message, peer, transport: Transport::Tcp, now_ms: now_ms() };
-            // Loaded for each query: what is published is in the very next answer.
-            let outcome = match message.len() {
-                0..SMALLEST_MESSAGE => Outcome::Drop,
-                _ => (self.answer)(&self.publisher.load(), worker, &query, reply),
-            };
-            match outcome {
+            match self.outcome(message, peer, worker, reply) {
                 Outcome::Reply(length) => {
                     let reply = &reply[..length.min(LARGEST_MESSAGE)];
                     replies.extend_from_slice(&(reply.len() as u16).to_be_bytes());
@@ -168,8 +191,11 @@ impl<A: Answer> Served<A> {
     }
 }
 
-/// Accepts connections for ever, a task each.
-pub(super) async fn accept<A: Answer>(listener: Arc<TcpListener>, served: Arc<Served<A>>) {
+/// Accepts connections for ever. Each gets a place, and a task that does `serve`.
+pub(super) async fn accept<F>(listener: Arc<TcpListener>, connections: Arc<Connections>, serve: impl Fn(TcpStream, SocketAddr, Place) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let mut failing = false;
     let mut taken = 0usize;
     loop {
@@ -181,8 +207,10 @@ pub(super) async fn accept<A: Answer>(listener: Arc<TcpListener>, served: Arc<Se
                 if taken.is_multiple_of(MOST_ACCEPTED) {
                     yield_now().await;
                 }
-                if let Some(place) = served.connections.enter(peer.ip(), Instant::now()) {
-                    tokio::spawn(serve(stream, peer, served.clone(), place));
+                if let Some(place) = connections.enter(peer.ip(), Instant::now()) {
+                    // Replies are written whole; waiting to fill a segment only delays them.
+                    let _ = stream.set_nodelay(true);
+                    tokio::spawn(serve(stream, peer, place));
                 }
             }
             // What befell the connection before it was accepted is no matter of ours (accept(2)).
@@ -194,7 +222,7 @@ pub(super) async fn accept<A: Answer>(listener: Arc<TcpListener>, served: Arc<Se
                 }
                 // Else the door would be shut for as long as idle connections may stay.
                 if is_shortage(&error) {
-                    served.connections.make_room();
+                    connections.make_room();
                 }
                 tokio::time::sleep(REST).await;
             }
@@ -214,24 +242,27 @@ pub(super) async fn expire(connections: Arc<Connections>, idle: Duration) {
 }
 
 /// One connection, from its first octet to its last.
-async fn serve<A: Answer>(stream: TcpStream, peer: SocketAddr, served: Arc<Served<A>>, place: Place) {
+pub(super) async fn serve<A: Answer>(mut stream: TcpStream, peer: SocketAddr, served: Arc<Served<A>>, place: Place) {
     tokio::select! {
         // Told to go, it goes even in the middle of a write that the client does not take.
         () = place.told_to_go() => {
             if place.is_writing() {
-                // Else the kernel keeps what the client does not take, up to megabytes, and goes on offering it for minutes.
-                let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                abandon(&stream);
             }
         }
-        result = converse(&stream, peer, &served, &place) => if let Err(error) = result {
+        result = converse(&mut stream, peer, &served, &place) => if let Err(error) = result {
             tracing::debug!(%peer, %error, "TCP connection ended");
         }
     }
 }
 
+/// Has the kernel forget what the client does not take. Else it keeps that, up to megabytes, and goes on offering it for minutes.
+pub(super) fn abandon(stream: &TcpStream) {
+    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
 /// Answers the queries of one connection until the client closes it or sends nonsense. It holds no memory but for what it is in the midst of.
-async fn converse<A: Answer>(stream: &TcpStream, peer: SocketAddr, served: &Served<A>, place: &Place) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+pub(super) async fn converse<A: Answer>(stream: &mut impl Stream, peer: SocketAddr, served: &Served<A>, place: &Place) -> io::Result<()> {
     let mut received = Vec::new();
     let mut replies = Vec::new();
     // Reads and messages since others had their turn.
@@ -269,51 +300,53 @@ fn first_message(received: &[u8]) -> Option<&[u8]> {
     rest.get(..usize::from(u16::from_be_bytes(*length)))
 }
 
-/// Errors after which the same call may well succeed.
-fn is_not_yet(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
-}
-
 /// Waits for octets and puts them behind `received`; whether there are any, or the client will send no more.
-async fn read(stream: &TcpStream, received: &mut Vec<u8>, place: &Place) -> io::Result<bool> {
+async fn read(stream: &mut impl Stream, received: &mut Vec<u8>, place: &Place) -> io::Result<bool> {
     place.waits(if received.is_empty() { Waiting::ForQuery } else { Waiting::ForRest });
-    loop {
-        // Nothing is held while nothing comes.
-        received.shrink_to_fit();
-        stream.readable().await?;
+    poll_fn(|context| {
         // As what came grows, by doubling, but no farther than to the end of a message begun.
         let missing =
             received.first_chunk::<2>().map_or(0, |length| (2 + usize::from(u16::from_be_bytes(*length))).saturating_sub(received.len()));
         received.reserve_exact(received.len().min(missing).max(LEAST_READ));
-        match stream.try_read_buf(received) {
-            Ok(read) => return Ok(read > 0),
-            Err(error) if is_not_yet(&error) => {}
-            Err(error) => return Err(error),
+        let read = pin!(stream.read_buf(received)).poll(context);
+        if read.is_pending() {
+            // Nothing is held while nothing comes.
+            received.shrink_to_fit();
         }
-    }
+        read.map_ok(|octets| octets > 0)
+    })
+    .await
 }
 
 /// Writes all replies: length and message together (RFC 7766 §8), and those of pipelined queries in as few segments as hold them.
-async fn write(stream: &TcpStream, replies: &mut Vec<u8>, place: &Place) -> io::Result<()> {
+async fn write(stream: &mut impl Stream, replies: &mut Vec<u8>, place: &Place) -> io::Result<()> {
     // Before its client knows: what that does next finds it in its place.
     place.touch(Instant::now());
     let mut written = 0;
     let mut waits = false;
-    while written < replies.len() {
-        match stream.try_write(&replies[written..]) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(octets) => written += octets,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if !std::mem::replace(&mut waits, true) {
-                    place.waits(Waiting::ToWrite);
-                    replies.shrink_to_fit();
+    poll_fn(|context| {
+        loop {
+            let stream = Pin::new(&mut *stream);
+            let step = match &replies[written..] {
+                [] => stream.poll_flush(context).map_ok(|()| 0),
+                rest => stream.poll_write(context, rest),
+            };
+            match step {
+                Poll::Ready(Ok(0)) if written == replies.len() => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(octets)) => written += octets,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    if !std::mem::replace(&mut waits, true) {
+                        place.waits(Waiting::ToWrite);
+                        replies.shrink_to_fit();
+                    }
+                    return Poll::Pending;
                 }
-                stream.writable().await?;
             }
-            Err(error) if is_not_yet(&error) => {}
-            Err(error) => return Err(error),
         }
-    }
+    })
+    .await?;
     *replies = Vec::new();
     if waits {
         place.waits(Waiting::ForQuery);
@@ -324,18 +357,15 @@ async fn write(stream: &TcpStream, replies: &mut Vec<u8>, place: &Place) -> io::
 
 /// Ends a connection whose client sent nonsense: whoever sends what deserves no answer has no business here. What it sent before is answered;
 /// were the socket closed with octets unread, the kernel would reset the connection and those answers might be lost (RFC 1122 §4.2.2.13).
-async fn dismiss(stream: &TcpStream) -> io::Result<()> {
-    socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write)?;
+async fn dismiss(stream: &mut impl Stream) -> io::Result<()> {
+    stream.shutdown().await?;
     let mut unread = [0; 512];
     let mut most = LARGEST_MESSAGE;
     loop {
-        stream.readable().await?;
-        match stream.try_read(&mut unread) {
-            Ok(0) => return Ok(()),
-            Ok(read) if read < most => most -= read,
-            Ok(_) => return Ok(()),
-            Err(error) if is_not_yet(&error) => {}
-            Err(error) => return Err(error),
+        match stream.read(&mut unread).await? {
+            0 => return Ok(()),
+            read if read < most => most -= read,
+            _ => return Ok(()),
         }
     }
 }
