@@ -81,9 +81,9 @@ impl Registry {
         let changed: BTreeMap<Label, Revision> = zones.iter().flat_map(|zone| zone.defined.keys()).filter_map(changed).collect();
         let revision = self.revision;
         let warnings = self.take_files(zones, |name| changed.get(name).copied().unwrap_or(revision))?;
-        for entry in self.services.values_mut() {
-            for instance in entry.instances.values_mut() {
-                instance.vitals = vitals::fresh(&entry.service, &instance.instance, now);
+        for ServiceEntry { terms, instances, .. } in self.services.values_mut() {
+            for instance in instances.values_mut() {
+                instance.vitals = vitals::fresh(&terms.service, &instance.instance, now);
                 // What nothing is known of is as unconfirmed as the rest.
                 instance.vitals.unconfirmed = instance.vitals.sensed().is_some();
             }
@@ -150,7 +150,8 @@ impl Registry {
     /// Takes a service's settings from the store, as they were written at `revision`; `changed`: when the whole last changed.
     pub fn restore_service(&mut self, name: Label, service: Arc<Service>, revision: Revision, changed: Revision) {
         let entry = self.services.entry(name).or_insert_with(ServiceEntry::implicit);
-        (entry.service, entry.source, entry.revision, entry.changed) = (service, Some(Source::Api), revision, changed);
+        (entry.service, entry.source, entry.revision) = (service, Some(Source::Api), revision);
+        entry.changed = changed;
     }
 
     /// Takes the health of instances that are the same in `from`, which knows it better than the store does, but for pushed statuses:
@@ -158,12 +159,13 @@ impl Registry {
     pub fn carry_on(&mut self, from: &Registry, now: Timestamp) {
         for (name, entry) in &mut self.services {
             let Some(before) = from.services.get(name) else { continue };
-            for (id, instance) in &mut entry.instances {
+            let ServiceEntry { terms, instances, .. } = entry;
+            for (id, instance) in instances {
                 if let Some(known) = before.instances.get(id) {
                     let before = (&*before.service, &known.instance);
                     let mut known = known.vitals.clone();
                     known.set_pushed(instance.vitals.pushed().cloned());
-                    instance.vitals = vitals::carried(known, before, (&entry.service, &instance.instance), now);
+                    instance.vitals = vitals::carried(known, before, (&terms.service, &instance.instance), now);
                 }
             }
         }
@@ -178,7 +180,7 @@ impl Registry {
             };
             let mut taken = ServiceEntry { changed: entry.changed, ..ServiceEntry::implicit() };
             if let Some((service, revision)) = settings {
-                taken = ServiceEntry { service, revision, source: Some(Source::Api), ..taken };
+                (taken.service, taken.revision, taken.source) = (service, revision, Some(Source::Api));
             }
             let registered = entry.instances.iter().filter(|(_, instance)| instance.source == Source::Api);
             taken.instances = registered.map(|(id, instance)| (id.clone(), instance.clone())).collect();
@@ -247,8 +249,9 @@ impl Registry {
     fn carry_vitals(&mut self, from: &Registry, now: Timestamp) {
         for (name, entry) in &mut self.services {
             let before = from.services.get(name);
-            for (id, instance) in &mut entry.instances {
-                instance.vitals = vitals::fresh(&entry.service, &instance.instance, now);
+            let ServiceEntry { terms, instances, .. } = entry;
+            for (id, instance) in instances {
+                instance.vitals = vitals::fresh(&terms.service, &instance.instance, now);
                 instance.vitals.set_pushed(before.and_then(|before| before.instances.get(id)?.vitals.pushed().cloned()));
             }
         }

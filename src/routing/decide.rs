@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use super::hash::unmix;
-use super::sieve::Sieve;
 use super::walk::{Asker, Ground, Walk, draw_salt};
 use super::{Filter, LocalityId, Origins, Places, Pool, Selection, ServiceId, Standing, Step, Trace, Tree};
 use crate::model::{AllDown, Out, Share};
@@ -171,10 +170,10 @@ pub fn decide_into<'w, W: World, T: Trace>(
 ) {
     let asker = Asker::new(client);
     let ground = match start {
-        Start::Tree(tree) => Ground::of(tree, None, Sieve::default(), &asker),
+        Start::Tree(tree) => Ground::of(tree, &asker),
         Start::Service(service, filter) => {
             let Some(pool) = world.pool(*service) else { return };
-            Ground::of(pool.tree(), Some((*service, pool)), pool.sieve(filter), &asker)
+            Ground::within(*service, pool, pool.sieve(filter), &asker)
         }
     };
     let mut walk = Walk::new(world, asker, draw, &mut decision.tiers, tiers, trace);

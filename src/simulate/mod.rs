@@ -69,7 +69,7 @@ impl DecidedName {
     }
 
     /// The services that its answers may come from in a snapshot, and its own, if it is one; each as often as it is named.
-    pub fn services<'w>(&self, snapshot: &'w Snapshot) -> Vec<&'w Label> {
+    pub fn services<'w>(&self, snapshot: &'w Snapshot) -> Vec<&'w str> {
         let (own, tree) = match self.start(snapshot) {
             Some(Start::Service(id, _)) => (Some(id), snapshot.service_at(id).map(|service| service.pool().tree())),
             Some(Start::Tree(tree)) => (None, Some(tree)),

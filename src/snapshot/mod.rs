@@ -114,7 +114,7 @@ impl Snapshot {
                         name: format!("services.{label}"),
                         reason,
                     })?;
-                    let id = next.directory.reserve(label);
+                    let id = next.directory.reserve(label.as_bytes());
                     next.directory.put(id, Some(Arc::new(compiled)));
                 }
                 Update::Service(label, None) => {
@@ -123,7 +123,7 @@ impl Snapshot {
                     }
                 }
                 Update::Turned(service) => {
-                    if let Some(id) = next.directory.find(service.label().as_bytes()) {
+                    if let Some(id) = next.directory.find(service.label_octets()) {
                         next.directory.put(id, Some(service.clone()));
                     }
                 }
@@ -189,7 +189,7 @@ impl Snapshot {
         let mut next = self.clone();
         next.generation = Generation(self.generation.0 + 1);
         for service in services {
-            let id = next.directory.reserve(service.label());
+            let id = next.directory.reserve(service.label_octets());
             next.directory.put(id, Some(service));
         }
         next
