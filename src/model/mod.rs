@@ -26,6 +26,7 @@ mod shared;
 mod sightings;
 mod signing;
 mod time;
+mod tsig;
 mod zone;
 
 pub use addresses::Addresses;
@@ -61,6 +62,7 @@ pub(crate) use shared::Shared;
 pub use sightings::{SAMPLED, Sightings};
 pub use signing::{Denial, ZoneKey, ZoneSigning};
 pub use time::{Period, PeriodError, Timestamp};
+pub use tsig::{TsigAlgorithm, TsigKey, TsigSecret};
 pub use zone::{APEX_TTL, AliasOf, Defined, RecordSet, Soa, Zone, ZoneTtl};
 
 /// A store's revision: grows with every commit.
