@@ -121,8 +121,7 @@ impl Directory {
         let (branch, table) = table_of(hash);
         let mut found = None;
         self.names[branch][table].find(hash, |slot| {
-            found =
-                at(&self.top, *slot).filter(|service| service.label_octets() == label).map(|service| (ServiceId(*slot), &**service));
+            found = at(&self.top, *slot).filter(|service| service.label_octets() == label).map(|service| (ServiceId(*slot), &**service));
             found.is_some()
         });
         found
