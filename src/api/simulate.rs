@@ -67,7 +67,7 @@ pub async fn list(State(api): State<Arc<Shared>>, Extension(caller): Extension<C
     let document = apart(&api, move |api| {
         let losses = api.control.losses(false)?;
         let names = seen(&caller, losses.before());
-        let population = losses.thinned(asking(api, losses.before()), &names);
+        let population = losses.thinned(asking(api, losses.before()), names.len());
         let document = |loss: &Loss| {
             let report = loss.simulate(&population, &names, false);
             LossDocument { lost: report.lost.join(" and "), moved: report.total.moved, warnings: report.warnings() }

@@ -76,7 +76,7 @@ impl Registry {
     ) -> Result<(Registry, Vec<Warning>), LoadError> {
         self.regions = regions;
         self.longest_ttl = longest_ttl(zones);
-        self.taken = taken(zones);
+        self.taken = Arc::new(taken(zones));
         let changed = |name: &Label| self.services.get(name).map(|before| (name.clone(), before.changed));
         let changed: BTreeMap<Label, Revision> = zones.iter().flat_map(|zone| zone.defined.keys()).filter_map(changed).collect();
         let revision = self.revision;
@@ -91,9 +91,15 @@ impl Registry {
         Ok((self, warnings))
     }
 
+    /// Takes the names that services cannot have from a registry beside the same zone files: for one that was restored beside what was
+    /// left of them.
+    pub fn keep_taken(&mut self, from: &Registry) {
+        self.taken = from.taken.clone();
+    }
+
     /// Registered services whose names records or policies of files have, and the files.
     fn hidden(&self) -> impl Iterator<Item = (&Label, &str)> {
-        self.services.keys().filter_map(|name| Some((name, self.taken.get(name)?.as_str())))
+        self.services.keys().filter_map(|name| Some((name, &**self.taken.get(name)?)))
     }
 
     fn beside(
@@ -109,7 +115,7 @@ impl Registry {
             safety: self.safety,
             lifted: self.lifted.clone(),
             longest_ttl: longest_ttl(zones),
-            taken: taken(zones),
+            taken: Arc::new(taken(zones)),
             ..Registry::default()
         };
         next.take_registered(self);
@@ -283,12 +289,13 @@ fn wrong(file: &str, service: &Label, reason: String) -> LoadError {
 /// The names that services cannot have, because records or policies of zones that show services have them, and in which file.
 ///
 /// A service owns its name, everything below it, and its names of the RFC 2782 form.
-fn taken(zones: &[Zone]) -> BTreeMap<Label, String> {
+fn taken(zones: &[Zone]) -> BTreeMap<Label, Arc<str>> {
     let mut taken = BTreeMap::new();
     for zone in zones.iter().filter(|zone| zone.services) {
+        let file: Arc<str> = zone.file.as_str().into();
         let owners = zone.records.keys().map(|(owner, _)| owner).chain(zone.names.keys());
         for name in owners.filter_map(|owner| service_of(owner, &zone.apex)) {
-            taken.entry(name).or_insert_with(|| zone.file.clone());
+            taken.entry(name).or_insert_with(|| file.clone());
         }
     }
     taken

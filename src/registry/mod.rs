@@ -198,7 +198,7 @@ pub struct Registry {
     /// The longest TTL of answers in any zone, where there are zones.
     longest_ttl: Option<Period>,
     /// Names that records and policies of zones with services have, and the file that says so.
-    taken: BTreeMap<Label, String>,
+    taken: Arc<BTreeMap<Label, Arc<str>>>,
     /// What was registered over the API and stands behind what files say of the same name.
     beneath: Beneath,
 }
