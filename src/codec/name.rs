@@ -150,11 +150,11 @@ impl NameBuf {
     /// The hash of the root, which stands behind every other label.
     pub const ROOT_HASH: u64 = 0x243f_6a88_85a3_08d3;
 
-    /// The hash of the name from label `index` on, where `behind` is that of what stands behind the label: a name is hashed from the right
+    /// The hash of the name from label `index` on, one that it has, where `behind` is that of what stands behind the label: a name is hashed from the right
     /// to the left, and the hash of each name above it comes out on the way. It is the same in every process.
     #[inline(always)]
     pub fn hash(&self, index: usize, behind: u64) -> u64 {
-        let mut at = self.start(index);
+        let mut at = usize::from(self.starts[index & MAX_LABELS]);
         let (mut word, mut hash) = (self.word(at), behind);
         // The first octet of a label says how many follow.
         let mut left = usize::from(word as u8) + 1;

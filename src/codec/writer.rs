@@ -74,6 +74,12 @@ impl<'b> Writer<'b> {
         self.buffer.get(from..self.at).unwrap_or_default()
     }
 
+    /// The same, to be changed.
+    #[inline]
+    pub fn written_mut(&mut self, from: usize) -> &mut [u8] {
+        self.buffer.get_mut(from..self.at).unwrap_or_default()
+    }
+
     /// Takes back everything behind `position`.
     #[inline]
     pub fn rewind(&mut self, position: usize) {

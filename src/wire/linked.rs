@@ -245,19 +245,19 @@ impl SrvRecord {
     /// Copies the first `length` octets of `from` to `at`, in pieces: what then stands behind them means nothing.
     #[inline(always)]
     fn paste(&mut self, at: usize, from: &[u8], length: usize) {
-        let mut copied = 0;
-        while copied < length {
-            let piece = from.get(copied..).and_then(|rest| rest.first_chunk::<PIECE>());
-            let room = self.0.get_mut(at + copied..).and_then(|rest| rest.first_chunk_mut());
-            let (Some(piece), Some(room)) = (piece, room) else { break };
-            *room = *piece;
-            copied += PIECE;
+        let room = self.0.get_mut(at..).unwrap_or_default();
+        match (room.first_chunk_mut::<PIECE>(), from.first_chunk()) {
+            // Nearly always.
+            (Some(room), Some(piece)) if length <= PIECE => *room = *piece,
+            _ => paste_more(room, from, length),
         }
-        if copied < length
-            && let (Some(rest), Some(room)) = (from.get(copied..length), self.0.get_mut(at + copied..at + length))
-        {
-            room.copy_from_slice(rest);
-        }
+    }
+}
+
+#[inline(never)]
+fn paste_more(room: &mut [u8], from: &[u8], length: usize) {
+    if let (Some(room), Some(octets)) = (room.get_mut(..length), from.get(..length)) {
+        room.copy_from_slice(octets);
     }
 }
 

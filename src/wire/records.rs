@@ -148,13 +148,19 @@ fn write_set(
 /// Sets pointers and TTLs of an RRset that was copied to `start`: so many octets into the question's name do owner and apex begin.
 #[inline]
 fn adapt(set: RrSet<'_>, ttl: u32, owner: usize, apex: usize, start: usize, reply: &mut Reply<'_, '_>) {
-    for record in set.records() {
-        reply.point(start + record.at, HEADER + owner);
-        reply.set_ttl(start + record.at, ttl);
-        for hole in record.holes.into_iter().flatten() {
-            reply.point(start + record.begin() + usize::from(hole), HEADER + apex);
+    let (Some(owner), Some(apex)) = (Pointer::to(HEADER + owner), Pointer::to(HEADER + apex)) else { return };
+    let octets = reply.written_from(start);
+    set.starts().for_each(|at| {
+        if let Some(head) = octets.get_mut(at..).and_then(|record| record.first_chunk_mut::<FIXED>()) {
+            head[..2].copy_from_slice(&owner.octets());
+            head[6..10].copy_from_slice(&ttl.to_be_bytes());
         }
-    }
+    });
+    set.holes().for_each(|at| {
+        if let Some(hole) = octets.get_mut(at..).and_then(|data| data.first_chunk_mut()) {
+            *hole = apex.octets();
+        }
+    });
 }
 
 #[cold]

@@ -296,10 +296,10 @@ impl<'r, 'm> Reply<'r, 'm> {
         }
     }
 
-    /// Sets the TTL of the record that was written at an offset, whose owner is a pointer.
+    /// What is written from `from` on, to be changed.
     #[inline]
-    pub fn set_ttl(&mut self, at: usize, ttl: u32) {
-        self.writer.set(at + 6, &ttl.to_be_bytes());
+    pub fn written_from(&mut self, from: usize) -> &mut [u8] {
+        self.writer.written_mut(from)
     }
 
     /// Turns the answers behind `from`, which are all of one length, so that the one that `draw` says comes first.

@@ -47,8 +47,9 @@ impl Apexes {
         self.slots[at] = Some(slot);
     }
 
-    /// The zone with the longest apex that is the name from label `from` on, or above that.
-    #[inline(always)]
+    /// The zone with the longest apex that is the name from label `from` on, or above that. A function of its own: within the answer its loop
+    /// would have no registers left.
+    #[inline(never)]
     pub fn find(&self, name: &NameBuf, from: usize) -> Option<&CompiledZone> {
         let (mut found, mut hash, mut index) = (None, NameBuf::ROOT_HASH, name.labels());
         for (labels, has_apexes) in self.depths.iter().enumerate() {

@@ -193,6 +193,23 @@ impl<'z> RrSet<'z> {
         self.beside
     }
 
+    /// The offset of each of its records.
+    #[inline]
+    pub fn starts(&self) -> impl Iterator<Item = usize> + use<'z> {
+        let (octets, mut next) = (self.octets, 0);
+        std::iter::from_fn(move || {
+            let at = next;
+            next += record_length(octets.get(at..)?)?;
+            Some(at)
+        })
+    }
+
+    /// The offset of each pointer to the apex in its records.
+    #[inline]
+    pub fn holes(&self) -> impl Iterator<Item = usize> + use<'z> {
+        self.holes.as_chunks().0.iter().map(|offset| u32::from_le_bytes(*offset) as usize)
+    }
+
     /// Each of its records.
     #[inline]
     pub fn records(&self) -> impl Iterator<Item = Record<'z>> + use<'z> {
