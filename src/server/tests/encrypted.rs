@@ -216,7 +216,7 @@ fn a_house_with_a_broken_certificate_is_not_opened() {
     let safe = Safe::new(|_| {});
     std::fs::write(safe.tls.certificate.as_ref().unwrap(), "not a certificate").unwrap();
     let settings = DnsSettings { tls: safe.tls.clone(), listen: vec!["127.0.0.1:0".parse().unwrap()], ..Settings::default().dns };
-    let error = start_with(&settings, safe.house.publisher.clone(), super::slow::none(), super::slow::MOST, echo).unwrap_err();
+    let error = start_with(&settings, safe.house.publisher.clone(), slow::none(), slow::MOST, echo).unwrap_err();
     assert!(matches!(error, ListenError::Certificate(CertificateError::NothingThere { .. })), "{error}");
 }
 
