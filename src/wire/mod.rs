@@ -16,6 +16,7 @@
 mod chaos;
 mod cookies;
 mod defences;
+mod denial;
 mod empty;
 mod explain;
 mod limit;
@@ -25,6 +26,7 @@ mod records;
 mod regions;
 mod reply;
 mod services;
+mod signed;
 mod walk;
 mod watch;
 
@@ -266,7 +268,7 @@ fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, d
         rtype::TKEY | rtype::MAILA | rtype::MAILB => {
             reply.fail(rcode::NOTIMP, Counter::Notimp, extended::NOT_SUPPORTED, "this type of query is not offered");
         }
-        // RFC 6895 §3.1: no data can be of these types, so nobody can ask for it. RFC 9824 §3.4 says it of NXNAME.
+        // RFC 6895 §3.1: no data can be of these types, so nobody can ask for it. RFC 9824 §3.5 says it of NXNAME.
         0 | rtype::OPT | rtype::TSIG | rtype::NXNAME => {
             reply.fail(rcode::FORMERR, Counter::Formerr, extended::INVALID_TYPE, "this type cannot be asked for");
         }
