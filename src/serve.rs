@@ -14,7 +14,9 @@
 mod check;
 mod drills;
 mod metrics;
+pub mod signing;
 mod simulate;
+mod slow;
 #[cfg(test)]
 mod tests;
 
@@ -225,6 +227,8 @@ pub struct Running {
     prober: Arc<Prober>,
     http: Api,
     drills: Drills,
+    /// Signs what will be asked for.
+    background: signing::Background,
     clients: simulate::Clients,
     ready: watch::Sender<bool>,
     settings: Settings,
@@ -289,7 +293,15 @@ impl Running {
         apexes: BTreeSet<Name>,
         sources: Sources,
     ) -> Result<Running, ServeError> {
-        let server = Arc::new(server::start(&settings.dns, control.publisher().clone())?);
+        let signer = Arc::new(signing::Signer::default());
+        let mut random = [0; 32];
+        let no_entropy = |error: getrandom::Error| ServeError::System { what: "there is no randomness", error: error.into() };
+        getrandom::fill(&mut random).map_err(no_entropy)?;
+        control.publisher().load().signatures().seed(random);
+        let background = signing::Background::start(signer.clone(), control.publisher().clone(), clock.clone());
+        let background = background.map_err(|error| ServeError::System { what: "no threads can be started", error })?;
+        let slow = Arc::new(slow::SlowPath::new(control.publisher().clone(), signer.clone()));
+        let server = Arc::new(server::start(&settings.dns, control.publisher().clone(), slow)?);
         let prober = probe::start(control.clone(), &settings.probe);
         let prober = Arc::new(prober.map_err(|error| ServeError::System { what: "the prober cannot start", error })?);
         let dns = server.addresses().to_vec();
@@ -333,6 +345,7 @@ impl Running {
             prober,
             http,
             drills,
+            background,
             clients,
             ready,
             settings,
@@ -440,6 +453,7 @@ impl Running {
         let (server, prober) = (Arc::into_inner(self.server), Arc::into_inner(self.prober));
         // Both wait for threads. Where a scrape still looks at one of them it stops when the scrape ends.
         let halted = blocking(move || {
+            drop(self.background);
             prober.into_iter().for_each(Prober::stop);
             server.into_iter().for_each(Server::stop);
         });

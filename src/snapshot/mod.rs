@@ -206,6 +206,11 @@ impl Snapshot {
         &self.signatures
     }
 
+    /// Whether any zone is signed.
+    pub fn is_signed(&self) -> bool {
+        self.zones.iter().any(|zone| zone.epoch().is_some())
+    }
+
     /// The zone that holds `name` (the longest apex that is a suffix), if any.
     #[inline]
     pub fn zone(&self, name: &NameBuf) -> Option<&CompiledZone> {

@@ -77,6 +77,8 @@ pub struct Sample {
     pub query: Vec<u8>,
     /// Who sent it.
     pub peer: SocketAddr,
+    /// Whether it came over a stream, so that more of its answer fits.
+    pub stream: bool,
     /// What it drew.
     pub draw: u64,
 }
@@ -419,7 +421,7 @@ mod tests {
     fn what_grows_old_is_signed_anew_where_it_is_asked_for() {
         let signatures = Signatures::default();
         let [often, once] = ["a.example", "b.example"].map(|owner| missing(&signatures, Shelf::Zone, owner, &[b"abcd"]));
-        let sample = Arc::new(Sample { query: vec![1], peer: ([127, 0, 0, 1], 53).into(), draw: 1 });
+        let sample = Arc::new(Sample { query: vec![1], peer: ([127, 0, 0, 1], 53).into(), stream: false, draw: 1 });
         for set in [&often, &once] {
             signatures.put(set.clone(), [&b"x"[..]].into_iter(), TIMES, Some(sample.clone()));
             found(&signatures, set.key, 0);

@@ -61,7 +61,13 @@ fn answer(signing: &Signing<'_>, epoch: u64, zone: &CompiledZone, here: &Here<'_
 }
 
 /// What a referral says of the keys of the zone below: its DS, or that it has none (RFC 4035 §3.1.4.1).
-pub(super) fn refer(zone: &CompiledZone, delegation: &Delegation<'_>, here: &Here<'_>, index: usize, reply: &mut Reply<'_, '_>) -> Result<(), Full> {
+pub(super) fn refer(
+    zone: &CompiledZone,
+    delegation: &Delegation<'_>,
+    here: &Here<'_>,
+    index: usize,
+    reply: &mut Reply<'_, '_>,
+) -> Result<(), Full> {
     let Some((signing, _)) = reply.signing(zone) else { return Ok(()) };
     match delegation.cut.set(rtype::DS) {
         Some(set) => reply.whole(|reply| super::records::write_signed(zone, set, here, index, reply)),
@@ -73,7 +79,14 @@ pub(super) fn refer(zone: &CompiledZone, delegation: &Delegation<'_>, here: &Her
 }
 
 /// Writes the NSEC of a name, and its signature.
-fn nsec(signing: &Signing<'_>, zone: &CompiledZone, here: &Here<'_>, index: usize, types: &Types<'_>, reply: &mut Reply<'_, '_>) -> Result<(), Full> {
+fn nsec(
+    signing: &Signing<'_>,
+    zone: &CompiledZone,
+    here: &Here<'_>,
+    index: usize,
+    types: &Types<'_>,
+    reply: &mut Reply<'_, '_>,
+) -> Result<(), Full> {
     let start = reply.position();
     let covered = record(zone, here, index, types, reply)?;
     if !signing.dnssec_ok {
@@ -83,7 +96,13 @@ fn nsec(signing: &Signing<'_>, zone: &CompiledZone, here: &Here<'_>, index: usiz
 }
 
 /// Writes the NSEC of a name.
-fn record<'n>(zone: &CompiledZone, here: &Here<'n>, index: usize, types: &Types<'_>, reply: &mut Reply<'_, '_>) -> Result<Covered<'n>, Full> {
+fn record<'n>(
+    zone: &CompiledZone,
+    here: &Here<'n>,
+    index: usize,
+    types: &Types<'_>,
+    reply: &mut Reply<'_, '_>,
+) -> Result<Covered<'n>, Full> {
     let owner = Owner::at(here, index);
     // RFC 9077 §3: the TTL of negative answers.
     let ttl = zone.negative().ttl();
@@ -184,8 +203,23 @@ impl Types<'_> {
 const INSTANCES: [u16; 5] = [rtype::A, rtype::AAAA, rtype::SRV, rtype::TXT, rtype::HTTPS];
 
 /// What a branch that ends in a CNAME can answer: whatever the name has that it leads to. These are the types that are asked for.
-const OF_ALIASES: [u16; 15] =
-    [rtype::A, rtype::PTR, rtype::HINFO, rtype::MX, rtype::TXT, rtype::AAAA, LOC, rtype::SRV, NAPTR, SSHFP, TLSA, rtype::SVCB, rtype::HTTPS, URI, CAA];
+const OF_ALIASES: [u16; 15] = [
+    rtype::A,
+    rtype::PTR,
+    rtype::HINFO,
+    rtype::MX,
+    rtype::TXT,
+    rtype::AAAA,
+    LOC,
+    rtype::SRV,
+    NAPTR,
+    SSHFP,
+    TLSA,
+    rtype::SVCB,
+    rtype::HTTPS,
+    URI,
+    CAA,
+];
 const LOC: u16 = 29;
 const NAPTR: u16 = 35;
 const SSHFP: u16 = 44;

@@ -7,9 +7,10 @@
 //!        │         └─ walk         zone, then what the name is, alias by alias
 //!        │              ├─ names      static names, names of services, wildcards
 //!        │              ├─ records    static RRsets, referrals, negative answers
-//!        │              └─ services   decide, pick, and the records of instances (linked: SRV, HTTPS and their addresses)
+//!        │              ├─ services   decide, pick, and the records of instances (linked: SRV, HTTPS and their addresses)
+//!        │              └─ signed     after each RRset its signature, from those that were made; denial: what proves that something is not there
 //!        ├─ limit           has its network had enough of that
-//!        └─ Reply::finish
+//!        └─ Reply::finish, or a punt: the slow path answers again with the same draw, when it has what was missing
 //! ```
 //! [`explain()`] goes the same way with open eyes: the same functions, watched.
 
@@ -30,8 +31,11 @@ mod signed;
 mod walk;
 mod watch;
 
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use cookies::Proof;
 pub use defences::Defences;
@@ -40,15 +44,16 @@ pub use explain::{
 };
 use limit::Verdict;
 use reply::{Reply, Room, Terms};
+use signed::Signing;
 use walk::Asked;
 pub(crate) use walk::MAX_ALIASES;
 use watch::{Unwatched, Watch};
 
 use crate::codec::code::{CLASS_CH, CLASS_IN, extended, rcode, rtype};
 use crate::codec::{Header, Keepalive, NameBuf, Request};
-use crate::model::{Counter, Counters, SAMPLED};
+use crate::model::{Counter, Counters, SAMPLED, Timestamp};
 use crate::routing::ClientPrefix;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Missing, Shelf, Snapshot};
 
 /// How a query came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,9 +108,15 @@ pub enum Outcome {
     Punt(Punt),
 }
 
-/// Why a query needs the slow path. None is offered yet: signing, transfer, update and forwarding come as variants.
+/// Why a query needs the slow path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Punt {}
+pub enum Punt {
+    /// Its name, or one that an alias of ours leads to, is in no zone of ours, and the client may ask for such names. What is ours of the
+    /// answer, [`answer_again`] gives.
+    Forward,
+    /// Something in its answer has no signature yet. [`answer_again`] says what: [`Worker::missing`].
+    Unsigned(Shelf),
+}
 
 /// What one worker keeps from query to query.
 #[derive(Debug)]
@@ -116,6 +127,8 @@ pub struct Worker {
     random: u64,
     /// The name that is asked for: room for it is made once.
     name: NameBuf,
+    /// What had no signature when a query was answered again.
+    missing: RefCell<Vec<Missing>>,
 }
 
 impl Worker {
@@ -126,7 +139,17 @@ impl Worker {
 
     /// A worker beside others, with the defences that they share; its draws follow from `seed`.
     pub fn beside(seed: u64, counters: Arc<Counters>, defences: Arc<Defences>) -> Worker {
-        Worker { counters, defences, random: seed, name: NameBuf::default() }
+        Worker { counters, defences, random: seed, name: NameBuf::default(), missing: RefCell::default() }
+    }
+
+    /// The random number of the query that was answered last: the slow path answers again with the same.
+    pub fn drawn(&self) -> u64 {
+        scramble(self.random)
+    }
+
+    /// Takes what had no signature when a query was answered again last.
+    pub fn missing(&mut self) -> Vec<Missing> {
+        self.missing.take()
     }
 }
 
@@ -146,16 +169,45 @@ fn scramble(x: u64) -> u64 {
 }
 
 /// Answers one query from one snapshot into `reply`, which holds at least 512 octets for UDP (65,535 for TCP).
+///
+/// What ends in [`Outcome::Punt`] counts as [`Counter::Punted`]; what comes of it, the slow path counts.
 pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply: &mut [u8]) -> Outcome {
-    let Worker { counters, defences, random, name } = worker;
-    let draw = draw(random);
+    let draw = draw(&mut worker.random);
+    answer_drawn::<false>(snapshot, worker, query, draw, false, reply)
+}
+
+/// Answers a query that [`answer`] punted, with the random number that it drew: no rate is limited and no client noted twice.
+///
+/// It never ends in [`Punt::Forward`]: the reply holds what is ours of the answer, up to the alias that leads elsewhere. Where that is
+/// nothing it is REFUSED, with everything that a reply of ours to this query has: RA, and the options of its OPT. It counts as
+/// [`Counter::Forwarded`] in either case.
+pub fn answer_again(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, draw: u64, reply: &mut [u8]) -> Outcome {
+    worker.missing.get_mut().clear();
+    answer_drawn::<true>(snapshot, worker, query, draw, false, reply)
+}
+
+/// As [`answer_again`], where what is missing could not be signed: TC over UDP, SERVFAIL over streams.
+pub fn answer_unsigned(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, draw: u64, reply: &mut [u8]) -> Outcome {
+    answer_drawn::<true>(snapshot, worker, query, draw, true, reply)
+}
+
+#[inline(always)]
+fn answer_drawn<const AGAIN: bool>(
+    snapshot: &Snapshot,
+    worker: &mut Worker,
+    query: &Query<'_>,
+    draw: u64,
+    gives_up: bool,
+    reply: &mut [u8],
+) -> Outcome {
+    let Worker { counters, defences, name, missing, .. } = worker;
     // RFC 8906 §3: what is shorter than a header, or a response, gets no reply, or two servers could talk for ever.
     let Some(header) = Header::parse(query.bytes).filter(|header| !header.is_response()) else {
         return drop_it(counters, query, Counter::Dropped);
     };
     // What is read and what is under way are made where they stay: they are large.
     let request = &Request::parse(header, query.bytes, name);
-    let terms = terms(snapshot, defences, query, request);
+    let terms = terms(snapshot, defences, query, request, AGAIN.then_some(missing));
     let Some(room) = Room::of(request, &terms, reply.len()) else {
         return drop_it(counters, query, Counter::Dropped);
     };
@@ -166,12 +218,15 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
     judge(snapshot, request, client, draw, &mut reply, &mut Unwatched::default());
     match reply.proof() {
         Proof::Absent => {}
+        _ if AGAIN => {}
         Proof::New => counters.count(Counter::CookieNew),
         Proof::Valid => counters.count(Counter::CookieValid),
         Proof::Invalid => counters.count(Counter::CookieInvalid),
     }
-    // Over a stream and with a server cookie the sender is who it says it is, and harms nobody else.
-    if snapshot.dns.rate_limit.is_on() && !query.transport.is_stream() && reply.proof() != Proof::Valid {
+    // Over a stream and with a server cookie the sender is who it says it is, and harms nobody else. Those who may have names looked up for
+    // them are listed, and ask as much as they need.
+    let is_free = AGAIN || reply.punt == Some(Punt::Forward);
+    if !is_free && snapshot.dns.rate_limit.is_on() && !query.transport.is_stream() && reply.proof() != Proof::Valid {
         let (table, question) = (&defences.table, request.question.as_ref());
         match limit::verdict(snapshot, table, question, reply.outcome, query.peer.ip(), query.now_ms, scramble(draw)) {
             Verdict::Send => {}
@@ -182,7 +237,23 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
             Verdict::Drop => return drop_it(counters, query, Counter::Limited),
         }
     }
-    if reply.by_client && draw.is_multiple_of(SAMPLED) {
+    if !AGAIN && let Some(punt) = reply.punt {
+        counters.count(Counter::Punted);
+        return Outcome::Punt(punt);
+    }
+    if let Some(shelf) = reply.unsigned {
+        // Where it would not fit, whoever asked comes again by TCP, and it is signed then.
+        let is_cut = reply.is_truncated() && !query.transport.is_stream();
+        if is_cut || gives_up || !AGAIN && !snapshot.signatures().admits(shelf, Timestamp(query.now_ms)) {
+            reply.give_up(request);
+            return send(counters, query, &mut reply);
+        }
+        if !AGAIN {
+            counters.count(Counter::Punted);
+        }
+        return Outcome::Punt(Punt::Unsigned(shelf));
+    }
+    if !AGAIN && reply.by_client && draw.is_multiple_of(SAMPLED) {
         counters.clients.note(ClientPrefix::of(client).0);
     }
     let mark = |set: bool, mark: Counter| {
@@ -203,14 +274,43 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
 
 /// What the reply to a request is written for. No cookie, no hash.
 #[inline]
-fn terms<'m>(snapshot: &'m Snapshot, defences: &Defences, query: &Query<'_>, request: &Request<'_>) -> Terms<'m> {
+fn terms<'m>(
+    snapshot: &'m Snapshot,
+    defences: &Defences,
+    query: &Query<'_>,
+    request: &Request<'_>,
+    notes: Option<&'m RefCell<Vec<Missing>>>,
+) -> Terms<'m> {
     let dns = &*snapshot.dns;
     let asked = request.edns.as_ref().and_then(|edns| edns.cookie).filter(|_| dns.cookies.enabled);
     let (proof, cookie) = asked.map_or((Proof::Absent, None), |cookie| {
         let secrets = defences.secrets(&dns.cookies.secrets);
         cookies::check(&cookie, secrets, query.peer.ip(), query.now_ms)
     });
-    Terms { dns, transport: query.transport, proof, cookie }
+    // Asked of the sender, whatever subnet it asks for: who may use us as its resolver is whoever sends us queries.
+    let recursion = !dns.forward.is_empty() && is_within(&dns.forward, query.peer.ip());
+    Terms { dns, transport: query.transport, proof, cookie, recursion, signing: signing(snapshot, query, request, notes) }
+}
+
+/// Where signatures are taken from, for a query that has DO or asks for them by their type.
+#[inline]
+fn signing<'m>(
+    snapshot: &'m Snapshot,
+    query: &Query<'_>,
+    request: &Request<'_>,
+    notes: Option<&'m RefCell<Vec<Missing>>>,
+) -> Option<Signing<'m>> {
+    let (edns, question) = (request.edns.as_ref(), request.question.as_ref()?);
+    let (dnssec_ok, compact_ok) = edns.map_or((false, false), |edns| (edns.dnssec_ok, edns.compact_ok));
+    let wants = dnssec_ok || matches!(question.qtype, rtype::NSEC | rtype::RRSIG);
+    let now = Timestamp(query.now_ms);
+    (wants && question.qclass == CLASS_IN).then_some(Signing { snapshot, qtype: question.qtype, dnssec_ok, compact_ok, now, notes })
+}
+
+#[inline(never)]
+fn is_within(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
 }
 
 /// Finishes and counts a reply.

@@ -1,8 +1,8 @@
 //! Static RRsets, referrals and negative answers.
 
-pub(super) use super::reply::Alias;
 use super::denial;
 use super::linked::joined;
+pub(super) use super::reply::Alias;
 use super::reply::{Here, Reply, Section};
 use super::signed::{self, Covered, Owner};
 use crate::codec::code::{rcode, rtype};
@@ -152,7 +152,13 @@ pub(super) fn any(zone: &CompiledZone, here: &Here<'_>, reply: &mut Reply<'_, '_
 }
 
 /// Writes an RRset and its signature.
-pub(super) fn write_signed(zone: &CompiledZone, set: RrSet<'_>, here: &Here<'_>, index: usize, reply: &mut Reply<'_, '_>) -> Result<(), Full> {
+pub(super) fn write_signed(
+    zone: &CompiledZone,
+    set: RrSet<'_>,
+    here: &Here<'_>,
+    index: usize,
+    reply: &mut Reply<'_, '_>,
+) -> Result<(), Full> {
     write_set(zone, set, set.ttl(), here, index, reply)?;
     signed::set(zone, set, set.ttl(), here, index, reply)
 }

@@ -93,7 +93,7 @@ pub(super) fn set_of(zone: &CompiledZone, set: RrSet<'_>, covered: Covered<'_>, 
             Some(Box::from(writer.written(0)))
         });
         note(&signing, zone, &covered, key, data, &mut reply.unsigned);
-        Ok(())
+        keep_room(zone, &covered, reply)
     })
 }
 
@@ -121,7 +121,7 @@ pub(super) fn written_by(
         let (mut unsigned, spelling) = (reply.unsigned, covered.owner.spelling);
         note(signing, zone, covered, key, data_of(reply.written(start), spelling, count).map(Box::from), &mut unsigned);
         reply.unsigned = unsigned;
-        Ok(())
+        keep_room(zone, covered, reply)
     })
 }
 
@@ -154,6 +154,17 @@ fn note(
         let set = Unsigned::new(apex, owner, covered.rtype, covered.original, data.collect());
         notes.borrow_mut().push(Missing { key, shelf, set });
     }
+}
+
+/// Octets of an RRSIG's data beside the name of the signer: fixed fields (RFC 4034 §3.1), and a signature of either algorithm that there is
+/// (RFC 6605 §4, RFC 8080 §4).
+const RRSIG: usize = 18 + 64;
+
+/// Writes what takes as much room as the signature will, so that what comes behind it fits as it will. Nobody gets to see it.
+#[cold]
+fn keep_room(zone: &CompiledZone, covered: &Covered<'_>, reply: &mut Reply<'_, '_>) -> Result<(), Full> {
+    let room = [0; RRSIG + MAX_NAME];
+    reply.record(covered.owner.spelling, rtype::RRSIG, covered.ttl, |writer| writer.put(&room[..RRSIG + zone.apex().len()]))
 }
 
 /// Most labels before the apex in the name of a service that everybody knows: `_port._proto.web`, `blue.tag.web`.
