@@ -205,8 +205,8 @@ impl Signatures {
         self.admitted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 
-    /// Keeps the signatures of an RRset, as RDATA of RRSIGs: they are made again from `refresh` on, or somewhat earlier, and worth nothing
-    /// from `expires` on.
+    /// Keeps the signatures of an RRset, as RDATA of RRSIGs: they are made again from `refresh` on, which whoever signs spreads, and worth
+    /// nothing from `expires` on.
     pub fn put<'r>(
         &self,
         missing: Missing,
@@ -216,9 +216,6 @@ impl Signatures {
     ) {
         let Missing { key, shelf, set } = missing;
         let octets = rdata.flat_map(|rdata| (rdata.len() as u16).to_be_bytes().into_iter().chain(rdata.iter().copied())).collect();
-        // What was signed together must not all grow old together: half of the time between the two is spread over.
-        let early = (key.0 >> 64) as u64 % (expires.0.saturating_sub(refresh.0) / 2).max(1);
-        let refresh = Timestamp(refresh.0.saturating_sub(early));
         let kept = self.kept(shelf);
         if kept.map.len() >= kept.most {
             kept.sweep();
@@ -427,7 +424,7 @@ mod tests {
             found(&signatures, set.key, 0);
         }
         found(&signatures, often.key, 0);
-        assert!(signatures.due(Timestamp(799), 9).is_empty(), "the jitter is at most half of the time between the two");
+        assert!(signatures.due(Timestamp(999), 9).is_empty());
         assert_eq!(signatures.samples(9), std::slice::from_ref(&sample));
         assert_eq!(signatures.due(Timestamp(1000), 9), [(often.clone(), Some(sample))]);
         assert_eq!((found(&signatures, often.key, 1000).is_some(), found(&signatures, once.key, 1000)), (true, None));
