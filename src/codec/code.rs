@@ -4,6 +4,10 @@
 pub const CLASS_IN: u16 = 1;
 /// Chaosnet, which carries what a server says of itself.
 pub const CLASS_CH: u16 = 3;
+/// None: what an update forbids or deletes (RFC 2136 §2.4).
+pub const CLASS_NONE: u16 = 254;
+/// Any class: also that of a TSIG (RFC 8945 §4.2).
+pub const CLASS_ANY: u16 = 255;
 
 /// RR types and QTYPEs.
 pub mod rtype {
@@ -104,6 +108,8 @@ pub mod rcode {
     pub const REFUSED: u16 = 5;
     /// The name would be too long (RFC 6672 §2.2).
     pub const YXDOMAIN: u16 = 6;
+    /// Not authoritative (RFC 2136 §2.2), or not authorized (RFC 8945 §5.2).
+    pub const NOTAUTH: u16 = 9;
     /// The EDNS version is not known (RFC 6891 §9).
     pub const BADVERS: u16 = 16;
     /// The server cookie is not valid (RFC 7873 §8).
@@ -119,6 +125,7 @@ pub mod rcode {
             NOTIMP => "NOTIMP",
             REFUSED => "REFUSED",
             YXDOMAIN => "YXDOMAIN",
+            NOTAUTH => "NOTAUTH",
             BADVERS => "BADVERS",
             BADCOOKIE => "BADCOOKIE",
             _ => "RESERVED",

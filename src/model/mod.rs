@@ -26,6 +26,7 @@ mod shared;
 mod sightings;
 mod signing;
 mod time;
+mod tsig;
 mod zone;
 
 pub use addresses::Addresses;
@@ -54,13 +55,14 @@ pub use schedule::{Schedule, ScheduleError};
 pub use service::{MAX_SERVICE_PORTS, Service, ServiceFields, Source, Subject};
 pub use settings::{
     ApiSettings, CookieSecret, CookieSettings, DnsSettings, LogFormat, LogSettings, ProbeSettings, RateLimitSettings, Right,
-    SafetySettings, Settings, Token,
+    SafetySettings, Settings, TlsSettings, Token,
 };
 pub use share::{Out, Share};
 pub(crate) use shared::Shared;
 pub use sightings::{SAMPLED, Sightings};
 pub use signing::{Algorithm, Denial, KeyRole, ZoneKey, ZoneSigning};
 pub use time::{Period, PeriodError, Timestamp};
+pub use tsig::{TsigAlgorithm, TsigKey, TsigSecret};
 pub use zone::{APEX_TTL, AliasOf, Defined, RecordSet, Soa, Zone, ZoneTtl};
 
 /// A store's revision: grows with every commit.

@@ -1,6 +1,7 @@
 //! The listeners over loopback, with a stand-in that answers with the query and the snapshot's generation.
 
 mod batches;
+mod encrypted;
 mod slow;
 
 use std::io::{Read, Write};

@@ -206,7 +206,9 @@ fn answer_drawn<const AGAIN: bool>(
         return drop_it(counters, query, Counter::Dropped);
     };
     // What is read and what is under way are made where they stay: they are large.
-    let request = &Request::parse(header, query.bytes, name);
+    let mut request = Request::begin(header, query.bytes);
+    request.read(query.bytes, name);
+    let request = &request;
     let terms = terms(snapshot, defences, query, request, AGAIN.then_some(missing));
     let Some(room) = Room::of(request, &terms, reply.len()) else {
         return drop_it(counters, query, Counter::Dropped);
@@ -253,23 +255,31 @@ fn answer_drawn<const AGAIN: bool>(
         }
         return Outcome::Punt(Punt::Unsigned(shelf));
     }
-    if !AGAIN && reply.by_client && draw.is_multiple_of(SAMPLED) {
-        counters.clients.note(ClientPrefix::of(client).0);
+    if reply.is_truncated() {
+        counters.count(Counter::Truncated);
     }
+    if reply.is_of_instances() {
+        if reply.by_client && draw.is_multiple_of(SAMPLED) {
+            counters.clients.note(ClientPrefix::of(client).0);
+        }
+        mark(counters, &reply, subnet.is_some());
+    }
+    send(counters, query, &mut reply)
+}
+
+/// Counts what is said of answers that depend on instances.
+#[inline]
+fn mark(counters: &Counters, reply: &Reply<'_, '_>, has_subnet: bool) {
     let mark = |set: bool, mark: Counter| {
         if set {
             counters.count(mark);
         }
     };
-    mark(reply.is_truncated(), Counter::Truncated);
-    mark(reply.by_client && subnet.is_some(), Counter::EcsUsed);
+    mark(reply.by_client && has_subnet, Counter::EcsUsed);
     mark(reply.fail_open, Counter::FailOpen);
     mark(reply.panic, Counter::Panic);
     mark(reply.empty, Counter::Empty);
-    if !reply.regions.is_empty() {
-        reply.regions.numbers().for_each(|region| counters.count_region(region));
-    }
-    send(counters, query, &mut reply)
+    reply.regions.numbers().for_each(|region| counters.count_region(region));
 }
 
 /// What the reply to a request is written for. No cookie, no hash.
@@ -314,7 +324,7 @@ fn is_within(networks: &[IpNet], address: IpAddr) -> bool {
 }
 
 /// Finishes and counts a reply.
-#[inline]
+#[inline(always)]
 fn send(counters: &Counters, query: &Query<'_>, reply: &mut Reply<'_, '_>) -> Outcome {
     counters.count(reply.outcome);
     let length = reply.finish();
@@ -331,6 +341,7 @@ fn drop_it(counters: &Counters, query: &Query<'_>, outcome: Counter) -> Outcome 
 }
 
 /// What RFC 8906 asks of everyone: odd queries get the RCODE that says what is odd.
+#[inline(always)]
 fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, draw: u64, reply: &mut Reply<'_, '_>, watch: &mut W) {
     if !request.header.is_query() {
         // RFC 8906 §3.1.4.

@@ -5,7 +5,7 @@ use super::regions::RegionSet;
 use super::signed::Signing;
 use super::{Punt, Transport};
 use crate::codec::code::{CLASS_IN, extended, option, rcode, rtype};
-use crate::codec::{Cookie, EDNS_FIXED, Edns, Full, HEADER, Header, Keepalive, NameBuf, Pointer, Request, Rest, Spelling, Writer};
+use crate::codec::{Cookie, Counts, EDNS_FIXED, Edns, Full, HEADER, Header, Keepalive, NameBuf, Pointer, Request, Rest, Spelling, Writer};
 use crate::model::{Counter, DnsSettings};
 use crate::snapshot::{CompiledZone, Shelf};
 
@@ -122,7 +122,7 @@ impl<'m> Room<'m> {
 
 impl<'r, 'm> Reply<'r, 'm> {
     /// Begins a reply: header and question.
-    #[inline]
+    #[inline(always)]
     pub fn new(request: &'m Request<'m>, terms: &'m Terms<'m>, room: Room<'m>, buffer: &'r mut [u8]) -> Reply<'r, 'm> {
         let mut writer = Writer::new(buffer);
         // The header is another one at the end. There is room, or there would be none at all.
@@ -136,7 +136,7 @@ impl<'r, 'm> Reply<'r, 'm> {
         let copied = if request.header.is_query() { Header::OPCODE | Header::RD } else { Header::OPCODE };
         let offered = if terms.recursion && request.header.is_query() { Header::RA } else { 0 };
         let flags = Header::QR | offered | request.header.flags & copied;
-        let counts = [u16::from(request.question.is_some()), 0, 0, 0];
+        let counts = Counts::of_question(request.question.is_some());
         Reply {
             writer,
             header: Header { id: request.header.id, flags, counts },
@@ -159,6 +159,12 @@ impl<'r, 'm> Reply<'r, 'm> {
             empty: false,
             regions: RegionSet::default(),
         }
+    }
+
+    /// Whether it depends on who asks, or holds instances.
+    #[inline]
+    pub fn is_of_instances(&self) -> bool {
+        self.by_client || !self.regions.is_empty()
     }
 
     /// How the query came.
@@ -193,7 +199,7 @@ impl<'r, 'm> Reply<'r, 'm> {
     pub fn take_out(&mut self, from: usize, to: usize) {
         self.writer.rotate(from, to - from);
         self.writer.rewind(self.writer.position() - (to - from));
-        self.header.counts[self.section as usize] -= 1;
+        self.header.counts.remove(self.section as u32, 1);
     }
 
     /// What the query's cookie proves of its sender.
@@ -205,7 +211,7 @@ impl<'r, 'm> Reply<'r, 'm> {
     /// in cookies, back with the server cookie that this reply gives it (RFC 7873 §5.2.3), which is one round trip instead of three.
     pub fn slip(&mut self, question: &Request<'_>) {
         self.writer.rewind(question.opening.len());
-        self.header.counts[1..].fill(0);
+        self.header.counts = Counts::of_question(question.question.is_some());
         self.header.flags &= Header::QR | Header::OPCODE | Header::RD;
         if !question.header.is_query() {
             // Still NOTIMP: to NOTIFY or UPDATE, NOERROR would say that it was taken.
@@ -287,7 +293,7 @@ impl<'r, 'm> Reply<'r, 'm> {
 
     /// How many records the answer section has.
     pub fn answers(&self) -> u16 {
-        self.header.counts[Section::Answer as usize]
+        self.header.counts.get(Section::Answer as u32)
     }
 
     /// Where the next octet goes.
@@ -324,7 +330,7 @@ impl<'r, 'm> Reply<'r, 'm> {
         data: impl FnOnce(&mut Writer<'r>) -> Result<(), Full>,
     ) -> Result<(), Full> {
         self.writer.record(owner, rtype, class, ttl, data)?;
-        self.header.counts[self.section as usize] += 1;
+        self.header.counts.add(self.section as u32, 1);
         Ok(())
     }
 
@@ -332,10 +338,8 @@ impl<'r, 'm> Reply<'r, 'm> {
     /// holds what they stand for.
     #[inline]
     pub fn records(&mut self, count: u16, octets: &[u8]) -> Result<(), Full> {
-        let counted = &mut self.header.counts[self.section as usize];
-        let more = counted.checked_add(count).ok_or(Full)?;
         self.writer.put(octets)?;
-        *counted = more;
+        self.header.counts.add(self.section as u32, count);
         Ok(())
     }
 
@@ -347,10 +351,10 @@ impl<'r, 'm> Reply<'r, 'm> {
         }
     }
 
-    /// Sets the TTL of the record that was written at an offset, whose owner is a pointer.
+    /// What is written from `from` on, to be changed.
     #[inline]
-    pub fn set_ttl(&mut self, at: usize, ttl: u32) {
-        self.writer.set(at + 6, &ttl.to_be_bytes());
+    pub fn written_from(&mut self, from: usize) -> &mut [u8] {
+        self.writer.written_mut(from)
     }
 
     /// Turns the answers behind `from`, which are all of one length, so that the one that `draw` says comes first.
@@ -382,13 +386,13 @@ impl<'r, 'm> Reply<'r, 'm> {
     }
 
     /// Writes the OPT and the header; returns the reply's length.
-    #[inline]
+    #[inline(always)]
     pub fn finish(&mut self) -> usize {
         self.writer.set_limit(self.limit);
         if let Some(edns) = self.edns {
             let before = self.writer.position();
             match self.write_opt(edns) {
-                Ok(()) => self.header.counts[Section::Additional as usize] += 1,
+                Ok(()) => self.header.counts.add(Section::Additional as u32, 1),
                 // Cannot happen: room was kept. A reply without OPT is the lesser evil.
                 Err(Full) => self.writer.rewind(before),
             }
@@ -398,6 +402,7 @@ impl<'r, 'm> Reply<'r, 'm> {
         self.writer.position()
     }
 
+    #[inline(always)]
     fn write_opt(&mut self, edns: &Edns<'m>) -> Result<(), Full> {
         // RFC 6891 §6.1.3: the upper eight bits of the RCODE, version 0, and DO as it came (RFC 3225 §3); CO where it was heard.
         let ttl = u32::from(self.rcode >> 4) << 24 | u32::from(edns.dnssec_ok) << 15 | u32::from(self.compact_ok) << 14;

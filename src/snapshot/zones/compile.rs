@@ -258,7 +258,8 @@ impl Draft<'_> {
         let (names, extras, besides) = (names.finish(), extras.into(), besides.into());
         let epoch = self.zone.signing.as_ref().map(|signing| signing.epoch);
         let soa_ttl = self.zone.soa.ttl;
-        Ok(CompiledZone { apex, file, services, ttl, epoch, soa_ttl, negative, hash, names, extras, besides })
+        let divided = !self.cuts.is_empty() || !self.redirections.is_empty();
+        Ok(CompiledZone { apex, file, services, divided, ttl, epoch, soa_ttl, negative, hash, names, extras, besides })
     }
 
     /// Where the names will stand that others refer to, wildcards and delegations; and how many octets all names take.
