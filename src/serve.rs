@@ -14,6 +14,7 @@
 mod check;
 mod drills;
 mod metrics;
+pub mod signing;
 mod simulate;
 mod slow;
 #[cfg(test)]
@@ -229,6 +230,8 @@ pub struct Running {
     prober: Arc<Prober>,
     http: Api,
     drills: Drills,
+    /// Signs what will be asked for.
+    background: signing::Background,
     clients: simulate::Clients,
     ready: watch::Sender<bool>,
     settings: Settings,
@@ -293,7 +296,14 @@ impl Running {
         apexes: BTreeSet<Name>,
         sources: Sources,
     ) -> Result<Running, ServeError> {
-        let slow = Arc::new(slow::SlowPath::new(control.publisher().clone()));
+        let signer = Arc::new(signing::Signer::default());
+        let mut random = [0; 32];
+        let no_entropy = |error: getrandom::Error| ServeError::System { what: "there is no randomness", error: error.into() };
+        getrandom::fill(&mut random).map_err(no_entropy)?;
+        control.publisher().load().signatures().seed(random);
+        let background = signing::Background::start(signer.clone(), control.publisher().clone(), clock.clone());
+        let background = background.map_err(|error| ServeError::System { what: "no threads can be started", error })?;
+        let slow = Arc::new(slow::SlowPath::new(control.publisher().clone(), signer.clone()));
         let server = Arc::new(server::start(&settings.dns, control.publisher().clone(), slow)?);
         let prober = probe::start(control.clone(), &settings.probe);
         let prober = Arc::new(prober.map_err(|error| ServeError::System { what: "the prober cannot start", error })?);
@@ -339,6 +349,7 @@ impl Running {
             prober,
             http,
             drills,
+            background,
             clients,
             ready,
             settings,
@@ -467,6 +478,7 @@ impl Running {
         let (server, prober) = (Arc::into_inner(self.server), Arc::into_inner(self.prober));
         // Both wait for threads. Where a scrape still looks at one of them it stops when the scrape ends.
         let halted = blocking(move || {
+            drop(self.background);
             prober.into_iter().for_each(Prober::stop);
             server.into_iter().for_each(Server::stop);
         });

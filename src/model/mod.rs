@@ -60,7 +60,7 @@ pub use settings::{
 pub use share::{Out, Share};
 pub(crate) use shared::Shared;
 pub use sightings::{SAMPLED, Sightings};
-pub use signing::{Denial, ZoneKey, ZoneSigning};
+pub use signing::{Algorithm, Denial, KeyRole, ZoneKey, ZoneSigning};
 pub use time::{Period, PeriodError, Timestamp};
 pub use tsig::{TsigAlgorithm, TsigKey, TsigSecret};
 pub use zone::{APEX_TTL, AliasOf, Defined, RecordSet, Soa, Zone, ZoneTtl};
