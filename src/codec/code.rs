@@ -4,6 +4,10 @@
 pub const CLASS_IN: u16 = 1;
 /// Chaosnet, which carries what a server says of itself.
 pub const CLASS_CH: u16 = 3;
+/// None: what an update forbids or deletes (RFC 2136 §2.4).
+pub const CLASS_NONE: u16 = 254;
+/// Any class: also that of a TSIG (RFC 8945 §4.2).
+pub const CLASS_ANY: u16 = 255;
 
 /// RR types and QTYPEs.
 pub mod rtype {
@@ -51,6 +55,16 @@ pub mod rtype {
     pub const OPT: u16 = 41;
     /// Delegation signer (RFC 4034 §5), which lives above the cut.
     pub const DS: u16 = 43;
+    /// Signature of an RRset (RFC 4034 §3).
+    pub const RRSIG: u16 = 46;
+    /// The types of a name, and the next name (RFC 4034 §4).
+    pub const NSEC: u16 = 47;
+    /// Public key of a zone (RFC 4034 §2).
+    pub const DNSKEY: u16 = 48;
+    /// The DS that a child asks its parent for (RFC 7344 §3.1).
+    pub const CDS: u16 = 59;
+    /// The same as a DNSKEY (RFC 7344 §3.2).
+    pub const CDNSKEY: u16 = 60;
     /// Service binding (RFC 9460).
     pub const SVCB: u16 = 64;
     /// HTTPS service binding (RFC 9460).
@@ -94,6 +108,8 @@ pub mod rcode {
     pub const REFUSED: u16 = 5;
     /// The name would be too long (RFC 6672 §2.2).
     pub const YXDOMAIN: u16 = 6;
+    /// Not authoritative (RFC 2136 §2.2), or not authorized (RFC 8945 §5.2).
+    pub const NOTAUTH: u16 = 9;
     /// The EDNS version is not known (RFC 6891 §9).
     pub const BADVERS: u16 = 16;
     /// The server cookie is not valid (RFC 7873 §8).
@@ -109,6 +125,7 @@ pub mod rcode {
             NOTIMP => "NOTIMP",
             REFUSED => "REFUSED",
             YXDOMAIN => "YXDOMAIN",
+            NOTAUTH => "NOTAUTH",
             BADVERS => "BADVERS",
             BADCOOKIE => "BADCOOKIE",
             _ => "RESERVED",

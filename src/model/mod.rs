@@ -24,7 +24,9 @@ mod settings;
 mod share;
 mod shared;
 mod sightings;
+mod signing;
 mod time;
+mod tsig;
 mod zone;
 
 pub use addresses::Addresses;
@@ -58,7 +60,9 @@ pub use settings::{
 pub use share::{Out, Share};
 pub(crate) use shared::Shared;
 pub use sightings::{SAMPLED, Sightings};
+pub use signing::{Denial, ZoneKey, ZoneSigning};
 pub use time::{Period, PeriodError, Timestamp};
+pub use tsig::{TsigAlgorithm, TsigKey, TsigSecret};
 pub use zone::{APEX_TTL, AliasOf, Defined, RecordSet, Soa, Zone, ZoneTtl};
 
 /// A store's revision: grows with every commit.

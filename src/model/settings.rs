@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{DrillFields, Label, Locality, Period};
+use super::{DrillFields, Label, Locality, Name, Period, TsigKey};
 
 /// Everything the server is told at start.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +34,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// `[drills.NAME]`: drills, by name.
     pub drills: BTreeMap<Label, DrillFields>,
+    /// `[tsig.NAME]`: secrets shared with other servers, by name.
+    pub tsig: BTreeMap<Name, TsigKey>,
 }
 
 /// `[dns]`
@@ -58,6 +60,8 @@ pub struct DnsSettings {
     /// Most octets of a UDP reply to a query without a valid server cookie, 128–4096; 0, the default: as any other. Header, question and
     /// OPT are sent whole whatever it says.
     pub unverified_max: u16,
+    /// `[forward] networks`: clients whose queries for names that are not ours are answered from elsewhere; none: nobody's.
+    pub forward: Vec<IpNet>,
     /// DNS cookies.
     pub cookies: CookieSettings,
     /// Response rate limiting.
@@ -283,6 +287,7 @@ impl Default for Settings {
                 version: None,
                 identity: None,
                 unverified_max: 0,
+                forward: Vec::new(),
                 cookies: CookieSettings::default(),
                 rate_limit: RateLimitSettings::default(),
                 tls: TlsSettings::default(),
@@ -295,6 +300,7 @@ impl Default for Settings {
             probe: ProbeSettings { enabled: true, concurrency: 20_000 },
             log: LogSettings { level: "info".into(), format: LogFormat::Text },
             drills: BTreeMap::new(),
+            tsig: BTreeMap::new(),
         }
     }
 }

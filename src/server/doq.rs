@@ -115,19 +115,20 @@ async fn answer<A: Answer>(
             return Ok(());
         }
     };
-    let held = room.for_reply().await;
     // Where the client is now: it may have moved (RFC 9000 §9).
     let peer = connection.remote_address();
-    let reply = query.and_then(|query| served.answer_one(query, peer).ok_or(Breach::NoQuery));
-    let reply = match reply {
-        Ok(reply) => reply,
+    let answered = match query {
+        Ok(query) => room.answer(served.answer_one(query, peer)).await.ok_or(Breach::NoQuery),
+        Err(breach) => Err(breach),
+    };
+    let (reply, _room) = match answered {
+        Ok(answered) => answered,
         Err(breach) => {
             // Left alone it would end as if that were the answer.
             let _ = send.reset(Code::Protocol.into());
             return Err(breach);
         }
     };
-    let _held = held.map(|held| held.shrink(reply.len()));
     place.touch(Instant::now());
     let framed = [&(reply.len() as u16).to_be_bytes()[..], &reply].concat();
     if send.write_all(&framed).await.is_ok() {

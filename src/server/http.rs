@@ -60,18 +60,10 @@ pub(super) struct Doh<A> {
 
 impl<A: Answer> Doh<A> {
     /// The reply to a query.
-    pub(super) async fn answer(
-        &self,
-        query: &[u8],
-        peer: SocketAddr,
-        room: &Room,
-        place: &Place,
-    ) -> Result<(Vec<u8>, Option<ReplyRoom>), Refusal> {
-        let held = room.for_reply().await;
-        let reply = self.served.answer_one(query, peer).ok_or(Refusal::NoQuery)?;
+    pub(super) async fn answer(&self, query: &[u8], peer: SocketAddr, room: &Room, place: &Place) -> Result<(Vec<u8>, ReplyRoom), Refusal> {
+        let answered = room.answer(self.served.answer_one(query, peer)).await.ok_or(Refusal::NoQuery)?;
         place.touch(Instant::now());
-        let held = held.map(|held| held.shrink(reply.len()));
-        Ok((reply, held))
+        Ok(answered)
     }
 }
 
@@ -140,7 +132,7 @@ async fn respond<A: Answer>(doh: &Doh<A>, request: Request<Incoming>, peer: Sock
         Err(refusal) => Err(refusal),
     };
     let (head, octets, room) = match answered {
-        Ok((reply, room)) => (doh::response(&reply), reply, room),
+        Ok((reply, room)) => (doh::response(&reply), reply, Some(room)),
         Err(refusal) => {
             if head.version < Version::HTTP_2 {
                 let _ = tokio::time::timeout(DISMISSAL.min(doh.patience), drain(&mut body)).await;
@@ -164,7 +156,7 @@ async fn answer_body<A: Answer>(
     peer: SocketAddr,
     room: &Room,
     place: &Place,
-) -> Result<(Vec<u8>, Option<ReplyRoom>), Refusal> {
+) -> Result<(Vec<u8>, ReplyRoom), Refusal> {
     let mut query = room.gather(LARGEST_MESSAGE);
     let gathered = tokio::time::timeout(doh.patience, async {
         place.waits(Waiting::ForRest);

@@ -78,7 +78,7 @@ async fn request<A: Answer>(
     let (head, mut stream) = resolved?;
     let answered = answer(&head, &mut stream, doh, peer, room, place).await?;
     let (response, octets, _room) = match answered {
-        Ok((reply, room)) => (doh::response(&reply), reply, room),
+        Ok((reply, room)) => (doh::response(&reply), reply, Some(room)),
         Err(refusal) => {
             let (response, text) = refusal.response();
             (response, text, None)
@@ -98,7 +98,7 @@ async fn answer<A: Answer>(
     peer: SocketAddr,
     room: &Room,
     place: &Place,
-) -> Result<Result<(Vec<u8>, Option<ReplyRoom>), Refusal>, h3::error::StreamError> {
+) -> Result<Result<(Vec<u8>, ReplyRoom), Refusal>, h3::error::StreamError> {
     let asked = match doh::asked(head.method(), head.uri(), head.headers(), &doh.path) {
         Ok(asked) => asked,
         Err(refusal) => return Ok(Err(refusal)),

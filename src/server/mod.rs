@@ -5,6 +5,8 @@
 //!   TCP   one task per connection on threads of their own:     frame        → load snapshot → answer      → … → write all
 //! ```
 //!
+//! What cannot be answered at once goes aside, to threads of its own: see [`Slow`].
+//!
 //! No async runtime, allocation, lock or system call but the two of the socket stands on the UDP path, and the two are for as many queries as
 //! wait. A snapshot is loaded after queries came and dropped before the thread waits again, so that a published snapshot is in the very next
 //! answer of every worker and old ones are freed.
@@ -25,6 +27,7 @@ mod order;
 mod pace;
 mod quic;
 mod room;
+mod slow;
 mod socket;
 mod tcp;
 mod tls;
@@ -32,8 +35,8 @@ mod udp;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -48,6 +51,8 @@ pub use connections::ConnectionStats;
 use connections::{Connections, Limits};
 use encrypted::Encrypted;
 pub use encrypted::EncryptedAddresses;
+use slow::Punts;
+pub use slow::{Gone, MOST_UNDER_WAY, Punted, Replies, Slow, SlowStats};
 use socket::Datagrams;
 pub use socket::raise_open_files;
 
@@ -106,7 +111,7 @@ pub struct WorkerLabels {
     pub listen: SocketAddr,
     /// How queries come to it.
     pub transport: Transport,
-    /// Its number among the workers of that address and transport, from 0.
+    /// Its number among the workers of that address and transport, from 0. The last one answers what goes aside.
     pub worker: usize,
 }
 
@@ -123,15 +128,17 @@ pub struct Server {
     defences: Arc<Defences>,
     /// Listeners that nobody else can read, if there are any.
     encrypted: Option<Encrypted>,
-    /// What TCP runs on; `None` once it has stopped.
+    punts: Arc<Punts>,
+    /// What TCP and the slow path run on; `None` once they have stopped.
     runtime: Option<Runtime>,
+    slow_runtime: Option<Runtime>,
 }
 
 /// Listens on every address of `settings`, UDP and TCP each, and answers from what `publisher` holds, on threads of its own.
 ///
-/// Either all addresses are listened on when this returns, or none.
-pub fn start(settings: &DnsSettings, publisher: Arc<Publisher>) -> Result<Server, ListenError> {
-    start_with(settings, publisher, wire::answer)
+/// What it cannot answer at once, `slow` does. Either all addresses are listened on when this returns, or none.
+pub fn start(settings: &DnsSettings, publisher: Arc<Publisher>, slow: Arc<dyn Slow>) -> Result<Server, ListenError> {
+    start_with(settings, publisher, slow, MOST_UNDER_WAY, wire::answer)
 }
 
 /// What answers a query: `wire::answer`, or a stand-in of a test.
@@ -139,7 +146,13 @@ trait Answer: Fn(&Snapshot, &mut Worker, &Query<'_>, &mut [u8]) -> Outcome + Clo
 
 impl<F> Answer for F where F: Fn(&Snapshot, &mut Worker, &Query<'_>, &mut [u8]) -> Outcome + Clone + Send + Sync + 'static {}
 
-fn start_with(settings: &DnsSettings, publisher: Arc<Publisher>, answer: impl Answer) -> Result<Server, ListenError> {
+fn start_with(
+    settings: &DnsSettings,
+    publisher: Arc<Publisher>,
+    slow: Arc<dyn Slow>,
+    most_under_way: usize,
+    answer: impl Answer,
+) -> Result<Server, ListenError> {
     if settings.listen.is_empty() {
         return Err(ListenError::Nowhere);
     }
@@ -150,13 +163,17 @@ fn start_with(settings: &DnsSettings, publisher: Arc<Publisher>, answer: impl An
     let encrypted = encrypted::Bound::new(&settings.tls, idle)?;
     let limits = Limits { overall: places(settings.tcp_connections), per_client: settings.tcp_per_client.max(1), idle };
     // Whatever else the process does on its runtimes, compiling and requests among them, no connection waits for it.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
-        .thread_name("dns-tcp")
-        .event_interval(TASKS_BETWEEN_LOOKS)
-        .enable_all()
-        .build()
-        .map_err(|error| ListenError::Thread { address: bound[0].address, error })?;
+    let threads = |name: &str| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(workers)
+            .thread_name(name)
+            .event_interval(TASKS_BETWEEN_LOOKS)
+            .enable_all()
+            .build()
+            .map_err(|error| ListenError::Thread { address: bound[0].address, error })
+    };
+    let (runtime, slow_runtime) = (threads("dns-tcp")?, threads("dns-slow")?);
+    let punts = Arc::new(Punts::new(slow, slow_runtime.handle().clone(), most_under_way));
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(ListenError::Random)?;
     let mut server = Server {
@@ -169,7 +186,9 @@ fn start_with(settings: &DnsSettings, publisher: Arc<Publisher>, answer: impl An
         connections: Arc::new(Connections::new(limits)),
         defences: Arc::new(Defences::new(random, settings.rate_limit.table_size)),
         encrypted: None,
+        punts,
         runtime: None,
+        slow_runtime: Some(slow_runtime),
     };
     let processors = socket::processors(workers);
     for bound in bound {
@@ -222,6 +241,11 @@ impl Server {
         self.connections.stats()
     }
 
+    /// How queries fare that could not be answered at once.
+    pub fn slow(&self) -> SlowStats {
+        self.punts.stats()
+    }
+
     /// Stops listening and waits for the UDP threads, which takes as long as one answer (up to 200 ms where the system is not Linux).
     pub fn stop(mut self) {
         self.halt();
@@ -237,18 +261,20 @@ impl Server {
         answer: impl Answer,
     ) -> Result<(), ListenError> {
         let (address, workers) = (bound.address, bound.udp.len());
+        let beside_udp = Arc::new(self.aside(address, Transport::Udp, workers)?);
         for (number, datagrams) in bound.udp.into_iter().enumerate() {
             let worker = self.worker(address, Transport::Udp, number)?;
             let datagrams = Arc::new(datagrams);
             self.sockets.push(datagrams.clone());
             let (publisher, stopping, answer) = (publisher.clone(), self.stopping.clone(), answer.clone());
+            let aside = beside_udp.clone();
             // The workers of another address have the same processors: one of each.
             let processor = processors.get(number).copied();
             let thread = std::thread::Builder::new()
                 .name(format!("dns-udp-{}", self.threads.len())) // Linux keeps 15 octets
                 .spawn(move || {
                     processor.into_iter().for_each(socket::pin);
-                    udp::run(&datagrams, &publisher, worker, &stopping, &answer);
+                    udp::run(&datagrams, &publisher, worker, &aside, &stopping, &answer);
                 })
                 .map_err(|error| ListenError::Thread { address, error })?;
             self.threads.push(thread);
@@ -304,7 +330,13 @@ impl Server {
         answer: A,
     ) -> Result<tcp::Served<A>, ListenError> {
         let shards = (0..workers).map(|number| self.worker(address, transport, number)).collect::<Result<Vec<_>, _>>()?;
-        Ok(tcp::Served::new(transport, publisher.clone(), shards, answer))
+        let aside = self.aside(address, transport, workers)?;
+        Ok(tcp::Served::new(transport, publisher.clone(), shards, aside, answer))
+    }
+
+    /// The way to the slow path, with a worker that counts behind so many others.
+    fn aside(&mut self, address: SocketAddr, transport: Transport, number: usize) -> Result<udp::Aside, ListenError> {
+        Ok(udp::Aside { punts: self.punts.clone(), worker: Arc::new(Mutex::new(self.worker(address, transport, number)?)) })
     }
 
     /// A worker with a seed of its own, its counters on the list.
@@ -322,7 +354,7 @@ impl Server {
         if let Some(mut encrypted) = self.encrypted.take() {
             encrypted.stop();
         }
-        if let Some(runtime) = self.runtime.take() {
+        for runtime in [self.runtime.take(), self.slow_runtime.take()].into_iter().flatten() {
             // Waits for nothing, as whoever drops a server may stand on a runtime itself; its threads drop the tasks in their own time.
             runtime.shutdown_background();
         }

@@ -5,7 +5,10 @@
 //! Replies wait while the client does not take those before. A connection waits for nobody but itself, and the limits on connections end it
 //! in time.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Buf;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -60,15 +63,31 @@ impl Room {
         Gathered { room: self, octets: Vec::new(), most, large: None }
     }
 
-    /// Waits for the room that the largest reply needs; `None` never comes, as nobody closes it.
-    pub(super) async fn for_reply(&self) -> Option<ReplyRoom> {
-        self.replies.clone().acquire_many_owned(LARGEST_MESSAGE as u32).await.ok().map(ReplyRoom)
+    /// A reply, and its room. What is answered at once has room before it is; what must wait for something else needs none meanwhile, or a few
+    /// such would hold up all others.
+    pub(super) async fn answer(&self, answering: impl Future<Output = Option<Vec<u8>>>) -> Option<(Vec<u8>, ReplyRoom)> {
+        let mut answering = pin!(answering);
+        let room = self.for_reply(LARGEST_MESSAGE).await?;
+        match poll_fn(|context| Poll::Ready(answering.as_mut().poll(context))).await {
+            Poll::Ready(reply) => reply.map(|reply| (reply.len(), reply)).map(|(octets, reply)| (reply, room.shrink(octets))),
+            Poll::Pending => {
+                drop(room);
+                let reply = answering.await?;
+                let room = self.for_reply(reply.len().min(LARGEST_MESSAGE)).await?;
+                Some((reply, room))
+            }
+        }
+    }
+
+    /// Waits for the room that so many octets need; `None` never comes, as nobody closes it.
+    async fn for_reply(&self, octets: usize) -> Option<ReplyRoom> {
+        self.replies.clone().acquire_many_owned(octets as u32).await.ok().map(ReplyRoom)
     }
 }
 
 impl ReplyRoom {
     /// Keeps only as much as the reply has octets.
-    pub(super) fn shrink(mut self, octets: usize) -> ReplyRoom {
+    fn shrink(mut self, octets: usize) -> ReplyRoom {
         drop(self.0.split(LARGEST_MESSAGE.saturating_sub(octets)));
         self
     }
@@ -121,11 +140,19 @@ mod tests {
         assert_eq!(all[4].push(&[2; 1][..]), Ok(()));
         assert_eq!((all[0].all().len(), all[4].all().len()), (10_000, 4097));
 
-        let reply = |octets| room.for_reply().now_or_never().flatten().map(|room| room.shrink(octets));
-        let held: Vec<ReplyRoom> = (0..4).map_while(|_| reply(LARGEST_MESSAGE)).collect();
+        let reply = |octets| room.answer(async move { Some(vec![0; octets]) }).now_or_never().flatten();
+        let held: Vec<_> = (0..4).map_while(|_| reply(LARGEST_MESSAGE)).collect();
         assert!(held.len() == 4 && reply(1).is_none(), "four of the largest, and no more");
         drop(held);
-        let held: Vec<ReplyRoom> = (0..1000).map_while(|_| reply(200)).collect();
+        let held: Vec<_> = (0..1000).map_while(|_| reply(200)).collect();
         assert_eq!(held.len(), 984, "as many small ones as leave room for a large one");
+        drop(held);
+        // Those that wait for something else hold nobody up, until they are there.
+        let (answered, asked): (Vec<_>, Vec<_>) = (0..9).map(|_| tokio::sync::oneshot::channel::<Vec<u8>>()).unzip();
+        let mut waiting: Vec<_> = asked.into_iter().map(|asked| Box::pin(room.answer(async { asked.await.ok() }))).collect();
+        assert!(waiting.iter_mut().all(|waiting| waiting.now_or_never().is_none()) && reply(1).is_some());
+        answered.into_iter().for_each(|answered| answered.send(vec![0; LARGEST_MESSAGE]).unwrap());
+        let held: Vec<_> = waiting.iter_mut().filter_map(|waiting| waiting.now_or_never().flatten()).collect();
+        assert!(held.len() == 4 && reply(1).is_none());
     }
 }

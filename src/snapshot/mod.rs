@@ -6,6 +6,7 @@
 mod directory;
 mod publish;
 mod services;
+mod unsigned;
 mod zones;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,8 @@ use std::sync::Arc;
 
 use directory::Directory;
 pub use publish::Publisher;
-pub use services::{CompiledService, InstanceView, ServiceView, TurnedView};
+pub use services::{CompiledService, InstanceView, ServiceView, SrvParts, TurnedView};
+pub use unsigned::Unsigned;
 use zones::Apexes;
 pub use zones::{AnswerTtl, Beside, CompiledZone, Delegation, FIXED, LeafRecords, Led, Lookup, NamePolicy, Owner, RrSet, ZoneError};
 
@@ -112,7 +114,7 @@ impl Snapshot {
                         name: format!("services.{label}"),
                         reason,
                     })?;
-                    let id = next.directory.reserve(label);
+                    let id = next.directory.reserve(label.as_bytes());
                     next.directory.put(id, Some(Arc::new(compiled)));
                 }
                 Update::Service(label, None) => {
@@ -121,7 +123,7 @@ impl Snapshot {
                     }
                 }
                 Update::Turned(service) => {
-                    if let Some(id) = next.directory.find(service.label().as_bytes()) {
+                    if let Some(id) = next.directory.find(service.label_octets()) {
                         next.directory.put(id, Some(service.clone()));
                     }
                 }
@@ -187,7 +189,7 @@ impl Snapshot {
         let mut next = self.clone();
         next.generation = Generation(self.generation.0 + 1);
         for service in services {
-            let id = next.directory.reserve(service.label());
+            let id = next.directory.reserve(service.label_octets());
             next.directory.put(id, Some(service));
         }
         next
@@ -218,6 +220,12 @@ impl Snapshot {
     pub fn service(&self, label: &[u8]) -> Option<(ServiceId, &CompiledService)> {
         let id = self.directory.find(label)?;
         Some((id, self.directory.at(id)?))
+    }
+
+    /// The registered service whose name is label `index` of a query's name.
+    #[inline]
+    pub fn service_in(&self, name: &NameBuf, index: usize) -> Option<(ServiceId, &CompiledService)> {
+        self.directory.find_hashed(name.label_hash(index), name.label(index))
     }
 
     /// A service by its slot.

@@ -9,7 +9,7 @@
 //!        │              ├─ records    static RRsets, referrals, negative answers
 //!        │              └─ services   decide, pick, and the records of instances (linked: SRV, HTTPS and their addresses)
 //!        ├─ limit           has its network had enough of that
-//!        └─ Reply::finish
+//!        └─ Reply::finish, or a punt: the slow path answers again with the same draw, when it has what was missing
 //! ```
 //! [`explain()`] goes the same way with open eyes: the same functions, watched.
 
@@ -30,6 +30,8 @@ mod watch;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use cookies::Proof;
 pub use defences::Defences;
@@ -70,6 +72,13 @@ impl Transport {
         !matches!(self, Transport::Udp)
     }
 
+    /// Whether the connection carries queries alone, so that DNS says how long it may be idle (RFC 7828 §3); HTTP and QUIC have words of
+    /// their own for that.
+    #[inline]
+    pub fn has_keepalive(self) -> bool {
+        matches!(self, Transport::Tcp | Transport::Tls)
+    }
+
     /// Whether nobody on the way can read it: what padding is for (RFC 8467 §4.1).
     #[inline]
     pub fn is_encrypted(self) -> bool {
@@ -101,9 +110,13 @@ pub enum Outcome {
     Punt(Punt),
 }
 
-/// Why a query needs the slow path. None is offered yet: signing, transfer, update and forwarding come as variants.
+/// Why a query needs the slow path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Punt {}
+pub enum Punt {
+    /// Its name, or one that an alias of ours leads to, is in no zone of ours, and the client may ask for such names. What is ours of the
+    /// answer, [`answer_again`] gives.
+    Forward,
+}
 
 /// What one worker keeps from query to query.
 #[derive(Debug)]
@@ -126,6 +139,11 @@ impl Worker {
     pub fn beside(seed: u64, counters: Arc<Counters>, defences: Arc<Defences>) -> Worker {
         Worker { counters, defences, random: seed, name: NameBuf::default() }
     }
+
+    /// The random number of the query that was answered last: the slow path answers again with the same.
+    pub fn drawn(&self) -> u64 {
+        scramble(self.random)
+    }
 }
 
 /// The next query's random number. Each policy that draws, draws from it alone.
@@ -144,15 +162,33 @@ fn scramble(x: u64) -> u64 {
 }
 
 /// Answers one query from one snapshot into `reply`, which holds at least 512 octets for UDP (65,535 for TCP).
+///
+/// What ends in [`Outcome::Punt`] counts as [`Counter::Punted`]; what comes of it, the slow path counts.
 pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply: &mut [u8]) -> Outcome {
-    let Worker { counters, defences, random, name } = worker;
-    let draw = draw(random);
+    let draw = draw(&mut worker.random);
+    answer_drawn::<false>(snapshot, worker, query, draw, reply)
+}
+
+/// Answers a query that [`answer`] punted, with the random number that it drew: no rate is limited and no client noted twice.
+///
+/// It never ends in [`Punt::Forward`]: the reply holds what is ours of the answer, up to the alias that leads elsewhere. Where that is
+/// nothing it is REFUSED, with everything that a reply of ours to this query has: RA, and the options of its OPT. It counts as
+/// [`Counter::Forwarded`] in either case.
+pub fn answer_again(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, draw: u64, reply: &mut [u8]) -> Outcome {
+    answer_drawn::<true>(snapshot, worker, query, draw, reply)
+}
+
+#[inline(always)]
+fn answer_drawn<const AGAIN: bool>(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, draw: u64, reply: &mut [u8]) -> Outcome {
+    let Worker { counters, defences, name, .. } = worker;
     // RFC 8906 §3: what is shorter than a header, or a response, gets no reply, or two servers could talk for ever.
     let Some(header) = Header::parse(query.bytes).filter(|header| !header.is_response()) else {
         return drop_it(counters, query, Counter::Dropped);
     };
     // What is read and what is under way are made where they stay: they are large.
-    let request = &Request::parse(header, query.bytes, name);
+    let mut request = Request::begin(header, query.bytes);
+    request.read(query.bytes, name);
+    let request = &request;
     let terms = terms(snapshot, defences, query, request);
     let Some(room) = Room::of(request, &terms, reply.len()) else {
         return drop_it(counters, query, Counter::Dropped);
@@ -164,12 +200,15 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
     judge(snapshot, request, client, draw, &mut reply, &mut Unwatched::default());
     match reply.proof() {
         Proof::Absent => {}
+        _ if AGAIN => {}
         Proof::New => counters.count(Counter::CookieNew),
         Proof::Valid => counters.count(Counter::CookieValid),
         Proof::Invalid => counters.count(Counter::CookieInvalid),
     }
-    // Over a stream and with a server cookie the sender is who it says it is, and harms nobody else.
-    if snapshot.dns.rate_limit.is_on() && !query.transport.is_stream() && reply.proof() != Proof::Valid {
+    // Over a stream and with a server cookie the sender is who it says it is, and harms nobody else. Those who may have names looked up for
+    // them are listed, and ask as much as they need.
+    let is_free = AGAIN || reply.punt == Some(Punt::Forward);
+    if !is_free && snapshot.dns.rate_limit.is_on() && !query.transport.is_stream() && reply.proof() != Proof::Valid {
         let (table, question) = (&defences.table, request.question.as_ref());
         match limit::verdict(snapshot, table, question, reply.outcome, query.peer.ip(), query.now_ms, scramble(draw)) {
             Verdict::Send => {}
@@ -180,23 +219,35 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
             Verdict::Drop => return drop_it(counters, query, Counter::Limited),
         }
     }
-    if reply.by_client && draw.is_multiple_of(SAMPLED) {
-        counters.clients.note(ClientPrefix::of(client).0);
+    if !AGAIN && let Some(punt) = reply.punt {
+        counters.count(Counter::Punted);
+        return Outcome::Punt(punt);
     }
+    if reply.is_truncated() {
+        counters.count(Counter::Truncated);
+    }
+    if reply.is_of_instances() {
+        if reply.by_client && draw.is_multiple_of(SAMPLED) {
+            counters.clients.note(ClientPrefix::of(client).0);
+        }
+        mark(counters, &reply, subnet.is_some());
+    }
+    send(counters, query, &mut reply)
+}
+
+/// Counts what is said of answers that depend on instances.
+#[inline]
+fn mark(counters: &Counters, reply: &Reply<'_, '_>, has_subnet: bool) {
     let mark = |set: bool, mark: Counter| {
         if set {
             counters.count(mark);
         }
     };
-    mark(reply.is_truncated(), Counter::Truncated);
-    mark(reply.by_client && subnet.is_some(), Counter::EcsUsed);
+    mark(reply.by_client && has_subnet, Counter::EcsUsed);
     mark(reply.fail_open, Counter::FailOpen);
     mark(reply.panic, Counter::Panic);
     mark(reply.empty, Counter::Empty);
-    if !reply.regions.is_empty() {
-        reply.regions.numbers().for_each(|region| counters.count_region(region));
-    }
-    send(counters, query, &mut reply)
+    reply.regions.numbers().for_each(|region| counters.count_region(region));
 }
 
 /// What the reply to a request is written for. No cookie, no hash.
@@ -208,11 +259,19 @@ fn terms<'m>(snapshot: &'m Snapshot, defences: &Defences, query: &Query<'_>, req
         let secrets = defences.secrets(&dns.cookies.secrets);
         cookies::check(&cookie, secrets, query.peer.ip(), query.now_ms)
     });
-    Terms { dns, transport: query.transport, proof, cookie }
+    // Asked of the sender, whatever subnet it asks for: who may use us as its resolver is whoever sends us queries.
+    let recursion = !dns.forward.is_empty() && is_within(&dns.forward, query.peer.ip());
+    Terms { dns, transport: query.transport, proof, cookie, recursion }
+}
+
+#[inline(never)]
+fn is_within(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
 }
 
 /// Finishes and counts a reply.
-#[inline]
+#[inline(always)]
 fn send(counters: &Counters, query: &Query<'_>, reply: &mut Reply<'_, '_>) -> Outcome {
     counters.count(reply.outcome);
     let length = reply.finish();
@@ -229,6 +288,7 @@ fn drop_it(counters: &Counters, query: &Query<'_>, outcome: Counter) -> Outcome 
 }
 
 /// What RFC 8906 asks of everyone: odd queries get the RCODE that says what is odd.
+#[inline(always)]
 fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, draw: u64, reply: &mut Reply<'_, '_>, watch: &mut W) {
     if !request.header.is_query() {
         // RFC 8906 §3.1.4.
@@ -241,7 +301,7 @@ fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, d
         // RFC 6891 §6.1.3: the reply's OPT says which version is known.
         return reply.conclude(rcode::BADVERS, Counter::Badvers);
     }
-    if request.edns.as_ref().is_some_and(|edns| edns.keepalive == Keepalive::Malformed) && reply.transport().is_stream() {
+    if request.edns.as_ref().is_some_and(|edns| edns.keepalive == Keepalive::Malformed) && reply.transport().has_keepalive() {
         // RFC 7828 §3.3.1: the timeout is the server's to say. In a datagram the option means nothing, whatever it holds.
         return reply.fail(rcode::FORMERR, Counter::Formerr, extended::OTHER, "keepalive: a query holds no timeout");
     }

@@ -13,7 +13,7 @@ fn apex_of(zone: &CompiledZone, here: &Here<'_>) -> usize {
 }
 
 /// Answers with an RRset, and with the addresses of the names in it as far as they fit.
-#[inline]
+#[inline(always)]
 pub(super) fn answer(zone: &CompiledZone, set: RrSet<'_>, ttl: u32, here: &Here<'_>, reply: &mut Reply<'_, '_>) {
     reply.conclude(rcode::NOERROR, Counter::Answered);
     let Ok(stands) = write_set(zone, set, ttl, here, 0, reply) else { return reply.truncate() };
@@ -125,7 +125,7 @@ pub(super) fn any(zone: &CompiledZone, here: &Here<'_>, reply: &mut Reply<'_, '_
 ///
 /// Where the question holds the owner, all of them are copied as they were encoded, and their pointers and TTLs set where they differ from
 /// what they were encoded for. Where they do not all fit, or the owner stands elsewhere, it goes record by record.
-#[inline]
+#[inline(always)]
 fn write_set(
     zone: &CompiledZone,
     set: RrSet<'_>,
@@ -148,13 +148,19 @@ fn write_set(
 /// Sets pointers and TTLs of an RRset that was copied to `start`: so many octets into the question's name do owner and apex begin.
 #[inline]
 fn adapt(set: RrSet<'_>, ttl: u32, owner: usize, apex: usize, start: usize, reply: &mut Reply<'_, '_>) {
-    for record in set.records() {
-        reply.point(start + record.at, HEADER + owner);
-        reply.set_ttl(start + record.at, ttl);
-        for hole in record.holes.into_iter().flatten() {
-            reply.point(start + record.begin() + usize::from(hole), HEADER + apex);
+    let (Some(owner), Some(apex)) = (Pointer::to(HEADER + owner), Pointer::to(HEADER + apex)) else { return };
+    let octets = reply.written_from(start);
+    set.starts().for_each(|at| {
+        if let Some(head) = octets.get_mut(at..).and_then(|record| record.first_chunk_mut::<FIXED>()) {
+            head[..2].copy_from_slice(&owner.octets());
+            head[6..10].copy_from_slice(&ttl.to_be_bytes());
         }
-    }
+    });
+    set.holes().for_each(|at| {
+        if let Some(hole) = octets.get_mut(at..).and_then(|data| data.first_chunk_mut()) {
+            *hole = apex.octets();
+        }
+    });
 }
 
 #[cold]
@@ -167,11 +173,12 @@ fn write_each(
     reply: &mut Reply<'_, '_>,
 ) -> Result<Stands, Full> {
     let apex = here.pointer(apex_of(zone, here)).map_or(Rest::Spelled(zone.apex()), Rest::At);
-    let mut places = [0; NOTED];
+    let mut places = [0_u16; NOTED];
     for (n, record) in set.records().enumerate() {
         reply.record(here.from(index), set.rtype(), ttl, |writer| {
             if let Some(place) = places.get_mut(n) {
-                *place = writer.position();
+                // A message holds no more than 65,535 octets.
+                *place = writer.position() as u16;
             }
             record.write(writer, apex)
         })?;
@@ -187,7 +194,7 @@ enum Stands {
     /// From there on, as it was encoded.
     Encoded(usize),
     /// The data of its first records.
-    Each([usize; NOTED]),
+    Each([u16; NOTED]),
 }
 
 impl Stands {
@@ -199,7 +206,7 @@ impl Stands {
             Stands::Each(places) => {
                 let place = places.get(usize::from(led.record)).filter(|place| **place != 0)?;
                 let record = set.records().nth(led.record.into())?;
-                Pointer::to(place + led.place as usize - record.begin())
+                Pointer::to(usize::from(*place) + led.place as usize - record.begin())
             }
         }
     }

@@ -116,6 +116,7 @@ struct Plan<'a> {
 }
 
 /// Answers for a service, or a part of it.
+#[inline(always)]
 pub(super) fn answer_service<W: Watch>(at: &At<'_>, name: &ServiceName<'_>, reply: &mut Reply<'_, '_>, watch: &mut W) -> Option<Alias> {
     let mut wanted = Wanted::of(at.asked.qtype, name.port);
     if at.asked.qtype == rtype::ANY {
@@ -130,7 +131,7 @@ pub(super) fn answer_service<W: Watch>(at: &At<'_>, name: &ServiceName<'_>, repl
         records::nodata(at.zone, at.here, reply);
         return None;
     }
-    let start = Start::Service(name.id, name.filter);
+    let start = Start::Service(name.id, &name.filter);
     let plan = Plan { start, wanted, tiers: name.service.tiers(), records: name.service.records(), longest: None };
     answer_plan(at, &plan, reply, watch)
 }
@@ -198,11 +199,12 @@ pub(super) fn answer_instance<W: Watch>(at: &At<'_>, name: &InstanceName<'_>, re
 }
 
 /// Decides, and answers with what was chosen.
+#[inline(never)]
 fn answer_plan<W: Watch>(at: &At<'_>, plan: &Plan<'_>, reply: &mut Reply<'_, '_>, watch: &mut W) -> Option<Alias> {
     let snapshot = at.asked.snapshot;
     let is_srv = matches!(plan.wanted, Some(Wanted::Srv(_)));
     let tiers = if is_srv { plan.tiers } else { 0 };
-    let mut decision = Decision::NOTHING;
+    let mut decision = Decision::nothing();
     decide_into(&mut decision, snapshot, &plan.start, at.asked.client, at.asked.draw, tiers, watch.trace());
     reply.by_client = true;
     // Behind an alias the answer holds where both decisions do: both prefixes hold the client, so that is the longer one.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, ProtocolVersion};
+use rustls::{ClientConnection, ProtocolVersion};
 
 use super::super::certificate::tests::pair;
 use super::clients::{BOTH, Tls, client, shake};
@@ -156,7 +156,7 @@ fn a_house_with_a_broken_certificate_is_not_opened() {
     let safe = Safe::new(|_| {});
     std::fs::write(safe.tls.certificate.as_ref().unwrap(), "not a certificate").unwrap();
     let settings = DnsSettings { tls: safe.tls.clone(), listen: vec!["127.0.0.1:0".parse().unwrap()], ..Settings::default().dns };
-    let error = start_with(&settings, safe.house.publisher.clone(), echo).unwrap_err();
+    let error = start_with(&settings, safe.house.publisher.clone(), slow::none(), slow::MOST, echo).unwrap_err();
     assert!(matches!(error, ListenError::Certificate(CertificateError::NothingThere { .. })), "{error}");
 }
 

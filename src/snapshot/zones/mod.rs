@@ -18,6 +18,7 @@ pub use additional::{Beside, Led};
 pub(super) use apexes::Apexes;
 use compile::Entry;
 use names::{Found, Names};
+use rrset::Head;
 use rrset::RrSetBuf;
 pub use rrset::{FIXED, LeafRecords, RrSet};
 
@@ -32,6 +33,8 @@ pub struct CompiledZone {
     apex: NameBuf,
     file: Box<str>,
     services: bool,
+    /// Something is delegated or redirected.
+    divided: bool,
     ttl: AnswerTtl,
     /// The SOA as it stands in negative answers.
     negative: RrSetBuf,
@@ -168,6 +171,12 @@ impl CompiledZone {
         self.services
     }
 
+    /// Whether anything in it is delegated, or redirected by a DNAME.
+    #[inline]
+    pub fn is_divided(&self) -> bool {
+        self.divided
+    }
+
     /// Limits of the TTL of answers that depend on health.
     pub fn ttl(&self) -> AnswerTtl {
         self.ttl
@@ -185,10 +194,14 @@ impl CompiledZone {
     }
 
     /// What stands at a name that is within the zone.
-    #[inline]
+    #[inline(always)]
     pub fn owner(&self, name: &NameBuf) -> Option<Owner<'_>> {
         let depth = self.depth(name);
-        let hash = (0..depth).rev().fold(self.hash, |behind, label| name.hash(label, behind));
+        let (mut hash, mut index) = (self.hash, depth);
+        while index > 0 {
+            index -= 1;
+            hash = name.hash(index, hash);
+        }
         self.names.find(hash, name, 0, name.start(depth)).map(|found| self.stands(found))
     }
 
@@ -221,9 +234,24 @@ impl CompiledZone {
     }
 
     /// Looks a name up that is within the zone (RFC 1034 §4.3.2 step 3, with the DNAME of RFC 6672 §3.2).
-    #[inline]
+    #[inline(always)]
     pub fn lookup(&self, name: &NameBuf) -> Lookup<'_> {
-        let Some(owner) = self.owner(name) else { return self.lookup_above(name) };
+        self.lookup_found(self.owner(name), name)
+    }
+
+    /// The same, where [`CompiledZone::owner`] was asked already.
+    #[inline(always)]
+    pub fn lookup_found<'z>(&'z self, owner: Option<Owner<'z>>, name: &NameBuf) -> Lookup<'z> {
+        match owner {
+            Some(owner) if owner.extra.is_none_or(|extra| extra.cut_above.is_none()) => Lookup::Owner(owner),
+            Some(owner) => self.lookup_cut(owner),
+            None => self.lookup_above(name),
+        }
+    }
+
+    /// At or below a delegation.
+    #[inline(never)]
+    fn lookup_cut<'z>(&'z self, owner: Owner<'z>) -> Lookup<'z> {
         let cut = self.stands_at(owner.extra.and_then(|extra| extra.cut_above));
         match cut.and_then(|cut| Some((cut, cut.delegation()?))) {
             None => Lookup::Owner(owner),
@@ -233,6 +261,7 @@ impl CompiledZone {
     }
 
     /// From the apex down to the first name that is missing.
+    #[inline(never)]
     fn lookup_above(&self, name: &NameBuf) -> Lookup<'_> {
         let depth = self.depth(name);
         let end = name.start(depth);
@@ -258,9 +287,17 @@ impl CompiledZone {
 
 impl<'z> Owner<'z> {
     /// The static RRset of a type.
-    #[inline]
+    #[inline(always)]
     pub fn set(&self, rtype: u16) -> Option<RrSet<'z>> {
-        self.sets().find(|set| set.rtype() == rtype)
+        let mut octets = self.found.octets;
+        for _ in 0..self.found.sets {
+            let head = Head::of(octets)?;
+            if head.rtype() == rtype {
+                return Some(head.read(octets, &self.zone.besides)?.0);
+            }
+            octets = octets.get(head.size()..)?;
+        }
+        None
     }
 
     /// All static RRsets.
