@@ -15,12 +15,18 @@
 
 mod certificate;
 mod connections;
+mod doh;
+mod doq;
 mod encrypted;
 #[cfg(target_os = "linux")]
 mod groups;
+mod http;
+mod http3;
 mod order;
 #[cfg(target_os = "linux")]
 mod pace;
+mod quic;
+mod room;
 mod slow;
 mod socket;
 mod tcp;
@@ -301,6 +307,14 @@ impl Server {
         for (address, listener) in bound.dot {
             let served = self.served(address, Transport::Tls, workers, publisher, answer.clone())?;
             encrypted.serve_tls(address, listener, served)?;
+        }
+        for (address, listener, socket) in bound.doh {
+            let served = self.served(address, Transport::Https, workers, publisher, answer.clone())?;
+            encrypted.serve_https(address, listener, socket, served, bound.doh_path.clone())?;
+        }
+        for (address, socket) in bound.doq {
+            let served = self.served(address, Transport::Quic, workers, publisher, answer.clone())?;
+            encrypted.serve_quic(address, socket, served)?;
         }
         self.encrypted = Some(encrypted);
         Ok(())

@@ -19,7 +19,7 @@ use rustls::ServerConfig;
 use rustls::server::Acceptor;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::yield_now;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -47,6 +47,11 @@ impl Handshakes {
     /// The longest that one may take.
     pub(super) fn time(&self) -> Duration {
         self.time
+    }
+
+    /// Waits for the turn to sign. Nobody closes it, so there always is one.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.turns.acquire().await.ok()
     }
 
     /// Where they are counted.
@@ -83,7 +88,7 @@ impl Handshakes {
     async fn take_turns(&self, stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<TlsStream<TcpStream>> {
         let started = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
         let rest = {
-            let _turn = self.turns.acquire().await;
+            let _turn = self.turn().await;
             // All that is slow happens here; what is left waits for the client.
             started.into_stream(config)
         };

@@ -77,6 +77,13 @@ impl Transport {
         !matches!(self, Transport::Udp)
     }
 
+    /// Whether the connection carries queries alone, so that DNS says how long it may be idle (RFC 7828 §3); HTTP and QUIC have words of
+    /// their own for that.
+    #[inline]
+    pub fn has_keepalive(self) -> bool {
+        matches!(self, Transport::Tcp | Transport::Tls)
+    }
+
     /// Whether nobody on the way can read it: what padding is for (RFC 8467 §4.1).
     #[inline]
     pub fn is_encrypted(self) -> bool {
@@ -354,7 +361,7 @@ fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, d
         // RFC 6891 §6.1.3: the reply's OPT says which version is known.
         return reply.conclude(rcode::BADVERS, Counter::Badvers);
     }
-    if request.edns.as_ref().is_some_and(|edns| edns.keepalive == Keepalive::Malformed) && reply.transport().is_stream() {
+    if request.edns.as_ref().is_some_and(|edns| edns.keepalive == Keepalive::Malformed) && reply.transport().has_keepalive() {
         // RFC 7828 §3.3.1: the timeout is the server's to say. In a datagram the option means nothing, whatever it holds.
         return reply.fail(rcode::FORMERR, Counter::Formerr, extended::OTHER, "keepalive: a query holds no timeout");
     }

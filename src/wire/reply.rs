@@ -94,7 +94,7 @@ impl<'m> Room<'m> {
         let Terms { dns, transport, proof, cookie, .. } = terms;
         // The OPT is kept, whatever else has to go (RFC 6891 §7); the identifier only where there is room for it and an answer.
         let opt = request.edns.as_ref().map_or(0, |edns| {
-            let keepalive = transport.is_stream() && edns.keepalive == Keepalive::Asked;
+            let keepalive = transport.has_keepalive() && edns.keepalive == Keepalive::Asked;
             EDNS_FIXED
                 + edns.subnet.as_ref().map_or(0, |subnet| subnet.length())
                 + cookie.as_ref().map_or(0, |_| Cookie::LENGTH)
@@ -430,7 +430,7 @@ impl<'r, 'm> Reply<'r, 'm> {
     #[inline(never)]
     fn write_further_options(&mut self, edns: &Edns<'m>) -> Result<(), Full> {
         let (writer, terms) = (&mut self.writer, &self.terms);
-        if terms.transport.is_stream() && edns.keepalive == Keepalive::Asked {
+        if terms.transport.has_keepalive() && edns.keepalive == Keepalive::Asked {
             // RFC 7828 §3.1: in units of 100 milliseconds.
             let idle = u16::try_from(terms.dns.tcp_idle_ms / 100).unwrap_or(u16::MAX);
             writer.u16(option::KEEPALIVE)?;

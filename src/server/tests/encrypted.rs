@@ -5,23 +5,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, ProtocolVersion, SignatureScheme, StreamOwned};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, ProtocolVersion};
 
 use super::super::certificate::tests::pair;
+use super::clients::{BOTH, Tls, client, shake};
 use super::*;
 
 /// A house with a certificate that can be changed.
-struct Safe {
-    house: House,
+pub(super) struct Safe {
+    pub(super) house: House,
     folder: tempfile::TempDir,
-    tls: TlsSettings,
+    pub(super) tls: TlsSettings,
 }
 
 impl Safe {
-    fn new(change: impl FnOnce(&mut DnsSettings)) -> Safe {
+    pub(super) fn new(change: impl FnOnce(&mut DnsSettings)) -> Safe {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| Some(folder.path().join(name));
         let any = || vec!["127.0.0.1:0".parse().unwrap()];
@@ -41,16 +40,24 @@ impl Safe {
         Safe { house, folder, tls }
     }
 
-    fn dot(&self) -> SocketAddr {
+    pub(super) fn dot(&self) -> SocketAddr {
         self.house.server.encrypted_addresses().dot[0]
     }
 
-    fn stats(&self) -> ConnectionStats {
+    pub(super) fn doh(&self) -> SocketAddr {
+        self.house.server.encrypted_addresses().doh[0]
+    }
+
+    pub(super) fn doq(&self) -> SocketAddr {
+        self.house.server.encrypted_addresses().doq[0]
+    }
+
+    pub(super) fn stats(&self) -> ConnectionStats {
         self.house.server.connections()
     }
 
     /// Waits until the house says so.
-    fn until(&self, what: &str, is_so: impl Fn(&ConnectionStats) -> bool) {
+    pub(super) fn until(&self, what: &str, is_so: impl Fn(&ConnectionStats) -> bool) {
         let begin = Instant::now();
         while !is_so(&self.stats()) {
             assert!(begin.elapsed() < PATIENCE, "{what}: {:?}", self.stats());
@@ -60,77 +67,10 @@ impl Safe {
 }
 
 /// Writes certificate and key.
-fn put(tls: &TlsSettings, (certificate, key): &(String, String)) {
+pub(super) fn put(tls: &TlsSettings, (certificate, key): &(String, String)) {
     let write = |file: &Option<PathBuf>, text: &str| std::fs::write(file.as_ref().unwrap(), text).unwrap();
     write(&tls.certificate, certificate);
     write(&tls.key, key);
-}
-
-/// Takes every certificate: which one it was is looked at afterwards.
-#[derive(Debug)]
-pub(super) struct Trusting(CryptoProvider);
-
-impl ServerCertVerifier for Trusting {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// A client's side, for these versions and protocols.
-pub(super) fn client(versions: &[&'static rustls::SupportedProtocolVersion], protocols: &[&[u8]]) -> ClientConfig {
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let mut config = ClientConfig::builder_with_provider(Arc::new(provider.clone()))
-        .with_protocol_versions(versions)
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Trusting(provider)))
-        .with_no_client_auth();
-    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    config
-}
-
-const BOTH: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
-
-type Tls = StreamOwned<ClientConnection, TcpStream>;
-
-/// A connection whose handshake is done.
-fn shake(to: SocketAddr, config: ClientConfig) -> io::Result<Tls> {
-    let mut stream = TcpStream::connect(to)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let mut connection = ClientConnection::new(Arc::new(config), ServerName::try_from("dns.example").unwrap()).unwrap();
-    while connection.is_handshaking() {
-        connection.complete_io(&mut stream)?;
-    }
-    Ok(StreamOwned::new(connection, stream))
 }
 
 fn read_framed(stream: &mut impl Read) -> io::Result<Vec<u8>> {
