@@ -122,7 +122,7 @@ enum Octets {
     Apart(Arc<[u8]>),
 }
 
-/// Octets that lie in the service itself: those of one instance with one address and one port, whose names have 32 letters together.
+/// Octets that lie in the service itself: those of one instance with one address and one port, whose names have 40 letters together.
 const WITHIN: usize = 63;
 
 /// Where the parts of one instance lie, one behind the other from `start`.
