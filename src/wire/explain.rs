@@ -362,7 +362,9 @@ impl Watch for Notes {
                 explained.service = Some(name.service.label().to_string());
                 explained.narrowed.extend(name.filter.region.map(|region| format!("region={}", places.region_label(region))));
                 explained.narrowed.extend(name.filter.az.map(|az| format!("az={}", places.az_name_label(az))));
-                explained.narrowed.extend(name.filter.tags.iter().flatten().map(|tag| format!("tag={}", String::from_utf8_lossy(tag))));
+                explained.narrowed.extend(
+                    name.filter.tags.iter().filter(|tag| !tag.is_empty()).map(|tag| format!("tag={}", String::from_utf8_lossy(tag))),
+                );
             }
             Meaning::Instance(name) => {
                 explained.service = Some(name.service.label().to_string());

@@ -240,6 +240,14 @@ impl<'a> AddressHead<'a> {
     #[inline(always)]
     pub fn write<const OCTETS: usize>(&self, address: &[u8; OCTETS], reply: &mut Reply<'_, '_>) -> Result<(), Full> {
         let Some(encoded) = &self.encoded else { return reply.record(self.owner, self.rtype, self.ttl, |writer| writer.put(address)) };
+        if let (Some(first), Some(rest), Some(address)) = (encoded.first_chunk(), encoded.last_chunk(), address.first_chunk())
+            && OCTETS == 4
+        {
+            // In two words, lest it be read again before it is written.
+            let (first, rest) = (u64::from_ne_bytes(*first), u64::from(u32::from_be_bytes(*rest)));
+            let words = [first, (rest << 32 | u64::from(u32::from_be_bytes(*address))).to_be()];
+            return reply.records(1, words.map(u64::to_ne_bytes).as_flattened());
+        }
         let mut record = [0; HEAD + 16];
         record[..HEAD].copy_from_slice(encoded);
         record[HEAD..HEAD + OCTETS].copy_from_slice(address);

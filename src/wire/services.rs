@@ -222,7 +222,7 @@ fn answer_plan<W: Watch>(at: &At<'_>, plan: &Plan<'_>, reply: &mut Reply<'_, '_>
     let is_srv = matches!(plan.wanted, Some(Wanted::Srv(_)));
     let tiers = if is_srv { plan.tiers } else { 0 };
     let mut decision = Decision::nothing();
-    decide_into(&mut decision, snapshot, &plan.start, at.asked.client, at.asked.draw, tiers, watch.trace());
+    decide_into(&mut decision, snapshot, &plan.start, &at.asked.client, at.asked.draw, tiers, watch.trace());
     reply.by_client = true;
     // Behind an alias the answer holds where both decisions do: both prefixes hold the client, so that is the longer one.
     reply.scope = reply.scope.max(decision.scope);
