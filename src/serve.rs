@@ -13,6 +13,7 @@
 
 mod check;
 mod drills;
+mod keys;
 mod metrics;
 mod simulate;
 #[cfg(test)]
@@ -225,6 +226,7 @@ pub struct Running {
     prober: Arc<Prober>,
     http: Api,
     drills: Drills,
+    keys: keys::Keys,
     clients: simulate::Clients,
     ready: watch::Sender<bool>,
     settings: Settings,
@@ -260,6 +262,8 @@ impl Running {
             None => tracing::info!(version = VERSION, "Signpost starts without a signpost.toml: defaults hold, on loopback only"),
         }
         let Loaded { zones, geo, sources, .. } = world(&settings).await?;
+        let keys = keys::Keys::open(settings.data_dir.join("keys"), clock.clone())?;
+        let (zones, prepared) = keys.prepare(&settings.dnssec, zones).await?;
         let shown = summary(&zones);
         let apexes = zones.iter().map(|zone| zone.apex.clone()).collect();
         let data = settings.data_dir.clone();
@@ -267,13 +271,15 @@ impl Running {
         let engine = Engine::Embedded(store);
         let control = Control::start(engine, zones, geo, settings.dns.clone(), settings.here.clone(), clock.clone()).await?;
         control.set_safety(settings.safety).await;
-        match Running::listen(settings, control.clone(), clock, apexes, sources).await {
+        keys.settle(prepared, &control).await;
+        match Running::listen(settings, control.clone(), clock, apexes, sources, keys.clone()).await {
             Ok(running) => {
                 let (dns, api, data) = (&running.dns, running.api, absolute(&running.settings.data_dir));
                 tracing::info!(?dns, api = %format_args!("http://{api}"), data, zones = shown, "Signpost is ready");
                 Ok(running)
             }
             Err(error) => {
+                keys.stop().await;
                 // The store is closed when this returns.
                 control.stop().await;
                 Err(error)
@@ -288,6 +294,7 @@ impl Running {
         clock: Clock,
         apexes: BTreeSet<Name>,
         sources: Sources,
+        keys: keys::Keys,
     ) -> Result<Running, ServeError> {
         let server = Arc::new(server::start(&settings.dns, control.publisher().clone())?);
         let prober = probe::start(control.clone(), &settings.probe);
@@ -305,6 +312,7 @@ impl Running {
             clock: clock.clone(),
             records: |rtype, text| config::parse_record(rtype, text, &Name::root()),
             drills: Arc::new(drills.clone()),
+            keys: Arc::new(keys.clone()),
             clients: clients.clone(),
             ready: is_ready,
             refused: is_refused,
@@ -333,6 +341,7 @@ impl Running {
             prober,
             http,
             drills,
+            keys,
             clients,
             ready,
             settings,
@@ -414,9 +423,15 @@ impl Running {
             reread = again;
             let apexes = loaded.zones.iter().map(|zone| zone.apex.clone()).collect();
             let (zones, geo) = (std::mem::take(&mut loaded.zones), std::mem::take(&mut loaded.geo));
+            // Keys that are lost or broken change nothing: zones stay signed with those in memory.
+            let (zones, prepared) = self.keys.prepare(&settings.dnssec, zones).await?;
             // What the connections do is what clients are told of them (RFC 7828 §3.3.2), until the next start.
             let dns = DnsSettings { tcp_idle_ms: self.started_with.dns.tcp_idle_ms, ..settings.dns.clone() };
-            let Err(error) = self.control.load(zones, geo, dns).await else { break (apexes, loaded) };
+            let Err(error) = self.control.load(zones, geo, dns).await else {
+                self.keys.settle(prepared, &self.control).await;
+                break (apexes, loaded);
+            };
+            drop(prepared);
             // What only compiling finds is the zone's own as well.
             let finding = Finding { file: error.file.clone(), line: None, field: error.name.clone(), reason: error.reason.clone() };
             let (possible, again) = blocking(move || (reread.refuse(finding), reread)).await?;
@@ -437,6 +452,7 @@ impl Running {
         self.http.stop().await;
         // Whoever is led away by a drill is led back before control stops.
         self.drills.stop().await;
+        self.keys.stop().await;
         let (server, prober) = (Arc::into_inner(self.server), Arc::into_inner(self.prober));
         // Both wait for threads. Where a scrape still looks at one of them it stops when the scrape ends.
         let halted = blocking(move || {

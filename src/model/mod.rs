@@ -7,6 +7,7 @@ mod check;
 mod counters;
 mod country;
 mod course;
+mod dnssec;
 mod drain;
 mod drill;
 mod health;
@@ -36,6 +37,7 @@ pub use check::{Check, CheckFields, CheckKind, HttpCheck, TlsCheck};
 pub use counters::{COUNTED_REGIONS, Counter, Counters};
 pub use country::COUNTRIES;
 pub use course::{Course, Toward};
+pub use dnssec::DnssecSettings;
 pub use drain::{DEFAULT_DRAIN, Drain, DrainFields, LONGEST_DRAIN, LONGEST_RAMP, SHORTEST_RAMP, Stage, check_ramp};
 pub use drill::{Abort, DrillFields, DrillOrder, MetricCheck, MetricStep, Require};
 pub use health::{CheckState, Health, ProbeResult, Pushed, Status, Vitals, Wavers};
@@ -59,7 +61,7 @@ pub use settings::{
 pub use share::{Out, Share};
 pub(crate) use shared::Shared;
 pub use sightings::{SAMPLED, Sightings};
-pub use signing::{Algorithm, Denial, KeyRole, ZoneKey, ZoneSigning};
+pub use signing::{Algorithm, Denial, KeyRole, KeyStage, ZoneKey, ZoneSigning};
 pub use time::{Period, PeriodError, Timestamp};
 pub use zone::{APEX_TTL, AliasOf, Defined, RecordSet, Soa, Zone, ZoneTtl};
 
