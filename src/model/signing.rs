@@ -141,3 +141,28 @@ impl KeyRole {
         }
     }
 }
+
+/// How far a key has come on its way through a zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyStage {
+    /// It stands among the zone's keys, so that caches learn of it.
+    Published,
+    /// The parent is asked for its DS.
+    Submitted,
+    /// It is in use: a KSK or CSK has its DS at the parent, a ZSK signs the zone.
+    Active,
+    /// Another is in use. It stands among the keys until no cache needs it.
+    Retired,
+}
+
+impl std::fmt::Display for KeyStage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            KeyStage::Published => "published",
+            KeyStage::Submitted => "submitted",
+            KeyStage::Active => "active",
+            KeyStage::Retired => "retired",
+        })
+    }
+}

@@ -38,18 +38,13 @@ pub struct Unsignable;
 /// Signs with the keys that there are.
 #[derive(Debug, Default)]
 pub struct Signer {
-    keyring: ArcSwap<Keyring>,
+    keyring: Arc<ArcSwap<Keyring>>,
 }
 
 impl Signer {
-    /// Signs with these keys.
-    pub fn new(keyring: Keyring) -> Signer {
-        Signer { keyring: ArcSwap::from_pointee(keyring) }
-    }
-
-    /// Signs with these keys from now on.
-    pub fn take(&self, keyring: Keyring) {
-        self.keyring.store(Arc::new(keyring));
+    /// Signs with the keys that are there when it does.
+    pub fn new(keyring: Arc<ArcSwap<Keyring>>) -> Signer {
+        Signer { keyring }
     }
 
     /// Signs what is missing and keeps the signatures; `sample` is the query that needed them.

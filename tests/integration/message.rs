@@ -244,6 +244,14 @@ fn record_line(record: &Record) -> String {
         return format!("{} {} DNAME {}", record.name, record.ttl, name_of(&record.data));
     }
     let data = match &record.data {
+        RData::DNSSEC(DNSSECRData::NSEC(nsec)) => {
+            let types = nsec.type_bit_maps().map(|rtype| match rtype {
+                RecordType::Unknown(128) => "NXNAME".into(),
+                RecordType::Unknown(number) => format!("TYPE{number}"),
+                known => known.to_string(),
+            });
+            [nsec.next_domain_name().to_string()].into_iter().chain(types).collect::<Vec<_>>().join(" ")
+        }
         RData::DNSSEC(DNSSECRData::RRSIG(rrsig)) => {
             let input = rrsig.input();
             let (covered, labels, original, signer) = (input.type_covered, input.num_labels, input.original_ttl, &input.signer_name);

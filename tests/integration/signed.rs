@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use signpost::config;
 use signpost::control::Writer;
 use signpost::model::{Algorithm, Counters, Revision, Settings, Timestamp, Zone};
@@ -117,7 +118,7 @@ fn every_reply_of_the_world_of_the_fuzzers_is_secure() {
     for (n, zone) in world.zones.iter_mut().enumerate() {
         dnssec::sign(zone, Algorithm::ALL[n % 2], n as u8 + 1, &mut keyring);
     }
-    let (anchors, zones, signer) = (Anchors::of(&world.zones), world.zones.clone(), Signer::new(keyring));
+    let (anchors, zones, signer) = (Anchors::of(&world.zones), world.zones.clone(), Signer::new(Arc::new(ArcSwap::from_pointee(keyring))));
     let writer: Writer<usize> = Writer::begin((Revision(0), Vec::new()), world.zones, world.geo, &settings.dns, NOW).unwrap();
     let snapshot = writer.snapshot().clone();
     let mut worker = Worker::new(7, Arc::new(Counters::default()));

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 use signpost::config;
 use signpost::control::{Input, Landing, Observation, ProbeOrder, Writer};
@@ -247,7 +248,7 @@ impl Story {
                 dnssec::sign(zone, *algorithm, 1 + n as u8, &mut keyring);
             }
         }
-        self.signer.take(keyring);
+        self.signer = Signer::new(Arc::new(ArcSwap::from_pointee(keyring)));
         self.anchors = Anchors::of(&world.zones);
         self.writer = Some(Writer::begin((Revision(0), Vec::new()), world.zones, world.geo, &settings.dns, self.now).unwrap());
         let mut lines = Vec::new();
