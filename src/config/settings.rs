@@ -418,6 +418,17 @@ mod tests {
                 "signpost.toml:7: dns.rate_limit.exempt[1]: a network such as",
             ],
         );
+        check(
+            "version = 1\n[dnssec]\nzones = [\"a.test\", \"A.test.\"]\nalgorithm = \"rsa\"\nkeys = \"zsk\"\nvalidity = \"1h\"\nzsk_lifetime = \"2h\"",
+            &[],
+            &[
+                "signpost.toml:3: dnssec.zones[1]: a.test. stands twice",
+                "signpost.toml:4: dnssec.algorithm: \"rsa\" is unknown; known are ecdsap256sha256, ed25519",
+                "signpost.toml:5: dnssec.keys: \"zsk\" is unknown; did you mean `csk`?",
+                "signpost.toml:6: dnssec.validity: 86400000ms to 7776000s, not 1h",
+                "signpost.toml:7: dnssec.zsk_lifetime: 86400000ms",
+            ],
+        );
         check("version = 1\n[log]\nlevel = \"inof\"", &[], &["signpost.toml:3: log.level: unknown level \"inof\"; did you mean `info`?"]);
         check(
             "version = 1\n[[api.token]]\nname = \"a\"\nhash = \"secret\"\nrights = [\"read\"]",
