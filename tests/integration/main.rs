@@ -13,6 +13,7 @@ mod connections;
 mod corpus;
 mod drill;
 mod durability;
+mod encrypted;
 mod evacuation;
 mod figures;
 mod floors;
