@@ -13,7 +13,9 @@
 
 mod check;
 mod drills;
+mod keys;
 mod metrics;
+pub mod signing;
 mod simulate;
 mod slow;
 #[cfg(test)]
@@ -229,6 +231,9 @@ pub struct Running {
     prober: Arc<Prober>,
     http: Api,
     drills: Drills,
+    /// Signs what will be asked for.
+    background: signing::Background,
+    keys: keys::Keys,
     clients: simulate::Clients,
     ready: watch::Sender<bool>,
     settings: Settings,
@@ -264,6 +269,8 @@ impl Running {
             None => tracing::info!(version = VERSION, "Signpost starts without a signpost.toml: defaults hold, on loopback only"),
         }
         let Loaded { zones, geo, sources, .. } = world(&settings).await?;
+        let keys = keys::Keys::open(settings.data_dir.join("keys"), clock.clone())?;
+        let (zones, prepared) = keys.prepare(&settings.dnssec, zones).await?;
         let shown = summary(&zones);
         let apexes = zones.iter().map(|zone| zone.apex.clone()).collect();
         let data = settings.data_dir.clone();
@@ -271,13 +278,15 @@ impl Running {
         let engine = Engine::Embedded(store);
         let control = Control::start(engine, zones, geo, settings.dns.clone(), settings.here.clone(), clock.clone()).await?;
         control.set_safety(settings.safety).await;
-        match Running::listen(settings, control.clone(), clock, apexes, sources).await {
+        keys.settle(prepared, &control).await;
+        match Running::listen(settings, control.clone(), clock, apexes, sources, keys.clone()).await {
             Ok(running) => {
                 let (dns, api, data) = (&running.dns, running.api, absolute(&running.settings.data_dir));
                 tracing::info!(?dns, api = %format_args!("http://{api}"), data, zones = shown, "Signpost is ready");
                 Ok(running)
             }
             Err(error) => {
+                keys.stop().await;
                 // The store is closed when this returns.
                 control.stop().await;
                 Err(error)
@@ -292,8 +301,16 @@ impl Running {
         clock: Clock,
         apexes: BTreeSet<Name>,
         sources: Sources,
+        keys: keys::Keys,
     ) -> Result<Running, ServeError> {
-        let slow = Arc::new(slow::SlowPath::new(control.publisher().clone()));
+        let signer = Arc::new(signing::Signer::new(keys.ring()));
+        let mut random = [0; 32];
+        let no_entropy = |error: getrandom::Error| ServeError::System { what: "there is no randomness", error: error.into() };
+        getrandom::fill(&mut random).map_err(no_entropy)?;
+        control.publisher().load().signatures().seed(random);
+        let background = signing::Background::start(signer.clone(), control.publisher().clone(), clock.clone());
+        let background = background.map_err(|error| ServeError::System { what: "no threads can be started", error })?;
+        let slow = Arc::new(slow::SlowPath::new(control.publisher().clone(), signer.clone()));
         let server = Arc::new(server::start(&settings.dns, control.publisher().clone(), slow)?);
         let prober = probe::start(control.clone(), &settings.probe);
         let prober = Arc::new(prober.map_err(|error| ServeError::System { what: "the prober cannot start", error })?);
@@ -310,6 +327,7 @@ impl Running {
             clock: clock.clone(),
             records: |rtype, text| config::parse_record(rtype, text, &Name::root()),
             drills: Arc::new(drills.clone()),
+            keys: Arc::new(keys.clone()),
             clients: clients.clone(),
             ready: is_ready,
             refused: is_refused,
@@ -339,6 +357,8 @@ impl Running {
             prober,
             http,
             drills,
+            background,
+            keys,
             clients,
             ready,
             settings,
@@ -442,9 +462,15 @@ impl Running {
             reread = again;
             let apexes = loaded.zones.iter().map(|zone| zone.apex.clone()).collect();
             let (zones, geo) = (std::mem::take(&mut loaded.zones), std::mem::take(&mut loaded.geo));
+            // Keys that are lost or broken change nothing: zones stay signed with those in memory.
+            let (zones, prepared) = self.keys.prepare(&settings.dnssec, zones).await?;
             // What the connections do is what clients are told of them (RFC 7828 §3.3.2), until the next start.
             let dns = DnsSettings { tcp_idle_ms: self.started_with.dns.tcp_idle_ms, ..settings.dns.clone() };
-            let Err(error) = self.control.load(zones, geo, dns).await else { break (apexes, loaded) };
+            let Err(error) = self.control.load(zones, geo, dns).await else {
+                self.keys.settle(prepared, &self.control).await;
+                break (apexes, loaded);
+            };
+            drop(prepared);
             // What only compiling finds is the zone's own as well.
             let finding = Finding { file: error.file.clone(), line: None, field: error.name.clone(), reason: error.reason.clone() };
             let (possible, again) = blocking(move || (reread.refuse(finding), reread)).await?;
@@ -465,9 +491,11 @@ impl Running {
         self.http.stop().await;
         // Whoever is led away by a drill is led back before control stops.
         self.drills.stop().await;
+        self.keys.stop().await;
         let (server, prober) = (Arc::into_inner(self.server), Arc::into_inner(self.prober));
         // Both wait for threads. Where a scrape still looks at one of them it stops when the scrape ends.
         let halted = blocking(move || {
+            drop(self.background);
             prober.into_iter().for_each(Prober::stop);
             server.into_iter().for_each(Server::stop);
         });

@@ -69,7 +69,7 @@ pub mod rtype {
     pub const SVCB: u16 = 64;
     /// HTTPS service binding (RFC 9460).
     pub const HTTPS: u16 = 65;
-    /// "No such name" in NSEC bitmaps; never asked for (RFC 9824 §3.4).
+    /// "No such name" in NSEC bitmaps; never asked for (RFC 9824 §3.5).
     pub const NXNAME: u16 = 128;
     /// Key negotiation (RFC 2930).
     pub const TKEY: u16 = 249;

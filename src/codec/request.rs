@@ -38,6 +38,12 @@ impl Counts {
     pub fn add(&mut self, section: u32, count: u16) {
         self.0 = self.0.wrapping_add(u64::from(count) << (48 - 16 * (section & 3)));
     }
+
+    /// Takes from that of a section, 0 to 3, what was added before.
+    #[inline]
+    pub fn remove(&mut self, section: u32, count: u16) {
+        self.0 = self.0.wrapping_sub(u64::from(count) << (48 - 16 * (section & 3)));
+    }
 }
 
 impl Header {

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use toml::Value;
 
 use super::suggest;
-use crate::model::{CookieSecret, CookieSettings, FieldError, Label, LogFormat, Period, Right, Settings, Token};
+use crate::model::{Algorithm, CookieSecret, CookieSettings, Denial, FieldError, Label, LogFormat, Name, Period, Right, Settings, Token};
 
 /// A key.
 pub(super) struct Key {
@@ -252,6 +252,94 @@ pub(super) const KEYS: &[Key] = &[
         set: |draft, value, _| sockets(value).map(|v| draft.settings.dns.tls.doq = v),
     },
     Key {
+        path: "dnssec.zones",
+        about: "zones that are signed, by apex, such as [\"svc.example\"]; [\"*\"]: all; default none",
+        form: Form::List,
+        set: |draft, value, _| {
+            let mut zones: Vec<Name> = Vec::new();
+            let texts = texts(value)?;
+            draft.settings.dnssec.all = texts == ["*"];
+            for (n, text) in texts.iter().enumerate().filter(|_| texts != ["*"]) {
+                let wrong = |expected: String| FieldError::new(format!("[{n}]"), expected);
+                if text == "*" {
+                    return Err(wrong("\"*\" is all zones, and stands alone".into()));
+                }
+                let apex = Name::parse(text).map_err(|e| wrong(e.to_string()))?;
+                if zones.contains(&apex) {
+                    return Err(wrong(format!("{apex} stands twice")));
+                }
+                zones.push(apex);
+            }
+            draft.settings.dnssec.zones = zones;
+            Ok(())
+        },
+    },
+    Key {
+        path: "dnssec.algorithm",
+        about: "what keys are made for: \"ecdsap256sha256\" or \"ed25519\"; default \"ecdsap256sha256\"; zones that have keys keep theirs",
+        form: Form::Text,
+        set: |draft, value, _| {
+            let names = Algorithm::ALL.map(Algorithm::name);
+            let algorithm = one_of(value, names)?;
+            draft.settings.dnssec.algorithm = Algorithm::ALL[algorithm];
+            Ok(())
+        },
+    },
+    Key {
+        path: "dnssec.keys",
+        about: "\"csk\": one key signs everything; \"ksk+zsk\": one signs the keys, one the rest; default \"csk\"; zones that have keys keep theirs",
+        form: Form::Text,
+        set: |draft, value, _| one_of(value, ["csk", "ksk+zsk"]).map(|n| draft.settings.dnssec.split = n == 1),
+    },
+    Key {
+        path: "dnssec.denial",
+        about: "how it is proved that something is not there: \"compact\" (RFC 9824), the default",
+        form: Form::Text,
+        set: |draft, value, _| one_of(value, ["compact"]).map(|_| draft.settings.dnssec.denial = Denial::Compact),
+    },
+    Key {
+        path: "dnssec.validity",
+        about: "how long a signature holds, 1d to 90d; it is made again when a quarter of it is left; default \"14d\"",
+        form: Form::Text,
+        set: |draft, value, _| period(value, DAY, 90 * DAY).map(|v| draft.settings.dnssec.validity = v),
+    },
+    Key {
+        path: "dnssec.zsk_lifetime",
+        about: "how long a zone-signing key signs until another follows by itself, 1d to 3650d; default \"90d\"; \"0s\": for ever",
+        form: Form::Text,
+        set: |draft, value, _| match period(value.clone(), 0, 0) {
+            Ok(never) => {
+                draft.settings.dnssec.zsk_lifetime = never;
+                Ok(())
+            }
+            Err(_) => period(value, DAY, 3650 * DAY).map(|v| draft.settings.dnssec.zsk_lifetime = v),
+        },
+    },
+    Key {
+        path: "dnssec.dnskey_ttl",
+        about: "TTL of DNSKEY, CDS and CDNSKEY, 1m to 7d; default \"1h\"",
+        form: Form::Text,
+        set: |draft, value, _| period(value, 60_000, 7 * DAY).map(|v| draft.settings.dnssec.dnskey_ttl = v),
+    },
+    Key {
+        path: "dnssec.ds_ttl",
+        about: "TTL of the DS records in the parent zone, which rollovers wait for, 1m to 7d; default \"24h\"",
+        form: Form::Text,
+        set: |draft, value, _| period(value, 60_000, 7 * DAY).map(|v| draft.settings.dnssec.ds_ttl = v),
+    },
+    Key {
+        path: "dnssec.propagation",
+        about: "how long after a change every server of a zone has it, up to 7d; default \"5m\"",
+        form: Form::Text,
+        set: |draft, value, _| period(value, 0, 7 * DAY).map(|v| draft.settings.dnssec.propagation = v),
+    },
+    Key {
+        path: "dnssec.parent_propagation",
+        about: "the same of the parent zone; default \"1h\"",
+        form: Form::Text,
+        set: |draft, value, _| period(value, 0, 7 * DAY).map(|v| draft.settings.dnssec.parent_propagation = v),
+    },
+    Key {
         path: "api.listen",
         about: "where the HTTP API listens; beyond loopback it needs api.token; default \"127.0.0.1:8053\"",
         form: Form::Text,
@@ -448,6 +536,15 @@ fn period(value: Value, least: u64, most: u64) -> Result<Period, FieldError> {
         true => Ok(period),
         false => Err(here(format!("{least}ms to {}s, not {period}", most / 1000))),
     }
+}
+
+/// Milliseconds.
+const DAY: u64 = 86_400_000;
+
+/// The number of one of these words.
+fn one_of<const N: usize>(value: Value, words: [&'static str; N]) -> Result<usize, FieldError> {
+    let text = text(value)?;
+    words.iter().position(|word| *word == text).ok_or_else(|| here(format!("{text:?} is unknown; {}", suggest::instead_of(&text, words))))
 }
 
 fn label(value: Value) -> Result<Label, FieldError> {

@@ -23,6 +23,7 @@ mod told;
 mod wheel;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
@@ -37,7 +38,7 @@ use self::heartbeats::{Heartbeats, Renewal};
 use self::orders::Orders;
 use self::task::Call;
 use crate::model::{
-    Check, DnsSettings, FieldError, Geo, Health, InstanceKey, Label, Locality, Revision, SafetySettings, Subject, Timestamp, Zone,
+    Check, DnsSettings, FieldError, Geo, Health, InstanceKey, Label, Locality, Name, Revision, SafetySettings, Subject, Timestamp, Zone, ZoneSigning,
 };
 use crate::registry::{Command, Refusal, Registry};
 use crate::routing::Measurements;
@@ -333,6 +334,14 @@ impl Control {
         let (reply, answer) = oneshot::channel();
         let stopping = || ZoneError { file: String::new(), name: "config".into(), reason: ApplyError::Stopping.to_string() };
         self.calls.send(Call::Load(Box::new((zones, geo, dns)), reply)).await.map_err(|_| stopping())?;
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Replaces what zones show of their keys, of those that are given; `None`: such a zone is signed no more. All or nothing.
+    pub async fn sign(&self, signing: BTreeMap<Name, Option<Arc<ZoneSigning>>>) -> Result<(), ZoneError> {
+        let (reply, answer) = oneshot::channel();
+        let stopping = || ZoneError { file: String::new(), name: "keys".into(), reason: ApplyError::Stopping.to_string() };
+        self.calls.send(Call::Sign(signing, reply)).await.map_err(|_| stopping())?;
         answer.await.unwrap_or_else(|_| Err(stopping()))
     }
 

@@ -3,6 +3,7 @@
 // The task decides nothing by this clock: it bounds how long a stop may take.
 #![allow(clippy::disallowed_methods)]
 
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
@@ -15,7 +16,7 @@ use tokio::task::JoinHandle;
 use super::core::{self, Departure, Input, Landing, RETRY};
 use super::writer::{Output, Writer};
 use super::{Applied, ApplyError, Observation, Sample, Shared};
-use crate::model::{DnsSettings, FieldError, Geo, Revision, Timestamp, Zone};
+use crate::model::{DnsSettings, FieldError, Geo, Name, Revision, Timestamp, Zone, ZoneSigning};
 use crate::routing::Surveyed;
 use crate::snapshot::ZoneError;
 use crate::store::{Engine, Item, Store, StoreId, Unavailable};
@@ -32,6 +33,8 @@ pub(super) enum Call {
     Input(Input<Reply>),
     /// Zones, geo data and answer settings.
     Load(Box<World>, oneshot::Sender<Result<(), ZoneError>>),
+    /// What zones show of their keys.
+    Sign(BTreeMap<Name, Option<Arc<ZoneSigning>>>, oneshot::Sender<Result<(), ZoneError>>),
     /// Measured round trips.
     Measure(Vec<Sample>, oneshot::Sender<Result<(), FieldError>>),
     /// The end.
@@ -65,6 +68,8 @@ struct Task {
     flight: Option<Flight>,
     /// Loads that wait until nothing is under way.
     loads: Vec<(World, oneshot::Sender<Result<(), ZoneError>>)>,
+    /// Whoever waits until keys are in answers.
+    signed: Vec<(oneshot::Sender<Result<(), ZoneError>>, Result<(), ZoneError>)>,
     stops: Vec<oneshot::Sender<()>>,
     /// Measurements that are being compiled.
     survey: Option<JoinHandle<Surveyed>>,
@@ -94,6 +99,7 @@ pub(super) async fn run(
             task.survey = writer.survey(now).map(|survey| tokio::task::spawn_blocking(|| survey.compile()));
         }
         make_known(&shared, writer.output(now));
+        task.signed.drain(..).for_each(|(reply, outcome)| _ = reply.send(outcome));
         if task.stop_by.is_some_and(|by| task.flight.is_none() && writer.core.is_idle() || by <= Instant::now()) {
             break;
         }
@@ -132,6 +138,8 @@ impl Task {
         match call {
             Some(Call::Input(input)) => writer.handle(now, input),
             Some(Call::Load(world, reply)) => self.loads.push((*world, reply)),
+            // Known only once it is published.
+            Some(Call::Sign(signing, reply)) => self.signed.push((reply, writer.sign(&signing))),
             // Whoever asked may have gone; what was taken stands.
             Some(Call::Measure(samples, reply)) => _ = reply.send(writer.measure(now, &samples)),
             Some(Call::Stop(reply)) => {

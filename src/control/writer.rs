@@ -9,7 +9,7 @@ use super::outcome::{recall, standing_orders, zone_error};
 use super::records::{self, Stored};
 use super::survey::{Sample, Surveys};
 use super::{Applied, ApplyError, Event, ProbeOrder, StartError, compile, start};
-use crate::model::{DnsSettings, FieldError, Geo, Label, Revision, Service, Timestamp, Zone};
+use crate::model::{DnsSettings, FieldError, Geo, Label, Name, Revision, Service, Timestamp, Zone, ZoneSigning};
 use crate::registry::{Registry, Warning};
 use crate::routing::{Origins, Survey, Surveyed};
 use crate::snapshot::{ServiceView, Snapshot, Update, ZoneError};
@@ -168,6 +168,19 @@ impl<T> Writer<T> {
         {
             self.take_measured(origins);
         }
+        Ok(())
+    }
+
+    /// Replaces what zones show of their keys, of those that are given, all or nothing.
+    pub fn sign(&mut self, signing: &BTreeMap<Name, Option<Arc<ZoneSigning>>>) -> Result<(), ZoneError> {
+        let mut zones = self.zones.clone();
+        for zone in &mut zones {
+            if let Some(signing) = signing.get(&zone.apex) {
+                zone.signing = signing.clone();
+            }
+        }
+        self.snapshot = Arc::new(self.snapshot.update(&[Update::Zones(&zones)])?);
+        (self.zones, self.loaded) = (zones, true);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{DrillFields, Label, Locality, Name, Period, TsigKey};
+use super::{DnssecSettings, DrillFields, Label, Locality, Name, Period, TsigKey};
 
 /// Everything the server is told at start.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +18,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Listeners and answers.
     pub dns: DnsSettings,
+    /// Signed zones.
+    pub dnssec: DnssecSettings,
     /// The HTTP API.
     pub api: ApiSettings,
     /// Where this server stands.
@@ -292,6 +294,7 @@ impl Default for Settings {
                 rate_limit: RateLimitSettings::default(),
                 tls: TlsSettings::default(),
             },
+            dnssec: DnssecSettings::default(),
             api: ApiSettings { listen: loopback(8053), insecure: false, tokens: Vec::new(), audit: "data/audit.jsonl".into() },
             here: None,
             zones_dir: "zones".into(),

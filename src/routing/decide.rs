@@ -154,7 +154,7 @@ pub fn decide<'w, W: World, T: Trace>(
     trace: &mut T,
 ) -> Decision<'w> {
     let mut decision = Decision::nothing();
-    decide_into(&mut decision, world, &start, client, draw, tiers, trace);
+    decide_into(&mut decision, world, &start, &client, draw, tiers, trace);
     decision
 }
 
@@ -163,7 +163,7 @@ pub fn decide_into<'w, W: World, T: Trace>(
     decision: &mut Decision<'w>,
     world: &'w W,
     start: &Start<'w>,
-    client: IpAddr,
+    client: &IpAddr,
     draw: u64,
     tiers: usize,
     trace: &mut T,

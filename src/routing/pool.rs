@@ -327,6 +327,12 @@ impl Pool {
         self.body.healthy
     }
 
+    /// Whether what they have in common is held once for both.
+    #[cfg(test)]
+    pub fn is_one_with(&self, other: &Pool) -> bool {
+        Arc::ptr_eq(&self.body, &other.body)
+    }
+
     /// How a member stands.
     pub fn standing(&self, member: u32) -> Standing {
         self.row(member).standing

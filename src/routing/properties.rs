@@ -197,7 +197,7 @@ impl Scene {
                     && narrowed.iter().all(|f| {
                         f.region.is_none_or(|r| r == self.world.places.region_of(at))
                             && f.az.is_none_or(|a| a == self.world.places.az_name_of(at))
-                            && f.tags.iter().flatten().all(|t| words.ends_with(std::str::from_utf8(t).unwrap()))
+                            && f.tags.iter().filter(|t| !t.is_empty()).all(|t| words.ends_with(std::str::from_utf8(t).unwrap()))
                     })
             };
             (0..pool.len() as u32).filter(member).count()
@@ -213,7 +213,7 @@ impl Scene {
                 let filter = Filter {
                     region: branch.region.as_ref().and_then(|r| self.world.places.region(r.as_str().as_bytes())),
                     az: az.as_ref().and_then(|a| self.world.places.az_name(a.as_str().as_bytes())),
-                    tags: [tag, None, None, None],
+                    tags: [tag.unwrap_or_default(), &[], &[], &[]],
                     nothing: false,
                 };
                 let narrowed = [narrowed, &[filter]].concat();

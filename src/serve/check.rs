@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::{ServeError, about_certificate, settings, simulate, steady_clock};
+use super::{ServeError, about_certificate, keys, settings, simulate, steady_clock};
 use crate::config::{self, ConfigError, Finding, Loaded};
 use crate::control::Control;
 use crate::model::Settings;
@@ -58,7 +58,7 @@ fn check_world(settings: &Settings) -> Verdict {
         Err(errors) => return Verdict { errors, ..Verdict::default() },
     };
     let mut verdict = Verdict {
-        errors: Vec::new(),
+        errors: keys::check(settings.data_dir.join("keys"), &settings.dnssec, &zones),
         warnings,
         zones: zones.len(),
         services: zones.iter().map(|zone| zone.defined.len()).sum(),

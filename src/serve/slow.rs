@@ -1,6 +1,7 @@
 //! The slow path at the roof: what a punted query needs, the shells have; none of them knows of the others.
 //!
 //! ```text
+//!   Punt::Unsigned ─▶ what is missing is signed, and the query answered again (signing)
 //!   Punt::Forward ─▶ what is ours of the answer (wire::answer_again) ─▶ the rest from an upstream
 //! ```
 
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use super::signing::Signer;
 use crate::server::{Punted, Replies, Slow};
 use crate::snapshot::Publisher;
 use crate::wire::{Outcome, Punt};
@@ -19,25 +21,31 @@ const LARGEST_MESSAGE: usize = 65_535;
 #[derive(Debug)]
 pub(super) struct SlowPath {
     publisher: Arc<Publisher>,
+    signer: Arc<Signer>,
 }
 
 impl SlowPath {
-    /// Answers from what `publisher` holds.
-    pub(super) fn new(publisher: Arc<Publisher>) -> SlowPath {
-        SlowPath { publisher }
+    /// Answers from what `publisher` holds, and signs with `signer`.
+    pub(super) fn new(publisher: Arc<Publisher>, signer: Arc<Signer>) -> SlowPath {
+        SlowPath { publisher, signer }
     }
 
     /// What is ours of the answer; `None` where the query deserves none.
     fn own(&self, punted: &Punted, replies: &Replies) -> Option<Vec<u8>> {
         let mut reply = vec![0; LARGEST_MESSAGE];
-        match replies.answer_again(&self.publisher.load(), punted, &mut reply) {
+        let snapshot = self.publisher.load();
+        let outcome = self.signer.complete(&snapshot, &punted.query(), punted.draw, |gives_up| match gives_up {
+            false => replies.answer_noting(&snapshot, punted, &mut reply),
+            true => (replies.answer_unsigned(&snapshot, punted, &mut reply), Vec::new()),
+        });
+        match outcome {
             Outcome::Reply(length) => {
                 reply.truncate(length);
                 Some(reply)
             }
             Outcome::Drop => None,
-            // `answer_again` does not forward.
-            Outcome::Punt(Punt::Forward) => None,
+            // `answer_again` does not forward, and gives up what it cannot sign.
+            Outcome::Punt(Punt::Forward | Punt::Unsigned(_)) => None,
         }
     }
 }
@@ -46,7 +54,7 @@ impl Slow for SlowPath {
     fn answer(self: Arc<Self>, query: Punted, mut replies: Replies) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             match query.why {
-                Punt::Forward => {
+                Punt::Forward | Punt::Unsigned(_) => {
                     if let Some(own) = self.own(&query, &replies) {
                         // Who has gone needs no reply.
                         let _ = replies.send(own).await;

@@ -6,6 +6,7 @@
 mod directory;
 mod publish;
 mod services;
+mod signatures;
 mod unsigned;
 mod zones;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use directory::Directory;
 pub use publish::Publisher;
 pub use services::{CompiledService, InstanceView, ServiceView, SrvParts, TurnedView};
+pub use signatures::{Missing, Sample, SetKey, Shelf, Signatures, Signed};
 pub use unsigned::Unsigned;
 use zones::Apexes;
 pub use zones::{AnswerTtl, Beside, CompiledZone, Delegation, FIXED, LeafRecords, Led, Lookup, NamePolicy, Owner, RrSet, ZoneError};
@@ -45,6 +47,8 @@ pub struct Snapshot {
     drained: Arc<[Out]>,
     /// Whether all of them are in everybody's answers, and stay there.
     serving: bool,
+    /// Signatures that were made: the same in all snapshots that come of one another.
+    signatures: Arc<Signatures>,
 }
 
 /// What is drained by region or az, by name.
@@ -95,6 +99,7 @@ impl Snapshot {
             drains: Arc::default(),
             drained: Arc::new([]),
             serving: true,
+            signatures: Arc::default(),
         }
     }
 
@@ -193,6 +198,17 @@ impl Snapshot {
             next.directory.put(id, Some(service));
         }
         next
+    }
+
+    /// Signatures that were made.
+    #[inline]
+    pub fn signatures(&self) -> &Signatures {
+        &self.signatures
+    }
+
+    /// Whether any zone is signed.
+    pub fn is_signed(&self) -> bool {
+        self.zones.iter().any(|zone| zone.epoch().is_some())
     }
 
     /// The zone that holds `name` (the longest apex that is a suffix), if any.

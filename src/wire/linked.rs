@@ -2,8 +2,9 @@
 
 use super::reply::{Reply, Section};
 use super::services::{Among, At, Level};
+use super::signed::{self, Covered, Owner};
 use crate::codec::code::{CLASS_IN, rtype};
-use crate::codec::{Full, Pointer, Rest, Spelling, Writer};
+use crate::codec::{Full, MAX_NAME, Pointer, Rest, Spelling, Writer};
 use crate::routing::{MAX_TIERS, Need, Picked};
 use crate::snapshot::{CompiledService, CompiledZone};
 
@@ -102,6 +103,9 @@ impl<'a> Linked<'a> {
         }
         let Some(home) = home(at) else { return };
         reply.turn_to(Section::Additional);
+        if reply.signing(home).is_some() {
+            return self.write_signed_addresses(at, home, ttl, reply);
+        }
         // Of most answers all of them are at hand.
         let ready = self.addresses.get(..self.addressed).filter(|ready| ready.len() == self.count);
         if ready.is_some_and(|ready| reply.records(ready.len() as u16, ready.as_flattened()).is_ok()) {
@@ -138,6 +142,59 @@ impl<'a> Linked<'a> {
             }
         }
     }
+}
+
+impl Linked<'_> {
+    /// The same from a signed zone: each RRset with its signature, or not at all (RFC 4035 §3.1.1).
+    #[inline(never)]
+    fn write_signed_addresses(&self, at: &At<'_>, home: &CompiledZone, ttl: u32, reply: &mut Reply<'_, '_>) {
+        for (service, link) in self.links() {
+            let (labels, mut name) = (service.target(link.member), [0; MAX_NAME]);
+            let owner = match link.name {
+                0 => Owner::at(at.here, 0),
+                place => {
+                    let Some(wire) = joined(&mut name, labels, home.apex()) else { return };
+                    let spelling = match Pointer::to(place.into()) {
+                        Some(pointer) => Spelling { labels: &[], rest: Rest::At(pointer) },
+                        None => Spelling { labels, rest: Rest::Spelled(home.apex()) },
+                    };
+                    Owner { wire, spelling }
+                }
+            };
+            let (v4, v6) = (service.v4(link.member).as_chunks::<4>().0, service.v6(link.member).as_chunks::<16>().0);
+            let covered = |rtype: u16| Covered { owner, rtype, ttl, original: home.ttl().max.max(ttl) };
+            let written = write_signed_set(home, &covered(rtype::A), v4, reply)
+                .and_then(|()| write_signed_set(home, &covered(rtype::AAAA), v6, reply));
+            if written.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Writes addresses and their signature, or nothing.
+fn write_signed_set<const OCTETS: usize>(
+    home: &CompiledZone,
+    covered: &Covered<'_>,
+    addresses: &[[u8; OCTETS]],
+    reply: &mut Reply<'_, '_>,
+) -> Result<(), Full> {
+    if addresses.is_empty() {
+        return Ok(());
+    }
+    let (start, head) = (reply.position(), AddressHead::new(covered.owner.spelling, covered.rtype, covered.ttl));
+    reply.whole(|reply| {
+        addresses.iter().try_for_each(|address| head.write(address, reply))?;
+        signed::written(home, covered, start, addresses.len() as u16, reply)
+    })
+}
+
+/// Labels before an apex, as one name.
+pub(super) fn joined<'n>(room: &'n mut [u8; MAX_NAME], labels: &[u8], apex: &[u8]) -> Option<&'n [u8]> {
+    let end = labels.len() + apex.len();
+    room.get_mut(..labels.len())?.copy_from_slice(labels);
+    room.get_mut(labels.len()..end)?.copy_from_slice(apex);
+    room.get(..end)
 }
 
 /// What stands before the addresses of one owner.
@@ -183,6 +240,14 @@ impl<'a> AddressHead<'a> {
     #[inline(always)]
     pub fn write<const OCTETS: usize>(&self, address: &[u8; OCTETS], reply: &mut Reply<'_, '_>) -> Result<(), Full> {
         let Some(encoded) = &self.encoded else { return reply.record(self.owner, self.rtype, self.ttl, |writer| writer.put(address)) };
+        if let (Some(first), Some(rest), Some(address)) = (encoded.first_chunk(), encoded.last_chunk(), address.first_chunk())
+            && OCTETS == 4
+        {
+            // In two words, lest it be read again before it is written.
+            let (first, rest) = (u64::from_ne_bytes(*first), u64::from(u32::from_be_bytes(*rest)));
+            let words = [first, (rest << 32 | u64::from(u32::from_be_bytes(*address))).to_be()];
+            return reply.records(1, words.map(u64::to_ne_bytes).as_flattened());
+        }
         let mut record = [0; HEAD + 16];
         record[..HEAD].copy_from_slice(encoded);
         record[HEAD..HEAD + OCTETS].copy_from_slice(address);

@@ -2,10 +2,12 @@
 
 use super::cookies::{Given, Proof};
 use super::regions::RegionSet;
+use super::signed::Signing;
 use super::{Punt, Transport};
-use crate::codec::code::{CLASS_IN, option, rcode, rtype};
+use crate::codec::code::{CLASS_IN, extended, option, rcode, rtype};
 use crate::codec::{Cookie, Counts, EDNS_FIXED, Edns, Full, HEADER, Header, Keepalive, NameBuf, Pointer, Request, Rest, Spelling, Writer};
 use crate::model::{Counter, DnsSettings};
+use crate::snapshot::{CompiledZone, Shelf};
 
 /// Least UDP payload that everyone takes (RFC 1035 §2.3.4).
 const LEAST_PAYLOAD: u16 = 512;
@@ -31,6 +33,8 @@ pub(super) struct Terms<'m> {
     pub proof: Proof,
     /// The cookie that goes back.
     pub cookie: Option<Given>,
+    /// Where signatures are taken from, if the query wants any.
+    pub signing: Option<Signing<'m>>,
     /// Names that are not ours are asked for elsewhere, for this client.
     pub recursion: bool,
 }
@@ -53,6 +57,10 @@ pub(super) struct Reply<'r, 'm> {
     pub scope: u8,
     /// What it is counted as.
     pub outcome: Counter,
+    /// Something in it has no signature yet; the shelf where what is least urgent of that belongs.
+    pub unsigned: Option<Shelf>,
+    /// CO of the query is heard (RFC 9824 §5.1).
+    pub compact_ok: bool,
     /// What the answer waits for.
     pub punt: Option<Punt>,
     /// The answer depends on who asks.
@@ -142,6 +150,8 @@ impl<'r, 'm> Reply<'r, 'm> {
             extended: None,
             scope: 0,
             outcome: Counter::Answered,
+            unsigned: None,
+            compact_ok: false,
             punt: None,
             by_client: false,
             fail_open: false,
@@ -160,6 +170,36 @@ impl<'r, 'm> Reply<'r, 'm> {
     /// How the query came.
     pub fn transport(&self) -> Transport {
         self.terms.transport
+    }
+
+    /// Whether the query wants signatures of any zone.
+    #[inline(always)]
+    pub fn is_signing(&self) -> bool {
+        self.terms.signing.is_some()
+    }
+
+    /// Where signatures are taken from, and the epoch of the zone's keys, if the zone is signed.
+    #[inline]
+    pub fn signed_by(&self, zone: &CompiledZone) -> Option<(Signing<'m>, u64)> {
+        self.terms.signing.zip(zone.epoch())
+    }
+
+    /// The same, where the query has DO: it wants the signatures of what is answered.
+    #[inline]
+    pub fn signing(&self, zone: &CompiledZone) -> Option<(Signing<'m>, u64)> {
+        self.signed_by(zone).filter(|(signing, _)| signing.dnssec_ok)
+    }
+
+    /// What is written from an offset on.
+    pub fn written(&self, from: usize) -> &[u8] {
+        self.writer.written(from)
+    }
+
+    /// Takes out a record that was written from `from` up to `to`; what stands behind it moves.
+    pub fn take_out(&mut self, from: usize, to: usize) {
+        self.writer.rotate(from, to - from);
+        self.writer.rewind(self.writer.position() - (to - from));
+        self.header.counts.remove(self.section as u32, 1);
     }
 
     /// What the query's cookie proves of its sender.
@@ -183,6 +223,21 @@ impl<'r, 'm> Reply<'r, 'm> {
         }
         self.outcome = Counter::Slipped;
         (self.scope, self.identity, self.extended) = (0, None, None);
+        self.compact_ok = false;
+    }
+
+    /// Takes everything back but the question, where what was answered cannot be signed now: whoever asked asks again, by TCP, where there
+    /// is a reply that says so.
+    #[cold]
+    pub fn give_up(&mut self, question: &Request<'_>) {
+        self.slip(question);
+        if self.terms.transport.is_stream() {
+            self.header.flags &= !Header::TC;
+            self.fail(rcode::SERVFAIL, Counter::Servfail, extended::OTHER, "the answer cannot be signed now");
+        } else {
+            self.rcode = rcode::NOERROR;
+            self.truncate();
+        }
     }
 
     /// Sets the RCODE, what it counts as, and the reason for people (RFC 8914).
@@ -349,8 +404,8 @@ impl<'r, 'm> Reply<'r, 'm> {
 
     #[inline(always)]
     fn write_opt(&mut self, edns: &Edns<'m>) -> Result<(), Full> {
-        // RFC 6891 §6.1.3: the upper eight bits of the RCODE, version 0, and DO as it came (RFC 3225 §3).
-        let ttl = u32::from(self.rcode >> 4) << 24 | u32::from(edns.dnssec_ok) << 15;
+        // RFC 6891 §6.1.3: the upper eight bits of the RCODE, version 0, and DO as it came (RFC 3225 §3); CO where it was heard.
+        let ttl = u32::from(self.rcode >> 4) << 24 | u32::from(edns.dnssec_ok) << 15 | u32::from(self.compact_ok) << 14;
         let ([p0, p1], [t0, t1, t2, t3]) = (self.payload.to_be_bytes(), ttl.to_be_bytes());
         self.writer.put(&[0, 0, rtype::OPT as u8, p0, p1, t0, t1, t2, t3, 0, 0])?;
         let begin = self.writer.position();

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::denial;
 use super::names::{Meaning, resolve};
 use super::records;
 use super::reply::{Alias, Here, Reply};
@@ -125,6 +126,9 @@ fn answer_in<W: Watch>(
         return None;
     }
     reply.set_authoritative();
+    if reply.is_signing() && denial::begin(asked, zone, here, &meaning, reply) {
+        return None;
+    }
     let at = At { asked, zone, here };
     match &meaning {
         Meaning::Redirected { depth, redirection } => {

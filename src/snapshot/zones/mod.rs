@@ -36,6 +36,10 @@ pub struct CompiledZone {
     /// Something is delegated or redirected.
     divided: bool,
     ttl: AnswerTtl,
+    /// Names the keys that sign it; `None`: it is not signed.
+    epoch: Option<u64>,
+    /// The SOA's own TTL.
+    soa_ttl: u32,
     /// The SOA as it stands in negative answers.
     negative: RrSetBuf,
     /// The apex's hash, from which those of the names within go on.
@@ -104,6 +108,8 @@ pub struct Delegation<'z> {
     pub depth: usize,
     /// The NS RRset.
     pub ns: RrSet<'z>,
+    /// What else the zone holds at the cut, of which DS is ours.
+    pub cut: Owner<'z>,
     /// Name servers with addresses in this zone that stand at or below the cut: without these nobody could reach them (RFC 9471 §2.1).
     pub glue: &'z Beside,
     /// Those that stand elsewhere in this zone, below a cut of their own or in no need of one (RFC 9471 §2.2).
@@ -180,6 +186,17 @@ impl CompiledZone {
     /// Limits of the TTL of answers that depend on health.
     pub fn ttl(&self) -> AnswerTtl {
         self.ttl
+    }
+
+    /// The SOA's own TTL, in seconds.
+    pub fn soa_ttl(&self) -> u32 {
+        self.soa_ttl
+    }
+
+    /// Names the keys that sign it ([`crate::model::ZoneSigning::epoch`]); `None`: it is not signed.
+    #[inline]
+    pub fn epoch(&self) -> Option<u64> {
+        self.epoch
     }
 
     /// The SOA with the TTL of negative answers: the lesser of the SOA's own and its MINIMUM (RFC 2308 §3).
@@ -326,7 +343,7 @@ impl<'z> Owner<'z> {
     #[inline]
     fn delegation(&self) -> Option<Delegation<'z>> {
         let Cut { depth, glue, others } = self.extra?.cut.as_deref()?;
-        Some(Delegation { depth: *depth, ns: self.set(rtype::NS)?, glue, others })
+        Some(Delegation { depth: *depth, ns: self.set(rtype::NS)?, cut: *self, glue, others })
     }
 
     #[inline]
