@@ -444,7 +444,8 @@ impl Running {
         };
         let tls = read.as_ref().map_or(&self.settings, |settings| settings).dns.tls.clone();
         let server = self.server.clone();
-        let renewed = blocking(move || server.renew_certificate(&tls).err().map(|error| about_certificate(&tls, &error))).await;
+        let about = |tls: &TlsSettings, error: CertificateError| about_certificate(tls, error.file(), error.reason());
+        let renewed = blocking(move || server.renew_certificate(&tls).err().map(|error| about(&tls, error))).await;
         match (read, renewed) {
             (read, Ok(finding)) => (read, finding),
             (read, Err(error)) => (read.and(Err(error)), None),
@@ -505,10 +506,10 @@ impl Running {
     }
 }
 
-/// What is wrong with a certificate, as a finding.
-fn about_certificate(settings: &TlsSettings, error: &CertificateError) -> Finding {
-    let file = error.file().or(settings.certificate.as_deref()).map_or("dns.tls.certificate".into(), |file| file.display().to_string());
-    Finding { file, line: None, field: String::new(), reason: error.reason() }
+/// What is wrong with a certificate or another file of it, as a finding.
+fn about_certificate(settings: &TlsSettings, file: Option<&Path>, reason: String) -> Finding {
+    let file = file.or(settings.certificate.as_deref()).map_or("dns.tls.certificate".into(), |file| file.display().to_string());
+    Finding { file, line: None, field: String::new(), reason }
 }
 
 /// Everything under `zones/` and `geo/`; warnings go to the log.

@@ -487,6 +487,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_encrypted_needs_a_certificate_and_ports_of_its_own() {
+        let check = |tls: &str, expected: &[&str]| {
+            let text = format!("version = 1\n[dns]\nlisten = [\"127.0.0.1:5300\"]\n[api]\nlisten = \"127.0.0.1:8053\"\n[dns.tls]\n{tls}");
+            let said = read(&text, &[]).map_or_else(|said| said, |_| Vec::new());
+            let fits = said.len() == expected.len() && said.iter().zip(expected).all(|(s, e)| s.starts_with(&format!("signpost.toml:{e}")));
+            assert!(fits, "{tls}\nexpected {expected:#?}\nsaid {said:#?}");
+        };
+        let pair = "certificate = \"c\"\nkey = \"k\"\n";
+        let with = |rest: &str| format!("{pair}{rest}");
+        check("", &[]);
+        check(&with("dot = [\"127.0.0.1:853\"]\ndoq = [\"127.0.0.1:853\"]\ndoh = [\"127.0.0.1:443\"]"), &[]);
+        check(&with("dot = [\"127.0.0.1:0\"]\ndoh = [\"127.0.0.1:0\"]"), &[]);
+        check(pair, &["7: dns.tls.certificate: is for `dot`, `doh` or `doq`"]);
+        check("certificate = \"c\"\ndot = []", &["7: dns.tls.certificate: goes with `key`"]);
+        check("key = \"k\"", &["7: dns.tls.key: goes with `certificate`"]);
+        check("dot = [\"127.0.0.1:853\"]", &["7: dns.tls.dot: needs `certificate` and `key`"]);
+        check(&with("dot = [\"127.0.0.1:53\"]"), &["9: dns.tls.dot: 127.0.0.1:53: port 53 is for plain DNS"]);
+        check(&with("doq = [\"127.0.0.1:5300\"]"), &["9: dns.tls.doq: 127.0.0.1:5300 is in dns.listen too"]);
+        check(&with("doh = [\"127.0.0.1:853\"]\ndot = [\"127.0.0.1:853\"]"), &["10: dns.tls.dot: 127.0.0.1:853 is in dns.tls.doh too"]);
+        check(&with("doh = [\"127.0.0.1:8053\"]"), &["5: api.listen: 127.0.0.1:8053 is in [dns.tls] too"]);
+        check(
+            &with("doh = [\"127.0.0.1:1\", \"127.0.0.1:1\"]"),
+            &["7: dns.tls.certificate", "9: dns.tls.doh[1]: 127.0.0.1:1 stands twice"],
+        );
+        for path in ["dns-query", "", "/dns?query", "/d n s", "/%64ns", "/dns{?dns}"] {
+            check(
+                &with(&format!("dot = [\"127.0.0.1:1\"]\ndoh_path = \"{path}\"")),
+                &["10: dns.tls.doh_path: a path such as \"/dns-query\""],
+            );
+        }
+    }
+
+    #[test]
     fn every_key_arrives_from_file_and_environment() {
         let text = format!(
             r#"
@@ -515,6 +548,13 @@ mod tests {
             ipv6_prefix = 48
             exempt = ["192.0.2.7/24", "2001:db8::1"]
             table_size = 65536
+            [dns.tls]
+            certificate = "tls/cert.pem"
+            key = "/etc/tls/key.pem"
+            dot = ["0.0.0.0:853", "[::]:853"]
+            doh = ["0.0.0.0:443"]
+            doh_path = "/dns"
+            doq = "0.0.0.0:853"
             [api]
             listen = "0.0.0.0:8053"
             [[api.token]]
@@ -570,6 +610,10 @@ mod tests {
             table_size: 65_536,
         };
         assert_eq!(dns.rate_limit, rate_limit);
+        let (tls, at) = (&dns.tls, |address: &str| address.parse::<std::net::SocketAddr>().unwrap());
+        assert_eq!(tls.files().collect::<Vec<_>>(), [&dir.join("tls/cert.pem"), Path::new("/etc/tls/key.pem")]);
+        assert_eq!((&tls.dot[..], &tls.doh[..]), (&[at("0.0.0.0:853"), at("[::]:853")][..], &[at("0.0.0.0:443")][..]));
+        assert_eq!((tls.doh_path.as_str(), &tls.doq[..]), ("/dns", &[at("0.0.0.0:853")][..]));
         assert_eq!(from_file.here.as_ref().unwrap().to_string(), "boston/az-1");
         let safety = SafetySettings { min_regions: 2, min_healthy_weight: 50, one_region_at_a_time: false, wait: Period::seconds(600) };
         assert_eq!(from_file.safety, safety);

@@ -209,12 +209,15 @@ mod tests {
         let (zones, geo) = (dir.path().join("zones"), dir.path().join("geo"));
         std::fs::create_dir(&zones).unwrap();
         std::fs::write(zones.join("a.example.toml"), "").unwrap();
-        let settings = Settings {
+        let tls = dir.path().join("tls");
+        std::fs::create_dir(&tls).unwrap();
+        let mut settings = Settings {
             file: Some(dir.path().join("signpost.toml")),
             zones_dir: zones.clone(),
             geo_dir: geo.clone(),
             ..Settings::default()
         };
+        (settings.dns.tls.certificate, settings.dns.tls.key) = (Some(tls.join("cert.pem")), Some(tls.join("key.pem")));
         let (told, tell) = mpsc::channel();
         let watch = watch(&settings, move || told.send(()).unwrap()).unwrap();
         let seen = |what: &str| tell.recv_timeout(Duration::from_secs(10)).unwrap_or_else(|_| panic!("{what} was not seen"));
@@ -229,6 +232,10 @@ mod tests {
         seen("a file in it");
         std::fs::write(dir.path().join("signpost.toml"), "version = 1").unwrap();
         seen("the config file");
+        std::fs::write(tls.join("cert.pem"), "x").unwrap();
+        seen("the certificate");
+        std::fs::write(tls.join("key.pem"), "x").unwrap();
+        seen("its key");
 
         while tell.recv_timeout(QUIET * 2).is_ok() {}
         for name in [".a.example.toml.swp", "a.example.toml~", "4913", "#a.example.toml#", "notes.md"] {

@@ -1,6 +1,7 @@
 //! `signpost check`: everything that a start would read and compile, without serving it.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
@@ -37,8 +38,14 @@ pub fn check(config: Option<&Path>) -> Verdict {
         Ok(settings) => {
             let mut verdict = check_world(&settings);
             let tls = &settings.dns.tls;
-            let wrong = tls.is_on().then(|| server::check_certificate(tls).err()).flatten();
-            verdict.errors.extend(wrong.map(|error| about_certificate(tls, &error)));
+            match tls.is_on().then(|| server::check_certificate(tls)) {
+                Some(Err(error)) => verdict.errors.push(about_certificate(tls, error.file(), error.reason())),
+                Some(Ok(Some(end))) if SystemTime::UNIX_EPOCH + end <= SystemTime::now() => {
+                    let end = humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + end);
+                    verdict.warnings.push(about_certificate(tls, None, format!("this certificate ran out on {end}")));
+                }
+                _ => {}
+            }
             verdict
         }
         Err(error) => Verdict { errors: ConfigError::findings(error), ..Verdict::default() },

@@ -10,6 +10,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use rustls::crypto::CryptoProvider;
@@ -19,6 +20,7 @@ use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
+use super::validity::not_after;
 use crate::model::TlsSettings;
 
 /// Octets of a file of certificates or keys, at most. Chains have a few thousand.
@@ -105,12 +107,18 @@ impl CertificateError {
     }
 }
 
-/// Reads certificate and key, and says what is wrong with them.
+/// Reads certificate and key, and says what is wrong with them; until when the certificate is good, since the Unix epoch, where that can be
+/// read.
 ///
 /// # Errors
 /// With the file and the reason.
-pub fn check_certificate(settings: &TlsSettings) -> Result<(), CertificateError> {
-    read(settings, &provider()).map(drop)
+pub fn check_certificate(settings: &TlsSettings) -> Result<Option<Duration>, CertificateError> {
+    read(settings, &provider()).map(|certified| expires(&certified))
+}
+
+/// Until when a certificate is good.
+fn expires(certified: &CertifiedKey) -> Option<Duration> {
+    certified.cert.first().and_then(|certificate| not_after(certificate))
 }
 
 /// The certificate in force.
@@ -125,7 +133,9 @@ pub(super) struct Certificate {
 impl Certificate {
     pub(super) fn new(settings: &TlsSettings) -> Result<Certificate, CertificateError> {
         let provider = provider();
-        let in_force = ArcSwap::from_pointee(read(settings, &provider)?);
+        let in_force = read(settings, &provider)?;
+        warn_of_end(&in_force);
+        let in_force = ArcSwap::from_pointee(in_force);
         let tickets = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(CertificateError::Tls)?;
         Ok(Certificate { provider, tickets, in_force })
     }
@@ -137,8 +147,14 @@ impl Certificate {
         if next.cert != self.in_force.load().cert {
             tracing::info!("connections from now on see another certificate");
         }
+        warn_of_end(&next);
         self.in_force.store(Arc::new(next));
         Ok(())
+    }
+
+    /// Until when the one in force is good, since the Unix epoch.
+    pub(super) fn expires(&self) -> Option<Duration> {
+        expires(&self.in_force.load())
     }
 
     /// TLS with this certificate, in these versions, for these protocols (RFC 7301 §3.2: who offers none of them is refused).
@@ -165,6 +181,14 @@ impl ResolvesServerCert for Certificate {
     /// The same for every name: whoever asks by address sends none (RFC 6066 §3).
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.in_force.load_full())
+    }
+}
+
+/// Says where a certificate has run out. It is used all the same: plain DNS must not go down with it, and some clients do not look.
+fn warn_of_end(certified: &CertifiedKey) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    if let Some(end) = expires(certified).filter(|end| *end <= now) {
+        tracing::warn!("the certificate of [dns.tls] ran out on {}", humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + end));
     }
 }
 

@@ -149,6 +149,10 @@ impl Encrypted {
         self.certificate.renew(settings)
     }
 
+    pub(super) fn certificate_expires(&self) -> Option<Duration> {
+        self.certificate.expires()
+    }
+
     /// Answers DNS over TLS.
     pub(super) fn serve_tls<A: Answer>(
         &mut self,

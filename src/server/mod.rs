@@ -3,6 +3,7 @@
 //! ```text
 //!   UDP   one thread and one SO_REUSEPORT socket per worker:   receive many → load snapshot → answer each → send all → receive many …
 //!   TCP   one task per connection on threads of their own:     frame        → load snapshot → answer      → … → write all
+//!   TLS   the same behind a handshake, and over HTTPS and QUIC one query on each stream, on threads of their own: see [`encrypted`]
 //! ```
 //!
 //! What cannot be answered at once goes aside, to threads of its own: see [`Slow`].
@@ -32,6 +33,7 @@ mod socket;
 mod tcp;
 mod tls;
 mod udp;
+mod validity;
 
 use std::io;
 use std::net::SocketAddr;
@@ -234,6 +236,11 @@ impl Server {
     /// With the file and the reason; then the certificate in force stays.
     pub fn renew_certificate(&self, settings: &TlsSettings) -> Result<(), CertificateError> {
         self.encrypted.as_ref().map_or(Ok(()), |encrypted| encrypted.renew(settings))
+    }
+
+    /// Until when the certificate in force is good, since the Unix epoch; `None` where there is none.
+    pub fn certificate_expires(&self) -> Option<Duration> {
+        self.encrypted.as_ref()?.certificate_expires()
     }
 
     /// How connections fare.

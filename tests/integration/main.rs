@@ -14,6 +14,7 @@ mod corpus;
 mod dnssec;
 mod drill;
 mod durability;
+mod encrypted;
 mod evacuation;
 mod figures;
 mod floors;

@@ -152,8 +152,14 @@ impl Https {
         let whole = Full::new(Bytes::copy_from_slice(body));
         let answered = async {
             let response = match self {
-                Https::One(requests) => requests.send_request(request.body(whole)?).await?,
-                Https::Two(requests) => requests.send_request(request.body(whole)?).await?,
+                Https::One(requests) => {
+                    requests.ready().await?;
+                    requests.send_request(request.body(whole)?).await?
+                }
+                Https::Two(requests) => {
+                    requests.ready().await?;
+                    requests.send_request(request.body(whole)?).await?
+                }
                 Https::Three(requests) => {
                     let mut stream = requests.send_request(request.body(())?).await?;
                     if !body.is_empty() {
