@@ -14,10 +14,12 @@
 mod check;
 mod drills;
 mod metrics;
+mod serials;
 mod simulate;
 mod slow;
 #[cfg(test)]
 mod tests;
+mod transfers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -38,6 +40,9 @@ use crate::server::{self, Server};
 use crate::snapshot::ZoneError;
 use crate::store::{Embedded, Engine, OpenError};
 use crate::telemetry;
+
+use serials::KeptSerials;
+use transfers::Transfers;
 
 pub use check::{Verdict, check};
 
@@ -227,6 +232,9 @@ pub struct Running {
     http: Api,
     drills: Drills,
     clients: simulate::Clients,
+    transfers: Arc<Transfers>,
+    /// Makes versions of zones and tells secondaries.
+    copying: tokio::task::JoinHandle<()>,
     ready: watch::Sender<bool>,
     settings: Settings,
     /// What needs a start to change is compared with this.
@@ -260,15 +268,18 @@ impl Running {
             Some(file) => tracing::info!(version = VERSION, config = %absolute(file), "Signpost starts"),
             None => tracing::info!(version = VERSION, "Signpost starts without a signpost.toml: defaults hold, on loopback only"),
         }
-        let Loaded { zones, geo, sources, .. } = world(&settings).await?;
+        let Loaded { mut zones, geo, sources, .. } = world(&settings).await?;
         let shown = summary(&zones);
         let apexes = zones.iter().map(|zone| zone.apex.clone()).collect();
         let data = settings.data_dir.clone();
         let store = blocking(move || Embedded::open(&data)).await??;
+        // Written before anybody sees them.
+        let mut serials = KeptSerials::open(&settings.data_dir);
+        serials.assign(&mut zones, &settings);
         let engine = Engine::Embedded(store);
         let control = Control::start(engine, zones, geo, settings.dns.clone(), settings.here.clone(), clock.clone()).await?;
         control.set_safety(settings.safety).await;
-        match Running::listen(settings, control.clone(), clock, apexes, sources).await {
+        match Running::listen(settings, control.clone(), clock, apexes, sources, serials).await {
             Ok(running) => {
                 let (dns, api, data) = (&running.dns, running.api, absolute(&running.settings.data_dir));
                 tracing::info!(?dns, api = %format_args!("http://{api}"), data, zones = shown, "Signpost is ready");
@@ -289,8 +300,10 @@ impl Running {
         clock: Clock,
         apexes: BTreeSet<Name>,
         sources: Sources,
+        serials: KeptSerials,
     ) -> Result<Running, ServeError> {
-        let slow = Arc::new(slow::SlowPath::new(control.publisher().clone()));
+        let transfers = Arc::new(Transfers::new(control.clone(), &settings, serials));
+        let slow = Arc::new(slow::SlowPath::new(control.publisher().clone(), transfers.clone()));
         let server = Arc::new(server::start(&settings.dns, control.publisher().clone(), slow)?);
         let prober = probe::start(control.clone(), &settings.probe);
         let prober = Arc::new(prober.map_err(|error| ServeError::System { what: "the prober cannot start", error })?);
@@ -327,7 +340,10 @@ impl Running {
         ready.send_replace(true);
         simulate::warn(&control, clients.clone(), ready.subscribe());
         let (api, started_with) = (http.address(), settings.clone());
+        let copying = transfers.start();
         Ok(Running {
+            transfers,
+            copying,
             dns,
             api,
             control,
@@ -358,6 +374,7 @@ impl Running {
                 }
                 (self.apexes, self.sources) = (taken.apexes, taken.sources);
                 self.drills.define(&taken.settings.drills, &self.clock);
+                self.transfers.define(&taken.settings);
                 for key in restart_needed(&self.started_with, &taken.settings) {
                     tracing::warn!("{key} is not as it was at the start: it takes effect at the next one");
                 }
@@ -418,7 +435,8 @@ impl Running {
             let (zones, geo) = (std::mem::take(&mut loaded.zones), std::mem::take(&mut loaded.geo));
             // What the connections do is what clients are told of them (RFC 7828 §3.3.2), until the next start.
             let dns = DnsSettings { tcp_idle_ms: self.started_with.dns.tcp_idle_ms, ..settings.dns.clone() };
-            let Err(error) = self.control.load(zones, geo, dns).await else { break (apexes, loaded) };
+            let load = async |zones: Vec<Zone>| self.control.load(zones, geo, dns).await;
+            let Err(error) = self.transfers.load(zones, &settings, load).await else { break (apexes, loaded) };
             // What only compiling finds is the zone's own as well.
             let finding = Finding { file: error.file.clone(), line: None, field: error.name.clone(), reason: error.reason.clone() };
             let (possible, again) = blocking(move || (reread.refuse(finding), reread)).await?;
@@ -437,6 +455,7 @@ impl Running {
     pub async fn stop(self) {
         self.ready.send_replace(false);
         self.http.stop().await;
+        self.copying.abort();
         // Whoever is led away by a drill is led back before control stops.
         self.drills.stop().await;
         let (server, prober) = (Arc::into_inner(self.server), Arc::into_inner(self.prober));

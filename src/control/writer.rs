@@ -9,7 +9,7 @@ use super::outcome::{recall, standing_orders, zone_error};
 use super::records::{self, Stored};
 use super::survey::{Sample, Surveys};
 use super::{Applied, ApplyError, Event, ProbeOrder, StartError, compile, start};
-use crate::model::{DnsSettings, FieldError, Geo, Label, Revision, Service, Timestamp, Zone};
+use crate::model::{DnsSettings, FieldError, Geo, Label, Name, Revision, Service, Timestamp, Zone};
 use crate::registry::{Registry, Warning};
 use crate::routing::{Origins, Survey, Surveyed};
 use crate::snapshot::{ServiceView, Snapshot, Update, ZoneError};
@@ -168,6 +168,16 @@ impl<T> Writer<T> {
             self.take_measured(origins);
         }
         Ok(())
+    }
+
+    /// Moves the serial of a zone: something of it changed that no file says.
+    pub fn raise_serial(&mut self, apex: &Name, serial: u32) {
+        let Some(zone) = self.zones.iter_mut().find(|zone| zone.apex == *apex) else { return };
+        let by = serial.wrapping_sub(std::mem::replace(&mut zone.soa.serial, serial));
+        // A serial contradicts nothing.
+        if let Ok(snapshot) = self.snapshot.update(&[Update::Raised(apex, by)]) {
+            (self.snapshot, self.loaded) = (Arc::new(snapshot), true);
+        }
     }
 
     /// Takes what the store holds when a commit's fate was not known.
