@@ -182,7 +182,7 @@ impl Reading {
     /// Checks what concerns several keys.
     fn finish(mut self) -> Result<Settings, ConfigError> {
         let Draft { mut settings, region, az, audit, .. } = self.draft;
-        let mut wrong = |key: &str, reason: String| {
+        let mut wrong = |key: &'static str, reason: String| {
             let (file, spot) = self.origins.get(key).cloned().unwrap_or_else(|| {
                 let file = settings.file.as_ref().map_or(ENVIRONMENT.into(), |f| f.display().to_string());
                 (file, Spot { line: None, field: key.into(), file: None })
@@ -217,11 +217,54 @@ impl Reading {
         }
         settings.dns.transfers = !settings.transfer.is_empty();
         self.findings.extend(transfer::unknown_keys(self.named, &settings.tsig));
+        encrypted(&settings, &mut wrong);
         self.findings.sort();
         match self.findings.is_empty() {
             true => Ok(settings),
             false => Err(ConfigError::Wrong(self.findings)),
         }
+    }
+}
+
+/// What must hold between the keys of `[dns.tls]` and others.
+fn encrypted(settings: &Settings, wrong: &mut impl FnMut(&'static str, String)) {
+    let (dns, tls) = (&settings.dns, &settings.dns.tls);
+    let listeners = [("dns.tls.dot", &tls.dot), ("dns.tls.doh", &tls.doh), ("dns.tls.doq", &tls.doq)];
+    match (&tls.certificate, &tls.key) {
+        (Some(_), None) => wrong("dns.tls.certificate", "goes with `key`: say both, or neither".into()),
+        (None, Some(_)) => wrong("dns.tls.key", "goes with `certificate`: say both, or neither".into()),
+        (None, None) => {
+            for (key, _) in listeners.iter().filter(|(_, addresses)| !addresses.is_empty()) {
+                wrong(key, "needs `certificate` and `key`".into());
+            }
+        }
+        (Some(_), Some(_)) if !tls.is_on() => {
+            wrong("dns.tls.certificate", "is for `dot`, `doh` or `doq`, and none of them has an address".into());
+        }
+        (Some(_), Some(_)) => {}
+    }
+    // RFC 7858 §3.1 and RFC 9250 §4.1.1: that port is for DNS that everybody can read.
+    for (key, addresses) in &listeners {
+        if let Some(address) = addresses.iter().find(|address| address.port() == 53) {
+            wrong(key, format!("{address}: port 53 is for plain DNS; 853 is that of DNS over TLS and QUIC, 443 that of DNS over HTTPS"));
+        }
+    }
+    // DNS and DNS over HTTPS take UDP and TCP of a port; DNS over TLS takes TCP alone, DNS over QUIC UDP alone.
+    let taken = [
+        ("dns.tls.dot", &tls.dot, "dns.listen", &dns.listen),
+        ("dns.tls.doh", &tls.doh, "dns.listen", &dns.listen),
+        ("dns.tls.doq", &tls.doq, "dns.listen", &dns.listen),
+        ("dns.tls.dot", &tls.dot, "dns.tls.doh", &tls.doh),
+        ("dns.tls.doq", &tls.doq, "dns.tls.doh", &tls.doh),
+    ];
+    for (key, addresses, other, others) in taken {
+        if let Some(address) = addresses.iter().find(|address| address.port() != 0 && others.contains(address)) {
+            wrong(key, format!("{address} is in {other} too: take another port"));
+        }
+    }
+    let api = settings.api.listen;
+    if api.port() != 0 && (tls.dot.contains(&api) || tls.doh.contains(&api)) {
+        wrong("api.listen", format!("{api} is in [dns.tls] too: take another port"));
     }
 }
 

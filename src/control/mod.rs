@@ -10,6 +10,7 @@ mod behind;
 mod compile;
 mod core;
 mod heartbeats;
+mod keyed;
 mod lapse;
 mod losses;
 mod orders;

@@ -24,6 +24,7 @@ mod settings;
 mod share;
 mod shared;
 mod sightings;
+mod signing;
 mod time;
 mod transfer;
 mod tsig;
@@ -55,11 +56,12 @@ pub use schedule::{Schedule, ScheduleError};
 pub use service::{MAX_SERVICE_PORTS, Service, ServiceFields, Source, Subject};
 pub use settings::{
     ApiSettings, CookieSecret, CookieSettings, DnsSettings, LogFormat, LogSettings, ProbeSettings, RateLimitSettings, Right,
-    SafetySettings, Settings, Token,
+    SafetySettings, Settings, TlsSettings, Token,
 };
 pub use share::{Out, Share};
 pub(crate) use shared::Shared;
 pub use sightings::{SAMPLED, Sightings};
+pub use signing::{Algorithm, Denial, KeyRole, ZoneKey, ZoneSigning};
 pub use time::{Period, PeriodError, Timestamp};
 pub use transfer::{Peer, ServicesInTransfer, TransferSettings};
 pub use tsig::{TsigAlgorithm, TsigKey, TsigSecret};

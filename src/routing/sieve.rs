@@ -23,6 +23,9 @@ pub struct Filter<'a> {
 }
 
 impl<'a> Filter<'a> {
+    /// All instances.
+    pub const ALL: Filter<'static> = Filter { region: None, az: None, tags: [None; MAX_TAGS], nothing: false };
+
     /// This filter, and in `region`.
     pub fn in_region(mut self, region: RegionId) -> Filter<'a> {
         self.nothing |= self.region.is_some_and(|r| r != region);
@@ -59,7 +62,7 @@ pub(super) struct Sieve {
 
 impl Sieve {
     /// A filter with its tags looked up.
-    #[inline]
+    #[inline(always)]
     pub fn of(pool: &Pool, filter: &Filter<'_>) -> Sieve {
         let mut sieve = Sieve { nothing: filter.nothing, region: filter.region, az: filter.az, ..Sieve::default() };
         for tag in filter.tags.iter().map_while(|tag| *tag) {

@@ -90,8 +90,16 @@ pub(super) struct Ground<'w> {
 impl<'w> Ground<'w> {
     /// Where a walk begins.
     #[inline]
-    pub fn of(tree: &'w Tree, service: Option<(ServiceId, &'w Pool)>, sieve: Sieve, asker: &Asker) -> Ground<'w> {
-        Ground { tree, service, sieve, depth: 0, hash: mix(asker.prefix, tree.seed()), is_start: true }
+    pub fn of(tree: &'w Tree, asker: &Asker) -> Ground<'w> {
+        let hash = mix(asker.prefix, tree.seed());
+        Ground { tree, service: None, sieve: Sieve::default(), depth: 0, hash, is_start: true }
+    }
+
+    /// Where a walk over a service's own instances begins.
+    #[inline]
+    pub fn within(service: ServiceId, pool: &'w Pool, sieve: Sieve, asker: &Asker) -> Ground<'w> {
+        let hash = mix(asker.prefix, pool.seed());
+        Ground { tree: pool.tree(), service: Some((service, pool)), sieve, depth: 0, hash, is_start: true }
     }
 
     #[inline]
@@ -188,8 +196,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
     pub(super) fn enter(&self, ground: &Ground<'w>, service: ServiceId, narrowing: &Narrowing) -> Option<Ground<'w>> {
         let pool = self.world.pool(service).filter(|_| ground.service.is_none())?;
         let sieve = ground.sieve.narrowed(pool, narrowing);
-        let hash = mix(self.asker.prefix, pool.tree().seed());
-        Some(Ground { tree: pool.tree(), service: Some((service, pool)), sieve, depth: ground.depth, hash, is_start: false })
+        Some(Ground { depth: ground.depth, is_start: false, ..Ground::within(service, pool, sieve, &self.asker) })
     }
 
     /// The last resort: its branches as written.

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{ServeError, settings, simulate, steady_clock};
+use super::{ServeError, about_certificate, settings, simulate, steady_clock};
 use crate::config::{self, ConfigError, Finding, Loaded};
 use crate::control::Control;
 use crate::model::Settings;
+use crate::server;
 use crate::store::{Embedded, Engine};
 
 /// What came of a check.
@@ -29,11 +30,17 @@ pub struct Verdict {
     pub regions: usize,
 }
 
-/// Reads the configuration, zones and geo data as a start would, compiles them, and simulates the loss of each region while every instance
+/// Reads the configuration, certificate, zones and geo data as a start would, compiles them, and simulates the loss of each region while every instance
 /// is healthy; what is registered is not looked at.
 pub fn check(config: Option<&Path>) -> Verdict {
     match settings(config) {
-        Ok(settings) => check_world(&settings),
+        Ok(settings) => {
+            let mut verdict = check_world(&settings);
+            let tls = &settings.dns.tls;
+            let wrong = tls.is_on().then(|| server::check_certificate(tls).err()).flatten();
+            verdict.errors.extend(wrong.map(|error| about_certificate(tls, &error)));
+            verdict
+        }
         Err(error) => Verdict { errors: ConfigError::findings(error), ..Verdict::default() },
     }
 }

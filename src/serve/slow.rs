@@ -3,6 +3,7 @@
 //! ```text
 //!   Punt::Authenticated ─▶ its TSIG is verified ─▶ a transfer, or what is ours of the answer; signed
 //!   Punt::Transfer ─▶ the zone, message after message
+//!   Punt::Unsigned ─▶ what is missing is signed, and the query answered again (signing)
 //!   Punt::Forward ─▶ what is ours of the answer (wire::answer_again) ─▶ the rest from an upstream
 //! ```
 
@@ -10,13 +11,14 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use super::signing::Signer;
 use super::transfers::{Transfers, now};
 use crate::codec::code::{extended, rcode, rtype};
 use crate::codec::{Header, NameBuf, Request};
 use crate::server::{Punted, Replies, Slow};
 use crate::snapshot::Publisher;
 use crate::transfer::refusal;
-use crate::tsig::{self, Received, Signer, Tsig};
+use crate::tsig::{self, Received, Tsig};
 use crate::wire::{Outcome, Punt};
 
 /// The largest message.
@@ -26,13 +28,14 @@ const LARGEST_MESSAGE: usize = 65_535;
 #[derive(Debug)]
 pub(super) struct SlowPath {
     publisher: Arc<Publisher>,
+    signer: Arc<Signer>,
     transfers: Arc<Transfers>,
 }
 
 impl SlowPath {
-    /// Answers from what `publisher` holds.
-    pub(super) fn new(publisher: Arc<Publisher>, transfers: Arc<Transfers>) -> SlowPath {
-        SlowPath { publisher, transfers }
+    /// Answers from what `publisher` holds, and signs with `signer`.
+    pub(super) fn new(publisher: Arc<Publisher>, signer: Arc<Signer>, transfers: Arc<Transfers>) -> SlowPath {
+        SlowPath { publisher, signer, transfers }
     }
 
     /// Verifies a message, and answers what is in it; the reply is signed (RFC 8945 §5.2, §5.3).
@@ -61,7 +64,7 @@ impl SlowPath {
     }
 
     /// Answers a message that was verified; it is without its TSIG.
-    async fn signed(&self, plain: Punted, mut signer: Signer, mut replies: Replies) {
+    async fn signed(&self, plain: Punted, mut signer: tsig::Signer, mut replies: Replies) {
         let (mut name, header) = (NameBuf::default(), Header::parse(&plain.query));
         let Some(header) = header else { return };
         let request = Request::parse(header, &plain.query, &mut name);
@@ -90,13 +93,18 @@ impl SlowPath {
     /// What is ours of the answer; `None` where the query deserves none.
     fn own(&self, punted: &Punted, replies: &Replies) -> Option<Vec<u8>> {
         let mut reply = vec![0; LARGEST_MESSAGE];
-        match replies.answer_again(&self.publisher.load(), punted, &mut reply) {
+        let snapshot = self.publisher.load();
+        let outcome = self.signer.complete(&snapshot, &punted.query(), punted.draw, |gives_up| match gives_up {
+            false => replies.answer_noting(&snapshot, punted, &mut reply),
+            true => (replies.answer_unsigned(&snapshot, punted, &mut reply), Vec::new()),
+        });
+        match outcome {
             Outcome::Reply(length) => {
                 reply.truncate(length);
                 Some(reply)
             }
             Outcome::Drop => None,
-            // `answer_again` does not punt.
+            // `answer_again` does not forward, and gives up what it cannot sign.
             Outcome::Punt(_) => None,
         }
     }
@@ -108,7 +116,7 @@ impl Slow for SlowPath {
             match query.why {
                 Punt::Authenticated => self.authenticated(query, replies).await,
                 Punt::Transfer => self.transfers.answer(&query, None, &mut replies).await,
-                Punt::Forward => {
+                Punt::Forward | Punt::Unsigned(_) => {
                     if let Some(own) = self.own(&query, &replies) {
                         // Who has gone needs no reply.
                         let _ = replies.send(own).await;

@@ -6,6 +6,8 @@
 mod directory;
 mod publish;
 mod services;
+mod signatures;
+mod unsigned;
 mod zones;
 
 use std::collections::BTreeMap;
@@ -13,7 +15,9 @@ use std::sync::Arc;
 
 use directory::Directory;
 pub use publish::Publisher;
-pub use services::{CompiledService, InstanceView, ServiceView, TurnedView};
+pub use services::{CompiledService, InstanceView, ServiceView, SrvParts, TurnedView};
+pub use signatures::{Missing, Sample, SetKey, Shelf, Signatures, Signed};
+pub use unsigned::Unsigned;
 use zones::Apexes;
 pub use zones::{AnswerTtl, Beside, CompiledZone, Delegation, FIXED, LeafRecords, Led, Lookup, NamePolicy, Owner, RrSet, ZoneError};
 
@@ -43,6 +47,8 @@ pub struct Snapshot {
     drained: Arc<[Out]>,
     /// Whether all of them are in everybody's answers, and stay there.
     serving: bool,
+    /// Signatures that were made: the same in all snapshots that come of one another.
+    signatures: Arc<Signatures>,
 }
 
 /// What is drained by region or az, by name.
@@ -95,6 +101,7 @@ impl Snapshot {
             drains: Arc::default(),
             drained: Arc::new([]),
             serving: true,
+            signatures: Arc::default(),
         }
     }
 
@@ -114,7 +121,7 @@ impl Snapshot {
                         name: format!("services.{label}"),
                         reason,
                     })?;
-                    let id = next.directory.reserve(label);
+                    let id = next.directory.reserve(label.as_bytes());
                     next.directory.put(id, Some(Arc::new(compiled)));
                 }
                 Update::Service(label, None) => {
@@ -123,7 +130,7 @@ impl Snapshot {
                     }
                 }
                 Update::Turned(service) => {
-                    if let Some(id) = next.directory.find(service.label().as_bytes()) {
+                    if let Some(id) = next.directory.find(service.label_octets()) {
                         next.directory.put(id, Some(service.clone()));
                     }
                 }
@@ -190,10 +197,21 @@ impl Snapshot {
         let mut next = self.clone();
         next.generation = Generation(self.generation.0 + 1);
         for service in services {
-            let id = next.directory.reserve(service.label());
+            let id = next.directory.reserve(service.label_octets());
             next.directory.put(id, Some(service));
         }
         next
+    }
+
+    /// Signatures that were made.
+    #[inline]
+    pub fn signatures(&self) -> &Signatures {
+        &self.signatures
+    }
+
+    /// Whether any zone is signed.
+    pub fn is_signed(&self) -> bool {
+        self.zones.iter().any(|zone| zone.epoch().is_some())
     }
 
     /// The zone that holds `name` (the longest apex that is a suffix), if any.
@@ -226,6 +244,12 @@ impl Snapshot {
     pub fn service(&self, label: &[u8]) -> Option<(ServiceId, &CompiledService)> {
         let id = self.directory.find(label)?;
         Some((id, self.directory.at(id)?))
+    }
+
+    /// The registered service whose name is label `index` of a query's name.
+    #[inline]
+    pub fn service_in(&self, name: &NameBuf, index: usize) -> Option<(ServiceId, &CompiledService)> {
+        self.directory.find_hashed(name.label_hash(index), name.label(index))
     }
 
     /// A service by its slot.
