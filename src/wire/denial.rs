@@ -273,3 +273,66 @@ fn successor(name: &[u8], apex: usize, inside: bool, next: &mut [u8; MAX_NAME]) 
     next[..behind.len()].copy_from_slice(behind);
     behind.len()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::NameBuf;
+
+    const APEX: &[u8] = b"\x03svc\x07example\x00";
+
+    fn next(name: &[u8], inside: bool) -> Vec<u8> {
+        let mut next = [0xee; MAX_NAME];
+        let length = successor(name, APEX.len(), inside, &mut next);
+        assert!(NameBuf::from_wire(&next[..length]).is_some(), "{name:?}: {next:?}");
+        next[..length].to_vec()
+    }
+
+    /// Labels from the right to the left, as names are sorted (RFC 4034 §6.1).
+    fn sortable(name: &[u8]) -> Vec<Vec<u8>> {
+        let name = NameBuf::from_wire(name).unwrap();
+        (0..name.labels()).rev().map(|n| name.label(n).to_vec()).collect()
+    }
+
+    #[test]
+    fn the_next_name_is_right_behind() {
+        let below = |labels: &[u8]| [labels, APEX].concat();
+        assert_eq!(next(&below(b"\x01a"), true), below(b"\x01\x00\x01a"));
+        assert_eq!(next(&below(b"\x01a"), false), below(b"\x02a\x00"));
+        assert_eq!(next(APEX, true), [b"\x01\x00", APEX].concat());
+        // Labels that cannot grow, in names that cannot: the least that is more.
+        let label = |octet: u8| [&[63][..], &[b'a'; 62], &[octet]].concat();
+        assert_eq!(next(&below(&label(b'a')), false), below(&label(b'b')));
+        assert_eq!(next(&below(&label(b'@')), false), below(&label(b'[')), "capital letters count as small ones");
+        assert_eq!(next(&below(&label(0xff)), false), below(&[&[62][..], &[b'a'; 61], b"b"].concat()));
+        assert_eq!(next(&below(&[&[63][..], &[0xff; 63]].concat()), false), APEX, "the last name is followed by the apex");
+        let filled = |last: usize| {
+            let last = [&[last as u8][..], &vec![b'z'; last]].concat();
+            below(&[&last[..], &label(b'a'), &label(b'b'), &label(b'c')].concat())
+        };
+        for last in 40..=48 {
+            let name = filled(last);
+            let found = next(&name, true);
+            assert!(name.len() <= MAX_NAME && sortable(&found) > sortable(&name), "{last}: {found:?}");
+            if name.len() <= MAX_NAME - 2 {
+                assert_eq!(found, [b"\x01\x00", &name[..]].concat());
+            }
+        }
+    }
+
+    #[test]
+    fn types_stand_in_windows() {
+        let snapshot = Snapshot::empty();
+        // The name is missing: the three types that say so; what was asked for is never among them.
+        let written = |meaning: Meaning<'_>, denied: Option<u16>| {
+            let mut buffer = [0; 600];
+            let mut writer = Writer::new(&mut buffer);
+            Types { snapshot: &snapshot, meaning, denied }.write(&mut writer).unwrap();
+            writer.written(0).to_vec()
+        };
+        assert_eq!(written(Meaning::Empty, Some(1)), b"\x00\x06\x00\x00\x00\x00\x00\x03");
+        let mut missing = [&b"\x00\x11"[..], &[0; 17]].concat();
+        (missing[7], missing[18]) = (0x03, 0x80);
+        assert_eq!(written(Meaning::Missing, Some(1)), missing);
+    }
+}

@@ -10,6 +10,7 @@ mod clients;
 mod compliance;
 mod datagrams;
 mod differential;
+mod dnssec;
 mod encrypted;
 mod glibc;
 mod haproxy;
