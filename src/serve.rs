@@ -15,9 +15,13 @@ mod check;
 mod drills;
 mod keys;
 mod metrics;
+mod serials;
+pub mod signing;
 mod simulate;
+mod slow;
 #[cfg(test)]
 mod tests;
+mod transfers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -32,12 +36,15 @@ use crate::api::{self, Api, ApiContext, RefusedFiles};
 use crate::config::{self, ConfigError, Finding, Kept, Loaded, Reread, Sources};
 use crate::control::{self, Clock, Control};
 use crate::drill::Drills;
-use crate::model::{DnsSettings, Name, Settings, Timestamp, Zone};
+use crate::model::{DnsSettings, Name, Settings, Timestamp, TlsSettings, Zone};
 use crate::probe::{self, Prober};
-use crate::server::{self, Server};
+use crate::server::{self, CertificateError, EncryptedAddresses, Server};
 use crate::snapshot::ZoneError;
 use crate::store::{Embedded, Engine, OpenError};
 use crate::telemetry;
+
+use serials::KeptSerials;
+use transfers::Transfers;
 
 pub use check::{Verdict, check};
 
@@ -98,7 +105,8 @@ impl ServeError {
     pub fn exit_code(&self) -> u8 {
         match self {
             ServeError::Settings(_) | ServeError::World(_) | ServeError::Zone(_) | ServeError::Log(_) => 78,
-            ServeError::Api(api::ListenError::Exposed(_)) | ServeError::Listen(server::ListenError::Nowhere) => 78,
+            ServeError::Api(api::ListenError::Exposed(_)) => 78,
+            ServeError::Listen(server::ListenError::Nowhere | server::ListenError::Certificate(_)) => 78,
             _ => 1,
         }
     }
@@ -174,9 +182,9 @@ async fn serve(settings: Settings) -> Result<(), ServeError> {
             Some(()) = hangup.recv() => "SIGHUP",
             Some(()) = changes.recv() => "files changed",
         };
-        let watched = folders(&running.settings);
+        let before = watched(&running.settings);
         running.reload(reason).await;
-        if folders(&running.settings) != watched {
+        if watched(&running.settings) != before {
             watching = watch(&running.settings)?;
         }
         watching.include(&running.sources);
@@ -217,6 +225,8 @@ fn listen_for(kind: SignalKind) -> Result<Signal, ServeError> {
 pub struct Running {
     /// Where it answers DNS, in the order of the settings, with the ports that the kernel chose for port 0.
     pub dns: Vec<SocketAddr>,
+    /// Where it answers DNS that nobody else can read.
+    pub encrypted: EncryptedAddresses,
     /// Where its API listens.
     pub api: SocketAddr,
     /// The single writer.
@@ -226,8 +236,13 @@ pub struct Running {
     prober: Arc<Prober>,
     http: Api,
     drills: Drills,
+    /// Signs what will be asked for.
+    background: signing::Background,
     keys: keys::Keys,
     clients: simulate::Clients,
+    transfers: Arc<Transfers>,
+    /// Makes versions of zones and tells secondaries.
+    copying: tokio::task::JoinHandle<()>,
     ready: watch::Sender<bool>,
     settings: Settings,
     /// What needs a start to change is compared with this.
@@ -263,16 +278,19 @@ impl Running {
         }
         let Loaded { zones, geo, sources, .. } = world(&settings).await?;
         let keys = keys::Keys::open(settings.data_dir.join("keys"), clock.clone())?;
-        let (zones, prepared) = keys.prepare(&settings.dnssec, zones).await?;
+        let (mut zones, prepared) = keys.prepare(&settings.dnssec, zones).await?;
         let shown = summary(&zones);
         let apexes = zones.iter().map(|zone| zone.apex.clone()).collect();
         let data = settings.data_dir.clone();
         let store = blocking(move || Embedded::open(&data)).await??;
+        // Written before anybody sees them.
+        let mut serials = KeptSerials::open(&settings.data_dir);
+        serials.assign(&mut zones, &settings);
         let engine = Engine::Embedded(store);
         let control = Control::start(engine, zones, geo, settings.dns.clone(), settings.here.clone(), clock.clone()).await?;
         control.set_safety(settings.safety).await;
         keys.settle(prepared, &control).await;
-        match Running::listen(settings, control.clone(), clock, apexes, sources, keys.clone()).await {
+        match Running::listen(settings, control.clone(), clock, apexes, sources, keys.clone(), serials).await {
             Ok(running) => {
                 let (dns, api, data) = (&running.dns, running.api, absolute(&running.settings.data_dir));
                 tracing::info!(?dns, api = %format_args!("http://{api}"), data, zones = shown, "Signpost is ready");
@@ -295,8 +313,18 @@ impl Running {
         apexes: BTreeSet<Name>,
         sources: Sources,
         keys: keys::Keys,
+        serials: KeptSerials,
     ) -> Result<Running, ServeError> {
-        let server = Arc::new(server::start(&settings.dns, control.publisher().clone())?);
+        let transfers = Arc::new(Transfers::new(control.clone(), &settings, serials));
+        let signer = Arc::new(signing::Signer::new(keys.ring()));
+        let mut random = [0; 32];
+        let no_entropy = |error: getrandom::Error| ServeError::System { what: "there is no randomness", error: error.into() };
+        getrandom::fill(&mut random).map_err(no_entropy)?;
+        control.publisher().load().signatures().seed(random);
+        let background = signing::Background::start(signer.clone(), control.publisher().clone(), clock.clone());
+        let background = background.map_err(|error| ServeError::System { what: "no threads can be started", error })?;
+        let slow = Arc::new(slow::SlowPath::new(control.publisher().clone(), signer.clone(), transfers.clone()));
+        let server = Arc::new(server::start(&settings.dns, control.publisher().clone(), slow)?);
         let prober = probe::start(control.clone(), &settings.probe);
         let prober = Arc::new(prober.map_err(|error| ServeError::System { what: "the prober cannot start", error })?);
         let dns = server.addresses().to_vec();
@@ -333,14 +361,19 @@ impl Running {
         ready.send_replace(true);
         simulate::warn(&control, clients.clone(), ready.subscribe());
         let (api, started_with) = (http.address(), settings.clone());
+        let copying = transfers.start();
         Ok(Running {
+            transfers,
+            copying,
             dns,
+            encrypted: server.encrypted_addresses(),
             api,
             control,
             server,
             prober,
             http,
             drills,
+            background,
             keys,
             clients,
             ready,
@@ -353,18 +386,26 @@ impl Running {
         })
     }
 
-    /// Reads the configuration, zones and geo data again, and takes them. A zone whose files are broken stays as it was last good, or is left
+    /// Reads the configuration, certificate, zones and geo data again, and takes them. A certificate that cannot be used leaves the one in
+    /// force, and stands in nobody's way, nor does anything else stand in that of a new one. A zone whose files are broken stays as it was last good, or is left
     /// out where it never was, while the others take effect; where anything else is wrong, everything stays as it was. Log, status and
     /// events say why. Returns whether all of it was taken.
     pub async fn reload(&mut self, reason: &str) -> bool {
         tracing::info!("{reason}: reading configuration, zones and geo data again");
-        match self.read_again().await {
-            Ok(taken) => {
+        let (settings, certificate) = self.read_settings().await;
+        let read = match settings {
+            Ok(settings) => self.read_again(settings).await,
+            Err(error) => Err(error),
+        };
+        match read {
+            Ok(mut taken) => {
+                taken.refused.extend(certificate);
                 for gone in self.apexes.difference(&taken.apexes) {
                     tracing::warn!("zone {gone} is no longer served: its file is gone");
                 }
                 (self.apexes, self.sources) = (taken.apexes, taken.sources);
                 self.drills.define(&taken.settings.drills, &self.clock);
+                self.transfers.define(&taken.settings);
                 for key in restart_needed(&self.started_with, &taken.settings) {
                     tracing::warn!("{key} is not as it was at the start: it takes effect at the next one");
                 }
@@ -387,7 +428,9 @@ impl Running {
             }
             Err(error) => {
                 // One line for each finding, with its file and line.
-                self.tell_refused(error.to_string().lines().map(|line| line.trim_start().to_string()).collect());
+                let lines = error.to_string();
+                let lines = lines.lines().map(|line| line.trim_start().to_string());
+                self.tell_refused(lines.chain(certificate.map(|finding| finding.to_string())).collect());
                 tracing::error!("nothing was changed: what was in force stays in force");
                 false
             }
@@ -409,11 +452,24 @@ impl Running {
         self.control.refused_files(&why);
     }
 
-    async fn read_again(&self) -> Result<Taken, ServeError> {
-        let settings = match self.settings.file.clone() {
-            Some(file) => blocking(move || settings(Some(&file))).await??,
-            None => self.settings.clone(),
+    /// Reads the settings, and the certificate that they name, or that of the settings in force where those read cannot be used. The
+    /// finding says why the certificate in force stays as it is.
+    async fn read_settings(&self) -> (Result<Settings, ServeError>, Option<Finding>) {
+        let read = match self.settings.file.clone() {
+            Some(file) => blocking(move || settings(Some(&file))).await.and_then(|read| Ok(read?)),
+            None => Ok(self.settings.clone()),
         };
+        let tls = read.as_ref().map_or(&self.settings, |settings| settings).dns.tls.clone();
+        let server = self.server.clone();
+        let about = |tls: &TlsSettings, error: CertificateError| about_certificate(tls, error.file(), error.reason());
+        let renewed = blocking(move || server.renew_certificate(&tls).err().map(|error| about(&tls, error))).await;
+        match (read, renewed) {
+            (read, Ok(finding)) => (read, finding),
+            (read, Err(error)) => (read.and(Err(error)), None),
+        }
+    }
+
+    async fn read_again(&self, settings: Settings) -> Result<Taken, ServeError> {
         // Before anything is taken: what is in force stays whole.
         self.http.check(&settings.api)?;
         let mut reread = Reread::new(settings.clone(), self.sources.clone());
@@ -427,7 +483,8 @@ impl Running {
             let (zones, prepared) = self.keys.prepare(&settings.dnssec, zones).await?;
             // What the connections do is what clients are told of them (RFC 7828 §3.3.2), until the next start.
             let dns = DnsSettings { tcp_idle_ms: self.started_with.dns.tcp_idle_ms, ..settings.dns.clone() };
-            let Err(error) = self.control.load(zones, geo, dns).await else {
+            let load = async |zones: Vec<Zone>| self.control.load(zones, geo, dns).await;
+            let Err(error) = self.transfers.load(zones, &settings, load).await else {
                 self.keys.settle(prepared, &self.control).await;
                 break (apexes, loaded);
             };
@@ -450,12 +507,14 @@ impl Running {
     pub async fn stop(self) {
         self.ready.send_replace(false);
         self.http.stop().await;
+        self.copying.abort();
         // Whoever is led away by a drill is led back before control stops.
         self.drills.stop().await;
         self.keys.stop().await;
         let (server, prober) = (Arc::into_inner(self.server), Arc::into_inner(self.prober));
         // Both wait for threads. Where a scrape still looks at one of them it stops when the scrape ends.
         let halted = blocking(move || {
+            drop(self.background);
             prober.into_iter().for_each(Prober::stop);
             server.into_iter().for_each(Server::stop);
         });
@@ -464,6 +523,12 @@ impl Running {
         }
         self.control.stop().await;
     }
+}
+
+/// What is wrong with a certificate or another file of it, as a finding.
+fn about_certificate(settings: &TlsSettings, file: Option<&Path>, reason: String) -> Finding {
+    let file = file.or(settings.certificate.as_deref()).map_or("dns.tls.certificate".into(), |file| file.display().to_string());
+    Finding { file, line: None, field: String::new(), reason }
 }
 
 /// Everything under `zones/` and `geo/`; warnings go to the log.
@@ -492,9 +557,9 @@ fn summary(zones: &[Zone]) -> String {
     }
 }
 
-/// The folders that are watched.
-fn folders(settings: &Settings) -> (PathBuf, PathBuf) {
-    (settings.zones_dir.clone(), settings.geo_dir.clone())
+/// The folders and files that are watched, and may be others after a reload.
+fn watched(settings: &Settings) -> Vec<PathBuf> {
+    [&settings.zones_dir, &settings.geo_dir].into_iter().chain(settings.dns.tls.files()).cloned().collect()
 }
 
 /// Keys whose new values wait for the next start.
@@ -504,8 +569,12 @@ fn restart_needed(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("data_dir", new.data_dir != old.data_dir),
         ("dns.listen", dns.listen != was.listen),
         ("dns.workers", dns.workers != was.workers),
+        ("the addresses and the path of [dns.tls]", {
+            let listeners = |s: &DnsSettings| (s.tls.dot.clone(), s.tls.doh.clone(), s.tls.doh_path.clone(), s.tls.doq.clone());
+            listeners(dns) != listeners(was)
+        }),
         ("dns.rate_limit.table_size", dns.rate_limit.table_size != was.rate_limit.table_size),
-        ("the TCP limits of [dns]", {
+        ("the limits of connections of [dns]", {
             let limits = |s: &DnsSettings| (s.tcp_connections, s.tcp_per_client, s.tcp_idle_ms);
             limits(dns) != limits(was)
         }),

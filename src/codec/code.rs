@@ -4,6 +4,10 @@
 pub const CLASS_IN: u16 = 1;
 /// Chaosnet, which carries what a server says of itself.
 pub const CLASS_CH: u16 = 3;
+/// None: what an update forbids or deletes (RFC 2136 §2.4).
+pub const CLASS_NONE: u16 = 254;
+/// Any class: also that of a TSIG (RFC 8945 §4.2).
+pub const CLASS_ANY: u16 = 255;
 
 /// RR types and QTYPEs.
 pub mod rtype {
@@ -65,7 +69,7 @@ pub mod rtype {
     pub const SVCB: u16 = 64;
     /// HTTPS service binding (RFC 9460).
     pub const HTTPS: u16 = 65;
-    /// "No such name" in NSEC bitmaps; never asked for (RFC 9824 §3.4).
+    /// "No such name" in NSEC bitmaps; never asked for (RFC 9824 §3.5).
     pub const NXNAME: u16 = 128;
     /// Key negotiation (RFC 2930).
     pub const TKEY: u16 = 249;
@@ -104,6 +108,8 @@ pub mod rcode {
     pub const REFUSED: u16 = 5;
     /// The name would be too long (RFC 6672 §2.2).
     pub const YXDOMAIN: u16 = 6;
+    /// Not authoritative (RFC 2136 §2.2), or not authorized (RFC 8945 §5.2).
+    pub const NOTAUTH: u16 = 9;
     /// The EDNS version is not known (RFC 6891 §9).
     pub const BADVERS: u16 = 16;
     /// The server cookie is not valid (RFC 7873 §8).
@@ -119,6 +125,7 @@ pub mod rcode {
             NOTIMP => "NOTIMP",
             REFUSED => "REFUSED",
             YXDOMAIN => "YXDOMAIN",
+            NOTAUTH => "NOTAUTH",
             BADVERS => "BADVERS",
             BADCOOKIE => "BADCOOKIE",
             _ => "RESERVED",

@@ -12,8 +12,44 @@ pub struct Header {
     pub id: u16,
     /// QR, opcode, AA, TC, RD, RA, Z, AD, CD and RCODE, from the highest bit to the lowest.
     pub flags: u16,
-    /// QDCOUNT, ANCOUNT, NSCOUNT and ARCOUNT.
-    pub counts: [u16; 4],
+    /// How many records each section has.
+    pub counts: Counts,
+}
+
+/// QDCOUNT, ANCOUNT, NSCOUNT and ARCOUNT, as sections 0 to 3, in one word: from the highest bits to the lowest, as they stand in a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts(u64);
+
+impl From<[u16; 4]> for Counts {
+    fn from(counts: [u16; 4]) -> Counts {
+        Counts(counts.into_iter().fold(0, |all, count| all << 16 | u64::from(count)))
+    }
+}
+
+impl Counts {
+    /// A question or none, and nothing else.
+    #[inline]
+    pub fn of_question(is_there: bool) -> Counts {
+        Counts(u64::from(is_there) << 48)
+    }
+
+    /// That of a section, 0 to 3.
+    #[inline]
+    pub fn get(self, section: u32) -> u16 {
+        (self.0 >> (48 - 16 * (section & 3))) as u16
+    }
+
+    /// Adds to that of a section, 0 to 3. A record has 11 octets at least, so that no message holds more than can be counted.
+    #[inline]
+    pub fn add(&mut self, section: u32, count: u16) {
+        self.0 = self.0.wrapping_add(u64::from(count) << (48 - 16 * (section & 3)));
+    }
+
+    /// Takes from that of a section, 0 to 3, what was added before.
+    #[inline]
+    pub fn remove(&mut self, section: u32, count: u16) {
+        self.0 = self.0.wrapping_sub(u64::from(count) << (48 - 16 * (section & 3)));
+    }
 }
 
 impl Header {
@@ -27,21 +63,27 @@ impl Header {
     pub const TC: u16 = 0x0200;
     /// Recursion desired.
     pub const RD: u16 = 0x0100;
+    /// Recursion available.
+    pub const RA: u16 = 0x0080;
+    /// Authentic data (RFC 4035 §3.2.3).
+    pub const AD: u16 = 0x0020;
+    /// Checking disabled (RFC 4035 §3.2.2).
+    pub const CD: u16 = 0x0010;
 
     /// Reads a header; `None` where there are fewer octets than one.
     pub fn parse(message: &[u8]) -> Option<Header> {
         let octets: &[u8; HEADER] = message.first_chunk()?;
-        let word = |n: usize| u16::from_be_bytes([octets[2 * n], octets[2 * n + 1]]);
-        Some(Header { id: word(0), flags: word(1), counts: [word(2), word(3), word(4), word(5)] })
+        let (first, counts) = (u32::from_be_bytes(*octets.first_chunk()?), u64::from_be_bytes(*octets.last_chunk()?));
+        Some(Header { id: (first >> 16) as u16, flags: first as u16, counts: Counts(counts) })
     }
 
     /// The header as it is sent.
     #[inline]
     pub fn octets(&self) -> [u8; HEADER] {
-        let [questions, answers, authority, additional] = self.counts.map(u16::to_be_bytes);
-        let ([i0, i1], [f0, f1]) = (self.id.to_be_bytes(), self.flags.to_be_bytes());
-        let ([q0, q1], [n0, n1], [a0, a1], [x0, x1]) = (questions, answers, authority, additional);
-        [i0, i1, f0, f1, q0, q1, n0, n1, a0, a1, x0, x1]
+        let mut octets = [0; HEADER];
+        octets[..4].copy_from_slice(&(u32::from(self.id) << 16 | u32::from(self.flags)).to_be_bytes());
+        octets[4..].copy_from_slice(&self.counts.0.to_be_bytes());
+        octets
     }
 
     /// Whether it is a response.
@@ -90,6 +132,12 @@ pub enum Fault {
     OptSection,
     /// An option that is longer than the OPT's data.
     OptionLength,
+    /// A TSIG that is not the last record of the additional section (RFC 8945 §5.1).
+    TsigPlace,
+    /// A compression pointer that does not lead to a name before it (RFC 1035 §4.1.4).
+    Pointer,
+    /// An IXFR without the SOA that its sender has (RFC 1995 §3).
+    SerialMissing,
     /// A cookie of neither 8 nor 16–40 octets (RFC 7873 §5.2.2).
     CookieLength,
     /// A client subnet that breaks RFC 7871.
@@ -110,6 +158,9 @@ impl Fault {
             Fault::OptOwner => "OPT owner is not the root",
             Fault::OptSection => "OPT outside the additional section",
             Fault::OptionLength => "EDNS option longer than OPT",
+            Fault::TsigPlace => "TSIG is not the last record",
+            Fault::Pointer => "a compression pointer leads nowhere",
+            Fault::SerialMissing => "IXFR without an SOA in the authority section",
             Fault::CookieLength => "COOKIE: neither 8 nor 16 to 40 octets",
             Fault::Subnet(fault) => fault.reason(),
         }
@@ -127,24 +178,38 @@ pub struct Request<'m> {
     pub opening: &'m [u8],
     /// EDNS, if there is an OPT that could be read: also where something else is wrong.
     pub edns: Option<Edns<'m>>,
+    /// Whether it ends in a TSIG, which was not looked into (RFC 8945).
+    pub signed: bool,
     /// What is wrong.
     pub fault: Option<Fault>,
 }
 
 impl<'m> Request<'m> {
     /// Reads the message behind its header, and the question's name into `name`.
-    #[inline]
+    #[inline(always)]
     pub fn parse(header: Header, message: &'m [u8], name: &'m mut NameBuf) -> Request<'m> {
-        let opening = message.get(..HEADER).unwrap_or_default();
-        let mut request = Request { header, question: None, opening, edns: None, fault: None };
-        request.fault = request.read(message, name).err();
+        let mut request = Request::begin(header, message);
+        request.read(message, name);
         request
     }
 
-    #[inline]
-    fn read(&mut self, message: &'m [u8], name: &'m mut NameBuf) -> Result<(), Fault> {
+    /// A message of which nothing is read yet but the header.
+    #[inline(always)]
+    pub fn begin(header: Header, message: &'m [u8]) -> Request<'m> {
+        let opening = message.get(..HEADER).unwrap_or_default();
+        Request { header, question: None, opening, edns: None, signed: false, fault: None }
+    }
+
+    /// Reads the rest, where it stays: it is large.
+    #[inline(always)]
+    pub fn read(&mut self, message: &'m [u8], name: &'m mut NameBuf) {
+        self.fault = self.read_sections(message, name).err();
+    }
+
+    #[inline(always)]
+    fn read_sections(&mut self, message: &'m [u8], name: &'m mut NameBuf) -> Result<(), Fault> {
         let mut at = HEADER;
-        let [questions, answers, authority, additional] = self.header.counts;
+        let [questions, answers, authority, additional] = [0, 1, 2, 3].map(|section| self.header.counts.get(section));
         if questions == 1 {
             let end = name.read(message, at)?;
             let [t0, t1, c0, c1] = *message.get(end..).and_then(|rest| rest.first_chunk()).ok_or(Fault::Short)?;
@@ -163,6 +228,9 @@ impl<'m> Request<'m> {
             if record.rtype == code::rtype::OPT {
                 return Err(Fault::OptSection);
             }
+            if record.rtype == code::rtype::TSIG {
+                return Err(Fault::TsigPlace);
+            }
             at = record.end;
         }
         for _ in 0..additional {
@@ -170,6 +238,13 @@ impl<'m> Request<'m> {
             let record = Raw::parse(message, at)?;
             at = record.end;
             if record.rtype != code::rtype::OPT {
+                if record.rtype == code::rtype::TSIG {
+                    // RFC 8945 §5.1: a record behind it would take octets behind it.
+                    if at != message.len() {
+                        return Err(Fault::TsigPlace);
+                    }
+                    self.signed = true;
+                }
                 continue;
             }
             if self.edns.is_some() {
@@ -180,7 +255,7 @@ impl<'m> Request<'m> {
             }
             let edns = self.edns.insert(Edns::new(record.class, record.ttl, record.data));
             // Another version may give the options another shape; BADVERS comes first (RFC 6891 §6.1.3).
-            if edns.version == 0 {
+            if edns.version == 0 && !record.data.is_empty() {
                 edns.read_options()?;
             }
         }
@@ -197,16 +272,17 @@ impl<'m> Request<'m> {
 }
 
 /// A record's fixed fields and data.
-struct Raw<'m> {
-    rtype: u16,
-    class: u16,
-    ttl: u32,
-    data: &'m [u8],
-    end: usize,
+pub(super) struct Raw<'m> {
+    pub rtype: u16,
+    pub class: u16,
+    pub ttl: u32,
+    pub data: &'m [u8],
+    pub end: usize,
 }
 
 impl<'m> Raw<'m> {
-    fn parse(message: &'m [u8], at: usize) -> Result<Raw<'m>, Fault> {
+    #[inline(always)]
+    pub fn parse(message: &'m [u8], at: usize) -> Result<Raw<'m>, Fault> {
         let fixed = skip_name(message, at)?;
         let octets: &[u8; 10] = message.get(fixed..).and_then(|rest| rest.first_chunk()).ok_or(Fault::Short)?;
         let end = fixed + 10 + usize::from(u16::from_be_bytes([octets[8], octets[9]]));
@@ -222,7 +298,7 @@ impl<'m> Raw<'m> {
 }
 
 /// The offset behind a name that may end in a compression pointer. The pointer is not followed: nobody asks what the name is.
-fn skip_name(message: &[u8], mut at: usize) -> Result<usize, Fault> {
+pub(super) fn skip_name(message: &[u8], mut at: usize) -> Result<usize, Fault> {
     let start = at;
     loop {
         match usize::from(*message.get(at).ok_or(Fault::Short)?) {
@@ -290,6 +366,12 @@ mod tests {
         check([1, 0, 0, 1], &opt(b"\xc0\x0c", 0, b""), Some(Fault::OptOwner));
         check([1, 0, 0, 2], &[OPT, OPT].concat(), Some(Fault::TwoOpts));
         check([1, 1, 0, 0], OPT, Some(Fault::OptSection));
+        // RFC 8945 §5.1: a TSIG is the last record, of the additional section.
+        const TSIG: &[u8] = b"\x01k\x00\x00\xfa\x00\xff\x00\x00\x00\x00\x00\x00";
+        check([1, 0, 0, 2], &[OPT, TSIG].concat(), None);
+        check([1, 0, 0, 2], &[TSIG, OPT].concat(), Some(Fault::TsigPlace));
+        check([1, 0, 0, 2], &[TSIG, TSIG].concat(), Some(Fault::TsigPlace));
+        check([1, 1, 0, 0], TSIG, Some(Fault::TsigPlace));
         check([1, 0, 0, 1], &opt(b"\x00", 0, b"\x00\x63\x00\x01"), Some(Fault::OptionLength));
         check([1, 0, 0, 1], &opt(b"\x00", 0, b"\x00\x63\x00"), Some(Fault::OptionLength));
         check([1, 0, 0, 1], &opt(b"\x00", 1, b"\x00\x63\x00"), None);

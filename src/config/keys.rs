@@ -76,14 +76,7 @@ pub(super) const KEYS: &[Key] = &[
         about: "addresses to answer on, UDP and TCP; default [\"127.0.0.1:5300\"]",
         form: Form::List,
         set: |draft, value, _| {
-            let mut listen: Vec<SocketAddr> = Vec::new();
-            for (n, text) in texts(value)?.iter().enumerate() {
-                let address = socket(text).map_err(|e| FieldError::new(format!("[{n}]"), e))?;
-                if listen.contains(&address) && address.port() != 0 {
-                    return Err(FieldError::new(format!("[{n}]"), format!("{address} stands twice")));
-                }
-                listen.push(address);
-            }
+            let listen = sockets(value)?;
             if listen.is_empty() {
                 return Err(here("at least one address is needed, such as [\"127.0.0.1:5300\"]"));
             }
@@ -105,19 +98,19 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "dns.tcp_connections",
-        about: "most TCP connections at once; default 4096",
+        about: "most connections at once, TCP, TLS and QUIC together; default 4096",
         form: Form::Whole,
         set: |draft, value, _| whole(value, 1, 1_000_000).map(|v| draft.settings.dns.tcp_connections = v as usize),
     },
     Key {
         path: "dns.tcp_per_client",
-        about: "most TCP connections of one client address; default 64",
+        about: "most of them of one client address; default 64",
         form: Form::Whole,
         set: |draft, value, _| whole(value, 1, 1_000_000).map(|v| draft.settings.dns.tcp_per_client = v as usize),
     },
     Key {
         path: "dns.tcp_idle",
-        about: "idle time after which a TCP connection is closed, 100ms to 10m; default \"10s\"",
+        about: "idle time after which a connection is closed, 100ms to 10m; default \"10s\"",
         form: Form::Text,
         set: |draft, value, _| {
             let idle = period(value, 100, 600_000)?;
@@ -219,6 +212,44 @@ pub(super) const KEYS: &[Key] = &[
         about: "networks, kinds and names kept in mind at once, 1024 to 16777216, at 8 octets each; default 131072",
         form: Form::Whole,
         set: |draft, value, _| whole(value, 1024, 16_777_216).map(|v| draft.settings.dns.rate_limit.table_size = v as usize),
+    },
+    Key {
+        path: "dns.tls.certificate",
+        about: "the certificate of DNS over TLS, HTTPS and QUIC: a PEM file, the server's own first, then what leads to a root; \
+                read again when it changes",
+        form: Form::Text,
+        set: |draft, value, base| folder(value, base).map(|v| draft.settings.dns.tls.certificate = Some(v)),
+    },
+    Key {
+        path: "dns.tls.key",
+        about: "its private key: a PEM file (PKCS #8, SEC1 or PKCS #1)",
+        form: Form::Text,
+        set: |draft, value, base| folder(value, base).map(|v| draft.settings.dns.tls.key = Some(v)),
+    },
+    Key {
+        path: "dns.tls.dot",
+        about: "addresses to answer DNS over TLS on (RFC 7858), such as [\"0.0.0.0:853\"]; default none",
+        form: Form::List,
+        set: |draft, value, _| sockets(value).map(|v| draft.settings.dns.tls.dot = v),
+    },
+    Key {
+        path: "dns.tls.doh",
+        about: "addresses to answer DNS over HTTPS on (RFC 8484), such as [\"0.0.0.0:443\"]: HTTP/2 and 1.1, and HTTP/3 on the same UDP port; \
+                default none",
+        form: Form::List,
+        set: |draft, value, _| sockets(value).map(|v| draft.settings.dns.tls.doh = v),
+    },
+    Key {
+        path: "dns.tls.doh_path",
+        about: "the path of DNS over HTTPS; default \"/dns-query\"",
+        form: Form::Text,
+        set: |draft, value, _| url_path(value).map(|v| draft.settings.dns.tls.doh_path = v),
+    },
+    Key {
+        path: "dns.tls.doq",
+        about: "addresses to answer DNS over QUIC on (RFC 9250), such as [\"0.0.0.0:853\"]; default none",
+        form: Form::List,
+        set: |draft, value, _| sockets(value).map(|v| draft.settings.dns.tls.doq = v),
     },
     Key {
         path: "dnssec.zones",
@@ -439,7 +470,28 @@ pub(super) const KEYS: &[Key] = &[
         form: Form::Tables,
         set: |_, _, _| Err(here("drills are written as [drills.NAME] tables")),
     },
+    Key {
+        path: TSIG,
+        about: "[tsig.NAME] tables of keys shared with other servers (RFC 8945): algorithm (hmac-sha256, the default, hmac-sha384 or \
+                hmac-sha512) and secret (base64) or secret_file",
+        form: Form::Tables,
+        set: |_, _, _| Err(here("keys are written as [tsig.NAME] tables")),
+    },
+    Key {
+        path: TRANSFER,
+        about: "[transfer.\"ZONE\"] tables, \"*\" for every zone: who may transfer it, by networks and keys (both given: both needed), \
+                notify (servers told of changes, as \"192.0.2.53\" or \"[2001:db8::1]:5353#key\"), and services (\"withhold\", the default, or \
+                \"render\": as this server itself would be answered)",
+        form: Form::Tables,
+        set: |_, _, _| Err(here("transfers are written as [transfer.\"ZONE\"] tables")),
+    },
 ];
+
+/// The table of transfers, by zone.
+pub(super) const TRANSFER: &str = "transfer";
+
+/// The table of keys for messages between servers, by name.
+pub(super) const TSIG: &str = "tsig";
 
 /// The table of drills, whose keys are their names.
 pub(super) const DRILLS: &str = "drills";
@@ -520,6 +572,29 @@ fn folder(value: Value, base: &Path) -> Result<PathBuf, FieldError> {
 
 fn socket(text: &str) -> Result<SocketAddr, String> {
     text.trim().parse().map_err(|_| format!("an address and port such as \"127.0.0.1:5300\" or \"[::1]:5300\" is expected, not {text:?}"))
+}
+
+/// Addresses to listen on, each once.
+fn sockets(value: Value) -> Result<Vec<SocketAddr>, FieldError> {
+    let mut listen: Vec<SocketAddr> = Vec::new();
+    for (n, text) in texts(value)?.iter().enumerate() {
+        let address = socket(text).map_err(|e| FieldError::new(format!("[{n}]"), e))?;
+        if listen.contains(&address) && address.port() != 0 {
+            return Err(FieldError::new(format!("[{n}]"), format!("{address} stands twice")));
+        }
+        listen.push(address);
+    }
+    Ok(listen)
+}
+
+/// The path of a URL, as it stands in requests (RFC 3986 §3.3, of which percent-encoding is left out).
+fn url_path(value: Value) -> Result<String, FieldError> {
+    let text = text(value)?;
+    let is_fine = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&b);
+    match text.starts_with('/') && text.len() <= 255 && text.bytes().all(is_fine) {
+        true => Ok(text),
+        false => Err(here(format!("a path such as \"/dns-query\" is expected, without query and percent signs, not {text:?}"))),
+    }
 }
 
 /// One character-string of a TXT record (RFC 1035 §3.3).

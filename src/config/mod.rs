@@ -33,6 +33,8 @@ mod services;
 mod settings;
 mod sources;
 mod suggest;
+mod transfer;
+mod tsig;
 mod watch;
 mod world;
 mod zone;

@@ -7,14 +7,16 @@ use toml::Value;
 
 use super::document::{Document, Item, Spot};
 use super::finding::{ConfigError, Finding};
-use super::keys::{DRILLS, Draft, Form, KEYS, Key};
-use super::suggest;
+use super::keys::{DRILLS, Draft, Form, KEYS, Key, TRANSFER, TSIG};
+use super::{suggest, transfer, tsig};
 use crate::model::{DrillFields, FieldError, Label, Locality, Settings};
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "signpost.toml";
 /// What the variables begin with; the parts of a key are joined by two underscores as well.
 const PREFIX: &str = "SIGNPOST__";
+/// Tables whose keys are names: they are taken whole.
+const NAMED: [&str; 3] = [DRILLS, TSIG, TRANSFER];
 /// Where a finding about a variable says it stands.
 const ENVIRONMENT: &str = "environment";
 
@@ -43,6 +45,7 @@ pub fn settings(path: Option<&Path>, env: &BTreeMap<String, String>) -> Result<S
         draft: Draft { settings, region: None, az: None, audit: None, versioned: false },
         findings: Vec::new(),
         origins: BTreeMap::new(),
+        named: Vec::new(),
     };
     if let Some(path) = path {
         reading.file(path)?;
@@ -58,6 +61,8 @@ struct Reading {
     findings: Vec<Finding>,
     /// Who said what: for findings about values that do not go together.
     origins: BTreeMap<&'static str, (String, Spot)>,
+    /// Keys of `[tsig.NAME]` that other tables name.
+    named: Vec<transfer::Named>,
 }
 
 impl Reading {
@@ -83,8 +88,8 @@ impl Reading {
         for (name, item) in entries {
             let path = format!("{prefix}{name}");
             let inner = format!("{path}.");
-            if path == DRILLS {
-                self.drills(&item);
+            if NAMED.contains(&path.as_str()) {
+                self.named(&path, &item, base);
             } else if let Some(key) = KEYS.iter().find(|k| k.path == path) {
                 let Some(value) = item.read::<Value>(&[], &mut self.findings) else { continue };
                 self.origins.insert(key.path, (file.into(), item.spot("")));
@@ -100,6 +105,15 @@ impl Reading {
             } else {
                 self.findings.push(item.finding("", format!("unknown key; {}", instead_of(prefix, name))));
             }
+        }
+    }
+
+    /// Takes tables whose keys are names.
+    fn named(&mut self, path: &str, table: &Item<'_>, base: &Path) {
+        match path {
+            TRANSFER => self.draft.settings.transfer = transfer::read(table, &mut self.named, &mut self.findings),
+            TSIG => self.draft.settings.tsig = tsig::read(table, base, &mut self.findings),
+            _ => self.drills(table),
         }
     }
 
@@ -127,25 +141,25 @@ impl Reading {
     }
 
     /// Takes `{ NAME = { … } }`, the value of a variable.
-    fn drills_of_variable(&mut self, name: &str, text: &str) {
-        let text = format!("drills = {text}");
+    fn named_by_variable(&mut self, path: &str, name: &str, text: &str) {
+        let text = format!("{path} = {text}");
         let before = self.findings.len();
         match Document::parse(ENVIRONMENT, &text) {
-            Ok(document) => document.root().get(DRILLS).iter().for_each(|table| self.drills(table)),
+            Ok(document) => document.root().get(path).iter().for_each(|table| self.named(path, table, Path::new(""))),
             Err(findings) => self.findings.extend(findings),
         }
         for finding in &mut self.findings[before..] {
             // The variable has no lines that anybody could find.
             finding.line = None;
-            finding.field = finding.field.strip_prefix(DRILLS).map_or_else(|| name.into(), |within| format!("{name}{within}"));
+            finding.field = finding.field.strip_prefix(path).map_or_else(|| name.into(), |within| format!("{name}{within}"));
         }
     }
 
     fn variable(&mut self, name: &str, text: &str) {
         let path = name[PREFIX.len()..].replace("__", ".").to_ascii_lowercase();
         let at = Spot { line: None, field: name.into(), file: None };
-        if path == DRILLS {
-            return self.drills_of_variable(name, text);
+        if NAMED.contains(&path.as_str()) {
+            return self.named_by_variable(&path, name, text);
         }
         let Some(key) = KEYS.iter().find(|k| k.path == path) else {
             let known: Vec<String> = KEYS.iter().map(variable_of).collect();
@@ -168,7 +182,7 @@ impl Reading {
     /// Checks what concerns several keys.
     fn finish(mut self) -> Result<Settings, ConfigError> {
         let Draft { mut settings, region, az, audit, .. } = self.draft;
-        let mut wrong = |key: &str, reason: String| {
+        let mut wrong = |key: &'static str, reason: String| {
             let (file, spot) = self.origins.get(key).cloned().unwrap_or_else(|| {
                 let file = settings.file.as_ref().map_or(ENVIRONMENT.into(), |f| f.display().to_string());
                 (file, Spot { line: None, field: key.into(), file: None })
@@ -201,11 +215,56 @@ impl Reading {
         if api.listen.port() != 0 && settings.dns.listen.contains(&api.listen) {
             wrong("api.listen", format!("{} is in dns.listen too, and DNS answers on TCP as well: take another port", api.listen));
         }
+        settings.dns.transfers = !settings.transfer.is_empty();
+        encrypted(&settings, &mut wrong);
+        self.findings.extend(transfer::unknown_keys(self.named, &settings.tsig));
         self.findings.sort();
         match self.findings.is_empty() {
             true => Ok(settings),
             false => Err(ConfigError::Wrong(self.findings)),
         }
+    }
+}
+
+/// What must hold between the keys of `[dns.tls]` and others.
+fn encrypted(settings: &Settings, wrong: &mut impl FnMut(&'static str, String)) {
+    let (dns, tls) = (&settings.dns, &settings.dns.tls);
+    let listeners = [("dns.tls.dot", &tls.dot), ("dns.tls.doh", &tls.doh), ("dns.tls.doq", &tls.doq)];
+    match (&tls.certificate, &tls.key) {
+        (Some(_), None) => wrong("dns.tls.certificate", "goes with `key`: say both, or neither".into()),
+        (None, Some(_)) => wrong("dns.tls.key", "goes with `certificate`: say both, or neither".into()),
+        (None, None) => {
+            for (key, _) in listeners.iter().filter(|(_, addresses)| !addresses.is_empty()) {
+                wrong(key, "needs `certificate` and `key`".into());
+            }
+        }
+        (Some(_), Some(_)) if !tls.is_on() => {
+            wrong("dns.tls.certificate", "is for `dot`, `doh` or `doq`, and none of them has an address".into());
+        }
+        (Some(_), Some(_)) => {}
+    }
+    // RFC 7858 §3.1 and RFC 9250 §4.1.1: that port is for DNS that everybody can read.
+    for (key, addresses) in &listeners {
+        if let Some(address) = addresses.iter().find(|address| address.port() == 53) {
+            wrong(key, format!("{address}: port 53 is for plain DNS; 853 is that of DNS over TLS and QUIC, 443 that of DNS over HTTPS"));
+        }
+    }
+    // DNS and DNS over HTTPS take UDP and TCP of a port; DNS over TLS takes TCP alone, DNS over QUIC UDP alone.
+    let taken = [
+        ("dns.tls.dot", &tls.dot, "dns.listen", &dns.listen),
+        ("dns.tls.doh", &tls.doh, "dns.listen", &dns.listen),
+        ("dns.tls.doq", &tls.doq, "dns.listen", &dns.listen),
+        ("dns.tls.dot", &tls.dot, "dns.tls.doh", &tls.doh),
+        ("dns.tls.doq", &tls.doq, "dns.tls.doh", &tls.doh),
+    ];
+    for (key, addresses, other, others) in taken {
+        if let Some(address) = addresses.iter().find(|address| address.port() != 0 && others.contains(address)) {
+            wrong(key, format!("{address} is in {other} too: take another port"));
+        }
+    }
+    let api = settings.api.listen;
+    if api.port() != 0 && (tls.dot.contains(&api) || tls.doh.contains(&api)) {
+        wrong("api.listen", format!("{api} is in [dns.tls] too: take another port"));
     }
 }
 
@@ -265,7 +324,7 @@ fn value_of(key: &Key, text: &str) -> Result<Value, FieldError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{LogFormat, Period, RateLimitSettings, Right, SafetySettings};
+    use crate::model::{LogFormat, Name, Period, RateLimitSettings, Right, SafetySettings};
 
     fn read(text: &str, env: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
         let dir = tempfile::tempdir().unwrap();
@@ -274,6 +333,64 @@ mod tests {
         let env = env.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
         let prefix = format!("{}/", dir.path().display());
         settings(Some(&file), &env).map_err(|e| e.to_string().lines().map(|l| l.replace(&prefix, "")).collect())
+    }
+
+    #[test]
+    fn keys_are_read_and_no_finding_shows_a_secret() {
+        let secret = "c2VjcmV0IG9mIDE2IG9jdGV0cyBhdCBsZWFzdA==";
+        let key = |lines: &str| format!("version = 1\n[tsig.\"Transfer.key\"]\n{lines}\n");
+        let read_key = read(&key(&format!("algorithm = \"HMAC-SHA512\"\nsecret = \"{secret}\"")), &[]).unwrap();
+        let read_key = read_key.tsig.values().next().unwrap();
+        assert_eq!((read_key.name.to_string(), read_key.algorithm.name()), ("transfer.key.".into(), "hmac-sha512"));
+        assert_eq!(&*read_key.secret.0, b"secret of 16 octets at least");
+        assert!(!format!("{read_key:?}").contains("115"), "{read_key:?}");
+        let inline = format!("{{ k = {{ secret = \"{secret}\" }} }}");
+        assert_eq!(read("version = 1", &[("SIGNPOST__TSIG", &inline)]).unwrap().tsig.len(), 1);
+        let check = |lines: &str, expected: &str| {
+            let said = read(&key(lines), &[]).unwrap_err();
+            assert!(said.len() == 1 && said[0].starts_with(expected), "{lines}: {said:?}");
+            assert!(!said[0].contains("c2Vj"), "{said:?}");
+        };
+        check("", "signpost.toml:2: tsig.\"Transfer.key\": `secret` is missing");
+        check("secret = \"c2Vj!\"", "signpost.toml:3: tsig.\"Transfer.key\".secret: base64 with padding is expected");
+        check("secret = [\"c2Vj\"]", "signpost.toml:3: tsig.\"Transfer.key\".secret: a text in quotes is expected");
+        check("secret = c2VjcmV0", "signpost.toml:3: ");
+        check("secret = \"c2VjcmV0\"", "signpost.toml:3: tsig.\"Transfer.key\".secret: a secret has 16 to 1024 octets, this has 6");
+        check("secret_file = \"none\"", "signpost.toml:3: tsig.\"Transfer.key\".secret_file: none: No such file");
+        let with = |more: &str| format!("secret = \"{secret}\"\n{more}");
+        check(&with("secret_file = \"k\""), "signpost.toml:4: tsig.\"Transfer.key\".secret_file: goes not with");
+        check(&with("algorithm = \"hmac-sha1\""), "signpost.toml:4: tsig.\"Transfer.key\".algorithm: hmac-sha1 is too weak");
+        check(&with("algorithm = \"hmac-sha265\""), "signpost.toml:4: tsig.\"Transfer.key\".algorithm: unknown algorithm; did you mean");
+        check(&with("algoritm = \"x\""), "signpost.toml:4: tsig.\"Transfer.key\".algoritm: unknown key; did you mean");
+        let said = read("version = 1", &[("SIGNPOST__TSIG", "{ k = { secret = c2VjcmV0 } }")]).unwrap_err();
+        assert!(said.iter().all(|finding| !finding.contains("c2Vj")), "{said:?}");
+    }
+
+    #[test]
+    fn transfers_are_read() {
+        let key = "[tsig.k]\nsecret = \"c2VjcmV0IG9mIDE2IG9jdGV0cyBhdCBsZWFzdA==\"\n";
+        let text = format!(
+            "version = 1\n{key}[transfer.\"Example.com\"]\nnetworks = [\"192.0.2.0/24\", \"2001:db8::1\"]\nkeys = [\"k\"]\n\
+             notify = [\"192.0.2.53\", \"[2001:db8::1]:5353#k\"]\nservices = \"render\"\n[transfer.\"*\"]\nkeys = \"k\"\n"
+        );
+        let settings = read(&text, &[]).unwrap();
+        let of = |apex: &str| settings.transfer(&Name::parse(apex).unwrap()).unwrap();
+        let example = of("example.com");
+        assert_eq!(example.networks.iter().map(ToString::to_string).collect::<Vec<_>>(), ["192.0.2.0/24", "2001:db8::1/128"]);
+        assert_eq!(example.notify.iter().map(ToString::to_string).collect::<Vec<_>>(), ["192.0.2.53:53", "[2001:db8::1]:5353#k."]);
+        assert_eq!((example.keys.len(), example.services), (1, crate::model::ServicesInTransfer::Render));
+        assert_eq!((of("other").keys.len(), of("other").services), (1, crate::model::ServicesInTransfer::Withhold));
+        let check = |lines: &str, expected: &str| {
+            let said = read(&format!("version = 1\n[transfer.x]\n{lines}\n"), &[]).unwrap_err();
+            assert!(said.len() == 1 && said[0].starts_with(expected), "{lines}: {said:?}");
+        };
+        check("notify = \"192.0.2.1\"", "signpost.toml:2: transfer.x: `networks` or `keys` is missing");
+        check("keys = [\"k\"]", "signpost.toml:3: transfer.x.keys[0]: there is no key k.: add [tsig.k]");
+        check("networks = [\"192.0.2.1/24\"]", "signpost.toml:3: transfer.x.networks[0]: 192.0.2.1/24 has bits set behind");
+        check("networks = \"::/0\"\nnotify = [\"192.0.2.1#k\"]", "signpost.toml:4: transfer.x.notify[0]: there is no key k.");
+        check("networks = \"::/0\"\nnotify = [\"ns1\"]", "signpost.toml:4: transfer.x.notify[0]: an address such as");
+        check("networks = \"::/0\"\nservices = \"rendered\"", "signpost.toml:4: transfer.x.services: unknown value");
+        check("networks = \"::/0\"\nnotfy = []", "signpost.toml:4: transfer.x.notfy: unknown key; did you mean");
     }
 
     const HASH: &str = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
@@ -403,6 +520,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_encrypted_needs_a_certificate_and_ports_of_its_own() {
+        let check = |tls: &str, expected: &[&str]| {
+            let text = format!("version = 1\n[dns]\nlisten = [\"127.0.0.1:5300\"]\n[api]\nlisten = \"127.0.0.1:8053\"\n[dns.tls]\n{tls}");
+            let said = read(&text, &[]).map_or_else(|said| said, |_| Vec::new());
+            let fits = said.len() == expected.len() && said.iter().zip(expected).all(|(s, e)| s.starts_with(&format!("signpost.toml:{e}")));
+            assert!(fits, "{tls}\nexpected {expected:#?}\nsaid {said:#?}");
+        };
+        let pair = "certificate = \"c\"\nkey = \"k\"\n";
+        let with = |rest: &str| format!("{pair}{rest}");
+        check("", &[]);
+        check(&with("dot = [\"127.0.0.1:853\"]\ndoq = [\"127.0.0.1:853\"]\ndoh = [\"127.0.0.1:443\"]"), &[]);
+        check(&with("dot = [\"127.0.0.1:0\"]\ndoh = [\"127.0.0.1:0\"]"), &[]);
+        check(pair, &["7: dns.tls.certificate: is for `dot`, `doh` or `doq`"]);
+        check("certificate = \"c\"\ndot = []", &["7: dns.tls.certificate: goes with `key`"]);
+        check("key = \"k\"", &["7: dns.tls.key: goes with `certificate`"]);
+        check("dot = [\"127.0.0.1:853\"]", &["7: dns.tls.dot: needs `certificate` and `key`"]);
+        check(&with("dot = [\"127.0.0.1:53\"]"), &["9: dns.tls.dot: 127.0.0.1:53: port 53 is for plain DNS"]);
+        check(&with("doq = [\"127.0.0.1:5300\"]"), &["9: dns.tls.doq: 127.0.0.1:5300 is in dns.listen too"]);
+        check(&with("doh = [\"127.0.0.1:853\"]\ndot = [\"127.0.0.1:853\"]"), &["10: dns.tls.dot: 127.0.0.1:853 is in dns.tls.doh too"]);
+        check(&with("doh = [\"127.0.0.1:8053\"]"), &["5: api.listen: 127.0.0.1:8053 is in [dns.tls] too"]);
+        check(
+            &with("doh = [\"127.0.0.1:1\", \"127.0.0.1:1\"]"),
+            &["7: dns.tls.certificate", "9: dns.tls.doh[1]: 127.0.0.1:1 stands twice"],
+        );
+        for path in ["dns-query", "", "/dns?query", "/d n s", "/%64ns", "/dns{?dns}"] {
+            check(
+                &with(&format!("dot = [\"127.0.0.1:1\"]\ndoh_path = \"{path}\"")),
+                &["10: dns.tls.doh_path: a path such as \"/dns-query\""],
+            );
+        }
+    }
+
+    #[test]
     fn every_key_arrives_from_file_and_environment() {
         let text = format!(
             r#"
@@ -431,6 +581,13 @@ mod tests {
             ipv6_prefix = 48
             exempt = ["192.0.2.7/24", "2001:db8::1"]
             table_size = 65536
+            [dns.tls]
+            certificate = "tls/cert.pem"
+            key = "/etc/tls/key.pem"
+            dot = ["0.0.0.0:853", "[::]:853"]
+            doh = ["0.0.0.0:443"]
+            doh_path = "/dns"
+            doq = "0.0.0.0:853"
             [api]
             listen = "0.0.0.0:8053"
             [[api.token]]
@@ -486,6 +643,10 @@ mod tests {
             table_size: 65_536,
         };
         assert_eq!(dns.rate_limit, rate_limit);
+        let (tls, at) = (&dns.tls, |address: &str| address.parse::<std::net::SocketAddr>().unwrap());
+        assert_eq!(tls.files().collect::<Vec<_>>(), [&dir.join("tls/cert.pem"), Path::new("/etc/tls/key.pem")]);
+        assert_eq!((&tls.dot[..], &tls.doh[..]), (&[at("0.0.0.0:853"), at("[::]:853")][..], &[at("0.0.0.0:443")][..]));
+        assert_eq!((tls.doh_path.as_str(), &tls.doq[..]), ("/dns", &[at("0.0.0.0:853")][..]));
         assert_eq!(from_file.here.as_ref().unwrap().to_string(), "boston/az-1");
         let safety = SafetySettings { min_regions: 2, min_healthy_weight: 50, one_region_at_a_time: false, wait: Period::seconds(600) };
         assert_eq!(from_file.safety, safety);

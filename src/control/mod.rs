@@ -10,6 +10,7 @@ mod behind;
 mod compile;
 mod core;
 mod heartbeats;
+mod keyed;
 mod lapse;
 mod losses;
 mod orders;
@@ -327,6 +328,15 @@ impl Control {
     /// What was measured, for looking. Keep the guard only for as long as it takes to copy out what is wanted.
     pub fn measurements(&self) -> RwLockReadGuard<'_, Measurements> {
         survey::read(&self.shared.measurements)
+    }
+
+    /// Moves the serial of a zone, of which something changed that no file says; it is in answers when this returns.
+    pub async fn raise_serial(&self, apex: &Name, serial: u32) {
+        let (reply, raised) = oneshot::channel();
+        if self.calls.send(Call::Serial(apex.clone(), serial, reply)).await.is_ok() {
+            // An error: the server stops.
+            _ = raised.await;
+        }
     }
 
     /// Replaces zones, geo data and answer settings, all or nothing.

@@ -20,6 +20,7 @@ use crate::store::Item;
 pub struct Writer<T> {
     pub(super) core: Core<T>,
     snapshot: Arc<Snapshot>,
+    /// The zones in force, without their records: of a million names these took four times what the snapshot has of them.
     zones: Vec<Zone>,
     geo: Geo,
     /// Whether the snapshot was loaded, or measurements came into it, and it was not yet given out.
@@ -72,7 +73,7 @@ impl<T> Writer<T> {
         gone.into_iter().for_each(|key| core.behind.health(key));
         // Nobody has seen anything yet: the snapshot is whole, and the prober asks for all its orders.
         core.effects();
-        Ok(Writer { core, snapshot, zones, geo, loaded: false, surveys: Surveys::default(), astray })
+        Ok(Writer { core, snapshot, zones: without_records(zones), geo, loaded: false, surveys: Surveys::default(), astray })
     }
 
     /// Takes one input.
@@ -161,7 +162,7 @@ impl<T> Writer<T> {
         self.core.replace(next, now);
         let detail = format!("{} zones, {} services", zones.len(), read(&self.core.registry).services.len());
         self.core.tell(now, "reloaded", "config".into(), detail, "");
-        (self.zones, self.geo, self.loaded) = (zones, geo, true);
+        (self.zones, self.geo, self.loaded) = (without_records(zones), geo, true);
         if !self.snapshot.origins.is_same_build(&before)
             && let Some(origins) = self.surveys.anew(now, &self.snapshot)
         {
@@ -181,6 +182,16 @@ impl<T> Writer<T> {
         self.snapshot = Arc::new(self.snapshot.update(&[Update::Zones(&zones)])?);
         (self.zones, self.loaded) = (zones, true);
         Ok(())
+    }
+
+    /// Moves the serial of a zone: something of it changed that no file says.
+    pub fn raise_serial(&mut self, apex: &Name, serial: u32) {
+        let Some(zone) = self.zones.iter_mut().find(|zone| zone.apex == *apex) else { return };
+        let by = serial.wrapping_sub(std::mem::replace(&mut zone.soa.serial, serial));
+        // A serial contradicts nothing.
+        if let Ok(snapshot) = self.snapshot.update(&[Update::Raised(apex, by)]) {
+            (self.snapshot, self.loaded) = (Arc::new(snapshot), true);
+        }
     }
 
     /// Takes what the store holds when a commit's fate was not known.
@@ -255,6 +266,12 @@ fn follow(
         next = with;
     }
     next
+}
+
+/// Zones once they are compiled: nobody asks for their records again, for what names they take the registry knows.
+fn without_records(mut zones: Vec<Zone>) -> Vec<Zone> {
+    zones.iter_mut().for_each(|zone| zone.records = BTreeMap::new());
+    zones
 }
 
 fn warn(warnings: &[Warning]) {

@@ -27,6 +27,8 @@ mod shared;
 mod sightings;
 mod signing;
 mod time;
+mod transfer;
+mod tsig;
 mod zone;
 
 pub use addresses::Addresses;
@@ -56,13 +58,15 @@ pub use schedule::{Schedule, ScheduleError};
 pub use service::{MAX_SERVICE_PORTS, Service, ServiceFields, Source, Subject};
 pub use settings::{
     ApiSettings, CookieSecret, CookieSettings, DnsSettings, LogFormat, LogSettings, ProbeSettings, RateLimitSettings, Right,
-    SafetySettings, Settings, Token,
+    SafetySettings, Settings, TlsSettings, Token,
 };
 pub use share::{Out, Share};
 pub(crate) use shared::Shared;
 pub use sightings::{SAMPLED, Sightings};
 pub use signing::{Algorithm, Denial, KeyRole, KeyStage, ZoneKey, ZoneSigning};
 pub use time::{Period, PeriodError, Timestamp};
+pub use transfer::{Peer, ServicesInTransfer, TransferSettings};
+pub use tsig::{TsigAlgorithm, TsigKey, TsigSecret};
 pub use zone::{APEX_TTL, AliasOf, Defined, RecordSet, Soa, Zone, ZoneTtl};
 
 /// A store's revision: grows with every commit.

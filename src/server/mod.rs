@@ -3,7 +3,10 @@
 //! ```text
 //!   UDP   one thread and one SO_REUSEPORT socket per worker:   receive many → load snapshot → answer each → send all → receive many …
 //!   TCP   one task per connection on threads of their own:     frame        → load snapshot → answer      → … → write all
+//!   TLS   the same behind a handshake, and over HTTPS and QUIC one query on each stream, on threads of their own: see [`encrypted`]
 //! ```
+//!
+//! What cannot be answered at once goes aside, to threads of its own: see [`Slow`].
 //!
 //! No async runtime, allocation, lock or system call but the two of the socket stands on the UDP path, and the two are for as many queries as
 //! wait. A snapshot is loaded after queries came and dropped before the thread waits again, so that a published snapshot is in the very next
@@ -11,31 +14,47 @@
 // A shell: it draws the workers' seeds from the machine.
 #![allow(clippy::disallowed_methods)]
 
+mod certificate;
 mod connections;
+mod doh;
+mod doq;
+mod encrypted;
 #[cfg(target_os = "linux")]
 mod groups;
+mod http;
+mod http3;
 mod order;
 #[cfg(target_os = "linux")]
 mod pace;
+mod quic;
+mod room;
+mod slow;
 mod socket;
 mod tcp;
+mod tls;
 mod udp;
+mod validity;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Runtime;
 
-use crate::model::{Counters, DnsSettings};
+use crate::model::{Counters, DnsSettings, TlsSettings};
 use crate::snapshot::{Publisher, Snapshot};
 use crate::wire::{self, Defences, Outcome, Query, Transport, Worker};
 
+pub use certificate::{CertificateError, check_certificate};
 pub use connections::ConnectionStats;
 use connections::{Connections, Limits};
+use encrypted::Encrypted;
+pub use encrypted::EncryptedAddresses;
+use slow::Punts;
+pub use slow::{Gone, MOST_UNDER_WAY, Punted, Replies, Slow, SlowStats};
 use socket::Datagrams;
 pub use socket::raise_open_files;
 
@@ -56,7 +75,7 @@ pub enum ListenError {
     Bind {
         /// The address.
         address: SocketAddr,
-        /// `UDP` or `TCP`.
+        /// `UDP` or `TCP`, and what for where that is not plain DNS.
         transport: &'static str,
         /// What the system said.
         error: io::Error,
@@ -69,6 +88,9 @@ pub enum ListenError {
         /// What the system said.
         error: io::Error,
     },
+    /// The certificate of DNS over TLS, HTTPS and QUIC cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The system gives no random seed.
     #[error("the system gives no random numbers: {0}")]
     Random(getrandom::Error),
@@ -91,7 +113,7 @@ pub struct WorkerLabels {
     pub listen: SocketAddr,
     /// How queries come to it.
     pub transport: Transport,
-    /// Its number among the workers of that address and transport, from 0.
+    /// Its number among the workers of that address and transport, from 0. The last one answers what goes aside.
     pub worker: usize,
 }
 
@@ -106,15 +128,19 @@ pub struct Server {
     listeners: Vec<Arc<tokio::net::TcpListener>>,
     connections: Arc<Connections>,
     defences: Arc<Defences>,
-    /// What TCP runs on; `None` once it has stopped.
+    /// Listeners that nobody else can read, if there are any.
+    encrypted: Option<Encrypted>,
+    punts: Arc<Punts>,
+    /// What TCP and the slow path run on; `None` once they have stopped.
     runtime: Option<Runtime>,
+    slow_runtime: Option<Runtime>,
 }
 
 /// Listens on every address of `settings`, UDP and TCP each, and answers from what `publisher` holds, on threads of its own.
 ///
-/// Either all addresses are listened on when this returns, or none.
-pub fn start(settings: &DnsSettings, publisher: Arc<Publisher>) -> Result<Server, ListenError> {
-    start_with(settings, publisher, wire::answer)
+/// What it cannot answer at once, `slow` does. Either all addresses are listened on when this returns, or none.
+pub fn start(settings: &DnsSettings, publisher: Arc<Publisher>, slow: Arc<dyn Slow>) -> Result<Server, ListenError> {
+    start_with(settings, publisher, slow, MOST_UNDER_WAY, wire::answer)
 }
 
 /// What answers a query: `wire::answer`, or a stand-in of a test.
@@ -122,7 +148,13 @@ trait Answer: Fn(&Snapshot, &mut Worker, &Query<'_>, &mut [u8]) -> Outcome + Clo
 
 impl<F> Answer for F where F: Fn(&Snapshot, &mut Worker, &Query<'_>, &mut [u8]) -> Outcome + Clone + Send + Sync + 'static {}
 
-fn start_with(settings: &DnsSettings, publisher: Arc<Publisher>, answer: impl Answer) -> Result<Server, ListenError> {
+fn start_with(
+    settings: &DnsSettings,
+    publisher: Arc<Publisher>,
+    slow: Arc<dyn Slow>,
+    most_under_way: usize,
+    answer: impl Answer,
+) -> Result<Server, ListenError> {
     if settings.listen.is_empty() {
         return Err(ListenError::Nowhere);
     }
@@ -130,15 +162,20 @@ fn start_with(settings: &DnsSettings, publisher: Arc<Publisher>, answer: impl An
     // Every socket is bound before the first query is answered: a server that starts, starts whole.
     let idle = Duration::from_millis(settings.tcp_idle_ms.max(1));
     let bound = settings.listen.iter().map(|address| Bound::new(*address, workers, idle)).collect::<Result<Vec<_>, _>>()?;
+    let encrypted = encrypted::Bound::new(&settings.tls, idle)?;
     let limits = Limits { overall: places(settings.tcp_connections), per_client: settings.tcp_per_client.max(1), idle };
     // Whatever else the process does on its runtimes, compiling and requests among them, no connection waits for it.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
-        .thread_name("dns-tcp")
-        .event_interval(TASKS_BETWEEN_LOOKS)
-        .enable_all()
-        .build()
-        .map_err(|error| ListenError::Thread { address: bound[0].address, error })?;
+    let threads = |name: &str| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(workers)
+            .thread_name(name)
+            .event_interval(TASKS_BETWEEN_LOOKS)
+            .enable_all()
+            .build()
+            .map_err(|error| ListenError::Thread { address: bound[0].address, error })
+    };
+    let (runtime, slow_runtime) = (threads("dns-tcp")?, threads("dns-slow")?);
+    let punts = Arc::new(Punts::new(slow, slow_runtime.handle().clone(), most_under_way));
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(ListenError::Random)?;
     let mut server = Server {
@@ -150,18 +187,24 @@ fn start_with(settings: &DnsSettings, publisher: Arc<Publisher>, answer: impl An
         listeners: Vec::new(),
         connections: Arc::new(Connections::new(limits)),
         defences: Arc::new(Defences::new(random, settings.rate_limit.table_size)),
+        encrypted: None,
+        punts,
         runtime: None,
+        slow_runtime: Some(slow_runtime),
     };
     let processors = socket::processors(workers);
     for bound in bound {
         server.run(bound, &publisher, &runtime, &processors, answer.clone())?;
+    }
+    if let Some(bound) = encrypted {
+        server.run_encrypted(bound, workers, idle, &publisher, &answer)?;
     }
     runtime.spawn(tcp::expire(server.connections.clone(), idle));
     server.runtime = Some(runtime);
     Ok(server)
 }
 
-/// As many TCP connections as asked for, or as many as the process may have files open with a quarter left for everything else.
+/// As many connections as asked for, or as many as the process may have files open with a quarter left for everything else.
 fn places(asked: usize) -> usize {
     let most = socket::open_files().and_then(|files| usize::try_from(files).ok()).map_or(usize::MAX, |files| files / 4 * 3).max(1);
     if asked > most {
@@ -181,9 +224,33 @@ impl Server {
         self.counters.clone()
     }
 
-    /// How TCP connections fare.
+    /// Where DNS is answered that nobody else can read.
+    pub fn encrypted_addresses(&self) -> EncryptedAddresses {
+        self.encrypted.as_ref().map(|encrypted| encrypted.addresses().clone()).unwrap_or_default()
+    }
+
+    /// Reads certificate and key again. Who connects from now on sees the new certificate, and no connection ends. Nothing happens where there
+    /// were no encrypted listeners at the start. It waits for the disk.
+    ///
+    /// # Errors
+    /// With the file and the reason; then the certificate in force stays.
+    pub fn renew_certificate(&self, settings: &TlsSettings) -> Result<(), CertificateError> {
+        self.encrypted.as_ref().map_or(Ok(()), |encrypted| encrypted.renew(settings))
+    }
+
+    /// Until when the certificate in force is good, since the Unix epoch; `None` where there is none.
+    pub fn certificate_expires(&self) -> Option<Duration> {
+        self.encrypted.as_ref()?.certificate_expires()
+    }
+
+    /// How connections fare.
     pub fn connections(&self) -> ConnectionStats {
         self.connections.stats()
+    }
+
+    /// How queries fare that could not be answered at once.
+    pub fn slow(&self) -> SlowStats {
+        self.punts.stats()
     }
 
     /// Stops listening and waits for the UDP threads, which takes as long as one answer (up to 200 ms where the system is not Linux).
@@ -201,34 +268,82 @@ impl Server {
         answer: impl Answer,
     ) -> Result<(), ListenError> {
         let (address, workers) = (bound.address, bound.udp.len());
+        let beside_udp = Arc::new(self.aside(address, Transport::Udp, workers)?);
         for (number, datagrams) in bound.udp.into_iter().enumerate() {
             let worker = self.worker(address, Transport::Udp, number)?;
             let datagrams = Arc::new(datagrams);
             self.sockets.push(datagrams.clone());
             let (publisher, stopping, answer) = (publisher.clone(), self.stopping.clone(), answer.clone());
+            let aside = beside_udp.clone();
             // The workers of another address have the same processors: one of each.
             let processor = processors.get(number).copied();
             let thread = std::thread::Builder::new()
                 .name(format!("dns-udp-{}", self.threads.len())) // Linux keeps 15 octets
                 .spawn(move || {
                     processor.into_iter().for_each(socket::pin);
-                    udp::run(&datagrams, &publisher, worker, &stopping, &answer);
+                    udp::run(&datagrams, &publisher, worker, &aside, &stopping, &answer);
                 })
                 .map_err(|error| ListenError::Thread { address, error })?;
             self.threads.push(thread);
         }
-        let shards = (0..workers).map(|number| self.worker(address, Transport::Tcp, number)).collect::<Result<Vec<_>, _>>()?;
+        let served = Arc::new(self.served(address, Transport::Tcp, workers, publisher, answer)?);
         let listener = {
             let _entered = runtime.enter();
             tokio::net::TcpListener::from_std(bound.tcp)
         }
         .map_err(|error| ListenError::Bind { address, transport: "TCP", error })?;
-        let served = tcp::Served::new(publisher.clone(), shards, self.connections.clone(), answer);
         let listener = Arc::new(listener);
         self.listeners.push(listener.clone());
-        runtime.spawn(tcp::accept(listener, Arc::new(served)));
+        let serve = move |stream, peer, place| tcp::serve(stream, peer, served.clone(), place);
+        runtime.spawn(tcp::accept(listener, self.connections.clone(), serve));
         tracing::info!(%address, workers, "answering DNS over UDP and TCP");
         Ok(())
+    }
+
+    /// Starts everything that is encrypted.
+    fn run_encrypted(
+        &mut self,
+        bound: encrypted::Bound,
+        workers: usize,
+        idle: Duration,
+        publisher: &Arc<Publisher>,
+        answer: &impl Answer,
+    ) -> Result<(), ListenError> {
+        let failed = |error| ListenError::Thread { address: self.addresses[0], error };
+        let mut encrypted = Encrypted::new(&bound, workers, idle, self.connections.clone()).map_err(failed)?;
+        for (address, listener) in bound.dot {
+            let served = self.served(address, Transport::Tls, workers, publisher, answer.clone())?;
+            encrypted.serve_tls(address, listener, served)?;
+        }
+        for (address, listener, socket) in bound.doh {
+            let served = self.served(address, Transport::Https, workers, publisher, answer.clone())?;
+            encrypted.serve_https(address, listener, socket, served, bound.doh_path.clone())?;
+        }
+        for (address, socket) in bound.doq {
+            let served = self.served(address, Transport::Quic, workers, publisher, answer.clone())?;
+            encrypted.serve_quic(address, socket, served)?;
+        }
+        self.encrypted = Some(encrypted);
+        Ok(())
+    }
+
+    /// What the connections of one address share, with a worker for each thread.
+    fn served<A: Answer>(
+        &mut self,
+        address: SocketAddr,
+        transport: Transport,
+        workers: usize,
+        publisher: &Arc<Publisher>,
+        answer: A,
+    ) -> Result<tcp::Served<A>, ListenError> {
+        let shards = (0..workers).map(|number| self.worker(address, transport, number)).collect::<Result<Vec<_>, _>>()?;
+        let aside = self.aside(address, transport, workers)?;
+        Ok(tcp::Served::new(transport, publisher.clone(), shards, aside, answer))
+    }
+
+    /// The way to the slow path, with a worker that counts behind so many others.
+    fn aside(&mut self, address: SocketAddr, transport: Transport, number: usize) -> Result<udp::Aside, ListenError> {
+        Ok(udp::Aside { punts: self.punts.clone(), worker: Arc::new(Mutex::new(self.worker(address, transport, number)?)) })
     }
 
     /// A worker with a seed of its own, its counters on the list.
@@ -243,7 +358,10 @@ impl Server {
     fn halt(&mut self) {
         self.stopping.store(true, Ordering::Relaxed);
         self.connections.close_all();
-        if let Some(runtime) = self.runtime.take() {
+        if let Some(mut encrypted) = self.encrypted.take() {
+            encrypted.stop();
+        }
+        for runtime in [self.runtime.take(), self.slow_runtime.take()].into_iter().flatten() {
             // Waits for nothing, as whoever drops a server may stand on a runtime itself; its threads drop the tasks in their own time.
             runtime.shutdown_background();
         }

@@ -6,6 +6,7 @@
 mod directory;
 mod publish;
 mod services;
+mod signatures;
 mod unsigned;
 mod zones;
 
@@ -14,13 +15,14 @@ use std::sync::Arc;
 
 use directory::Directory;
 pub use publish::Publisher;
-pub use services::{CompiledService, InstanceView, ServiceView, TurnedView};
+pub use services::{CompiledService, InstanceView, ServiceView, SrvParts, TurnedView};
+pub use signatures::{Missing, Sample, SetKey, Shelf, Signatures, Signed};
 pub use unsigned::Unsigned;
 use zones::Apexes;
 pub use zones::{AnswerTtl, Beside, CompiledZone, Delegation, FIXED, LeafRecords, Led, Lookup, NamePolicy, Owner, RrSet, ZoneError};
 
 use crate::codec::NameBuf;
-use crate::model::{DnsSettings, Generation, Geo, Label, Locality, Out, Policy, Settings, Share, Zone};
+use crate::model::{DnsSettings, Generation, Geo, Label, Locality, Name, Out, Policy, Settings, Share, Zone};
 use crate::routing::{Against, LocalityId, Origins, Places, Pool, ServiceId, Views, World};
 
 /// The world as one query sees it.
@@ -45,6 +47,8 @@ pub struct Snapshot {
     drained: Arc<[Out]>,
     /// Whether all of them are in everybody's answers, and stay there.
     serving: bool,
+    /// Signatures that were made: the same in all snapshots that come of one another.
+    signatures: Arc<Signatures>,
 }
 
 /// What is drained by region or az, by name.
@@ -70,6 +74,8 @@ pub enum Update<'a> {
     },
     /// All zones.
     Zones(&'a [Zone]),
+    /// By how much the serial of a zone moves.
+    Raised(&'a Name, u32),
     /// Everything under `geo/`. What was measured is to be compiled anew.
     Geo(&'a Geo),
     /// How clients stand by what was measured; made from the origins that this snapshot has, else it is left out.
@@ -95,6 +101,7 @@ impl Snapshot {
             drains: Arc::default(),
             drained: Arc::new([]),
             serving: true,
+            signatures: Arc::default(),
         }
     }
 
@@ -114,7 +121,7 @@ impl Snapshot {
                         name: format!("services.{label}"),
                         reason,
                     })?;
-                    let id = next.directory.reserve(label);
+                    let id = next.directory.reserve(label.as_bytes());
                     next.directory.put(id, Some(Arc::new(compiled)));
                 }
                 Update::Service(label, None) => {
@@ -123,12 +130,13 @@ impl Snapshot {
                     }
                 }
                 Update::Turned(service) => {
-                    if let Some(id) = next.directory.find(service.label().as_bytes()) {
+                    if let Some(id) = next.directory.find(service.label_octets()) {
                         next.directory.put(id, Some(service.clone()));
                     }
                 }
                 Update::Drained { regions, azs } => next.drains = Arc::new(Drains { regions: (*regions).clone(), azs: (*azs).clone() }),
                 Update::Zones(zones) => next.compile_zones(zones)?,
+                Update::Raised(apex, by) => next.raise_serial(apex, *by),
                 Update::Dns(settings) => next.dns = Arc::new((*settings).clone()),
                 Update::Measured(origins) if origins.is_same_build(&next.origins) => next.origins = origins.clone(),
                 Update::Geo(_) | Update::Measured(_) => {}
@@ -189,10 +197,21 @@ impl Snapshot {
         let mut next = self.clone();
         next.generation = Generation(self.generation.0 + 1);
         for service in services {
-            let id = next.directory.reserve(service.label());
+            let id = next.directory.reserve(service.label_octets());
             next.directory.put(id, Some(service));
         }
         next
+    }
+
+    /// Signatures that were made.
+    #[inline]
+    pub fn signatures(&self) -> &Signatures {
+        &self.signatures
+    }
+
+    /// Whether any zone is signed.
+    pub fn is_signed(&self) -> bool {
+        self.zones.iter().any(|zone| zone.epoch().is_some())
     }
 
     /// The zone that holds `name` (the longest apex that is a suffix), if any.
@@ -211,6 +230,11 @@ impl Snapshot {
         self.zones.iter().map(AsRef::as_ref)
     }
 
+    /// The zone with that apex, to keep for longer.
+    pub fn zone_at(&self, apex: &[u8]) -> Option<&Arc<CompiledZone>> {
+        self.zones.iter().find(|zone| zone.apex() == apex)
+    }
+
     /// The first zone that shows services: where SRV and HTTPS of names in other zones find the names of instances.
     pub fn services_zone(&self) -> Option<&CompiledZone> {
         self.services_zone.as_deref()
@@ -220,6 +244,12 @@ impl Snapshot {
     pub fn service(&self, label: &[u8]) -> Option<(ServiceId, &CompiledService)> {
         let id = self.directory.find(label)?;
         Some((id, self.directory.at(id)?))
+    }
+
+    /// The registered service whose name is label `index` of a query's name.
+    #[inline]
+    pub fn service_in(&self, name: &NameBuf, index: usize) -> Option<(ServiceId, &CompiledService)> {
+        self.directory.find_hashed(name.label_hash(index), name.label(index))
     }
 
     /// A service by its slot.
@@ -278,6 +308,18 @@ impl Snapshot {
         if !self.places.has_named(policy) {
             Arc::make_mut(&mut self.places).add_named(policy);
         }
+    }
+
+    fn raise_serial(&mut self, apex: &Name, by: u32) {
+        let zones = self.zones.iter().map(|zone| match zone.apex() == apex.wire() {
+            true => Arc::new(zone.with_serial(zone.serial().wrapping_add(by))),
+            false => zone.clone(),
+        });
+        self.zones = zones.collect();
+        let mut by_apex = Apexes::default();
+        self.zones.iter().for_each(|zone| by_apex.insert(zone.clone()));
+        self.by_apex = Arc::new(by_apex);
+        self.services_zone = self.zones.iter().find(|zone| zone.services()).cloned();
     }
 
     fn compile_zones(&mut self, zones: &[Zone]) -> Result<(), ZoneError> {

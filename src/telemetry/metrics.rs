@@ -132,8 +132,8 @@ struct Workers(Vec<WorkerCounters>);
 
 /// Whether it is counted beside an outcome, and so no part of their sum.
 pub fn is_mark(counter: Counter) -> bool {
-    use Counter::{CookieInvalid, CookieNew, CookieValid, EcsUsed, Empty, FailOpen, Panic, Truncated};
-    matches!(counter, Truncated | EcsUsed | FailOpen | Panic | Empty | CookieNew | CookieValid | CookieInvalid)
+    use Counter::{CookieInvalid, CookieNew, CookieValid, EcsUsed, Empty, FailOpen, Panic, Punted, Truncated};
+    matches!(counter, Punted | Truncated | EcsUsed | FailOpen | Panic | Empty | CookieNew | CookieValid | CookieInvalid)
 }
 
 impl Collector for Workers {
@@ -153,7 +153,7 @@ impl Collector for Workers {
         write("dns_queries", "Queries by what came of them", "outcome", false)?;
         write(
             "dns_answers_marked",
-            "Answers that were cut, used the client's subnet, were given although nothing was healthy, or were left empty by drains; \
+            "Queries that were handed to the slow path; answers that were cut, used the client's subnet, were given although nothing was healthy, or were left empty by drains; \
              queries with a cookie",
             "mark",
             true,
@@ -243,9 +243,7 @@ impl Collector for Elsewhere {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{
-        Course, Drain, Generation, Health, Instance, Label, Period, Revision, Service, Source, Subject, Timestamp, Vitals, Warming,
-    };
+    use crate::model::{Course, Drain, Generation, Health, Instance, Label, Period, Revision, Source, Subject, Timestamp, Vitals, Warming};
     use crate::registry::{DrainEntry, InstanceEntry, Registry, ServiceEntry};
 
     fn label(text: &str) -> Label {
@@ -269,8 +267,7 @@ mod tests {
             InstanceEntry { instance, source: Source::Api, revision: Revision(1), vitals }
         };
         let instances = instances.iter().map(|(id, region, probed)| (label(id), entry(region, *probed))).collect();
-        let web =
-            ServiceEntry { service: Arc::new(Service::default()), source: None, revision: Revision(0), changed: Revision(1), instances };
+        let web = ServiceEntry::of(instances, Revision(1));
         let mut registry = Registry::default();
         registry.services.insert(label("web"), web);
         registry.revision = Revision(42);

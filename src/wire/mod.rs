@@ -7,15 +7,17 @@
 //!        │         └─ walk         zone, then what the name is, alias by alias
 //!        │              ├─ names      static names, names of services, wildcards
 //!        │              ├─ records    static RRsets, referrals, negative answers
-//!        │              └─ services   decide, pick, and the records of instances (linked: SRV, HTTPS and their addresses)
+//!        │              ├─ services   decide, pick, and the records of instances (linked: SRV, HTTPS and their addresses)
+//!        │              └─ signed     after each RRset its signature, from those that were made; denial: what proves that something is not there
 //!        ├─ limit           has its network had enough of that
-//!        └─ Reply::finish
+//!        └─ Reply::finish, or a punt: the slow path answers again with the same draw, when it has what was missing
 //! ```
 //! [`explain()`] goes the same way with open eyes: the same functions, watched.
 
 mod chaos;
 mod cookies;
 mod defences;
+mod denial;
 mod empty;
 mod explain;
 mod limit;
@@ -25,11 +27,15 @@ mod records;
 mod regions;
 mod reply;
 mod services;
+mod signed;
 mod walk;
 mod watch;
 
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use cookies::Proof;
 pub use defences::Defences;
@@ -38,15 +44,16 @@ pub use explain::{
 };
 use limit::Verdict;
 use reply::{Reply, Room, Terms};
+use signed::Signing;
 use walk::Asked;
 pub(crate) use walk::MAX_ALIASES;
 use watch::{Unwatched, Watch};
 
 use crate::codec::code::{CLASS_CH, CLASS_IN, extended, rcode, rtype};
 use crate::codec::{Header, Keepalive, NameBuf, Request};
-use crate::model::{Counter, Counters, SAMPLED};
+use crate::model::{Counter, Counters, SAMPLED, Timestamp};
 use crate::routing::ClientPrefix;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Missing, Shelf, Snapshot};
 
 /// How a query came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +75,13 @@ impl Transport {
     #[inline]
     pub fn is_stream(self) -> bool {
         !matches!(self, Transport::Udp)
+    }
+
+    /// Whether the connection carries queries alone, so that DNS says how long it may be idle (RFC 7828 §3); HTTP and QUIC have words of
+    /// their own for that.
+    #[inline]
+    pub fn has_keepalive(self) -> bool {
+        matches!(self, Transport::Tcp | Transport::Tls)
     }
 
     /// Whether nobody on the way can read it: what padding is for (RFC 8467 §4.1).
@@ -101,9 +115,19 @@ pub enum Outcome {
     Punt(Punt),
 }
 
-/// Why a query needs the slow path. None is offered yet: signing, transfer, update and forwarding come as variants.
+/// Why a query needs the slow path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Punt {}
+pub enum Punt {
+    /// Its name, or one that an alias of ours leads to, is in no zone of ours, and the client may ask for such names. What is ours of the
+    /// answer, [`answer_again`] gives.
+    Forward,
+    /// It carries a TSIG: it is verified, what is within it answered, and the reply signed (RFC 8945).
+    Authenticated,
+    /// It asks for a copy of a zone (RFC 5936, RFC 1995). What [`answer_again`] gives is the refusal.
+    Transfer,
+    /// Something in its answer has no signature yet. [`answer_again`] says what: [`Worker::missing`].
+    Unsigned(Shelf),
+}
 
 /// What one worker keeps from query to query.
 #[derive(Debug)]
@@ -114,6 +138,8 @@ pub struct Worker {
     random: u64,
     /// The name that is asked for: room for it is made once.
     name: NameBuf,
+    /// What had no signature when a query was answered again.
+    missing: RefCell<Vec<Missing>>,
 }
 
 impl Worker {
@@ -124,7 +150,17 @@ impl Worker {
 
     /// A worker beside others, with the defences that they share; its draws follow from `seed`.
     pub fn beside(seed: u64, counters: Arc<Counters>, defences: Arc<Defences>) -> Worker {
-        Worker { counters, defences, random: seed, name: NameBuf::default() }
+        Worker { counters, defences, random: seed, name: NameBuf::default(), missing: RefCell::default() }
+    }
+
+    /// The random number of the query that was answered last: the slow path answers again with the same.
+    pub fn drawn(&self) -> u64 {
+        scramble(self.random)
+    }
+
+    /// Takes what had no signature when a query was answered again last.
+    pub fn missing(&mut self) -> Vec<Missing> {
+        self.missing.take()
     }
 }
 
@@ -144,16 +180,47 @@ fn scramble(x: u64) -> u64 {
 }
 
 /// Answers one query from one snapshot into `reply`, which holds at least 512 octets for UDP (65,535 for TCP).
+///
+/// What ends in [`Outcome::Punt`] counts as [`Counter::Punted`]; what comes of it, the slow path counts.
 pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply: &mut [u8]) -> Outcome {
-    let Worker { counters, defences, random, name } = worker;
-    let draw = draw(random);
+    let draw = draw(&mut worker.random);
+    answer_drawn::<false>(snapshot, worker, query, draw, false, reply)
+}
+
+/// Answers a query that [`answer`] punted, with the random number that it drew: no rate is limited and no client noted twice.
+///
+/// It never ends in [`Punt::Forward`]: the reply holds what is ours of the answer, up to the alias that leads elsewhere. Where that is
+/// nothing it is REFUSED, with everything that a reply of ours to this query has: RA, and the options of its OPT. It counts as
+/// [`Counter::Forwarded`] in either case.
+pub fn answer_again(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, draw: u64, reply: &mut [u8]) -> Outcome {
+    worker.missing.get_mut().clear();
+    answer_drawn::<true>(snapshot, worker, query, draw, false, reply)
+}
+
+/// As [`answer_again`], where what is missing could not be signed: TC over UDP, SERVFAIL over streams.
+pub fn answer_unsigned(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, draw: u64, reply: &mut [u8]) -> Outcome {
+    answer_drawn::<true>(snapshot, worker, query, draw, true, reply)
+}
+
+#[inline(always)]
+fn answer_drawn<const AGAIN: bool>(
+    snapshot: &Snapshot,
+    worker: &mut Worker,
+    query: &Query<'_>,
+    draw: u64,
+    gives_up: bool,
+    reply: &mut [u8],
+) -> Outcome {
+    let Worker { counters, defences, name, missing, .. } = worker;
     // RFC 8906 §3: what is shorter than a header, or a response, gets no reply, or two servers could talk for ever.
     let Some(header) = Header::parse(query.bytes).filter(|header| !header.is_response()) else {
         return drop_it(counters, query, Counter::Dropped);
     };
     // What is read and what is under way are made where they stay: they are large.
-    let request = &Request::parse(header, query.bytes, name);
-    let terms = terms(snapshot, defences, query, request);
+    let mut request = Request::begin(header, query.bytes);
+    request.read(query.bytes, name);
+    let request = &request;
+    let terms = terms(snapshot, defences, query, request, AGAIN.then_some(missing));
     let Some(room) = Room::of(request, &terms, reply.len()) else {
         return drop_it(counters, query, Counter::Dropped);
     };
@@ -164,12 +231,15 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
     judge(snapshot, request, client, draw, &mut reply, &mut Unwatched::default());
     match reply.proof() {
         Proof::Absent => {}
+        _ if AGAIN => {}
         Proof::New => counters.count(Counter::CookieNew),
         Proof::Valid => counters.count(Counter::CookieValid),
         Proof::Invalid => counters.count(Counter::CookieInvalid),
     }
-    // Over a stream and with a server cookie the sender is who it says it is, and harms nobody else.
-    if snapshot.dns.rate_limit.is_on() && !query.transport.is_stream() && reply.proof() != Proof::Valid {
+    // Over a stream and with a server cookie the sender is who it says it is, and harms nobody else. Those who may have names looked up for
+    // them are listed, and ask as much as they need.
+    let is_free = AGAIN || reply.punt == Some(Punt::Forward);
+    if !is_free && snapshot.dns.rate_limit.is_on() && !query.transport.is_stream() && reply.proof() != Proof::Valid {
         let (table, question) = (&defences.table, request.question.as_ref());
         match limit::verdict(snapshot, table, question, reply.outcome, query.peer.ip(), query.now_ms, scramble(draw)) {
             Verdict::Send => {}
@@ -180,39 +250,92 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
             Verdict::Drop => return drop_it(counters, query, Counter::Limited),
         }
     }
-    if reply.by_client && draw.is_multiple_of(SAMPLED) {
-        counters.clients.note(ClientPrefix::of(client).0);
+    if !AGAIN && let Some(punt) = reply.punt {
+        counters.count(Counter::Punted);
+        return Outcome::Punt(punt);
     }
+    if let Some(shelf) = reply.unsigned {
+        // Where it would not fit, whoever asked comes again by TCP, and it is signed then.
+        let is_cut = reply.is_truncated() && !query.transport.is_stream();
+        if is_cut || gives_up || !AGAIN && !snapshot.signatures().admits(shelf, Timestamp(query.now_ms)) {
+            reply.give_up(request);
+            return send(counters, query, &mut reply);
+        }
+        if !AGAIN {
+            counters.count(Counter::Punted);
+        }
+        return Outcome::Punt(Punt::Unsigned(shelf));
+    }
+    if reply.is_truncated() {
+        counters.count(Counter::Truncated);
+    }
+    if reply.is_of_instances() {
+        if reply.by_client && draw.is_multiple_of(SAMPLED) {
+            counters.clients.note(ClientPrefix::of(client).0);
+        }
+        mark(counters, &reply, subnet.is_some());
+    }
+    send(counters, query, &mut reply)
+}
+
+/// Counts what is said of answers that depend on instances.
+#[inline]
+fn mark(counters: &Counters, reply: &Reply<'_, '_>, has_subnet: bool) {
     let mark = |set: bool, mark: Counter| {
         if set {
             counters.count(mark);
         }
     };
-    mark(reply.is_truncated(), Counter::Truncated);
-    mark(reply.by_client && subnet.is_some(), Counter::EcsUsed);
+    mark(reply.by_client && has_subnet, Counter::EcsUsed);
     mark(reply.fail_open, Counter::FailOpen);
     mark(reply.panic, Counter::Panic);
     mark(reply.empty, Counter::Empty);
-    if !reply.regions.is_empty() {
-        reply.regions.numbers().for_each(|region| counters.count_region(region));
-    }
-    send(counters, query, &mut reply)
+    reply.regions.numbers().for_each(|region| counters.count_region(region));
 }
 
 /// What the reply to a request is written for. No cookie, no hash.
 #[inline]
-fn terms<'m>(snapshot: &'m Snapshot, defences: &Defences, query: &Query<'_>, request: &Request<'_>) -> Terms<'m> {
+fn terms<'m>(
+    snapshot: &'m Snapshot,
+    defences: &Defences,
+    query: &Query<'_>,
+    request: &Request<'_>,
+    notes: Option<&'m RefCell<Vec<Missing>>>,
+) -> Terms<'m> {
     let dns = &*snapshot.dns;
     let asked = request.edns.as_ref().and_then(|edns| edns.cookie).filter(|_| dns.cookies.enabled);
     let (proof, cookie) = asked.map_or((Proof::Absent, None), |cookie| {
         let secrets = defences.secrets(&dns.cookies.secrets);
         cookies::check(&cookie, secrets, query.peer.ip(), query.now_ms)
     });
-    Terms { dns, transport: query.transport, proof, cookie }
+    // Asked of the sender, whatever subnet it asks for: who may use us as its resolver is whoever sends us queries.
+    let recursion = !dns.forward.is_empty() && is_within(&dns.forward, query.peer.ip());
+    Terms { dns, transport: query.transport, proof, cookie, recursion, signing: signing(snapshot, query, request, notes) }
+}
+
+/// Where signatures are taken from, for a query that has DO or asks for them by their type.
+#[inline]
+fn signing<'m>(
+    snapshot: &'m Snapshot,
+    query: &Query<'_>,
+    request: &Request<'_>,
+    notes: Option<&'m RefCell<Vec<Missing>>>,
+) -> Option<Signing<'m>> {
+    let (edns, question) = (request.edns.as_ref(), request.question.as_ref()?);
+    let (dnssec_ok, compact_ok) = edns.map_or((false, false), |edns| (edns.dnssec_ok, edns.compact_ok));
+    let wants = dnssec_ok || matches!(question.qtype, rtype::NSEC | rtype::RRSIG);
+    let now = Timestamp(query.now_ms);
+    (wants && question.qclass == CLASS_IN).then_some(Signing { snapshot, qtype: question.qtype, dnssec_ok, compact_ok, now, notes })
+}
+
+#[inline(never)]
+fn is_within(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
 }
 
 /// Finishes and counts a reply.
-#[inline]
+#[inline(always)]
 fn send(counters: &Counters, query: &Query<'_>, reply: &mut Reply<'_, '_>) -> Outcome {
     counters.count(reply.outcome);
     let length = reply.finish();
@@ -229,7 +352,13 @@ fn drop_it(counters: &Counters, query: &Query<'_>, outcome: Counter) -> Outcome 
 }
 
 /// What RFC 8906 asks of everyone: odd queries get the RCODE that says what is odd.
+#[inline(always)]
 fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, draw: u64, reply: &mut Reply<'_, '_>, watch: &mut W) {
+    if request.signed && request.fault.is_none() {
+        // RFC 8945 §5.2: before anything else. It is refused where nobody verifies it.
+        reply.punt = Some(Punt::Authenticated);
+        return reply.fail(rcode::NOTAUTH, Counter::Refused, extended::NOT_SUPPORTED, "no TSIG is verified here");
+    }
     if !request.header.is_query() {
         // RFC 8906 §3.1.4.
         return reply.fail(rcode::NOTIMP, Counter::Notimp, extended::NOT_SUPPORTED, "only the opcode QUERY is offered");
@@ -241,7 +370,7 @@ fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, d
         // RFC 6891 §6.1.3: the reply's OPT says which version is known.
         return reply.conclude(rcode::BADVERS, Counter::Badvers);
     }
-    if request.edns.as_ref().is_some_and(|edns| edns.keepalive == Keepalive::Malformed) && reply.transport().is_stream() {
+    if request.edns.as_ref().is_some_and(|edns| edns.keepalive == Keepalive::Malformed) && reply.transport().has_keepalive() {
         // RFC 7828 §3.3.1: the timeout is the server's to say. In a datagram the option means nothing, whatever it holds.
         return reply.fail(rcode::FORMERR, Counter::Formerr, extended::OTHER, "keepalive: a query holds no timeout");
     }
@@ -261,12 +390,15 @@ fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, d
     }
     match question.qtype {
         rtype::AXFR | rtype::IXFR => {
+            if snapshot.dns.transfers {
+                reply.punt = Some(Punt::Transfer);
+            }
             reply.fail(rcode::REFUSED, Counter::Refused, extended::NOT_SUPPORTED, "zone transfer is not offered");
         }
         rtype::TKEY | rtype::MAILA | rtype::MAILB => {
             reply.fail(rcode::NOTIMP, Counter::Notimp, extended::NOT_SUPPORTED, "this type of query is not offered");
         }
-        // RFC 6895 §3.1: no data can be of these types, so nobody can ask for it. RFC 9824 §3.4 says it of NXNAME.
+        // RFC 6895 §3.1: no data can be of these types, so nobody can ask for it. RFC 9824 §3.5 says it of NXNAME.
         0 | rtype::OPT | rtype::TSIG | rtype::NXNAME => {
             reply.fail(rcode::FORMERR, Counter::Formerr, extended::INVALID_TYPE, "this type cannot be asked for");
         }

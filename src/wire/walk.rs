@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::denial;
 use super::names::{Meaning, resolve};
 use super::records;
 use super::reply::{Alias, Here, Reply};
@@ -27,11 +28,14 @@ pub(super) struct Asked<'s> {
 }
 
 /// Answers a question of class IN.
+#[inline(always)]
 pub(super) fn answer_name<W: Watch>(asked: &Asked<'_>, name: &NameBuf, reply: &mut Reply<'_, '_>, watch: &mut W) {
     let here = Here::question(name);
     let Some(zone) = zone_of(asked, name) else {
         watch.outside(name);
-        return reply.fail(rcode::REFUSED, Counter::Refused, extended::NOT_AUTHORITATIVE, "the name is in no zone of this server");
+        reply.fail(rcode::REFUSED, Counter::Refused, extended::NOT_AUTHORITATIVE, "the name is in no zone of this server");
+        reply.forward();
+        return;
     };
     let way = Way { name, by: None, before: None };
     if let Some(alias) = answer_in(asked, zone, &here, &way, reply, watch) {
@@ -47,7 +51,10 @@ fn follow<W: Watch>(asked: &Asked<'_>, way: &Way<'_>, alias: &Alias, left: usize
         return;
     }
     let asked = Asked { draw: scramble(asked.draw), ..*asked };
-    let Some(zone) = zone_of(&asked, &alias.name) else { return watch.outside(&alias.name) };
+    let Some(zone) = zone_of(&asked, &alias.name) else {
+        reply.forward();
+        return watch.outside(&alias.name);
+    };
     let way = Way { name: &alias.name, by: alias.by, before: Some(way) };
     let next = answer_in(&asked, zone, &alias.here(), &way, reply, watch);
     if let Some(next) = next.filter(|_| left > 1) {
@@ -77,6 +84,7 @@ impl Way<'_> {
 
 /// The zone that answers for a name: the one with the longest apex. The DS of a child's apex is in the zone above, where that
 /// delegates to the child (RFC 4035 §3.1.4.1).
+#[inline(always)]
 fn zone_of<'s>(asked: &Asked<'s>, name: &NameBuf) -> Option<&'s CompiledZone> {
     let zone = asked.snapshot.zone(name)?;
     if asked.qtype == rtype::DS && zone.depth(name) == 0 && name.labels() > 0 {
@@ -88,6 +96,7 @@ fn zone_of<'s>(asked: &Asked<'s>, name: &NameBuf) -> Option<&'s CompiledZone> {
 }
 
 /// Answers as far as one name goes; returns the alias that it leads to.
+#[inline(always)]
 fn answer_in<W: Watch>(
     asked: &Asked<'_>,
     zone: &CompiledZone,
@@ -102,6 +111,10 @@ fn answer_in<W: Watch>(
     if let Meaning::Delegated { delegation, at } = meaning {
         // RFC 4035 §3.1.4.1: DS is the one type that the parent answers at a cut.
         let Some(owner) = at.filter(|_| asked.qtype == rtype::DS) else {
+            // A client that has names looked up for it wants the answer, and could do nothing with a referral (RFC 1034 §4.3.1).
+            if reply.forward() {
+                return None;
+            }
             records::referral(zone, &delegation, here, reply);
             return None;
         };
@@ -113,6 +126,9 @@ fn answer_in<W: Watch>(
         return None;
     }
     reply.set_authoritative();
+    if reply.is_signing() && denial::begin(asked, zone, here, &meaning, reply) {
+        return None;
+    }
     let at = At { asked, zone, here };
     match &meaning {
         Meaning::Redirected { depth, redirection } => {
@@ -130,6 +146,7 @@ fn answer_in<W: Watch>(
 }
 
 /// Answers from what a zone has at a name.
+#[inline(always)]
 fn answer_owner<W: Watch>(at: &At<'_>, owner: Owner<'_>, way: &Way<'_>, reply: &mut Reply<'_, '_>, watch: &mut W) -> Option<Alias> {
     let set = match at.asked.qtype {
         // RFC 8482 §4.1: one RRset is answer enough.

@@ -46,6 +46,11 @@ impl Signpost {
         })
     }
 
+    /// Where its API listens.
+    pub fn api(&self) -> SocketAddr {
+        self.api
+    }
+
     /// `PUT`s a document; it must be accepted.
     pub fn put(&self, path: &str, body: &str) {
         self.call("PUT", path, body);

@@ -1,4 +1,4 @@
-//! Tests against other people's programs: dig, kdig and drill, Unbound, BIND and Knot Resolver, NSD and Knot, dnsmasq and glibc, HAProxy.
+//! Tests against other people's programs: dig, kdig and drill, Unbound, BIND and Knot Resolver, NSD and Knot, dnsmasq and glibc, HAProxy, curl.
 //!
 //! They start the real binary on loopback and need what `.ci/run` installs; a missing program is a failure, never a skip.
 //! Run them with `cargo test --features interop --test interop`.
@@ -10,6 +10,7 @@ mod clients;
 mod compliance;
 mod datagrams;
 mod differential;
+mod encrypted;
 mod glibc;
 mod haproxy;
 mod harness;

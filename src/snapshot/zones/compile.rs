@@ -256,7 +256,10 @@ impl Draft<'_> {
         let ttl = AnswerTtl { min: seconds(self.zone.ttl.min), max: seconds(self.zone.ttl.max) };
         let (file, services) = (self.zone.file.as_str().into(), self.zone.services);
         let (names, extras, besides) = (names.finish(), extras.into(), besides.into());
-        Ok(CompiledZone { apex, file, services, ttl, negative, hash, names, extras, besides })
+        let epoch = self.zone.signing.as_ref().map(|signing| signing.epoch);
+        let soa_ttl = self.zone.soa.ttl;
+        let divided = !self.cuts.is_empty() || !self.redirections.is_empty();
+        Ok(CompiledZone { apex, file, services, divided, ttl, epoch, soa_ttl, negative, hash, names, extras, besides })
     }
 
     /// Where the names will stand that others refer to, wildcards and delegations; and how many octets all names take.

@@ -13,11 +13,13 @@ mod rrset;
 mod tests;
 
 use std::fmt;
+use std::sync::Arc;
 
 pub use additional::{Beside, Led};
 pub(super) use apexes::Apexes;
 use compile::Entry;
 use names::{Found, Names};
+use rrset::Head;
 use rrset::RrSetBuf;
 pub use rrset::{FIXED, LeafRecords, RrSet};
 
@@ -27,21 +29,27 @@ use crate::model::AliasOf;
 use crate::routing::Tree;
 
 /// A zone, compiled.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CompiledZone {
     apex: NameBuf,
     file: Box<str>,
     services: bool,
+    /// Something is delegated or redirected.
+    divided: bool,
     ttl: AnswerTtl,
+    /// Names the keys that sign it; `None`: it is not signed.
+    epoch: Option<u64>,
+    /// The SOA's own TTL.
+    soa_ttl: u32,
     /// The SOA as it stands in negative answers.
     negative: RrSetBuf,
     /// The apex's hash, from which those of the names within go on.
     hash: u64,
     names: Names,
     /// What stands at few names, by the numbers that these have.
-    extras: Box<[Extra]>,
+    extras: Arc<[Extra]>,
     /// What belongs beside RRsets, by the numbers that these have.
-    besides: Box<[Beside]>,
+    besides: Arc<[Beside]>,
 }
 
 /// Limits of the TTL of answers that depend on health, in seconds.
@@ -101,6 +109,8 @@ pub struct Delegation<'z> {
     pub depth: usize,
     /// The NS RRset.
     pub ns: RrSet<'z>,
+    /// What else the zone holds at the cut, of which DS is ours.
+    pub cut: Owner<'z>,
     /// Name servers with addresses in this zone that stand at or below the cut: without these nobody could reach them (RFC 9471 §2.1).
     pub glue: &'z Beside,
     /// Those that stand elsewhere in this zone, below a cut of their own or in no need of one (RFC 9471 §2.2).
@@ -168,9 +178,26 @@ impl CompiledZone {
         self.services
     }
 
+    /// Whether anything in it is delegated, or redirected by a DNAME.
+    #[inline]
+    pub fn is_divided(&self) -> bool {
+        self.divided
+    }
+
     /// Limits of the TTL of answers that depend on health.
     pub fn ttl(&self) -> AnswerTtl {
         self.ttl
+    }
+
+    /// The SOA's own TTL, in seconds.
+    pub fn soa_ttl(&self) -> u32 {
+        self.soa_ttl
+    }
+
+    /// Names the keys that sign it ([`crate::model::ZoneSigning::epoch`]); `None`: it is not signed.
+    #[inline]
+    pub fn epoch(&self) -> Option<u64> {
+        self.epoch
     }
 
     /// The SOA with the TTL of negative answers: the lesser of the SOA's own and its MINIMUM (RFC 2308 §3).
@@ -185,10 +212,14 @@ impl CompiledZone {
     }
 
     /// What stands at a name that is within the zone.
-    #[inline]
+    #[inline(always)]
     pub fn owner(&self, name: &NameBuf) -> Option<Owner<'_>> {
         let depth = self.depth(name);
-        let hash = (0..depth).rev().fold(self.hash, |behind, label| name.hash(label, behind));
+        let (mut hash, mut index) = (self.hash, depth);
+        while index > 0 {
+            index -= 1;
+            hash = name.hash(index, hash);
+        }
         self.names.find(hash, name, 0, name.start(depth)).map(|found| self.stands(found))
     }
 
@@ -200,6 +231,37 @@ impl CompiledZone {
     #[inline]
     fn stands_at(&self, at: Option<usize>) -> Option<Owner<'_>> {
         Some(self.stands(self.names.at(at?)?))
+    }
+
+    /// The serial (RFC 1982 arithmetic).
+    pub fn serial(&self) -> u32 {
+        let soa = self.negative().records().next().map_or(&[][..], |soa| soa.data);
+        soa.len().checked_sub(20).and_then(|at| soa.get(at..)?.first_chunk()).map_or(0, |serial| u32::from_be_bytes(*serial))
+    }
+
+    /// The owner that begins there among all of them, in the order of their keys, its key, and where the next one begins. The first begins at 0.
+    pub fn owner_from(&self, at: usize) -> Option<(&[u8], Owner<'_>, usize)> {
+        let found = self.names.at(at).filter(|_| at < self.names.end())?;
+        let sets = (0..found.sets).try_fold(found.octets, |octets, _| Some(RrSet::read(octets, &[])?.1))?;
+        Some((self.names.key(at), self.stands(found), self.names.end() - sets.len()))
+    }
+
+    /// The same zone with another serial.
+    pub(in crate::snapshot) fn with_serial(&self, serial: u32) -> CompiledZone {
+        let mut zone = self.clone();
+        zone.negative = zone.negative.with_serial(serial);
+        let Some(found) = self.names.at(0) else { return zone };
+        let mut octets = found.octets;
+        while let Some((set, rest)) = RrSet::read(octets, &[]).filter(|_| !octets.is_empty()) {
+            if set.rtype() == rtype::SOA {
+                if let Some(at) = set.serial_at() {
+                    zone.names.set(self.names.end() - octets.len() + at, &serial.to_be_bytes());
+                }
+                return zone;
+            }
+            octets = rest;
+        }
+        zone
     }
 
     /// Every name with a policy: its key for [`CompiledZone::at`], and the policy.
@@ -221,9 +283,24 @@ impl CompiledZone {
     }
 
     /// Looks a name up that is within the zone (RFC 1034 §4.3.2 step 3, with the DNAME of RFC 6672 §3.2).
-    #[inline]
+    #[inline(always)]
     pub fn lookup(&self, name: &NameBuf) -> Lookup<'_> {
-        let Some(owner) = self.owner(name) else { return self.lookup_above(name) };
+        self.lookup_found(self.owner(name), name)
+    }
+
+    /// The same, where [`CompiledZone::owner`] was asked already.
+    #[inline(always)]
+    pub fn lookup_found<'z>(&'z self, owner: Option<Owner<'z>>, name: &NameBuf) -> Lookup<'z> {
+        match owner {
+            Some(owner) if owner.extra.is_none_or(|extra| extra.cut_above.is_none()) => Lookup::Owner(owner),
+            Some(owner) => self.lookup_cut(owner),
+            None => self.lookup_above(name),
+        }
+    }
+
+    /// At or below a delegation.
+    #[inline(never)]
+    fn lookup_cut<'z>(&'z self, owner: Owner<'z>) -> Lookup<'z> {
         let cut = self.stands_at(owner.extra.and_then(|extra| extra.cut_above));
         match cut.and_then(|cut| Some((cut, cut.delegation()?))) {
             None => Lookup::Owner(owner),
@@ -233,6 +310,7 @@ impl CompiledZone {
     }
 
     /// From the apex down to the first name that is missing.
+    #[inline(never)]
     fn lookup_above(&self, name: &NameBuf) -> Lookup<'_> {
         let depth = self.depth(name);
         let end = name.start(depth);
@@ -258,9 +336,17 @@ impl CompiledZone {
 
 impl<'z> Owner<'z> {
     /// The static RRset of a type.
-    #[inline]
+    #[inline(always)]
     pub fn set(&self, rtype: u16) -> Option<RrSet<'z>> {
-        self.sets().find(|set| set.rtype() == rtype)
+        let mut octets = self.found.octets;
+        for _ in 0..self.found.sets {
+            let head = Head::of(octets)?;
+            if head.rtype() == rtype {
+                return Some(head.read(octets, &self.zone.besides)?.0);
+            }
+            octets = octets.get(head.size()..)?;
+        }
+        None
     }
 
     /// All static RRsets.
@@ -289,7 +375,7 @@ impl<'z> Owner<'z> {
     #[inline]
     fn delegation(&self) -> Option<Delegation<'z>> {
         let Cut { depth, glue, others } = self.extra?.cut.as_deref()?;
-        Some(Delegation { depth: *depth, ns: self.set(rtype::NS)?, glue, others })
+        Some(Delegation { depth: *depth, ns: self.set(rtype::NS)?, cut: *self, glue, others })
     }
 
     #[inline]
