@@ -24,6 +24,9 @@ use crate::store::{Engine, Item, Store, StoreId, Unavailable};
 /// Where a caller waits.
 pub(super) type Reply = oneshot::Sender<Result<Applied, ApplyError>>;
 
+/// Where whoever brought zones waits until they are in answers.
+pub(super) type Loaded = oneshot::Sender<Result<(), ZoneError>>;
+
 /// What is loaded.
 pub(super) type World = (Vec<Zone>, Geo, DnsSettings);
 
@@ -32,9 +35,9 @@ pub(super) enum Call {
     /// A command or a heartbeat.
     Input(Input<Reply>),
     /// Zones, geo data and answer settings.
-    Load(Box<World>, oneshot::Sender<Result<(), ZoneError>>),
+    Load(Box<World>, Loaded),
     /// What zones show of their keys.
-    Sign(BTreeMap<Name, Option<Arc<ZoneSigning>>>, oneshot::Sender<Result<(), ZoneError>>),
+    Sign(BTreeMap<Name, Option<Arc<ZoneSigning>>>, Loaded),
     /// Measured round trips.
     Measure(Vec<Sample>, oneshot::Sender<Result<(), FieldError>>),
     /// The serial of a zone, as it is from now on.
@@ -69,9 +72,9 @@ enum Arrival {
 struct Task {
     flight: Option<Flight>,
     /// Loads that wait until nothing is under way.
-    loads: Vec<(World, oneshot::Sender<Result<(), ZoneError>>)>,
+    loads: Vec<(World, Loaded)>,
     /// Whoever waits until keys are in answers.
-    signed: Vec<(oneshot::Sender<Result<(), ZoneError>>, Result<(), ZoneError>)>,
+    signed: Vec<(Loaded, Result<(), ZoneError>)>,
     stops: Vec<oneshot::Sender<()>>,
     /// Who waits for a serial to be in answers.
     raised: Vec<oneshot::Sender<()>>,

@@ -289,8 +289,11 @@ impl Inner {
         let watched = self.watched();
         for (apex, zone) in &mut state.zones {
             zone.keys.confirm(watched.seen);
-            zone.keys.watch(watched);
-            self.write(apex, &zone.keys);
+            // What this run wrote already is on disk.
+            if self.state().zones.get(apex).is_none_or(|before| before.keys != zone.keys) {
+                zone.keys.watch(watched);
+                self.write(apex, &zone.keys);
+            }
         }
         for (apex, mut keys) in unsigned {
             keys.begin_again();

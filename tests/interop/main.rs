@@ -16,6 +16,7 @@ mod glibc;
 mod haproxy;
 mod harness;
 mod internet;
+mod keys;
 mod options;
 #[path = "../overlap/mod.rs"]
 mod overlap;
