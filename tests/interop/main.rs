@@ -25,6 +25,7 @@ mod rdata;
 mod recursors;
 mod reply;
 mod scopes;
+mod secondaries;
 mod walkers;
 mod world;
 mod zonemaster;
