@@ -13,8 +13,8 @@ use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 
 use super::problem::Problem;
 use super::{
-    Shared, access, discovery, drains, drills, events, explain, heartbeats, instances, keys, measurements, page, regions, services, simulate,
-    status,
+    Shared, access, discovery, drains, drills, events, explain, heartbeats, instances, keys, measurements, page, regions, services,
+    simulate, status,
 };
 use crate::model::{CheckFields, Right};
 

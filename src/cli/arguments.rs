@@ -588,7 +588,10 @@ mod tests {
             open.extend(command.get_subcommands().cloned());
             seen += 1;
         }
-        assert_eq!(seen, 32, "signpost, its 21 subcommands, token create, drills run, show and stop, and keys ds, roll, ds-seen, import and unsign");
+        assert_eq!(
+            seen, 32,
+            "signpost, its 21 subcommands, token create, drills run, show and stop, and keys ds, roll, ds-seen, import and unsign"
+        );
     }
 
     #[test]

@@ -241,10 +241,7 @@ give the DS of key 12345 to the parent
     #[test]
     fn ds_records_stand_alone() {
         let shown = plain(&ds(document()).unwrap());
-        assert_eq!(
-            shown,
-            "; give the DS of key 12345 to the parent\nsvc.example. IN DS 12345 13 2 AB\nsvc.example. IN DS 12345 13 4 CD\n"
-        );
+        assert_eq!(shown, "; give the DS of key 12345 to the parent\nsvc.example. IN DS 12345 13 2 AB\nsvc.example. IN DS 12345 13 4 CD\n");
     }
 
     #[test]

@@ -38,7 +38,8 @@ use self::heartbeats::{Heartbeats, Renewal};
 use self::orders::Orders;
 use self::task::Call;
 use crate::model::{
-    Check, DnsSettings, FieldError, Geo, Health, InstanceKey, Label, Locality, Name, Revision, SafetySettings, Subject, Timestamp, Zone, ZoneSigning,
+    Check, DnsSettings, FieldError, Geo, Health, InstanceKey, Label, Locality, Name, Revision, SafetySettings, Subject, Timestamp, Zone,
+    ZoneSigning,
 };
 use crate::registry::{Command, Refusal, Registry};
 use crate::routing::Measurements;

@@ -63,9 +63,9 @@ fn note(apex: &Name, zone: &SignedZone, settings: &DnssecSettings, signed: bool,
     }
     if keys.is_leaving() {
         return Some(match keys.free_from(&timing) {
-            None => format!(
-                "the parent is asked to remove every DS; once none of its servers has one: signpost keys unsign {name} --ds-gone"
-            ),
+            None => {
+                format!("the parent is asked to remove every DS; once none of its servers has one: signpost keys unsign {name} --ds-gone")
+            }
             Some(free) if free > now => format!("caches may hold a DS until {free}: {name} stays signed until then"),
             Some(_) => format!("no cache holds a DS any more: take {name} out of [dnssec] zones"),
         });
@@ -79,7 +79,9 @@ fn note(apex: &Name, zone: &SignedZone, settings: &DnssecSettings, signed: bool,
             "give the DS of key {tag} to the parent; once all of its servers have it: signpost keys ds-seen {name} {tag}",
             tag = first.tag
         )),
-        (_, Some((_, Due::At(at)))) => Some(format!("the DS of key {} is for the parent from {at} on: caches do not know the key yet", first.tag)),
+        (_, Some((_, Due::At(at)))) => {
+            Some(format!("the DS of key {} is for the parent from {at} on: caches do not know the key yet", first.tag))
+        }
         _ => None,
     }
 }
