@@ -15,11 +15,13 @@ mod check;
 mod drills;
 mod keys;
 mod metrics;
+mod serials;
 pub mod signing;
 mod simulate;
 mod slow;
 #[cfg(test)]
 mod tests;
+mod transfers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -40,6 +42,9 @@ use crate::server::{self, CertificateError, EncryptedAddresses, Server};
 use crate::snapshot::ZoneError;
 use crate::store::{Embedded, Engine, OpenError};
 use crate::telemetry;
+
+use serials::KeptSerials;
+use transfers::Transfers;
 
 pub use check::{Verdict, check};
 
@@ -235,6 +240,9 @@ pub struct Running {
     background: signing::Background,
     keys: keys::Keys,
     clients: simulate::Clients,
+    transfers: Arc<Transfers>,
+    /// Makes versions of zones and tells secondaries.
+    copying: tokio::task::JoinHandle<()>,
     ready: watch::Sender<bool>,
     settings: Settings,
     /// What needs a start to change is compared with this.
@@ -270,16 +278,19 @@ impl Running {
         }
         let Loaded { zones, geo, sources, .. } = world(&settings).await?;
         let keys = keys::Keys::open(settings.data_dir.join("keys"), clock.clone())?;
-        let (zones, prepared) = keys.prepare(&settings.dnssec, zones).await?;
+        let (mut zones, prepared) = keys.prepare(&settings.dnssec, zones).await?;
         let shown = summary(&zones);
         let apexes = zones.iter().map(|zone| zone.apex.clone()).collect();
         let data = settings.data_dir.clone();
         let store = blocking(move || Embedded::open(&data)).await??;
+        // Written before anybody sees them.
+        let mut serials = KeptSerials::open(&settings.data_dir);
+        serials.assign(&mut zones, &settings);
         let engine = Engine::Embedded(store);
         let control = Control::start(engine, zones, geo, settings.dns.clone(), settings.here.clone(), clock.clone()).await?;
         control.set_safety(settings.safety).await;
         keys.settle(prepared, &control).await;
-        match Running::listen(settings, control.clone(), clock, apexes, sources, keys.clone()).await {
+        match Running::listen(settings, control.clone(), clock, apexes, sources, keys.clone(), serials).await {
             Ok(running) => {
                 let (dns, api, data) = (&running.dns, running.api, absolute(&running.settings.data_dir));
                 tracing::info!(?dns, api = %format_args!("http://{api}"), data, zones = shown, "Signpost is ready");
@@ -302,7 +313,9 @@ impl Running {
         apexes: BTreeSet<Name>,
         sources: Sources,
         keys: keys::Keys,
+        serials: KeptSerials,
     ) -> Result<Running, ServeError> {
+        let transfers = Arc::new(Transfers::new(control.clone(), &settings, serials));
         let signer = Arc::new(signing::Signer::new(keys.ring()));
         let mut random = [0; 32];
         let no_entropy = |error: getrandom::Error| ServeError::System { what: "there is no randomness", error: error.into() };
@@ -310,7 +323,7 @@ impl Running {
         control.publisher().load().signatures().seed(random);
         let background = signing::Background::start(signer.clone(), control.publisher().clone(), clock.clone());
         let background = background.map_err(|error| ServeError::System { what: "no threads can be started", error })?;
-        let slow = Arc::new(slow::SlowPath::new(control.publisher().clone(), signer.clone()));
+        let slow = Arc::new(slow::SlowPath::new(control.publisher().clone(), signer.clone(), transfers.clone()));
         let server = Arc::new(server::start(&settings.dns, control.publisher().clone(), slow)?);
         let prober = probe::start(control.clone(), &settings.probe);
         let prober = Arc::new(prober.map_err(|error| ServeError::System { what: "the prober cannot start", error })?);
@@ -348,7 +361,10 @@ impl Running {
         ready.send_replace(true);
         simulate::warn(&control, clients.clone(), ready.subscribe());
         let (api, started_with) = (http.address(), settings.clone());
+        let copying = transfers.start();
         Ok(Running {
+            transfers,
+            copying,
             dns,
             encrypted: server.encrypted_addresses(),
             api,
@@ -389,6 +405,7 @@ impl Running {
                 }
                 (self.apexes, self.sources) = (taken.apexes, taken.sources);
                 self.drills.define(&taken.settings.drills, &self.clock);
+                self.transfers.define(&taken.settings);
                 for key in restart_needed(&self.started_with, &taken.settings) {
                     tracing::warn!("{key} is not as it was at the start: it takes effect at the next one");
                 }
@@ -466,7 +483,8 @@ impl Running {
             let (zones, prepared) = self.keys.prepare(&settings.dnssec, zones).await?;
             // What the connections do is what clients are told of them (RFC 7828 §3.3.2), until the next start.
             let dns = DnsSettings { tcp_idle_ms: self.started_with.dns.tcp_idle_ms, ..settings.dns.clone() };
-            let Err(error) = self.control.load(zones, geo, dns).await else {
+            let load = async |zones: Vec<Zone>| self.control.load(zones, geo, dns).await;
+            let Err(error) = self.transfers.load(zones, &settings, load).await else {
                 self.keys.settle(prepared, &self.control).await;
                 break (apexes, loaded);
             };
@@ -489,6 +507,7 @@ impl Running {
     pub async fn stop(self) {
         self.ready.send_replace(false);
         self.http.stop().await;
+        self.copying.abort();
         // Whoever is led away by a drill is led back before control stops.
         self.drills.stop().await;
         self.keys.stop().await;

@@ -20,6 +20,12 @@ pub struct Header {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts(u64);
 
+impl From<[u16; 4]> for Counts {
+    fn from(counts: [u16; 4]) -> Counts {
+        Counts(counts.into_iter().fold(0, |all, count| all << 16 | u64::from(count)))
+    }
+}
+
 impl Counts {
     /// A question or none, and nothing else.
     #[inline]
@@ -130,6 +136,8 @@ pub enum Fault {
     TsigPlace,
     /// A compression pointer that does not lead to a name before it (RFC 1035 §4.1.4).
     Pointer,
+    /// An IXFR without the SOA that its sender has (RFC 1995 §3).
+    SerialMissing,
     /// A cookie of neither 8 nor 16–40 octets (RFC 7873 §5.2.2).
     CookieLength,
     /// A client subnet that breaks RFC 7871.
@@ -152,6 +160,7 @@ impl Fault {
             Fault::OptionLength => "EDNS option longer than OPT",
             Fault::TsigPlace => "TSIG is not the last record",
             Fault::Pointer => "a compression pointer leads nowhere",
+            Fault::SerialMissing => "IXFR without an SOA in the authority section",
             Fault::CookieLength => "COOKIE: neither 8 nor 16 to 40 octets",
             Fault::Subnet(fault) => fault.reason(),
         }

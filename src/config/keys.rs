@@ -477,7 +477,18 @@ pub(super) const KEYS: &[Key] = &[
         form: Form::Tables,
         set: |_, _, _| Err(here("keys are written as [tsig.NAME] tables")),
     },
+    Key {
+        path: TRANSFER,
+        about: "[transfer.\"ZONE\"] tables, \"*\" for every zone: who may transfer it, by networks and keys (both given: both needed), \
+                notify (servers told of changes, as \"192.0.2.53\" or \"[2001:db8::1]:5353#key\"), and services (\"withhold\", the default, or \
+                \"render\": as this server itself would be answered)",
+        form: Form::Tables,
+        set: |_, _, _| Err(here("transfers are written as [transfer.\"ZONE\"] tables")),
+    },
 ];
+
+/// The table of transfers, by zone.
+pub(super) const TRANSFER: &str = "transfer";
 
 /// The table of keys for messages between servers, by name.
 pub(super) const TSIG: &str = "tsig";

@@ -33,6 +33,7 @@ mod services;
 mod settings;
 mod sources;
 mod suggest;
+mod transfer;
 mod tsig;
 mod watch;
 mod world;

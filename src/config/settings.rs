@@ -7,8 +7,8 @@ use toml::Value;
 
 use super::document::{Document, Item, Spot};
 use super::finding::{ConfigError, Finding};
-use super::keys::{DRILLS, Draft, Form, KEYS, Key, TSIG};
-use super::{suggest, tsig};
+use super::keys::{DRILLS, Draft, Form, KEYS, Key, TRANSFER, TSIG};
+use super::{suggest, transfer, tsig};
 use crate::model::{DrillFields, FieldError, Label, Locality, Settings};
 
 /// The file that is read when none is named.
@@ -16,7 +16,7 @@ const DEFAULT_FILE: &str = "signpost.toml";
 /// What the variables begin with; the parts of a key are joined by two underscores as well.
 const PREFIX: &str = "SIGNPOST__";
 /// Tables whose keys are names: they are taken whole.
-const NAMED: [&str; 2] = [DRILLS, TSIG];
+const NAMED: [&str; 3] = [DRILLS, TSIG, TRANSFER];
 /// Where a finding about a variable says it stands.
 const ENVIRONMENT: &str = "environment";
 
@@ -45,6 +45,7 @@ pub fn settings(path: Option<&Path>, env: &BTreeMap<String, String>) -> Result<S
         draft: Draft { settings, region: None, az: None, audit: None, versioned: false },
         findings: Vec::new(),
         origins: BTreeMap::new(),
+        named: Vec::new(),
     };
     if let Some(path) = path {
         reading.file(path)?;
@@ -60,6 +61,8 @@ struct Reading {
     findings: Vec<Finding>,
     /// Who said what: for findings about values that do not go together.
     origins: BTreeMap<&'static str, (String, Spot)>,
+    /// Keys of `[tsig.NAME]` that other tables name.
+    named: Vec<transfer::Named>,
 }
 
 impl Reading {
@@ -108,6 +111,7 @@ impl Reading {
     /// Takes tables whose keys are names.
     fn named(&mut self, path: &str, table: &Item<'_>, base: &Path) {
         match path {
+            TRANSFER => self.draft.settings.transfer = transfer::read(table, &mut self.named, &mut self.findings),
             TSIG => self.draft.settings.tsig = tsig::read(table, base, &mut self.findings),
             _ => self.drills(table),
         }
@@ -211,7 +215,9 @@ impl Reading {
         if api.listen.port() != 0 && settings.dns.listen.contains(&api.listen) {
             wrong("api.listen", format!("{} is in dns.listen too, and DNS answers on TCP as well: take another port", api.listen));
         }
+        settings.dns.transfers = !settings.transfer.is_empty();
         encrypted(&settings, &mut wrong);
+        self.findings.extend(transfer::unknown_keys(self.named, &settings.tsig));
         self.findings.sort();
         match self.findings.is_empty() {
             true => Ok(settings),
@@ -318,7 +324,7 @@ fn value_of(key: &Key, text: &str) -> Result<Value, FieldError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{LogFormat, Period, RateLimitSettings, Right, SafetySettings};
+    use crate::model::{LogFormat, Name, Period, RateLimitSettings, Right, SafetySettings};
 
     fn read(text: &str, env: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
         let dir = tempfile::tempdir().unwrap();
@@ -358,6 +364,33 @@ mod tests {
         check(&with("algoritm = \"x\""), "signpost.toml:4: tsig.\"Transfer.key\".algoritm: unknown key; did you mean");
         let said = read("version = 1", &[("SIGNPOST__TSIG", "{ k = { secret = c2VjcmV0 } }")]).unwrap_err();
         assert!(said.iter().all(|finding| !finding.contains("c2Vj")), "{said:?}");
+    }
+
+    #[test]
+    fn transfers_are_read() {
+        let key = "[tsig.k]\nsecret = \"c2VjcmV0IG9mIDE2IG9jdGV0cyBhdCBsZWFzdA==\"\n";
+        let text = format!(
+            "version = 1\n{key}[transfer.\"Example.com\"]\nnetworks = [\"192.0.2.0/24\", \"2001:db8::1\"]\nkeys = [\"k\"]\n\
+             notify = [\"192.0.2.53\", \"[2001:db8::1]:5353#k\"]\nservices = \"render\"\n[transfer.\"*\"]\nkeys = \"k\"\n"
+        );
+        let settings = read(&text, &[]).unwrap();
+        let of = |apex: &str| settings.transfer(&Name::parse(apex).unwrap()).unwrap();
+        let example = of("example.com");
+        assert_eq!(example.networks.iter().map(ToString::to_string).collect::<Vec<_>>(), ["192.0.2.0/24", "2001:db8::1/128"]);
+        assert_eq!(example.notify.iter().map(ToString::to_string).collect::<Vec<_>>(), ["192.0.2.53:53", "[2001:db8::1]:5353#k."]);
+        assert_eq!((example.keys.len(), example.services), (1, crate::model::ServicesInTransfer::Render));
+        assert_eq!((of("other").keys.len(), of("other").services), (1, crate::model::ServicesInTransfer::Withhold));
+        let check = |lines: &str, expected: &str| {
+            let said = read(&format!("version = 1\n[transfer.x]\n{lines}\n"), &[]).unwrap_err();
+            assert!(said.len() == 1 && said[0].starts_with(expected), "{lines}: {said:?}");
+        };
+        check("notify = \"192.0.2.1\"", "signpost.toml:2: transfer.x: `networks` or `keys` is missing");
+        check("keys = [\"k\"]", "signpost.toml:3: transfer.x.keys[0]: there is no key k.: add [tsig.k]");
+        check("networks = [\"192.0.2.1/24\"]", "signpost.toml:3: transfer.x.networks[0]: 192.0.2.1/24 has bits set behind");
+        check("networks = \"::/0\"\nnotify = [\"192.0.2.1#k\"]", "signpost.toml:4: transfer.x.notify[0]: there is no key k.");
+        check("networks = \"::/0\"\nnotify = [\"ns1\"]", "signpost.toml:4: transfer.x.notify[0]: an address such as");
+        check("networks = \"::/0\"\nservices = \"rendered\"", "signpost.toml:4: transfer.x.services: unknown value");
+        check("networks = \"::/0\"\nnotfy = []", "signpost.toml:4: transfer.x.notfy: unknown key; did you mean");
     }
 
     const HASH: &str = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
@@ -416,6 +449,17 @@ mod tests {
                 "signpost.toml:6: dns.rate_limit.ipv4_prefix: a whole number from 8 to 32",
                 "signpost.toml:7: dns.rate_limit.exempt: goes with `per_second`",
                 "signpost.toml:7: dns.rate_limit.exempt[1]: a network such as",
+            ],
+        );
+        check(
+            "version = 1\n[dnssec]\nzones = [\"a.test\", \"A.test.\"]\nalgorithm = \"rsa\"\nkeys = \"zsk\"\nvalidity = \"1h\"\nzsk_lifetime = \"2h\"",
+            &[],
+            &[
+                "signpost.toml:3: dnssec.zones[1]: a.test. stands twice",
+                "signpost.toml:4: dnssec.algorithm: \"rsa\" is unknown; known are ecdsap256sha256, ed25519",
+                "signpost.toml:5: dnssec.keys: \"zsk\" is unknown; did you mean `csk`?",
+                "signpost.toml:6: dnssec.validity: 86400000ms to 7776000s, not 1h",
+                "signpost.toml:7: dnssec.zsk_lifetime: 86400000ms",
             ],
         );
         check("version = 1\n[log]\nlevel = \"inof\"", &[], &["signpost.toml:3: log.level: unknown level \"inof\"; did you mean `info`?"]);

@@ -330,6 +330,15 @@ impl Control {
         survey::read(&self.shared.measurements)
     }
 
+    /// Moves the serial of a zone, of which something changed that no file says; it is in answers when this returns.
+    pub async fn raise_serial(&self, apex: &Name, serial: u32) {
+        let (reply, raised) = oneshot::channel();
+        if self.calls.send(Call::Serial(apex.clone(), serial, reply)).await.is_ok() {
+            // An error: the server stops.
+            _ = raised.await;
+        }
+    }
+
     /// Replaces zones, geo data and answer settings, all or nothing.
     pub async fn load(&self, zones: Vec<Zone>, geo: Geo, dns: DnsSettings) -> Result<(), ZoneError> {
         let (reply, answer) = oneshot::channel();

@@ -37,6 +37,8 @@ pub(super) enum Call {
     Sign(BTreeMap<Name, Option<Arc<ZoneSigning>>>, oneshot::Sender<Result<(), ZoneError>>),
     /// Measured round trips.
     Measure(Vec<Sample>, oneshot::Sender<Result<(), FieldError>>),
+    /// The serial of a zone, as it is from now on.
+    Serial(Name, u32, oneshot::Sender<()>),
     /// The end.
     Stop(oneshot::Sender<()>),
 }
@@ -71,6 +73,8 @@ struct Task {
     /// Whoever waits until keys are in answers.
     signed: Vec<(oneshot::Sender<Result<(), ZoneError>>, Result<(), ZoneError>)>,
     stops: Vec<oneshot::Sender<()>>,
+    /// Who waits for a serial to be in answers.
+    raised: Vec<oneshot::Sender<()>>,
     /// Measurements that are being compiled.
     survey: Option<JoinHandle<Surveyed>>,
     /// When to stop, whatever is left.
@@ -100,6 +104,7 @@ pub(super) async fn run(
         }
         make_known(&shared, writer.output(now));
         task.signed.drain(..).for_each(|(reply, outcome)| _ = reply.send(outcome));
+        task.raised.drain(..).for_each(|reply| _ = reply.send(()));
         if task.stop_by.is_some_and(|by| task.flight.is_none() && writer.core.is_idle() || by <= Instant::now()) {
             break;
         }
@@ -142,6 +147,11 @@ impl Task {
             Some(Call::Sign(signing, reply)) => self.signed.push((reply, writer.sign(&signing))),
             // Whoever asked may have gone; what was taken stands.
             Some(Call::Measure(samples, reply)) => _ = reply.send(writer.measure(now, &samples)),
+            // Published before who asked learns of it, as all answers are: it stands in line behind its publication.
+            Some(Call::Serial(apex, serial, reply)) => {
+                writer.raise_serial(&apex, serial);
+                self.raised.push(reply);
+            }
             Some(Call::Stop(reply)) => {
                 self.stops.push(reply);
                 self.end(writer);

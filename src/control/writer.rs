@@ -184,6 +184,16 @@ impl<T> Writer<T> {
         Ok(())
     }
 
+    /// Moves the serial of a zone: something of it changed that no file says.
+    pub fn raise_serial(&mut self, apex: &Name, serial: u32) {
+        let Some(zone) = self.zones.iter_mut().find(|zone| zone.apex == *apex) else { return };
+        let by = serial.wrapping_sub(std::mem::replace(&mut zone.soa.serial, serial));
+        // A serial contradicts nothing.
+        if let Ok(snapshot) = self.snapshot.update(&[Update::Raised(apex, by)]) {
+            (self.snapshot, self.loaded) = (Arc::new(snapshot), true);
+        }
+    }
+
     /// Takes what the store holds when a commit's fate was not known.
     pub fn reread(&mut self, state: (Revision, Vec<Item>), now: Timestamp) -> Result<(), StartError> {
         self.core.reread(state, &self.zones, &self.geo, now)

@@ -27,6 +27,7 @@ mod shared;
 mod sightings;
 mod signing;
 mod time;
+mod transfer;
 mod tsig;
 mod zone;
 
@@ -64,6 +65,7 @@ pub(crate) use shared::Shared;
 pub use sightings::{SAMPLED, Sightings};
 pub use signing::{Algorithm, Denial, KeyRole, KeyStage, ZoneKey, ZoneSigning};
 pub use time::{Period, PeriodError, Timestamp};
+pub use transfer::{Peer, ServicesInTransfer, TransferSettings};
 pub use tsig::{TsigAlgorithm, TsigKey, TsigSecret};
 pub use zone::{APEX_TTL, AliasOf, Defined, RecordSet, Soa, Zone, ZoneTtl};
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{DnssecSettings, DrillFields, Label, Locality, Name, Period, TsigKey};
+use super::{DnssecSettings, DrillFields, Label, Locality, Name, Period, TransferSettings, TsigKey};
 
 /// Everything the server is told at start.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +38,8 @@ pub struct Settings {
     pub drills: BTreeMap<Label, DrillFields>,
     /// `[tsig.NAME]`: secrets shared with other servers, by name.
     pub tsig: BTreeMap<Name, TsigKey>,
+    /// `[transfer."ZONE"]`: transfers to secondaries, by zone; `None`: every zone that has no table of its own.
+    pub transfer: BTreeMap<Option<Name>, TransferSettings>,
 }
 
 /// `[dns]`
@@ -64,6 +66,8 @@ pub struct DnsSettings {
     pub unverified_max: u16,
     /// `[forward] networks`: clients whose queries for names that are not ours are answered from elsewhere; none: nobody's.
     pub forward: Vec<IpNet>,
+    /// Whether any zone is transferred to anybody: there is a `[transfer."ZONE"]`.
+    pub transfers: bool,
     /// DNS cookies.
     pub cookies: CookieSettings,
     /// Response rate limiting.
@@ -290,6 +294,7 @@ impl Default for Settings {
                 identity: None,
                 unverified_max: 0,
                 forward: Vec::new(),
+                transfers: false,
                 cookies: CookieSettings::default(),
                 rate_limit: RateLimitSettings::default(),
                 tls: TlsSettings::default(),
@@ -304,11 +309,17 @@ impl Default for Settings {
             log: LogSettings { level: "info".into(), format: LogFormat::Text },
             drills: BTreeMap::new(),
             tsig: BTreeMap::new(),
+            transfer: BTreeMap::new(),
         }
     }
 }
 
 impl Settings {
+    /// How a zone is transferred; `None`: to nobody.
+    pub fn transfer(&self, apex: &Name) -> Option<&TransferSettings> {
+        self.transfer.get(&Some(apex.clone())).or_else(|| self.transfer.get(&None))
+    }
+
     /// The region this server stands in.
     pub fn region(&self) -> Option<&Label> {
         self.here.as_ref().map(|l| &l.region)

@@ -1,6 +1,8 @@
 //! The slow path at the roof: what a punted query needs, the shells have; none of them knows of the others.
 //!
 //! ```text
+//!   Punt::Authenticated ─▶ its TSIG is verified ─▶ a transfer, or what is ours of the answer; signed
+//!   Punt::Transfer ─▶ the zone, message after message
 //!   Punt::Unsigned ─▶ what is missing is signed, and the query answered again (signing)
 //!   Punt::Forward ─▶ what is ours of the answer (wire::answer_again) ─▶ the rest from an upstream
 //! ```
@@ -10,8 +12,13 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use super::signing::Signer;
+use super::transfers::{Transfers, now};
+use crate::codec::code::{extended, rcode, rtype};
+use crate::codec::{Header, NameBuf, Request};
 use crate::server::{Punted, Replies, Slow};
 use crate::snapshot::Publisher;
+use crate::transfer::refusal;
+use crate::tsig::{self, Received, Tsig};
 use crate::wire::{Outcome, Punt};
 
 /// The largest message.
@@ -22,12 +29,65 @@ const LARGEST_MESSAGE: usize = 65_535;
 pub(super) struct SlowPath {
     publisher: Arc<Publisher>,
     signer: Arc<Signer>,
+    transfers: Arc<Transfers>,
 }
 
 impl SlowPath {
     /// Answers from what `publisher` holds, and signs with `signer`.
-    pub(super) fn new(publisher: Arc<Publisher>, signer: Arc<Signer>) -> SlowPath {
-        SlowPath { publisher, signer }
+    pub(super) fn new(publisher: Arc<Publisher>, signer: Arc<Signer>, transfers: Arc<Transfers>) -> SlowPath {
+        SlowPath { publisher, signer, transfers }
+    }
+
+    /// Verifies a message, and answers what is in it; the reply is signed (RFC 8945 §5.2, §5.3).
+    async fn authenticated(&self, query: Punted, mut replies: Replies) {
+        let refuse = |code: u16, extended: u16, text: &str| refusal(&query.query, code, extended, text);
+        let reply = match tsig::receive(&query.query, &self.transfers.keys(), now()) {
+            Ok(Received::Signed(signer)) => {
+                // It was found when it was verified.
+                let Ok(Some(tsig)) = Tsig::find(&query.query) else { return };
+                let plain = Punted { query: tsig.plain(&query.query), ..query.clone() };
+                return self.signed(plain, signer, replies).await;
+            }
+            Ok(Received::Refused(refused)) => {
+                tracing::debug!(peer = %query.peer, key = %refused.key(), error = %refused.error(), "a signed message is not what it says");
+                refuse(rcode::NOTAUTH, extended::OTHER, "the TSIG of the query says why").and_then(|mut reply| {
+                    refused.conclude(&mut reply, now()).ok()?;
+                    Some(reply)
+                })
+            }
+            Ok(Received::Unsigned) => None,
+            Err(malformed) => refuse(rcode::FORMERR, extended::OTHER, &malformed.to_string()),
+        };
+        if let Some(reply) = reply {
+            _ = replies.send(reply).await;
+        }
+    }
+
+    /// Answers a message that was verified; it is without its TSIG.
+    async fn signed(&self, plain: Punted, mut signer: tsig::Signer, mut replies: Replies) {
+        let (mut name, header) = (NameBuf::default(), Header::parse(&plain.query));
+        let Some(header) = header else { return };
+        let request = Request::parse(header, &plain.query, &mut name);
+        let qtype = request.question.as_ref().filter(|_| header.is_query()).map(|question| question.qtype);
+        if matches!(qtype, Some(rtype::AXFR | rtype::IXFR)) {
+            return self.transfers.answer(&plain, Some(signer), &mut replies).await;
+        }
+        let Some(mut reply) = self.own(&plain, &replies) else { return };
+        let most = match plain.transport.is_stream() {
+            true => LARGEST_MESSAGE,
+            false => request.edns.as_ref().map_or(512, |edns| usize::from(edns.payload.max(512))),
+        };
+        if reply.len() + signer.room() > most {
+            // RFC 8945 §5.3: what has no room beside its TSIG is sent with the question alone, and TC.
+            reply.truncate(request.opening.len());
+            let flags = Header::parse(&reply).map_or(0, |header| header.flags & !0xf | Header::TC);
+            let counts = [header.counts.get(0), 0, 0, 0].into();
+            let Some(opening) = reply.get_mut(..crate::codec::HEADER) else { return };
+            opening.copy_from_slice(&Header { id: header.id, flags, counts }.octets());
+        }
+        if signer.sign(&mut reply, now()).is_ok() {
+            _ = replies.send(reply).await;
+        }
     }
 
     /// What is ours of the answer; `None` where the query deserves none.
@@ -45,7 +105,7 @@ impl SlowPath {
             }
             Outcome::Drop => None,
             // `answer_again` does not forward, and gives up what it cannot sign.
-            Outcome::Punt(Punt::Forward | Punt::Unsigned(_)) => None,
+            Outcome::Punt(_) => None,
         }
     }
 }
@@ -54,6 +114,8 @@ impl Slow for SlowPath {
     fn answer(self: Arc<Self>, query: Punted, mut replies: Replies) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             match query.why {
+                Punt::Authenticated => self.authenticated(query, replies).await,
+                Punt::Transfer => self.transfers.answer(&query, None, &mut replies).await,
                 Punt::Forward | Punt::Unsigned(_) => {
                     if let Some(own) = self.own(&query, &replies) {
                         // Who has gone needs no reply.

@@ -44,6 +44,7 @@ fn any_element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[tag, first], behind) = der.split_first_chunk::<2>()?;
     let (length, behind) = match first {
         0..=0x7f => (usize::from(first), behind),
+        // 0x80 is a length that is said later: none in DER (X.690 §10.1).
         0x81..=0x84 => {
             let (octets, behind) = behind.split_at_checked(usize::from(first & 0x7f))?;
             (octets.iter().fold(0, |length, octet| length << 8 | usize::from(*octet)), behind)

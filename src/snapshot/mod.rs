@@ -22,7 +22,7 @@ use zones::Apexes;
 pub use zones::{AnswerTtl, Beside, CompiledZone, Delegation, FIXED, LeafRecords, Led, Lookup, NamePolicy, Owner, RrSet, ZoneError};
 
 use crate::codec::NameBuf;
-use crate::model::{DnsSettings, Generation, Geo, Label, Locality, Out, Policy, Settings, Share, Zone};
+use crate::model::{DnsSettings, Generation, Geo, Label, Locality, Name, Out, Policy, Settings, Share, Zone};
 use crate::routing::{Against, LocalityId, Origins, Places, Pool, ServiceId, Views, World};
 
 /// The world as one query sees it.
@@ -74,6 +74,8 @@ pub enum Update<'a> {
     },
     /// All zones.
     Zones(&'a [Zone]),
+    /// By how much the serial of a zone moves.
+    Raised(&'a Name, u32),
     /// Everything under `geo/`. What was measured is to be compiled anew.
     Geo(&'a Geo),
     /// How clients stand by what was measured; made from the origins that this snapshot has, else it is left out.
@@ -134,6 +136,7 @@ impl Snapshot {
                 }
                 Update::Drained { regions, azs } => next.drains = Arc::new(Drains { regions: (*regions).clone(), azs: (*azs).clone() }),
                 Update::Zones(zones) => next.compile_zones(zones)?,
+                Update::Raised(apex, by) => next.raise_serial(apex, *by),
                 Update::Dns(settings) => next.dns = Arc::new((*settings).clone()),
                 Update::Measured(origins) if origins.is_same_build(&next.origins) => next.origins = origins.clone(),
                 Update::Geo(_) | Update::Measured(_) => {}
@@ -227,6 +230,11 @@ impl Snapshot {
         self.zones.iter().map(AsRef::as_ref)
     }
 
+    /// The zone with that apex, to keep for longer.
+    pub fn zone_at(&self, apex: &[u8]) -> Option<&Arc<CompiledZone>> {
+        self.zones.iter().find(|zone| zone.apex() == apex)
+    }
+
     /// The first zone that shows services: where SRV and HTTPS of names in other zones find the names of instances.
     pub fn services_zone(&self) -> Option<&CompiledZone> {
         self.services_zone.as_deref()
@@ -300,6 +308,18 @@ impl Snapshot {
         if !self.places.has_named(policy) {
             Arc::make_mut(&mut self.places).add_named(policy);
         }
+    }
+
+    fn raise_serial(&mut self, apex: &Name, by: u32) {
+        let zones = self.zones.iter().map(|zone| match zone.apex() == apex.wire() {
+            true => Arc::new(zone.with_serial(zone.serial().wrapping_add(by))),
+            false => zone.clone(),
+        });
+        self.zones = zones.collect();
+        let mut by_apex = Apexes::default();
+        self.zones.iter().for_each(|zone| by_apex.insert(zone.clone()));
+        self.by_apex = Arc::new(by_apex);
+        self.services_zone = self.zones.iter().find(|zone| zone.services()).cloned();
     }
 
     fn compile_zones(&mut self, zones: &[Zone]) -> Result<(), ZoneError> {

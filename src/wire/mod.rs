@@ -121,6 +121,10 @@ pub enum Punt {
     /// Its name, or one that an alias of ours leads to, is in no zone of ours, and the client may ask for such names. What is ours of the
     /// answer, [`answer_again`] gives.
     Forward,
+    /// It carries a TSIG: it is verified, what is within it answered, and the reply signed (RFC 8945).
+    Authenticated,
+    /// It asks for a copy of a zone (RFC 5936, RFC 1995). What [`answer_again`] gives is the refusal.
+    Transfer,
     /// Something in its answer has no signature yet. [`answer_again`] says what: [`Worker::missing`].
     Unsigned(Shelf),
 }
@@ -350,6 +354,11 @@ fn drop_it(counters: &Counters, query: &Query<'_>, outcome: Counter) -> Outcome 
 /// What RFC 8906 asks of everyone: odd queries get the RCODE that says what is odd.
 #[inline(always)]
 fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, draw: u64, reply: &mut Reply<'_, '_>, watch: &mut W) {
+    if request.signed && request.fault.is_none() {
+        // RFC 8945 §5.2: before anything else. It is refused where nobody verifies it.
+        reply.punt = Some(Punt::Authenticated);
+        return reply.fail(rcode::NOTAUTH, Counter::Refused, extended::NOT_SUPPORTED, "no TSIG is verified here");
+    }
     if !request.header.is_query() {
         // RFC 8906 §3.1.4.
         return reply.fail(rcode::NOTIMP, Counter::Notimp, extended::NOT_SUPPORTED, "only the opcode QUERY is offered");
@@ -381,6 +390,9 @@ fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, d
     }
     match question.qtype {
         rtype::AXFR | rtype::IXFR => {
+            if snapshot.dns.transfers {
+                reply.punt = Some(Punt::Transfer);
+            }
             reply.fail(rcode::REFUSED, Counter::Refused, extended::NOT_SUPPORTED, "zone transfer is not offered");
         }
         rtype::TKEY | rtype::MAILA | rtype::MAILB => {

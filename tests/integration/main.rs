@@ -31,6 +31,7 @@ mod signed;
 mod simulate;
 mod steering;
 mod transcripts;
+mod transfer;
 
 /// Counts allocations, thread by thread, for the one test that looks; the others notice nothing.
 #[global_allocator]
