@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{DrillFields, Label, Locality, Period};
+use super::{DrillFields, ForwardSettings, Label, Locality, Period};
 
 /// Everything the server is told at start.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +18,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Listeners and answers.
     pub dns: DnsSettings,
+    /// Names that are not ours.
+    pub forward: ForwardSettings,
     /// The HTTP API.
     pub api: ApiSettings,
     /// Where this server stands.
@@ -251,6 +253,7 @@ impl Default for Settings {
                 cookies: CookieSettings::default(),
                 rate_limit: RateLimitSettings::default(),
             },
+            forward: ForwardSettings::default(),
             api: ApiSettings { listen: loopback(8053), insecure: false, tokens: Vec::new(), audit: "data/audit.jsonl".into() },
             here: None,
             zones_dir: "zones".into(),

@@ -16,6 +16,7 @@ mod durability;
 mod evacuation;
 mod figures;
 mod floors;
+mod forward;
 mod half_open;
 mod message;
 mod oracle;

@@ -10,6 +10,7 @@ mod clients;
 mod compliance;
 mod datagrams;
 mod differential;
+mod forward;
 mod glibc;
 mod haproxy;
 mod harness;
