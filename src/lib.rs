@@ -13,13 +13,16 @@
 //! | 2 | [`snapshot`] | the immutable, precompiled world that one query sees |
 //! | 3 | [`wire`], [`sign`], [`store`], [`simulate`], [`transfer`] | bytes in, bytes out; keys and signatures; what is written down; who would be served where, if; copies of zones |
 //! | 4 | [`control`] | the single writer |
-//! | 5 | [`config`], [`probe`], [`server`], [`drill`], [`api`], [`cli`], [`telemetry`] | shells: IO, clocks, threads; they never use each other |
+//! | 5 | [`config`], [`probe`], [`server`], [`forward`], [`drill`], [`api`], [`cli`], [`telemetry`] | shells: IO, clocks, threads; they never use each other |
 //! | roof | [`serve`] | joins the shells into a running server |
 //!
 //! # Three straight lines
 //!
 //! **A query**: [`server`] receives a datagram, with those that wait beside it, and calls [`wire::answer`], which parses it ([`codec`]), finds the zone and the service
 //! ([`snapshot`]), decides and picks ([`routing`]), and writes the reply. Nothing is allocated and nobody is waited for.
+//!
+//! **What waits**: what cannot be answered at once ([`wire::Punt`]) goes aside ([`server::Slow`]); the roof joins what answers it, such as
+//! [`forward`], with what is ours of the answer ([`wire::answer_again`]).
 //!
 //! **A registration**: [`api`] hands a [`registry::Command`] to [`control::Control::apply`]. It is checked by the registry, made durable by the
 //! [`store`], compiled into the next snapshot, published, and only then acknowledged.
@@ -60,6 +63,7 @@ pub mod codec;
 pub mod config;
 pub mod control;
 pub mod drill;
+pub mod forward;
 pub mod model;
 pub mod probe;
 pub mod registry;

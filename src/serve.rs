@@ -36,6 +36,7 @@ use crate::api::{self, Api, ApiContext, RefusedFiles};
 use crate::config::{self, ConfigError, Finding, Kept, Loaded, Reread, Sources};
 use crate::control::{self, Clock, Control};
 use crate::drill::Drills;
+use crate::forward::Forward;
 use crate::model::{DnsSettings, Name, Settings, Timestamp, TlsSettings, Zone};
 use crate::probe::{self, Prober};
 use crate::server::{self, CertificateError, EncryptedAddresses, Server};
@@ -233,6 +234,7 @@ pub struct Running {
     pub control: Control,
     /// Shared with the metrics, which hold it weakly.
     server: Arc<Server>,
+    forward: Arc<Forward>,
     prober: Arc<Prober>,
     http: Api,
     drills: Drills,
@@ -323,13 +325,14 @@ impl Running {
         control.publisher().load().signatures().seed(random);
         let background = signing::Background::start(signer.clone(), control.publisher().clone(), clock.clone());
         let background = background.map_err(|error| ServeError::System { what: "no threads can be started", error })?;
-        let slow = Arc::new(slow::SlowPath::new(control.publisher().clone(), signer.clone(), transfers.clone()));
+        let forward = Arc::new(Forward::new(&settings.forward));
+        let slow = Arc::new(slow::SlowPath::new(control.publisher().clone(), signer.clone(), transfers.clone(), forward.clone()));
         let server = Arc::new(server::start(&settings.dns, control.publisher().clone(), slow)?);
         let prober = probe::start(control.clone(), &settings.probe);
         let prober = Arc::new(prober.map_err(|error| ServeError::System { what: "the prober cannot start", error })?);
         let dns = server.addresses().to_vec();
         let (refused, is_refused) = watch::channel(None);
-        let metrics = Arc::new(metrics::metrics(&control, &server, &prober, &is_refused, &clock));
+        let metrics = Arc::new(metrics::metrics(&control, &server, &prober, &forward, &is_refused, &clock));
         let counted = metrics.clone();
         let (ready, is_ready) = watch::channel(false);
         let clients = simulate::clients(&server);
@@ -370,6 +373,7 @@ impl Running {
             api,
             control,
             server,
+            forward,
             prober,
             http,
             drills,
@@ -498,6 +502,7 @@ impl Running {
             reread = again;
         };
         log_warnings(&loaded.warnings);
+        self.forward.set(&settings.forward);
         self.control.set_safety(settings.safety).await;
         self.http.reload(&settings.api)?;
         Ok(Taken { settings, apexes, sources: loaded.sources, refused: loaded.refused, kept: loaded.kept })

@@ -153,12 +153,18 @@ pub mod option {
 pub mod extended {
     /// None of the others; the text says it.
     pub const OTHER: u16 = 0;
+    /// The answer is older than its TTL (RFC 8914 §4.4).
+    pub const STALE: u16 = 3;
     /// The operator does not allow it (RFC 8914 §4.19).
     pub const PROHIBITED: u16 = 18;
     /// The server is not authoritative for the name.
     pub const NOT_AUTHORITATIVE: u16 = 20;
     /// The operation or query is not supported.
     pub const NOT_SUPPORTED: u16 = 21;
+    /// Nobody who was asked said anything (RFC 8914 §4.23).
+    pub const UNREACHABLE: u16 = 22;
+    /// The network between did not work (RFC 8914 §4.24).
+    pub const NETWORK: u16 = 23;
     /// The type cannot be asked for (RFC 9824 §10).
     pub const INVALID_TYPE: u16 = 30;
 }

@@ -26,6 +26,12 @@ impl From<[u16; 4]> for Counts {
     }
 }
 
+impl From<Counts> for [u16; 4] {
+    fn from(counts: Counts) -> [u16; 4] {
+        [0, 1, 2, 3].map(|section| counts.get(section))
+    }
+}
+
 impl Counts {
     /// A question or none, and nothing else.
     #[inline]

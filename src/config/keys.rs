@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use toml::Value;
 
-use super::suggest;
+use super::{forward, suggest};
 use crate::model::{Algorithm, CookieSecret, CookieSettings, Denial, FieldError, Label, LogFormat, Name, Period, Right, Settings, Token};
 
 /// A key.
@@ -34,7 +34,7 @@ pub(super) enum Form {
     List,
     /// As a list, of what no error may show.
     Secrets,
-    /// A TOML list of inline tables.
+    /// A TOML list of inline tables, or one.
     Tables,
 }
 
@@ -338,6 +338,24 @@ pub(super) const KEYS: &[Key] = &[
         about: "the same of the parent zone; default \"1h\"",
         form: Form::Text,
         set: |draft, value, _| period(value, 0, 7 * DAY).map(|v| draft.settings.dnssec.parent_propagation = v),
+    },
+    Key {
+        path: "forward.networks",
+        about: "clients that may have names looked up that are not ours, never everybody; default none",
+        form: Form::List,
+        set: |draft, value, _| networks(value).and_then(forward::networks).map(|v| draft.settings.forward.networks = v),
+    },
+    Key {
+        path: "forward.upstreams",
+        about: "who is asked for such names, such as [\"9.9.9.9\", \"tcp://192.0.2.1:5353\", \"tls://9.9.9.9#dns.quad9.net\"]; default nobody",
+        form: Form::List,
+        set: |draft, value, _| forward::upstreams(&texts(value)?).map(|v| draft.settings.forward.upstreams = v),
+    },
+    Key {
+        path: forward::ZONES,
+        about: "names with upstreams of their own: \"corp.example\" = [\"10.0.0.53\"]",
+        form: Form::Tables,
+        set: |draft, value, _| forward::zones_of_variable(value, &mut draft.settings.forward),
     },
     Key {
         path: "api.listen",

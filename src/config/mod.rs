@@ -21,6 +21,7 @@ mod checks;
 mod databases;
 mod document;
 mod finding;
+mod forward;
 mod geo;
 mod keys;
 mod lexer;

@@ -8,7 +8,7 @@ use toml::Value;
 use super::document::{Document, Item, Spot};
 use super::finding::{ConfigError, Finding};
 use super::keys::{DRILLS, Draft, Form, KEYS, Key, TRANSFER, TSIG};
-use super::{suggest, transfer, tsig};
+use super::{forward, suggest, transfer, tsig};
 use crate::model::{DrillFields, FieldError, Label, Locality, Settings};
 
 /// The file that is read when none is named.
@@ -90,6 +90,9 @@ impl Reading {
             let inner = format!("{path}.");
             if NAMED.contains(&path.as_str()) {
                 self.named(&path, &item, base);
+            } else if path == forward::ZONES {
+                self.origins.insert(forward::ZONES, (file.into(), item.spot("")));
+                forward::zones(&item, &mut self.draft.settings.forward, &mut self.findings);
             } else if let Some(key) = KEYS.iter().find(|k| k.path == path) {
                 let Some(value) = item.read::<Value>(&[], &mut self.findings) else { continue };
                 self.origins.insert(key.path, (file.into(), item.spot("")));
@@ -202,6 +205,10 @@ impl Reading {
                 wrong(key, "goes with `per_second`, without which there is no rate limit; `per_second = 0` turns it off".into());
             }
         }
+        for (key, reason) in forward::contradictions(&settings, |key| self.origins.contains_key(key)) {
+            wrong(key, reason);
+        }
+        settings.dns.forward = if settings.forward.is_on() { settings.forward.networks.clone() } else { Vec::new() };
         settings.api.audit = audit.unwrap_or_else(|| settings.data_dir.join("audit.jsonl"));
         let api = &settings.api;
         if !api.listen.ip().is_loopback() && api.tokens.is_empty() && !api.insecure {
@@ -317,7 +324,9 @@ fn value_of(key: &Key, text: &str) -> Result<Value, FieldError> {
             let parts = trimmed.split(',').map(str::trim).filter(|p| !p.is_empty());
             Ok(Value::Array(parts.map(|p| Value::String(p.into())).collect()))
         }
-        Form::Tables => toml(trimmed).filter(Value::is_array).ok_or_else(|| wrong("a TOML list of inline tables")),
+        Form::Tables => {
+            toml(trimmed).filter(|value| value.is_array() || value.is_table()).ok_or_else(|| wrong("a TOML list of inline tables"))
+        }
     }
 }
 
@@ -683,6 +692,59 @@ mod tests {
         assert_eq!(list.dns.listen, ["[::1]:5300".parse().unwrap()]);
         let bare = read("version = 1", &[("SIGNPOST__DNS__LISTEN", "[::1]:5300")]).unwrap();
         assert_eq!(bare.dns.listen, list.dns.listen);
+    }
+
+    #[test]
+    fn forwarding_is_for_ones_own_networks() {
+        let good = "version = 1\n[forward]\nnetworks = [\"127.0.0.0/8\", \"::1\"]\nupstreams = [\"9.9.9.9\", \"tls://9.9.9.9#dns.quad9.net\"]\n\
+            [forward.zones]\n\"corp.example\" = [\"10.0.0.53\"]\n";
+        let settings = read(good, &[]).unwrap();
+        assert_eq!(
+            settings.forward.all().map(|u| u.to_string()).collect::<Vec<_>>(),
+            ["9.9.9.9", "tls://9.9.9.9#dns.quad9.net", "10.0.0.53"]
+        );
+        assert_eq!(settings.dns.forward, settings.forward.networks);
+        let off = read(good, &[("SIGNPOST__FORWARD__NETWORKS", "")]).unwrap();
+        assert!(off.dns.forward.is_empty() && !off.forward.is_on());
+        let over = [("SIGNPOST__FORWARD__ZONES", "{ \"a.example\" = [\"tcp://10.0.0.1\"] }"), ("SIGNPOST__FORWARD__UPSTREAMS", "9.9.9.10")];
+        assert_eq!(read(good, &over).unwrap().forward.all().map(|u| u.to_string()).collect::<Vec<_>>(), ["9.9.9.10", "tcp://10.0.0.1"]);
+
+        let check = |text: &str, expected: &str| {
+            let said = read(&format!("version = 1\n[forward]\n{text}"), &[]).unwrap_err();
+            assert!(said.len() == 1 && said[0].starts_with(expected), "{said:#?} is not {expected}");
+        };
+        let open = "would let everyone on the internet";
+        check(
+            "upstreams = [\"9.9.9.9\"]\nnetworks = [\"10.0.0.0/8\",\n\"0.0.0.0/0\"]",
+            &format!("signpost.toml:5: forward.networks[1]: 0.0.0.0/0 {open}"),
+        );
+        check("upstreams = [\"9.9.9.9\"]\nnetworks = [\"::/0\"]", &format!("signpost.toml:4: forward.networks[0]: ::/0 {open}"));
+        check(
+            "upstreams = [\"9.9.9.9\"]\nnetworks = [\"0.0.0.0/1\", \"128.0.0.0/1\"]",
+            &format!("signpost.toml:4: forward.networks: 0.0.0.0/0, which these come to together, {open}"),
+        );
+        check("upstreams = [\"9.9.9.9\"]", "signpost.toml:3: forward.upstreams: goes with `networks`");
+        check("networks = [\"10.0.0.0/8\"]", "signpost.toml:3: forward.networks: goes with `upstreams`");
+        check(
+            "networks = [\"::1\"]\nupstreams = [\"9.9.9.9\", \"9.9.9\"]",
+            "signpost.toml:4: forward.upstreams[1]: \"9.9.9\" is no address",
+        );
+        check(
+            "networks = [\"::1\"]\nupstreams = [\"127.0.0.1:5300\"]",
+            "signpost.toml:4: forward.upstreams: 127.0.0.1:5300 is this server",
+        );
+        check(
+            "networks = [\"::1\"]\nupstreams = [\"127.0.0.5\"]\n[dns]\nlisten = [\"0.0.0.0:53\"]",
+            "signpost.toml:4: forward.upstreams: 127.0.0.5 is this server (dns.listen has 0.0.0.0:53)",
+        );
+        let zones = "networks = [\"::1\"]\n[forward.zones]\n";
+        check(&format!("{zones}\"corp.example\" = []"), "signpost.toml:5: forward.zones.\"corp.example\": at least one upstream");
+        check(
+            &format!("{zones}\"corp.example\" = [\"10.0.0.53\",\n\"x\"]"),
+            "signpost.toml:6: forward.zones.\"corp.example\"[1]: \"x\" is no address",
+        );
+        check(&format!("{zones}\"a..b\" = [\"10.0.0.53\"]"), "signpost.toml:5: forward.zones.\"a..b\": ");
+        check("network = []", "signpost.toml:3: forward.network: unknown key; did you mean `networks`?");
     }
 
     #[test]

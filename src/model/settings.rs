@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{DnssecSettings, DrillFields, Label, Locality, Name, Period, TransferSettings, TsigKey};
+use super::{DnssecSettings, DrillFields, ForwardSettings, Label, Locality, Name, Period, TransferSettings, TsigKey};
 
 /// Everything the server is told at start.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +20,8 @@ pub struct Settings {
     pub dns: DnsSettings,
     /// Signed zones.
     pub dnssec: DnssecSettings,
+    /// Names that are not ours.
+    pub forward: ForwardSettings,
     /// The HTTP API.
     pub api: ApiSettings,
     /// Where this server stands.
@@ -300,6 +302,7 @@ impl Default for Settings {
                 tls: TlsSettings::default(),
             },
             dnssec: DnssecSettings::default(),
+            forward: ForwardSettings::default(),
             api: ApiSettings { listen: loopback(8053), insecure: false, tokens: Vec::new(), audit: "data/audit.jsonl".into() },
             here: None,
             zones_dir: "zones".into(),

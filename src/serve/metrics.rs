@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 
 use super::{Refused, VERSION};
 use crate::control::{Clock, Control};
+use crate::forward::{Forward, ForwardStats, UpstreamStats};
 use crate::probe::{ProbeStats, Prober};
 use crate::routing::Measurements;
 use crate::server::{ConnectionStats, Server, SlowStats};
@@ -11,7 +12,14 @@ use crate::telemetry::{Metrics, Reading, WorkerCounters};
 use crate::wire::Transport;
 
 /// What the server, the prober and control say of themselves.
-pub(super) fn metrics(control: &Control, server: &Arc<Server>, prober: &Arc<Prober>, refused: &Refused, clock: &Clock) -> Metrics {
+pub(super) fn metrics(
+    control: &Control,
+    server: &Arc<Server>,
+    prober: &Arc<Prober>,
+    forward: &Arc<Forward>,
+    refused: &Refused,
+    clock: &Clock,
+) -> Metrics {
     let counters = server.counters().into_iter().map(|(_, counters)| counters).collect();
     let workers = server.counters().into_iter().map(|(labels, counters)| WorkerCounters {
         listen: labels.listen,
@@ -108,6 +116,43 @@ pub(super) fn metrics(control: &Control, server: &Arc<Server>, prober: &Arc<Prob
     for (kind, name, help, read) in slow {
         let server: Weak<Server> = Arc::downgrade(server);
         metrics = metrics.with_reading(kind, name, help, move || server.upgrade().map_or(0.0, |server| read(&server.slow())));
+    }
+    with_forward(metrics, forward)
+}
+
+/// What forwarding says of itself, and of each upstream.
+fn with_forward(mut metrics: Metrics, forward: &Arc<Forward>) -> Metrics {
+    type Of = fn(&ForwardStats) -> f64;
+    let readings: [(Reading, &'static str, &'static str, Of); 7] = [
+        (Reading::Counter, "forward_queries", "Queries for names of others, by clients that may have them looked up", |s| s.queries as f64),
+        (Reading::Counter, "forward_hits", "Queries for names of others that were answered from what was known", |s| s.hits as f64),
+        (Reading::Counter, "forward_stale", "Queries answered with what was no longer fresh, as no upstream replied in time", |s| {
+            s.stale as f64
+        }),
+        (Reading::Counter, "forward_failed", "Queries for names of others that no upstream answered", |s| s.failed as f64),
+        (Reading::Counter, "forward_joined", "Queries added to another under way that asks the same", |s| s.joined as f64),
+        (Reading::Counter, "forward_overloaded", "Queries not asked because too many were under way", |s| s.overloaded as f64),
+        (Reading::Gauge, "forward_kept", "Questions whose replies are kept", |s| s.kept as f64),
+    ];
+    for (kind, name, help, read) in readings {
+        let forward = forward.clone();
+        metrics = metrics.with_reading(kind, name, help, move || read(&forward.stats()));
+    }
+    type OfOne = fn(&UpstreamStats) -> f64;
+    let each: [(Reading, &'static str, &'static str, OfOne); 4] = [
+        (Reading::Counter, "forward_upstream_queries", "Queries that an upstream was asked", |u| u.queries as f64),
+        (Reading::Counter, "forward_upstream_failures", "Queries that an upstream did not reply to, or not with what is of use", |u| {
+            u.failures as f64
+        }),
+        (Reading::Gauge, "forward_upstream_seconds", "How long an upstream takes to reply, smoothed", |u| u.round_trip_us as f64 / 1e6),
+        (Reading::Gauge, "forward_upstream_up", "1 while an upstream is in use, 0 while it is aside because it does not reply", |u| {
+            f64::from(!u.is_aside)
+        }),
+    ];
+    for (kind, name, help, read) in each {
+        let forward = forward.clone();
+        let read = move || forward.stats().upstreams.iter().map(|u| (u.upstream.clone(), read(u))).collect();
+        metrics = metrics.with_readings(kind, name, help, "upstream", read);
     }
     metrics
 }

@@ -15,6 +15,7 @@ use super::signing::Signer;
 use super::transfers::{Transfers, now};
 use crate::codec::code::{extended, rcode, rtype};
 use crate::codec::{Header, NameBuf, Request};
+use crate::forward::{Forward, ToForward};
 use crate::server::{Punted, Replies, Slow};
 use crate::snapshot::Publisher;
 use crate::transfer::refusal;
@@ -24,18 +25,34 @@ use crate::wire::{Outcome, Punt};
 /// The largest message.
 const LARGEST_MESSAGE: usize = 65_535;
 
+/// Least UDP payload that everyone takes (RFC 1035 §2.3.4).
+const LEAST_PAYLOAD: usize = 512;
+
 /// Joins what the slow path needs.
 #[derive(Debug)]
 pub(super) struct SlowPath {
     publisher: Arc<Publisher>,
     signer: Arc<Signer>,
     transfers: Arc<Transfers>,
+    forward: Arc<Forward>,
 }
 
 impl SlowPath {
-    /// Answers from what `publisher` holds, and signs with `signer`.
-    pub(super) fn new(publisher: Arc<Publisher>, signer: Arc<Signer>, transfers: Arc<Transfers>) -> SlowPath {
-        SlowPath { publisher, signer, transfers }
+    /// Answers from what `publisher` holds, signs with `signer`, and has what is not there from `forward`.
+    pub(super) fn new(publisher: Arc<Publisher>, signer: Arc<Signer>, transfers: Arc<Transfers>, forward: Arc<Forward>) -> SlowPath {
+        SlowPath { publisher, signer, transfers, forward }
+    }
+
+    /// How long the reply to a query may be, in octets.
+    fn limit(&self, punted: &Punted) -> usize {
+        if punted.transport.is_stream() {
+            return LARGEST_MESSAGE;
+        }
+        let Some(header) = Header::parse(&punted.query) else { return LEAST_PAYLOAD };
+        let mut name = NameBuf::default();
+        // RFC 6891 §6.2.3: less than 512 counts as 512. Never more than we want to send in one datagram.
+        let payload = Request::parse(header, &punted.query, &mut name).edns.map_or(0, |edns| usize::from(edns.payload));
+        payload.clamp(LEAST_PAYLOAD, usize::from(self.publisher.load().dns.udp_payload).max(LEAST_PAYLOAD))
     }
 
     /// Verifies a message, and answers what is in it; the reply is signed (RFC 8945 §5.2, §5.3).
@@ -72,7 +89,7 @@ impl SlowPath {
         if matches!(qtype, Some(rtype::AXFR | rtype::IXFR)) {
             return self.transfers.answer(&plain, Some(signer), &mut replies).await;
         }
-        let Some(mut reply) = self.own(&plain, &replies) else { return };
+        let Some(mut reply) = self.own(&plain, &replies, LARGEST_MESSAGE) else { return };
         let most = match plain.transport.is_stream() {
             true => LARGEST_MESSAGE,
             false => request.edns.as_ref().map_or(512, |edns| usize::from(edns.payload.max(512))),
@@ -91,8 +108,8 @@ impl SlowPath {
     }
 
     /// What is ours of the answer; `None` where the query deserves none.
-    fn own(&self, punted: &Punted, replies: &Replies) -> Option<Vec<u8>> {
-        let mut reply = vec![0; LARGEST_MESSAGE];
+    fn own(&self, punted: &Punted, replies: &Replies, limit: usize) -> Option<Vec<u8>> {
+        let mut reply = vec![0; limit];
         let snapshot = self.publisher.load();
         let outcome = self.signer.complete(&snapshot, &punted.query(), punted.draw, |gives_up| match gives_up {
             false => replies.answer_noting(&snapshot, punted, &mut reply),
@@ -116,10 +133,19 @@ impl Slow for SlowPath {
             match query.why {
                 Punt::Authenticated => self.authenticated(query, replies).await,
                 Punt::Transfer => self.transfers.answer(&query, None, &mut replies).await,
-                Punt::Forward | Punt::Unsigned(_) => {
-                    if let Some(own) = self.own(&query, &replies) {
+                Punt::Unsigned(_) => {
+                    if let Some(own) = self.own(&query, &replies, LARGEST_MESSAGE) {
                         // Who has gone needs no reply.
                         let _ = replies.send(own).await;
+                    }
+                }
+                Punt::Forward => {
+                    let limit = self.limit(&query);
+                    let Some(own) = self.own(&query, &replies, limit) else { return };
+                    let to_forward = ToForward { query: &query.query, own: &own, limit, draw: query.draw };
+                    if let Some(reply) = self.forward.answer(to_forward).await {
+                        // Who has gone needs no reply.
+                        let _ = replies.send(reply).await;
                     }
                 }
             }

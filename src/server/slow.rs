@@ -96,7 +96,7 @@ impl Replies {
     }
 
     /// Answers the query again, from another snapshot or with more at hand: see [`wire::answer_again`]. It counts among the queries of the
-    /// address and transport that it came by. `reply` holds 65,535 octets.
+    /// address and transport that it came by. `reply` holds what the client takes.
     pub fn answer_again(&self, snapshot: &Snapshot, punted: &Punted, reply: &mut [u8]) -> Outcome {
         // A panic under the lock leaves counters, which are good as they are.
         let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);

@@ -108,6 +108,19 @@ impl Metrics {
         self
     }
 
+    /// As [`Metrics::with_reading`], with a value for each of several things: label and value of each.
+    pub fn with_readings(
+        mut self,
+        kind: Reading,
+        name: &'static str,
+        help: &'static str,
+        label: &'static str,
+        read: impl Fn() -> Vec<(String, f64)> + Send + Sync + 'static,
+    ) -> Metrics {
+        self.collectors.register_collector(Box::new(EachElsewhere { kind, name, help, label, read: Box::new(read) }));
+        self
+    }
+
     /// Counts a request to the API. `method` and `route` come from a fixed table: each pair makes a series.
     pub fn count_request(&self, method: &'static str, route: &'static str, status: u16, took: Duration) {
         self.requests.get_or_create(&RequestLabels { method, route, status }).inc();
@@ -240,6 +253,39 @@ impl Collector for Elsewhere {
     }
 }
 
+struct EachElsewhere {
+    kind: Reading,
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    read: Box<dyn Fn() -> Vec<(String, f64)> + Send + Sync>,
+}
+
+impl fmt::Debug for EachElsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.kind, self.name)
+    }
+}
+
+impl Collector for EachElsewhere {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Reading::Counter => MetricType::Counter,
+            Reading::Gauge => MetricType::Gauge,
+        };
+        let mut metric = encoder.encode_descriptor(self.name, self.help, None, kind)?;
+        for (which, value) in (self.read)() {
+            let labels = [(self.label, which.as_str())];
+            let mut one = metric.encode_family(&labels)?;
+            match self.kind {
+                Reading::Counter => one.encode_counter::<NoLabelSet, f64, f64>(&value, None)?,
+                Reading::Gauge => one.encode_gauge(&value)?,
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -351,6 +397,7 @@ mod tests {
         let metrics = Metrics::new("0.0.0")
             .with_workers(vec![worker])
             .with_reading(Reading::Counter, "probes", "Probes made", || 3.0)
+            .with_readings(Reading::Counter, "asked", "Who was asked", "whom", || vec![("9.9.9.9".into(), 7.0)])
             .with_reading(Reading::Gauge, "probes_under_way", "Probes under way", || 2.0);
         metrics.count_request("put", "/v1/services/{service}", 201, Duration::from_millis(2));
         let text = lines(metrics);
@@ -363,6 +410,7 @@ mod tests {
             "signpost_dns_query_octets_total{listen=\"127.0.0.1:5300\",transport=\"udp\",worker=\"0\"} 40",
             "signpost_dns_reply_octets_total{listen=\"127.0.0.1:5300\",transport=\"udp\",worker=\"0\"} 120",
             "signpost_probes_total 3.0",
+            "signpost_asked_total{whom=\"9.9.9.9\"} 7.0",
             "signpost_probes_under_way 2.0",
             "signpost_api_requests_total{method=\"put\",route=\"/v1/services/{service}\",status=\"201\"} 1",
             "signpost_api_write_seconds_bucket{le=\"0.002\"} 1",

@@ -18,6 +18,7 @@ mod encrypted;
 mod evacuation;
 mod figures;
 mod floors;
+mod forward;
 mod half_open;
 mod message;
 mod oracle;

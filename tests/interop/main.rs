@@ -12,6 +12,7 @@ mod datagrams;
 mod differential;
 mod dnssec;
 mod encrypted;
+mod forward;
 mod glibc;
 mod haproxy;
 mod harness;
