@@ -116,7 +116,7 @@ mod tests {
         for step in 0..20 * BLOCK {
             // Grows for a while, then shrinks.
             let n = step.wrapping_mul(0x9e37_79b1) % (3 * BLOCK);
-            let (key, comes) = (key(n), step / (5 * BLOCK) % 2 == 0);
+            let (key, comes) = (key(n), (step / (5 * BLOCK)).is_multiple_of(2));
             let found = keyed.find(hash(&key), key.service.as_str(), key.id.as_str());
             assert_eq!(found.and_then(|place| keyed.get(place)), map.get_key_value(&key).map(|(key, n)| (key.clone(), *n)).as_ref());
             match (comes, found) {
