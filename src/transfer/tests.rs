@@ -93,13 +93,18 @@ fn a_zone_is_streamed_whole_in_messages_that_are_full() {
     let version = version(&written);
     let mut query = request(None);
     let mut verifier = tsig::ask(&mut query, &key(), NOW).unwrap();
-    let settings = TsigKey { name: name("k"), algorithm: TsigAlgorithm::HmacSha256, secret: TsigSecret((*b"a secret of at least 16 octets").into()) };
+    let settings =
+        TsigKey { name: name("k"), algorithm: TsigAlgorithm::HmacSha256, secret: TsigSecret((*b"a secret of at least 16 octets").into()) };
     let Ok(Received::Signed(signer)) = tsig::receive(&query, &Keys::new([&settings]), NOW) else { panic!("signed") };
     let messages = stream(None, &version, &journal, Some(signer));
     assert!(messages.len() > 2, "{}", messages.len());
     for (n, message) in messages.iter().enumerate() {
         let header = Header::parse(message).unwrap();
-        assert_eq!((header.id, header.flags, header.counts.get(0)), (77, Header::QR | Header::AA, u16::from(n == 0)), "the question stands first alone");
+        assert_eq!(
+            (header.id, header.flags, header.counts.get(0)),
+            (77, Header::QR | Header::AA, u16::from(n == 0)),
+            "the question stands first alone"
+        );
         // The next record, whose name is compressed, would not have fitted.
         assert!(message.len() <= 65_535 && (n + 1 == messages.len() || message.len() > 65_535 - 60), "{}", message.len());
         verifier.verify(message, NOW).unwrap();
@@ -301,7 +306,8 @@ fn who_may_is_said_by_network_by_key_or_by_both() {
 #[test]
 fn who_is_told_of_a_change_is_told_again_until_it_answers() {
     let (apex, soa) = (name("example.com"), version(&zone(7, [1])).soa().clone());
-    let settings = TsigKey { name: name("k"), algorithm: TsigAlgorithm::HmacSha256, secret: TsigSecret((*b"a secret of at least 16 octets").into()) };
+    let settings =
+        TsigKey { name: name("k"), algorithm: TsigAlgorithm::HmacSha256, secret: TsigSecret((*b"a secret of at least 16 octets").into()) };
     let keys = Keys::new([&settings]);
     let peer = |text: &str, key: Option<&str>| Peer { address: text.parse().unwrap(), key: key.map(name) };
     let (plain, signed, keyless) = (peer("192.0.2.1:53", None), peer("192.0.2.2:53", Some("k")), peer("192.0.2.3:53", Some("gone")));
@@ -347,7 +353,10 @@ fn who_is_told_of_a_change_is_told_again_until_it_answers() {
     let mut reply = acknowledge(&sent[0].1);
     reply[3] = 5;
     signer.sign(&mut reply, NOW).unwrap();
-    assert_eq!(notifier.received(signed.address, &reply, begin), Some(Told::Refused { apex: apex.clone(), peer: signed.clone(), rcode: 5 }));
+    assert_eq!(
+        notifier.received(signed.address, &reply, begin),
+        Some(Told::Refused { apex: apex.clone(), peer: signed.clone(), rcode: 5 })
+    );
     notifier.changed(&apex, &[plain, signed], &soa, begin);
     notifier.keep(|_, _| false);
     assert_eq!(notifier.next_due(), None);

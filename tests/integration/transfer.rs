@@ -137,7 +137,9 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 
 /// A zone of several messages, whose every record tells the generation.
 fn large(generation: u8) -> String {
-    format!("$TTL 60\n@ SOA ns.x. h.x. {generation} 7200 900 1209600 5\n@ NS ns.x.\n$GENERATE 1-9000 host-$ TXT generation-{generation}-of-a-text\n")
+    format!(
+        "$TTL 60\n@ SOA ns.x. h.x. {generation} 7200 900 1209600 5\n@ NS ns.x.\n$GENERATE 1-9000 host-$ TXT generation-{generation}-of-a-text\n"
+    )
 }
 
 const TABLES: &str = "[transfer.\"large.example\"]\nnetworks = [\"127.0.0.0/8\"]\nkeys = [\"k\"]\n[transfer.\"open.example\"]\nnetworks = [\"127.0.0.0/8\"]\n\
@@ -146,10 +148,8 @@ const TABLES: &str = "[transfer.\"large.example\"]\nnetworks = [\"127.0.0.0/8\"]
 #[test]
 fn who_may_gets_one_version_and_others_are_told_why_not() {
     let small = "$TTL 60\n@ SOA ns.x. h.x. 1 7200 900 1209600 5\n@ NS ns.x.\n";
-    let home = home(
-        TABLES,
-        &[("zones/large.example.zone", &large(1)), ("zones/open.example.zone", small), ("zones/far.example.zone", small)],
-    );
+    let home =
+        home(TABLES, &[("zones/large.example.zone", &large(1)), ("zones/open.example.zone", small), ("zones/far.example.zone", small)]);
     let (server, _) = home.start();
     let key = Arc::new(Key::new(&settings()));
     assert_eq!(copy(home.dns, "large.example", Some(&key)).unwrap().len(), 9_000 + 3);
