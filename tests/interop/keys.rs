@@ -8,7 +8,7 @@ use signpost::sign::digest::{DigestType, ds_record, key_tag};
 use signpost::sign::formats::{private_key, private_text, public_key, public_text};
 use signpost::sign::{PrivateKey, Secret};
 
-use crate::harness::{find, run};
+use crate::harness::{Signpost, find, http, run};
 
 /// A text in which blanks, case and TTLs do not count.
 fn plain(text: &str) -> String {
@@ -76,5 +76,44 @@ fn keys_that_are_kept_here_sign_a_zone_elsewhere() {
         done("dnssec-signzone", &["-q", "-z", "-o", "svc.example", "-f", signed, plain, stem.to_str().unwrap()]);
         done("dnssec-verify", &["-q", "-z", "-o", "svc.example", signed]);
         done("ldns-verify-zone", &[signed]);
+    }
+}
+
+#[test]
+fn delv_validates_what_imported_keys_sign_and_goes_on_in_a_roll() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().to_str().unwrap();
+    let zone =
+        "ns = [\"ns1.svc.example.\", \"ns2.svc.example.\"]\n[records]\nns1 = { A = [\"192.0.2.53\"] }\nns2 = { A = [\"192.0.2.54\"] }\n";
+    for (algorithm, number) in [("ECDSAP256SHA256", 13), ("ED25519", 15)] {
+        let signed = "[dnssec]\nzones = [\"svc.example\"]";
+        let server = Signpost::start_on(&[], signed, &[("zones/svc.example.toml", zone)]);
+        let call = |path: &str, body: serde_json::Value| {
+            let (status, text) = http(server.api(), "POST", &format!("/v1/keys/svc.example/{path}"), &body.to_string()).unwrap();
+            assert_eq!(status, 200, "{path}: {text}");
+        };
+        // Nobody was asked for a DS of the key that it made: another server's takes its place.
+        let stem = run("dnssec-keygen", &["-q", "-K", at, "-a", algorithm, "-f", "KSK", "svc.example"]).trim().to_string();
+        let text = |kind: &str| std::fs::read_to_string(file(folder.path(), &stem, kind)).unwrap();
+        call("import", serde_json::json!({ "keys": [{ "private": text("private"), "public": text("key") }] }));
+        let ds = server.get("/v1/keys/svc.example")["ds"][0].as_str().unwrap().to_string();
+        let (_, fields) = ds.split_once(" DS ").unwrap();
+        let fields: Vec<&str> = fields.split(' ').collect();
+        assert_eq!(fields[1], number.to_string());
+        let anchors = file(folder.path(), &stem, "anchors");
+        let anchor = format!("trust-anchors {{ svc.example. static-ds {} {} {} \"{}\"; }};\n", fields[0], fields[1], fields[2], fields[3]);
+        std::fs::write(&anchors, anchor).unwrap();
+        let validated = || {
+            for question in [&["svc.example", "SOA"], &["svc.example", "DNSKEY"], &["svc.example", "CDS"], &["ns1.svc.example", "A"]] {
+                let arguments = [&server.at()[..], &["-a".into(), anchors.display().to_string(), "+root=svc.example".into()]].concat();
+                let said = run("delv", &[&arguments[..], &question.map(String::from)].concat());
+                assert!(said.contains("; fully validated"), "{question:?}: {said}");
+            }
+        };
+        validated();
+        call("roll", serde_json::json!({ "key": "csk" }));
+        let keys = server.get("/v1/keys/svc.example");
+        assert_eq!(keys["keys"].as_array().unwrap().len(), 2, "{keys}");
+        validated();
     }
 }
