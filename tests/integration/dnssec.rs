@@ -249,9 +249,11 @@ pub fn validate(reply: &[u8], anchors: &Anchors, now_ms: u64) -> Result<Verdict,
     for record in read.records.iter().filter(|record| !matches!(record.rtype, OPT | RRSIG)) {
         sets.entry((record.section, &record.name, record.rtype)).or_default().push(record);
     }
+    // Whoever is asked for the DS of a child speaks as its parent, where the two have met (RFC 4035 §3.1.4.1).
+    let as_parent = |name: &Wire| read.qtype == DS && *name == read.name && of(2, SOA).all(|soa| soa.name != *name);
     for ((section, name, rtype), records) in &sets {
         let what = || format!("{} TYPE{rtype} in section {section}", show(name));
-        let Some((apex, keys)) = anchors.zone(name, *rtype == DS) else { return Err(format!("{}: whose is it?", what())) };
+        let Some((apex, keys)) = anchors.zone(name, *rtype == DS || *rtype == NSEC && as_parent(name)) else { return Err(format!("{}: whose is it?", what())) };
         let signatures: Vec<&Rr> = read
             .records
             .iter()
