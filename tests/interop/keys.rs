@@ -83,11 +83,11 @@ fn keys_that_are_kept_here_sign_a_zone_elsewhere() {
 fn delv_validates_what_imported_keys_sign_and_goes_on_in_a_roll() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().to_str().unwrap();
-    let zone =
+    const ZONE: &str =
         "ns = [\"ns1.svc.example.\", \"ns2.svc.example.\"]\n[records]\nns1 = { A = [\"192.0.2.53\"] }\nns2 = { A = [\"192.0.2.54\"] }\n";
     for (algorithm, number) in [("ECDSAP256SHA256", 13), ("ED25519", 15)] {
         let signed = "[dnssec]\nzones = [\"svc.example\"]";
-        let server = Signpost::start_on(&[], signed, &[("zones/svc.example.toml", zone)]);
+        let server = Signpost::start_on(&[], signed, &[("zones/svc.example.toml", ZONE)]);
         let call = |path: &str, body: serde_json::Value| {
             let (status, text) = http(server.api(), "POST", &format!("/v1/keys/svc.example/{path}"), &body.to_string()).unwrap();
             assert_eq!(status, 200, "{path}: {text}");
