@@ -86,6 +86,10 @@ impl Stored {
         if header.flags & Header::TC != 0 {
             return Err(Unusable::Truncated);
         }
+        // In its plain spelling, whatever case it was sent in: names in the answer point there.
+        let mut octets = octets.to_vec();
+        octets[HEADER..begin].copy_from_slice(&opening[HEADER..]);
+        let length = octets.len();
         let mut stored = Stored {
             octets: octets.into(),
             records: Box::default(),
@@ -97,11 +101,11 @@ impl Stored {
             ttl: LONGEST_TTL,
         };
         match stored.walk(&header)? {
-            Some((_, end)) if end < octets.len() => stored = stored.without_opt()?,
+            Some((_, end)) if end < length => stored = stored.without_opt()?,
             Some((start, _)) => {
                 let [questions, answers, authority, additional] = header.counts.into();
                 let counts = [questions, answers, authority, additional.saturating_sub(1)];
-                let mut kept = octets[..start].to_vec();
+                let mut kept = stored.octets[..start].to_vec();
                 kept[..HEADER].copy_from_slice(&Header { counts: counts.into(), ..header }.octets());
                 stored.octets = kept.into();
             }
