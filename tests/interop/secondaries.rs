@@ -137,6 +137,7 @@ fn knot_follows_as_a_secondary() {
             loopback(primary).ip(),
             folder = folder.display()
         );
+        std::fs::create_dir_all(folder.join("db")).expect("a folder");
         std::fs::write(folder.join("knot.conf"), config).expect("a config file");
         ["-c", "knot.conf"].map(String::from).into()
     });
