@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::control::ApplyError;
 use crate::model::{DrillRefusal, FieldError, Revision};
-use crate::registry::Refusal;
+use crate::registry::{Refusal, UpdateRefusal};
 
 /// A problem document (RFC 9457 §3). Nothing was changed, unless `detail` says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -157,6 +157,8 @@ impl From<Refusal> for Problem {
             Refusal::Unsafe { .. } => Problem::new(StatusCode::CONFLICT, urn!("unsafe"), "The drain would leave too little", detail),
             Refusal::DefinedInFile { .. } => Problem::new(StatusCode::CONFLICT, urn!("defined-in-file"), "A zone file defines it", detail),
             Refusal::NameTaken(..) => Problem::new(StatusCode::CONFLICT, urn!("name-taken"), "The name is taken", detail),
+            Refusal::Update(UpdateRefusal::NotAuth(_)) => unknown(urn!("unknown-zone")),
+            Refusal::Update(_) => Problem::new(StatusCode::CONFLICT, urn!("update"), "The zone cannot be changed so", detail),
             Refusal::Field(error) => Problem::field(error),
             Refusal::Precondition(revision) => Problem {
                 revision,

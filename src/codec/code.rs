@@ -94,6 +94,14 @@ pub mod rcode {
     pub const REFUSED: u16 = 5;
     /// The name would be too long (RFC 6672 §2.2).
     pub const YXDOMAIN: u16 = 6;
+    /// An RRset exists that should not (RFC 2136 §2.2).
+    pub const YXRRSET: u16 = 7;
+    /// An RRset does not exist that should (RFC 2136 §2.2).
+    pub const NXRRSET: u16 = 8;
+    /// The server is not authoritative for the zone (RFC 2136 §2.2), or the signature does not hold (RFC 8945 §5.3.2).
+    pub const NOTAUTH: u16 = 9;
+    /// A name is not within the zone (RFC 2136 §2.2).
+    pub const NOTZONE: u16 = 10;
     /// The EDNS version is not known (RFC 6891 §9).
     pub const BADVERS: u16 = 16;
     /// The server cookie is not valid (RFC 7873 §8).
@@ -109,6 +117,10 @@ pub mod rcode {
             NOTIMP => "NOTIMP",
             REFUSED => "REFUSED",
             YXDOMAIN => "YXDOMAIN",
+            YXRRSET => "YXRRSET",
+            NXRRSET => "NXRRSET",
+            NOTAUTH => "NOTAUTH",
+            NOTZONE => "NOTZONE",
             BADVERS => "BADVERS",
             BADCOOKIE => "BADCOOKIE",
             _ => "RESERVED",

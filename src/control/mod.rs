@@ -105,7 +105,7 @@ pub struct Event {
     /// The revision it belongs to.
     #[schema(value_type = u64)]
     pub revision: Revision,
-    /// `registered`, `replaced`, `deregistered`, `expired`, `service_changed`, `service_removed`, `drained`, `paused`, `resumed`, `lifting`, `undrained`, `drain_expired`, `health`, `reloaded`, `reload_refused`,
+    /// `registered`, `replaced`, `deregistered`, `expired`, `service_changed`, `service_removed`, `drained`, `paused`, `resumed`, `lifting`, `undrained`, `drain_expired`, `health`, `zone_changed`, `reloaded`, `reload_refused`,
     /// `drill_refused`, `drill_began`, `drill_aborted`, `drill_ended`, `drill_skipped`.
     pub kind: &'static str,
     /// What it is about: `instance/web/eu1`, `region/eu-west`, `service/web`, `drill/RUN`, or `config`.

@@ -25,6 +25,7 @@ mod share;
 mod shared;
 mod sightings;
 mod time;
+mod update;
 mod zone;
 
 pub use addresses::Addresses;
@@ -59,6 +60,7 @@ pub use share::{Out, Share};
 pub(crate) use shared::Shared;
 pub use sightings::{SAMPLED, Sightings};
 pub use time::{Period, PeriodError, Timestamp};
+pub use update::{Edit, NamePattern, Prerequisite, UpdateRight, UpdateTypes, ZoneUpdate};
 pub use zone::{APEX_TTL, AliasOf, Defined, RecordSet, Soa, Zone, ZoneTtl};
 
 /// A store's revision: grows with every commit.

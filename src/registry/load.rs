@@ -91,6 +91,26 @@ impl Registry {
         Ok((self, warnings))
     }
 
+    /// Notes anew which names services cannot have.
+    pub(super) fn take_names(&mut self) {
+        let mut names = taken(&self.files);
+        for zone in self.files.iter().filter(|zone| zone.services) {
+            let sets = self.overlays.get(&zone.apex).into_iter().flat_map(|overlay| &overlay.sets);
+            for ((owner, _), _) in sets.filter(|(_, set)| set.fits && set.set.is_some()) {
+                if let Some(name) = service_of(owner, &zone.apex) {
+                    names.entry(name).or_insert_with(|| format!("an update of {}", zone.apex));
+                }
+            }
+        }
+        self.taken = names;
+    }
+
+    /// The registered service whose name, or a name below whose, `owner` is.
+    pub(super) fn service_at(&self, zone: &Zone, owner: &Name) -> Option<&Label> {
+        let name = service_of(owner, &zone.apex).filter(|_| zone.services)?;
+        Some(self.services.get_key_value(&name)?.0)
+    }
+
     /// Registered services whose names records or policies of files have, and the files.
     fn hidden(&self) -> impl Iterator<Item = (&Label, &str)> {
         self.services.keys().filter_map(|name| Some((name, self.taken.get(name)?.as_str())))
@@ -108,6 +128,8 @@ impl Registry {
             revision: self.revision,
             safety: self.safety,
             lifted: self.lifted.clone(),
+            overlays: self.overlays.clone(),
+            files: self.files.clone(),
             longest_ttl: longest_ttl(zones),
             taken: taken(zones),
             ..Registry::default()

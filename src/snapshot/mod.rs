@@ -8,6 +8,7 @@ mod publish;
 mod services;
 mod zones;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -68,6 +69,12 @@ pub enum Update<'a> {
     },
     /// All zones.
     Zones(&'a [Zone]),
+    /// All zones, some of which are not as their files say.
+    Served(&'a [Cow<'a, Zone>]),
+    /// A zone that is there already, with the same policies and other records.
+    Zone(&'a Zone),
+    /// The same, compiled by [`Snapshot::compile_zone`].
+    Compiled(Arc<CompiledZone>),
     /// Everything under `geo/`. What was measured is to be compiled anew.
     Geo(&'a Geo),
     /// How clients stand by what was measured; made from the origins that this snapshot has, else it is left out.
@@ -126,7 +133,13 @@ impl Snapshot {
                     }
                 }
                 Update::Drained { regions, azs } => next.drains = Arc::new(Drains { regions: (*regions).clone(), azs: (*azs).clone() }),
-                Update::Zones(zones) => next.compile_zones(zones)?,
+                Update::Zones(zones) => next.compile_zones(zones.iter())?,
+                Update::Served(zones) => next.compile_zones(zones.iter().map(AsRef::as_ref))?,
+                Update::Zone(zone) => {
+                    let compiled = next.compile_one(zone)?;
+                    next.put_zone(compiled);
+                }
+                Update::Compiled(zone) => next.put_zone(zone.clone()),
                 Update::Dns(settings) => next.dns = Arc::new((*settings).clone()),
                 Update::Measured(origins) if origins.is_same_build(&next.origins) => next.origins = origins.clone(),
                 Update::Geo(_) | Update::Measured(_) => {}
@@ -180,6 +193,13 @@ impl Snapshot {
             })
         };
         services.map(compile).collect()
+    }
+
+    /// Compiles a zone that is there already, with the same policies and other records. `None`: it compiles, and has policies, which
+    /// refer to the snapshot that they were compiled against; else it is good for [`Update::Compiled`], also of a later snapshot.
+    pub fn compile_zone(&self, zone: &Zone) -> Result<Option<Arc<CompiledZone>>, ZoneError> {
+        let compiled = self.clone().compile_one(zone)?;
+        Ok(zone.names.is_empty().then_some(compiled))
     }
 
     /// This snapshot with services that [`Snapshot::compile_apart`] made of it.
@@ -267,6 +287,7 @@ impl Snapshot {
                     self.add_named(&view.service.policy);
                 }
                 Update::Zones(zones) => zones.iter().flat_map(|z| z.names.values()).for_each(|policy| self.add_named(policy)),
+                Update::Served(zones) => zones.iter().flat_map(|z| z.names.values()).for_each(|policy| self.add_named(policy)),
                 _ => {}
             }
         }
@@ -278,7 +299,7 @@ impl Snapshot {
         }
     }
 
-    fn compile_zones(&mut self, zones: &[Zone]) -> Result<(), ZoneError> {
+    fn compile_zones<'z>(&mut self, zones: impl ExactSizeIterator<Item = &'z Zone>) -> Result<(), ZoneError> {
         // Those that the zones before asked for may be wanted no more.
         self.views = Views::default();
         let mut compiled = Vec::with_capacity(zones.len());
@@ -301,6 +322,26 @@ impl Snapshot {
         self.zones = compiled.into();
         self.by_apex = Arc::new(by_apex);
         Ok(())
+    }
+}
+
+impl Snapshot {
+    fn compile_one(&mut self, zone: &Zone) -> Result<Arc<CompiledZone>, ZoneError> {
+        let directory = &mut self.directory;
+        let mut against = Against { places: &self.places, origins: &self.origins, views: &mut self.views };
+        // Its policies are as they were: the slots that they refer to are kept.
+        let mut refer = |service: &Label| Some(directory.expect(service));
+        CompiledZone::compile(zone, &mut against, &mut refer).map(Arc::new)
+    }
+
+    /// Puts a zone in the place of the one with its apex.
+    fn put_zone(&mut self, zone: Arc<CompiledZone>) {
+        let zones = self.zones.iter().map(|known| if known.apex() == zone.apex() { zone.clone() } else { known.clone() });
+        self.zones = zones.collect();
+        let mut by_apex = Apexes::default();
+        self.zones.iter().for_each(|zone| by_apex.insert(zone.clone()));
+        self.by_apex = Arc::new(by_apex);
+        self.services_zone = self.zones.iter().find(|zone| zone.services()).cloned();
     }
 }
 

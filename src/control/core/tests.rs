@@ -54,8 +54,8 @@ impl Rig {
     }
 
     fn depart(&mut self) -> Option<Departure> {
-        self.core.depart(self.now, &|_, name, _| match name.as_str() {
-            "bad" => Err(FieldError::new("branches", "does not compile")),
+        self.core.depart(self.now, &mut |_, change| match change {
+            Change::PutService { name, .. } if name.as_str() == "bad" => Err(FieldError::new("branches", "does not compile").into()),
             _ => Ok(()),
         })
     }
