@@ -9,7 +9,7 @@
 //! | floor | modules | in a sentence |
 //! | --- | --- | --- |
 //! | 0 | [`model`], [`codec`] | the words as values; the wire format of DNS |
-//! | 1 | [`routing`], [`registry`] | what answers this client; what was registered |
+//! | 1 | [`routing`], [`registry`], [`tsig`] | what answers this client; what was registered; who signed a message |
 //! | 2 | [`snapshot`] | the immutable, precompiled world that one query sees |
 //! | 3 | [`wire`], [`store`], [`simulate`] | bytes in, bytes out; what is written down; who would be served where, if |
 //! | 4 | [`control`] | the single writer |
@@ -70,4 +70,5 @@ pub mod simulate;
 pub mod snapshot;
 pub mod store;
 pub mod telemetry;
+pub mod tsig;
 pub mod wire;

@@ -4,6 +4,10 @@
 pub const CLASS_IN: u16 = 1;
 /// Chaosnet, which carries what a server says of itself.
 pub const CLASS_CH: u16 = 3;
+/// None: what an update forbids or deletes (RFC 2136 §2.4).
+pub const CLASS_NONE: u16 = 254;
+/// Any class: also that of a TSIG (RFC 8945 §4.2).
+pub const CLASS_ANY: u16 = 255;
 
 /// RR types and QTYPEs.
 pub mod rtype {
@@ -98,7 +102,7 @@ pub mod rcode {
     pub const YXRRSET: u16 = 7;
     /// An RRset does not exist that should (RFC 2136 §2.2).
     pub const NXRRSET: u16 = 8;
-    /// The server is not authoritative for the zone (RFC 2136 §2.2), or the signature does not hold (RFC 8945 §5.3.2).
+    /// Not authoritative (RFC 2136 §2.2), or not authorized (RFC 8945 §5.2).
     pub const NOTAUTH: u16 = 9;
     /// A name is not within the zone (RFC 2136 §2.2).
     pub const NOTZONE: u16 = 10;

@@ -92,6 +92,44 @@ impl NameBuf {
         Ok(end)
     }
 
+    /// As [`NameBuf::read`], through compression pointers; returns the offset behind the name where it stands.
+    ///
+    /// A pointer leads to a prior occurrence (RFC 1035 §4.1.4), so each must lead before where the last one led: no message makes it go round.
+    ///
+    /// # Errors
+    /// Where there is no name; it is the root then.
+    pub fn follow(&mut self, message: &[u8], at: usize) -> Result<usize, Fault> {
+        let mut wire = [0; MAX_NAME];
+        let (mut length, mut read, mut least, mut end) = (0, at, at, None);
+        (self.labels, self.length, self.starts[0], self.wire[0]) = (0, 1, 0, 0);
+        loop {
+            let octet = *message.get(read).ok_or(Fault::Short)?;
+            match octet {
+                0 => break,
+                1..=63 => {
+                    let label = message.get(read..read + 1 + usize::from(octet)).ok_or(Fault::Short)?;
+                    // One octet is kept for the root label.
+                    let room = wire[..MAX_NAME - 1].get_mut(length..length + label.len()).ok_or(Fault::LongName)?;
+                    room.copy_from_slice(label);
+                    length += label.len();
+                    read += label.len();
+                }
+                192.. => {
+                    let low = *message.get(read + 1).ok_or(Fault::Short)?;
+                    let to = usize::from(u16::from_be_bytes([octet & 0x3f, low]));
+                    if to >= least {
+                        return Err(Fault::Pointer);
+                    }
+                    end.get_or_insert(read + 2);
+                    (read, least) = (to, to);
+                }
+                _ => return Err(Fault::LabelType),
+            }
+        }
+        self.read(&wire[..=length], 0)?;
+        Ok(end.unwrap_or(read + 1))
+    }
+
     /// A name from uncompressed wire form; `None` if it is none, or something stands behind it.
     pub fn from_wire(wire: &[u8]) -> Option<NameBuf> {
         let (name, end) = NameBuf::parse(wire, 0).ok()?;
@@ -289,6 +327,23 @@ mod tests {
                 assert_eq!(dirty.has(from, to - from, &padded), from == to);
             }
         }
+    }
+
+    #[test]
+    fn pointers_lead_back_and_never_round() {
+        let mut name = NameBuf::default();
+        let message = b"\x03wWw\x01x\x00\xc0\x04\x01a\xc0\x00\xc0\x0d\xc0\x11\xc0";
+        let mut check = |at: usize, expected: Result<(&str, usize), Fault>| {
+            let end = name.follow(message, at);
+            assert_eq!(end.map(|end| (name.to_string(), end)), expected.map(|(text, end)| (text.to_string(), end)), "{at}");
+        };
+        check(0, Ok(("www.x.", 7)));
+        check(7, Ok(("x.", 9)));
+        check(9, Ok(("a.www.x.", 13)));
+        check(13, Err(Fault::Pointer));
+        check(15, Err(Fault::Pointer));
+        check(17, Err(Fault::Short));
+        assert_eq!(name.wire(), [0]);
     }
 
     #[test]

@@ -90,6 +90,10 @@ pub enum Fault {
     OptSection,
     /// An option that is longer than the OPT's data.
     OptionLength,
+    /// A TSIG that is not the last record of the additional section (RFC 8945 §5.1).
+    TsigPlace,
+    /// A compression pointer that does not lead to a name before it (RFC 1035 §4.1.4).
+    Pointer,
     /// A cookie of neither 8 nor 16–40 octets (RFC 7873 §5.2.2).
     CookieLength,
     /// A client subnet that breaks RFC 7871.
@@ -110,6 +114,8 @@ impl Fault {
             Fault::OptOwner => "OPT owner is not the root",
             Fault::OptSection => "OPT outside the additional section",
             Fault::OptionLength => "EDNS option longer than OPT",
+            Fault::TsigPlace => "TSIG is not the last record",
+            Fault::Pointer => "a compression pointer leads nowhere",
             Fault::CookieLength => "COOKIE: neither 8 nor 16 to 40 octets",
             Fault::Subnet(fault) => fault.reason(),
         }
@@ -127,6 +133,8 @@ pub struct Request<'m> {
     pub opening: &'m [u8],
     /// EDNS, if there is an OPT that could be read: also where something else is wrong.
     pub edns: Option<Edns<'m>>,
+    /// Whether it ends in a TSIG, which was not looked into (RFC 8945).
+    pub signed: bool,
     /// What is wrong.
     pub fault: Option<Fault>,
 }
@@ -136,7 +144,7 @@ impl<'m> Request<'m> {
     #[inline]
     pub fn parse(header: Header, message: &'m [u8], name: &'m mut NameBuf) -> Request<'m> {
         let opening = message.get(..HEADER).unwrap_or_default();
-        let mut request = Request { header, question: None, opening, edns: None, fault: None };
+        let mut request = Request { header, question: None, opening, edns: None, signed: false, fault: None };
         request.fault = request.read(message, name).err();
         request
     }
@@ -163,6 +171,9 @@ impl<'m> Request<'m> {
             if record.rtype == code::rtype::OPT {
                 return Err(Fault::OptSection);
             }
+            if record.rtype == code::rtype::TSIG {
+                return Err(Fault::TsigPlace);
+            }
             at = record.end;
         }
         for _ in 0..additional {
@@ -170,6 +181,13 @@ impl<'m> Request<'m> {
             let record = Raw::parse(message, at)?;
             at = record.end;
             if record.rtype != code::rtype::OPT {
+                if record.rtype == code::rtype::TSIG {
+                    // RFC 8945 §5.1: a record behind it would take octets behind it.
+                    if at != message.len() {
+                        return Err(Fault::TsigPlace);
+                    }
+                    self.signed = true;
+                }
                 continue;
             }
             if self.edns.is_some() {
@@ -197,16 +215,16 @@ impl<'m> Request<'m> {
 }
 
 /// A record's fixed fields and data.
-struct Raw<'m> {
-    rtype: u16,
-    class: u16,
-    ttl: u32,
-    data: &'m [u8],
-    end: usize,
+pub(super) struct Raw<'m> {
+    pub rtype: u16,
+    pub class: u16,
+    pub ttl: u32,
+    pub data: &'m [u8],
+    pub end: usize,
 }
 
 impl<'m> Raw<'m> {
-    fn parse(message: &'m [u8], at: usize) -> Result<Raw<'m>, Fault> {
+    pub fn parse(message: &'m [u8], at: usize) -> Result<Raw<'m>, Fault> {
         let fixed = skip_name(message, at)?;
         let octets: &[u8; 10] = message.get(fixed..).and_then(|rest| rest.first_chunk()).ok_or(Fault::Short)?;
         let end = fixed + 10 + usize::from(u16::from_be_bytes([octets[8], octets[9]]));
@@ -222,7 +240,7 @@ impl<'m> Raw<'m> {
 }
 
 /// The offset behind a name that may end in a compression pointer. The pointer is not followed: nobody asks what the name is.
-fn skip_name(message: &[u8], mut at: usize) -> Result<usize, Fault> {
+pub(super) fn skip_name(message: &[u8], mut at: usize) -> Result<usize, Fault> {
     let start = at;
     loop {
         match usize::from(*message.get(at).ok_or(Fault::Short)?) {
@@ -290,6 +308,12 @@ mod tests {
         check([1, 0, 0, 1], &opt(b"\xc0\x0c", 0, b""), Some(Fault::OptOwner));
         check([1, 0, 0, 2], &[OPT, OPT].concat(), Some(Fault::TwoOpts));
         check([1, 1, 0, 0], OPT, Some(Fault::OptSection));
+        // RFC 8945 §5.1: a TSIG is the last record, of the additional section.
+        const TSIG: &[u8] = b"\x01k\x00\x00\xfa\x00\xff\x00\x00\x00\x00\x00\x00";
+        check([1, 0, 0, 2], &[OPT, TSIG].concat(), None);
+        check([1, 0, 0, 2], &[TSIG, OPT].concat(), Some(Fault::TsigPlace));
+        check([1, 0, 0, 2], &[TSIG, TSIG].concat(), Some(Fault::TsigPlace));
+        check([1, 1, 0, 0], TSIG, Some(Fault::TsigPlace));
         check([1, 0, 0, 1], &opt(b"\x00", 0, b"\x00\x63\x00\x01"), Some(Fault::OptionLength));
         check([1, 0, 0, 1], &opt(b"\x00", 0, b"\x00\x63\x00"), Some(Fault::OptionLength));
         check([1, 0, 0, 1], &opt(b"\x00", 1, b"\x00\x63\x00"), None);

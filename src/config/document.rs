@@ -375,6 +375,11 @@ fn syntax(message: &str, text: &str, span: Option<Range<usize>>) -> String {
         return if key.is_empty() { message.into() } else { format!("{key} stands twice") };
     }
     let word = of(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | ':'));
+    // A secret without quotes is shown to nobody.
+    let line = span.as_ref().and_then(|span| text.get(..span.start)).and_then(|before| before.rsplit('\n').next()).unwrap_or_default();
+    if line.contains("secret") {
+        return message.into();
+    }
     let bare = word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && message.starts_with("invalid ");
     if bare { format!("{message}; a text stands in quotes: \"{word}\"") } else { message.into() }
 }

@@ -351,7 +351,17 @@ pub(super) const KEYS: &[Key] = &[
         form: Form::Tables,
         set: |_, _, _| Err(here("drills are written as [drills.NAME] tables")),
     },
+    Key {
+        path: TSIG,
+        about: "[tsig.NAME] tables of keys shared with other servers (RFC 8945): algorithm (hmac-sha256, the default, hmac-sha384 or \
+                hmac-sha512) and secret (base64) or secret_file",
+        form: Form::Tables,
+        set: |_, _, _| Err(here("keys are written as [tsig.NAME] tables")),
+    },
 ];
+
+/// The table of keys for messages between servers, by name.
+pub(super) const TSIG: &str = "tsig";
 
 /// The table of drills, whose keys are their names.
 pub(super) const DRILLS: &str = "drills";

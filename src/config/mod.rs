@@ -33,6 +33,7 @@ mod services;
 mod settings;
 mod sources;
 mod suggest;
+mod tsig;
 mod watch;
 mod world;
 mod zone;

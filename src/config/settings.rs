@@ -7,14 +7,16 @@ use toml::Value;
 
 use super::document::{Document, Item, Spot};
 use super::finding::{ConfigError, Finding};
-use super::keys::{DRILLS, Draft, Form, KEYS, Key};
-use super::suggest;
+use super::keys::{DRILLS, Draft, Form, KEYS, Key, TSIG};
+use super::{suggest, tsig};
 use crate::model::{DrillFields, FieldError, Label, Locality, Settings};
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "signpost.toml";
 /// What the variables begin with; the parts of a key are joined by two underscores as well.
 const PREFIX: &str = "SIGNPOST__";
+/// Tables whose keys are names: they are taken whole.
+const NAMED: [&str; 2] = [DRILLS, TSIG];
 /// Where a finding about a variable says it stands.
 const ENVIRONMENT: &str = "environment";
 
@@ -83,8 +85,8 @@ impl Reading {
         for (name, item) in entries {
             let path = format!("{prefix}{name}");
             let inner = format!("{path}.");
-            if path == DRILLS {
-                self.drills(&item);
+            if NAMED.contains(&path.as_str()) {
+                self.named(&path, &item, base);
             } else if let Some(key) = KEYS.iter().find(|k| k.path == path) {
                 let Some(value) = item.read::<Value>(&[], &mut self.findings) else { continue };
                 self.origins.insert(key.path, (file.into(), item.spot("")));
@@ -100,6 +102,14 @@ impl Reading {
             } else {
                 self.findings.push(item.finding("", format!("unknown key; {}", instead_of(prefix, name))));
             }
+        }
+    }
+
+    /// Takes tables whose keys are names.
+    fn named(&mut self, path: &str, table: &Item<'_>, base: &Path) {
+        match path {
+            TSIG => self.draft.settings.tsig = tsig::read(table, base, &mut self.findings),
+            _ => self.drills(table),
         }
     }
 
@@ -127,25 +137,25 @@ impl Reading {
     }
 
     /// Takes `{ NAME = { … } }`, the value of a variable.
-    fn drills_of_variable(&mut self, name: &str, text: &str) {
-        let text = format!("drills = {text}");
+    fn named_by_variable(&mut self, path: &str, name: &str, text: &str) {
+        let text = format!("{path} = {text}");
         let before = self.findings.len();
         match Document::parse(ENVIRONMENT, &text) {
-            Ok(document) => document.root().get(DRILLS).iter().for_each(|table| self.drills(table)),
+            Ok(document) => document.root().get(path).iter().for_each(|table| self.named(path, table, Path::new(""))),
             Err(findings) => self.findings.extend(findings),
         }
         for finding in &mut self.findings[before..] {
             // The variable has no lines that anybody could find.
             finding.line = None;
-            finding.field = finding.field.strip_prefix(DRILLS).map_or_else(|| name.into(), |within| format!("{name}{within}"));
+            finding.field = finding.field.strip_prefix(path).map_or_else(|| name.into(), |within| format!("{name}{within}"));
         }
     }
 
     fn variable(&mut self, name: &str, text: &str) {
         let path = name[PREFIX.len()..].replace("__", ".").to_ascii_lowercase();
         let at = Spot { line: None, field: name.into(), file: None };
-        if path == DRILLS {
-            return self.drills_of_variable(name, text);
+        if NAMED.contains(&path.as_str()) {
+            return self.named_by_variable(&path, name, text);
         }
         let Some(key) = KEYS.iter().find(|k| k.path == path) else {
             let known: Vec<String> = KEYS.iter().map(variable_of).collect();
@@ -274,6 +284,37 @@ mod tests {
         let env = env.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
         let prefix = format!("{}/", dir.path().display());
         settings(Some(&file), &env).map_err(|e| e.to_string().lines().map(|l| l.replace(&prefix, "")).collect())
+    }
+
+    #[test]
+    fn keys_are_read_and_no_finding_shows_a_secret() {
+        let secret = "c2VjcmV0IG9mIDE2IG9jdGV0cyBhdCBsZWFzdA==";
+        let key = |lines: &str| format!("version = 1\n[tsig.\"Transfer.key\"]\n{lines}\n");
+        let read_key = read(&key(&format!("algorithm = \"HMAC-SHA512\"\nsecret = \"{secret}\"")), &[]).unwrap();
+        let read_key = read_key.tsig.values().next().unwrap();
+        assert_eq!((read_key.name.to_string(), read_key.algorithm.name()), ("transfer.key.".into(), "hmac-sha512"));
+        assert_eq!(&*read_key.secret.0, b"secret of 16 octets at least");
+        assert!(!format!("{read_key:?}").contains("115"), "{read_key:?}");
+        let inline = format!("{{ k = {{ secret = \"{secret}\" }} }}");
+        assert_eq!(read("version = 1", &[("SIGNPOST__TSIG", &inline)]).unwrap().tsig.len(), 1);
+        let check = |lines: &str, expected: &str| {
+            let said = read(&key(lines), &[]).unwrap_err();
+            assert!(said.len() == 1 && said[0].starts_with(expected), "{lines}: {said:?}");
+            assert!(!said[0].contains("c2Vj"), "{said:?}");
+        };
+        check("", "signpost.toml:2: tsig.\"Transfer.key\": `secret` is missing");
+        check("secret = \"c2Vj!\"", "signpost.toml:3: tsig.\"Transfer.key\".secret: base64 with padding is expected");
+        check("secret = [\"c2Vj\"]", "signpost.toml:3: tsig.\"Transfer.key\".secret: a text in quotes is expected");
+        check("secret = c2VjcmV0", "signpost.toml:3: ");
+        check("secret = \"c2VjcmV0\"", "signpost.toml:3: tsig.\"Transfer.key\".secret: a secret has 16 to 1024 octets, this has 6");
+        check("secret_file = \"none\"", "signpost.toml:3: tsig.\"Transfer.key\".secret_file: none: No such file");
+        let with = |more: &str| format!("secret = \"{secret}\"\n{more}");
+        check(&with("secret_file = \"k\""), "signpost.toml:4: tsig.\"Transfer.key\".secret_file: goes not with");
+        check(&with("algorithm = \"hmac-sha1\""), "signpost.toml:4: tsig.\"Transfer.key\".algorithm: hmac-sha1 is too weak");
+        check(&with("algorithm = \"hmac-sha265\""), "signpost.toml:4: tsig.\"Transfer.key\".algorithm: unknown algorithm; did you mean");
+        check(&with("algoritm = \"x\""), "signpost.toml:4: tsig.\"Transfer.key\".algoritm: unknown key; did you mean");
+        let said = read("version = 1", &[("SIGNPOST__TSIG", "{ k = { secret = c2VjcmV0 } }")]).unwrap_err();
+        assert!(said.iter().all(|finding| !finding.contains("c2Vj")), "{said:?}");
     }
 
     const HASH: &str = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";

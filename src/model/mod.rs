@@ -25,6 +25,7 @@ mod share;
 mod shared;
 mod sightings;
 mod time;
+mod tsig;
 mod update;
 mod zone;
 
@@ -60,6 +61,7 @@ pub use share::{Out, Share};
 pub(crate) use shared::Shared;
 pub use sightings::{SAMPLED, Sightings};
 pub use time::{Period, PeriodError, Timestamp};
+pub use tsig::{TsigAlgorithm, TsigKey, TsigSecret};
 pub use update::{Edit, NamePattern, Prerequisite, UpdateRight, UpdateTypes, ZoneUpdate};
 pub use zone::{APEX_TTL, AliasOf, Defined, RecordSet, Soa, Zone, ZoneTtl};
 

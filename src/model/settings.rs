@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{DrillFields, Label, Locality, Period};
+use super::{DrillFields, Label, Locality, Name, Period, TsigKey};
 
 /// Everything the server is told at start.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +34,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// `[drills.NAME]`: drills, by name.
     pub drills: BTreeMap<Label, DrillFields>,
+    /// `[tsig.NAME]`: secrets shared with other servers, by name.
+    pub tsig: BTreeMap<Name, TsigKey>,
 }
 
 /// `[dns]`
@@ -256,6 +258,7 @@ impl Default for Settings {
             probe: ProbeSettings { enabled: true, concurrency: 20_000 },
             log: LogSettings { level: "info".into(), format: LogFormat::Text },
             drills: BTreeMap::new(),
+            tsig: BTreeMap::new(),
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn hex(digits: &str) -> Result<Vec<u8>, String> {
 }
 
 /// RFC 4648 §4, with padding.
-pub(super) fn base64(text: &str) -> Result<Vec<u8>, String> {
+pub(in crate::config) fn base64(text: &str) -> Result<Vec<u8>, String> {
     let wrong = || format!("base64 with padding is expected, not {:?}", shortened(text));
     let body = text.trim_end_matches('=');
     if text.is_empty() || !text.len().is_multiple_of(4) || text.len() - body.len() > 2 {

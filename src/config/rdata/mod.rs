@@ -14,6 +14,7 @@ mod svcb;
 mod tests;
 mod types;
 
+pub(super) use self::digits::base64;
 use self::digits::{hex, joined};
 use self::fields::{Field, name, name_length, push_string};
 use self::types::{RecordType, TYPES};
