@@ -96,7 +96,14 @@ pub struct Effects<T> {
 
 impl<T> Default for Effects<T> {
     fn default() -> Effects<T> {
-        Effects { services: BTreeMap::new(), drained: false, zones: BTreeSet::new(), orders: Vec::new(), events: Vec::new(), answers: Vec::new() }
+        Effects {
+            services: BTreeMap::new(),
+            drained: false,
+            zones: BTreeSet::new(),
+            orders: Vec::new(),
+            events: Vec::new(),
+            answers: Vec::new(),
+        }
     }
 }
 

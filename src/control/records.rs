@@ -94,7 +94,7 @@ pub(super) fn set_value(change: &ZoneChange, set: &SetChange) -> Option<Value> {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StoredZone {
     changes: u32,

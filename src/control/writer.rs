@@ -11,7 +11,7 @@ use super::records::{self, Stored};
 use super::survey::{Sample, Surveys};
 use super::{Applied, ApplyError, Event, ProbeOrder, StartError, compile, start};
 use crate::model::{DnsSettings, FieldError, Geo, Label, Name, Revision, Service, Timestamp, Zone};
-use crate::registry::{Change, Refusal, Registry, UpdateRefusal, Warning};
+use crate::registry::{Change, Registry, UpdateRefusal, Warning};
 use crate::routing::{Origins, Survey, Surveyed};
 use crate::snapshot::{CompiledZone, ServiceView, Snapshot, Update, ZoneError};
 use crate::store::Item;

@@ -25,6 +25,7 @@ mod records;
 mod regions;
 mod reply;
 mod services;
+pub mod update;
 mod walk;
 mod watch;
 

@@ -198,7 +198,8 @@ fn one(view: &View<'_>, key: (Name, u16), set: Option<RecordSet>) -> SetChange {
 fn prerequisites(view: &View<'_>, registry: &Registry, prerequisites: &[Prerequisite]) -> Result<(), UpdateRefusal> {
     let apex = &view.zone.apex;
     // A name is in use also where a policy or a service answers for it.
-    let in_use = |name: &Name| !view.types(name).is_empty() || view.zone.names.contains_key(name) || registry.service_at(view.zone, name).is_some();
+    let in_use =
+        |name: &Name| !view.types(name).is_empty() || view.zone.names.contains_key(name) || registry.service_at(view.zone, name).is_some();
     let missing = |name: &Name, rtype: u16| UpdateRefusal::SetMissing { name: name.clone(), rtype };
     let mut held: BTreeMap<(&Name, u16), BTreeSet<&[u8]>> = BTreeMap::new();
     for prerequisite in prerequisites {

@@ -127,11 +127,11 @@ impl Registry {
 
     /// All zones as they are to be served, in the order of their files.
     pub fn served(&self) -> Vec<Cow<'_, Zone>> {
-        let served = |zone| match self.overlays.get(&zone.apex) {
+        let served = self.files.iter().map(|zone| match self.overlays.get(&zone.apex) {
             Some(overlay) => Cow::Owned(overlay.over(zone)),
             None => Cow::Borrowed(zone),
-        };
-        self.files.iter().map(served).collect()
+        });
+        served.collect()
     }
 
     /// A zone with what was changed of it does not compile: leaves out what is to blame. Returns whether there was anything.
@@ -242,3 +242,6 @@ impl Overlay {
         zone
     }
 }
+
+#[cfg(test)]
+mod tests;

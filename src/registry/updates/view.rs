@@ -157,9 +157,12 @@ pub(super) fn print(zone: &Zone, name: &Name, rtype: u16) -> u64 {
     records.sort_unstable();
     let octets = records.into_iter().flat_map(|data| (data.len() as u32).to_be_bytes().into_iter().chain(data.iter().copied()));
     // FNV-1a, which is the same for ever: the store holds it.
-    let hash = set.ttl.to_be_bytes().into_iter().chain(octets).fold(0xcbf2_9ce4_8422_2325, |hash: u64, octet| {
-        (hash ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = set
+        .ttl
+        .to_be_bytes()
+        .into_iter()
+        .chain(octets)
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, octet| (hash ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01b3));
     hash.max(1)
 }
 
