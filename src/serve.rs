@@ -15,6 +15,7 @@ mod check;
 mod drills;
 mod metrics;
 mod simulate;
+mod slow;
 #[cfg(test)]
 mod tests;
 
@@ -289,7 +290,8 @@ impl Running {
         apexes: BTreeSet<Name>,
         sources: Sources,
     ) -> Result<Running, ServeError> {
-        let server = Arc::new(server::start(&settings.dns, control.publisher().clone())?);
+        let slow = Arc::new(slow::SlowPath::new(control.publisher().clone()));
+        let server = Arc::new(server::start(&settings.dns, control.publisher().clone(), slow)?);
         let prober = probe::start(control.clone(), &settings.probe);
         let prober = Arc::new(prober.map_err(|error| ServeError::System { what: "the prober cannot start", error })?);
         let dns = server.addresses().to_vec();

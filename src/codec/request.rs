@@ -27,6 +27,12 @@ impl Header {
     pub const TC: u16 = 0x0200;
     /// Recursion desired.
     pub const RD: u16 = 0x0100;
+    /// Recursion available.
+    pub const RA: u16 = 0x0080;
+    /// Authentic data (RFC 4035 §3.2.3).
+    pub const AD: u16 = 0x0020;
+    /// Checking disabled (RFC 4035 §3.2.2).
+    pub const CD: u16 = 0x0010;
 
     /// Reads a header; `None` where there are fewer octets than one.
     pub fn parse(message: &[u8]) -> Option<Header> {

@@ -46,10 +46,14 @@ outcomes! {
     Slipped => "slipped",
     /// Over the rate limit: no reply.
     Limited => "limited",
+    /// Its answer, or the end of it, came from an upstream (`[forward]`), whatever it was.
+    Forwarded => "forwarded",
     /// An internal failure.
     Servfail => "servfail",
     /// No reply: a response, or fewer octets than a header.
     Dropped => "dropped",
+    /// Handed to the slow path, which counts the outcome. Counted beside it.
+    Punted => "punted",
     /// Cut to fit, TC set. Counted beside the outcome.
     Truncated => "truncated",
     /// The client's subnet was used (RFC 7871). Counted beside the outcome.

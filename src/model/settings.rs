@@ -60,6 +60,8 @@ pub struct DnsSettings {
     /// Most octets of a UDP reply to a query without a valid server cookie, 128–4096; 0, the default: as any other. Header, question and
     /// OPT are sent whole whatever it says.
     pub unverified_max: u16,
+    /// `[forward] networks`: clients whose queries for names that are not ours are answered from elsewhere; none: nobody's.
+    pub forward: Vec<IpNet>,
     /// DNS cookies.
     pub cookies: CookieSettings,
     /// Response rate limiting.
@@ -247,6 +249,7 @@ impl Default for Settings {
                 version: None,
                 identity: None,
                 unverified_max: 0,
+                forward: Vec::new(),
                 cookies: CookieSettings::default(),
                 rate_limit: RateLimitSettings::default(),
             },

@@ -6,7 +6,7 @@ use super::{Refused, VERSION};
 use crate::control::{Clock, Control};
 use crate::probe::{ProbeStats, Prober};
 use crate::routing::Measurements;
-use crate::server::{ConnectionStats, Server};
+use crate::server::{ConnectionStats, Server, SlowStats};
 use crate::telemetry::{Metrics, Reading, WorkerCounters};
 use crate::wire::Transport;
 
@@ -84,6 +84,20 @@ pub(super) fn metrics(control: &Control, server: &Arc<Server>, prober: &Arc<Prob
     for (kind, name, help, read) in connections {
         let server: Weak<Server> = Arc::downgrade(server);
         metrics = metrics.with_reading(kind, name, help, move || server.upgrade().map_or(0.0, |server| read(&server.connections())));
+    }
+    type OfSlow = fn(&SlowStats) -> f64;
+    let slow: [(Reading, &'static str, &'static str, OfSlow); 3] = [
+        (Reading::Gauge, "dns_slow_under_way", "Queries that wait for something: forwarded ones, and others that take their time", |s| {
+            s.under_way as f64
+        }),
+        (Reading::Counter, "dns_slow_taken", "Queries that the slow path took", |s| s.taken as f64),
+        (Reading::Counter, "dns_slow_overloaded", "Datagrams dropped because too many queries were on the slow path", |s| {
+            s.overloaded as f64
+        }),
+    ];
+    for (kind, name, help, read) in slow {
+        let server: Weak<Server> = Arc::downgrade(server);
+        metrics = metrics.with_reading(kind, name, help, move || server.upgrade().map_or(0.0, |server| read(&server.slow())));
     }
     metrics
 }

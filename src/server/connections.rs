@@ -10,6 +10,7 @@
 //!
 //! Time is up for a connection when it was not active for `tcp_idle`, whatever it does meanwhile: nothing, a query in small pieces, or not
 //! taking its replies. While more than half of all places are taken it is a quarter of that (RFC 7766 §6.2.3 lets it vary with the load).
+//! A connection whose client waits for us counts as active meanwhile; what we have to say takes its time, but not for ever.
 //! Connections stand in the order of their activity, so that finding those whose time is up, and whom to displace, costs the same with
 //! one and with 100,000 of them.
 
@@ -75,6 +76,8 @@ pub(super) enum Waiting {
     ForRest,
     /// The client to take its replies.
     ToWrite,
+    /// The slow path: the client waits for us. It is as good as active, and its time begins with the reply.
+    ForReply,
 }
 
 /// Every open connection of every listen address.
@@ -138,12 +141,13 @@ impl Connections {
         if open.closed {
             return None;
         }
-        let own = open.by_client.get(&client).filter(|list| list.len() >= self.limits.per_client);
-        if let Some(own) = own.and_then(|list| list.first(&open.all)) {
+        let most = self.limits.per_client;
+        let own = |open: &Open| open.by_client.get(&client).filter(|list| list.len() >= most)?.first(&open.all);
+        if let Some(own) = open.first_spare(now, own) {
             open.send_away(own);
             open.stats.displaced_by_own += 1;
         } else if open.all.len() >= self.limits.overall {
-            open.displace(self.limits.overall);
+            open.displace(self.limits.overall, now);
         }
         let signal = Arc::new(Signal { close: Notify::new(), waiting: AtomicU8::new(Waiting::ForQuery as u8) });
         let ticket = open.all.insert(Entry { client, answered: false, active: now, signal: signal.clone() });
@@ -153,8 +157,8 @@ impl Connections {
     }
 
     /// Displaces the longest idle connection though there is room, as where files cannot be opened any more; whether there was one.
-    pub(super) fn make_room(&self) -> bool {
-        self.lock().displace(self.limits.overall)
+    pub(super) fn make_room(&self, now: Instant) -> bool {
+        self.lock().displace(self.limits.overall, now)
     }
 
     /// Tells those to go whose time is up; whether more of them may be left.
@@ -166,7 +170,11 @@ impl Connections {
             if now.saturating_duration_since(active) < self.limits.idle / hurry {
                 return false;
             }
-            let waiting = open.all.get(longest).map(|entry| entry.signal.waiting.load(Ordering::Relaxed));
+            let waiting = open.waiting(longest);
+            if waiting == Some(Waiting::ForReply as u8) {
+                open.touch(longest, now);
+                continue;
+            }
             let stats = &mut open.stats;
             match waiting {
                 Some(w) if w == Waiting::ToWrite as u8 => stats.slow_write += 1,
@@ -202,13 +210,34 @@ impl Open {
     }
 
     /// Sends one away to make room where there are places for `overall`; whether there was one.
-    fn displace(&mut self, overall: usize) -> bool {
-        let mostly_new = self.new.len() >= overall / 2;
-        let new = self.new.first(&self.all).filter(|_| mostly_new);
-        let Some(displaced) = new.or_else(|| self.longest_idle().map(|(ticket, _)| ticket)) else { return false };
+    fn displace(&mut self, overall: usize, now: Instant) -> bool {
+        let first = |open: &Open| {
+            let mostly_new = open.new.len() >= overall / 2;
+            let new = open.new.first(&open.all).filter(|_| mostly_new);
+            new.or_else(|| open.longest_idle().map(|(ticket, _)| ticket))
+        };
+        let Some(displaced) = self.first_spare(now, first) else { return false };
         self.send_away(displaced);
         self.stats.displaced += 1;
         true
+    }
+
+    /// The connection that `first` gives, passing over those that wait for us, which count as active now. Where they are very many one of them
+    /// has to go.
+    fn first_spare(&mut self, now: Instant, first: impl Fn(&Open) -> Option<Ticket>) -> Option<Ticket> {
+        for _ in 0..AT_ONCE {
+            let ticket = first(self)?;
+            if self.waiting(ticket) != Some(Waiting::ForReply as u8) {
+                return Some(ticket);
+            }
+            self.touch(ticket, now);
+        }
+        first(self)
+    }
+
+    /// What a connection waits for.
+    fn waiting(&self, ticket: Ticket) -> Option<u8> {
+        self.all.get(ticket).map(|entry| entry.signal.waiting.load(Ordering::Relaxed))
     }
 
     fn send_away(&mut self, ticket: Ticket) {
@@ -361,7 +390,7 @@ mod tests {
         house.places.clear();
         assert_eq!(house.connections.stats().open, 0);
         assert!(house.connections.lock().by_client.is_empty());
-        assert!(!house.connections.make_room());
+        assert!(!house.connections.make_room(house.begin));
     }
 
     #[test]
@@ -406,6 +435,31 @@ mod tests {
         assert_eq!(expire(&house, 2249), (vec![3, 4, 5, 6], [1, 1, 1]));
         assert_eq!(expire(&house, 2251), (vec![4, 5, 6], [2, 1, 1]), "half of the places is not more than half of them");
         assert_eq!(expire(&house, 3001), (vec![], [5, 1, 1]));
+    }
+
+    #[test]
+    fn who_waits_for_us_is_not_sent_away_while_others_can_be() {
+        let mut house = House::new(3, 2);
+        for (client, ms) in [("192.0.2.1", 0), ("192.0.2.1", 10), ("192.0.2.2", 20)] {
+            house.enter(client, ms);
+        }
+        house.places[0].waits(Waiting::ForReply);
+        house.enter("192.0.2.1", 30);
+        assert_eq!(house.inside(), [0, 2, 3], "its own, that does not wait");
+        house.places[2].waits(Waiting::ForReply);
+        house.enter("192.0.2.3", 40);
+        assert_eq!(house.inside(), [0, 2, 4], "of all");
+        house.places[4].waits(Waiting::ForReply);
+        house.enter("192.0.2.4", 50);
+        assert_eq!(house.inside().len(), 3, "somebody goes all the same");
+        house.places.iter().take(5).for_each(|place| place.waits(Waiting::ForReply));
+        assert!(!house.connections.expire(house.at(5000)));
+        assert_eq!(house.inside().len(), 2, "the last one that came does not wait");
+        house.places.iter().for_each(|place| place.waits(Waiting::ForQuery));
+        assert!(!house.connections.expire(house.at(5249)));
+        assert_eq!(house.inside().len(), 2, "time runs from the reply");
+        assert!(!house.connections.expire(house.at(6000)));
+        assert_eq!(house.inside().len(), 0);
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //!   TCP   one task per connection on threads of their own:     frame        → load snapshot → answer      → … → write all
 //! ```
 //!
+//! What cannot be answered at once goes aside, to threads of its own: see [`Slow`].
+//!
 //! No async runtime, allocation, lock or system call but the two of the socket stands on the UDP path, and the two are for as many queries as
 //! wait. A snapshot is loaded after queries came and dropped before the thread waits again, so that a published snapshot is in the very next
 //! answer of every worker and old ones are freed.
@@ -17,14 +19,15 @@ mod groups;
 mod order;
 #[cfg(target_os = "linux")]
 mod pace;
+mod slow;
 mod socket;
 mod tcp;
 mod udp;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -36,6 +39,8 @@ use crate::wire::{self, Defences, Outcome, Query, Transport, Worker};
 
 pub use connections::ConnectionStats;
 use connections::{Connections, Limits};
+use slow::Punts;
+pub use slow::{Gone, MOST_UNDER_WAY, Punted, Replies, Slow, SlowStats};
 use socket::Datagrams;
 pub use socket::raise_open_files;
 
@@ -91,7 +96,7 @@ pub struct WorkerLabels {
     pub listen: SocketAddr,
     /// How queries come to it.
     pub transport: Transport,
-    /// Its number among the workers of that address and transport, from 0.
+    /// Its number among the workers of that address and transport, from 0. The last one answers what goes aside.
     pub worker: usize,
 }
 
@@ -106,15 +111,17 @@ pub struct Server {
     listeners: Vec<Arc<tokio::net::TcpListener>>,
     connections: Arc<Connections>,
     defences: Arc<Defences>,
-    /// What TCP runs on; `None` once it has stopped.
+    punts: Arc<Punts>,
+    /// What TCP and the slow path run on; `None` once they have stopped.
     runtime: Option<Runtime>,
+    slow_runtime: Option<Runtime>,
 }
 
 /// Listens on every address of `settings`, UDP and TCP each, and answers from what `publisher` holds, on threads of its own.
 ///
-/// Either all addresses are listened on when this returns, or none.
-pub fn start(settings: &DnsSettings, publisher: Arc<Publisher>) -> Result<Server, ListenError> {
-    start_with(settings, publisher, wire::answer)
+/// What it cannot answer at once, `slow` does. Either all addresses are listened on when this returns, or none.
+pub fn start(settings: &DnsSettings, publisher: Arc<Publisher>, slow: Arc<dyn Slow>) -> Result<Server, ListenError> {
+    start_with(settings, publisher, slow, MOST_UNDER_WAY, wire::answer)
 }
 
 /// What answers a query: `wire::answer`, or a stand-in of a test.
@@ -122,7 +129,13 @@ trait Answer: Fn(&Snapshot, &mut Worker, &Query<'_>, &mut [u8]) -> Outcome + Clo
 
 impl<F> Answer for F where F: Fn(&Snapshot, &mut Worker, &Query<'_>, &mut [u8]) -> Outcome + Clone + Send + Sync + 'static {}
 
-fn start_with(settings: &DnsSettings, publisher: Arc<Publisher>, answer: impl Answer) -> Result<Server, ListenError> {
+fn start_with(
+    settings: &DnsSettings,
+    publisher: Arc<Publisher>,
+    slow: Arc<dyn Slow>,
+    most_under_way: usize,
+    answer: impl Answer,
+) -> Result<Server, ListenError> {
     if settings.listen.is_empty() {
         return Err(ListenError::Nowhere);
     }
@@ -132,13 +145,17 @@ fn start_with(settings: &DnsSettings, publisher: Arc<Publisher>, answer: impl An
     let bound = settings.listen.iter().map(|address| Bound::new(*address, workers, idle)).collect::<Result<Vec<_>, _>>()?;
     let limits = Limits { overall: places(settings.tcp_connections), per_client: settings.tcp_per_client.max(1), idle };
     // Whatever else the process does on its runtimes, compiling and requests among them, no connection waits for it.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
-        .thread_name("dns-tcp")
-        .event_interval(TASKS_BETWEEN_LOOKS)
-        .enable_all()
-        .build()
-        .map_err(|error| ListenError::Thread { address: bound[0].address, error })?;
+    let threads = |name: &str| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(workers)
+            .thread_name(name)
+            .event_interval(TASKS_BETWEEN_LOOKS)
+            .enable_all()
+            .build()
+            .map_err(|error| ListenError::Thread { address: bound[0].address, error })
+    };
+    let (runtime, slow_runtime) = (threads("dns-tcp")?, threads("dns-slow")?);
+    let punts = Arc::new(Punts::new(slow, slow_runtime.handle().clone(), most_under_way));
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(ListenError::Random)?;
     let mut server = Server {
@@ -150,7 +167,9 @@ fn start_with(settings: &DnsSettings, publisher: Arc<Publisher>, answer: impl An
         listeners: Vec::new(),
         connections: Arc::new(Connections::new(limits)),
         defences: Arc::new(Defences::new(random, settings.rate_limit.table_size)),
+        punts,
         runtime: None,
+        slow_runtime: Some(slow_runtime),
     };
     let processors = socket::processors(workers);
     for bound in bound {
@@ -186,6 +205,11 @@ impl Server {
         self.connections.stats()
     }
 
+    /// How queries fare that could not be answered at once.
+    pub fn slow(&self) -> SlowStats {
+        self.punts.stats()
+    }
+
     /// Stops listening and waits for the UDP threads, which takes as long as one answer (up to 200 ms where the system is not Linux).
     pub fn stop(mut self) {
         self.halt();
@@ -201,18 +225,24 @@ impl Server {
         answer: impl Answer,
     ) -> Result<(), ListenError> {
         let (address, workers) = (bound.address, bound.udp.len());
+        let punts = self.punts.clone();
+        let mut aside = |transport| -> Result<udp::Aside, ListenError> {
+            Ok(udp::Aside { punts: punts.clone(), worker: Arc::new(Mutex::new(self.worker(address, transport, workers)?)) })
+        };
+        let (beside_udp, beside_tcp) = (Arc::new(aside(Transport::Udp)?), aside(Transport::Tcp)?);
         for (number, datagrams) in bound.udp.into_iter().enumerate() {
             let worker = self.worker(address, Transport::Udp, number)?;
             let datagrams = Arc::new(datagrams);
             self.sockets.push(datagrams.clone());
             let (publisher, stopping, answer) = (publisher.clone(), self.stopping.clone(), answer.clone());
+            let aside = beside_udp.clone();
             // The workers of another address have the same processors: one of each.
             let processor = processors.get(number).copied();
             let thread = std::thread::Builder::new()
                 .name(format!("dns-udp-{}", self.threads.len())) // Linux keeps 15 octets
                 .spawn(move || {
                     processor.into_iter().for_each(socket::pin);
-                    udp::run(&datagrams, &publisher, worker, &stopping, &answer);
+                    udp::run(&datagrams, &publisher, worker, &aside, &stopping, &answer);
                 })
                 .map_err(|error| ListenError::Thread { address, error })?;
             self.threads.push(thread);
@@ -223,7 +253,7 @@ impl Server {
             tokio::net::TcpListener::from_std(bound.tcp)
         }
         .map_err(|error| ListenError::Bind { address, transport: "TCP", error })?;
-        let served = tcp::Served::new(publisher.clone(), shards, self.connections.clone(), answer);
+        let served = tcp::Served::new(publisher.clone(), shards, self.connections.clone(), beside_tcp, answer);
         let listener = Arc::new(listener);
         self.listeners.push(listener.clone());
         runtime.spawn(tcp::accept(listener, Arc::new(served)));
@@ -243,7 +273,7 @@ impl Server {
     fn halt(&mut self) {
         self.stopping.store(true, Ordering::Relaxed);
         self.connections.close_all();
-        if let Some(runtime) = self.runtime.take() {
+        for runtime in [self.runtime.take(), self.slow_runtime.take()].into_iter().flatten() {
             // Waits for nothing, as whoever drops a server may stand on a runtime itself; its threads drop the tasks in their own time.
             runtime.shutdown_background();
         }

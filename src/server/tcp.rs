@@ -5,9 +5,9 @@
 //! thousands of queries delays others by a fraction of a millisecond. It reads on when its replies are written: a client that does not read is
 //! not listened to either. A connection that waits, for whatever, holds no buffer but the part of a message that it has.
 //!
-//! Replies come in the order of their queries. RFC 7766 §7 lets them come in any, so that a quick answer need not wait for a slow one. Here none
-//! is slow: all are computed at once from memory, in microseconds, and nothing is asked of anybody. Another order would gain nothing, and
-//! lose those clients that match replies by their order.
+//! Replies come in the order of their queries, as all are computed at once from memory, in microseconds; another order would gain nothing, and
+//! lose those clients that match replies by their order. Those that must wait for something else do not hold back the others: they come when
+//! they are ready (RFC 7766 §7), and end with the connection.
 //!
 //! Not used: TCP_DEFER_ACCEPT, by which the kernel keeps silent connections to itself. It would have them fill the listen queue, which knows neither
 //! limits per client nor who was idle for longest.
@@ -25,7 +25,9 @@ use crate::snapshot::Publisher;
 use crate::wire::{Outcome, Query, Transport, Worker};
 
 use super::connections::{Connections, Place, Waiting};
+use super::slow::{MOST_OUTSTANDING, Outstanding, Punted};
 use super::socket::{is_passing, is_shortage};
+use super::udp::{Aside, punted};
 use super::{Answer, now_ms};
 
 /// The largest message (RFC 1035 §4.2.2: its length has 16 bits).
@@ -89,6 +91,7 @@ pub(super) struct Served<A> {
     shards: Vec<Mutex<Shard>>,
     next_shard: AtomicUsize,
     connections: Arc<Connections>,
+    aside: Aside,
     answer: A,
 }
 
@@ -109,22 +112,32 @@ struct Turn {
     is_full: bool,
     /// What comes next deserves no answer.
     nonsense: bool,
+    /// Messages that are for the slow path.
+    punted: Vec<Punted>,
 }
 
 impl<A: Answer> Served<A> {
-    pub(super) fn new(publisher: Arc<Publisher>, workers: Vec<Worker>, connections: Arc<Connections>, answer: A) -> Served<A> {
+    pub(super) fn new(
+        publisher: Arc<Publisher>,
+        workers: Vec<Worker>,
+        connections: Arc<Connections>,
+        aside: Aside,
+        answer: A,
+    ) -> Served<A> {
         let shard = |worker| Mutex::new(Shard { worker, reply: vec![0; LARGEST_MESSAGE].into() });
         let shards = workers.into_iter().map(shard).collect();
-        Served { publisher, shards, next_shard: AtomicUsize::new(0), connections, answer }
+        Served { publisher, shards, next_shard: AtomicUsize::new(0), connections, aside, answer }
     }
 
-    /// Answers the messages at the beginning of `received`, as many as one turn allows, and puts the framed replies behind `replies`.
-    fn answer(&self, received: &[u8], peer: SocketAddr, replies: &mut Vec<u8>) -> Turn {
+    /// Answers the messages at the beginning of `received`, as many as one turn allows, and puts the framed replies behind `replies`. At most
+    /// `room` of them go to the slow path.
+    fn answer(&self, received: &[u8], peer: SocketAddr, room: usize, replies: &mut Vec<u8>) -> Turn {
         let Shard { worker, reply } = &mut *self.free_shard();
-        let mut turn = Turn { used: 0, messages: 0, is_full: false, nonsense: false };
+        let mut turn = Turn { used: 0, messages: 0, is_full: false, nonsense: false, punted: Vec::new() };
         while let Some(message) = first_message(&received[turn.used..])
             && turn.messages < MOST_MESSAGES
             && !turn.is_full
+            && turn.punted.len() < room
         {
             let query = Query { bytes: message, peer, transport: Transport::Tcp, now_ms: now_ms() };
             // Loaded for each query: what is published is in the very next answer.
@@ -133,16 +146,12 @@ impl<A: Answer> Served<A> {
                 _ => (self.answer)(&self.publisher.load(), worker, &query, reply),
             };
             match outcome {
-                Outcome::Reply(length) => {
-                    let reply = &reply[..length.min(LARGEST_MESSAGE)];
-                    replies.extend_from_slice(&(reply.len() as u16).to_be_bytes());
-                    replies.extend_from_slice(reply);
-                }
+                Outcome::Reply(length) => frame(&reply[..length.min(LARGEST_MESSAGE)], replies),
                 Outcome::Drop => {
                     turn.nonsense = true;
                     break;
                 }
-                Outcome::Punt(never) => match never {},
+                Outcome::Punt(why) => turn.punted.push(punted(&query, worker, why)),
             }
             turn.used += 2 + message.len();
             turn.messages += 1;
@@ -194,7 +203,7 @@ pub(super) async fn accept<A: Answer>(listener: Arc<TcpListener>, served: Arc<Se
                 }
                 // Else the door would be shut for as long as idle connections may stay.
                 if is_shortage(&error) {
-                    served.connections.make_room();
+                    served.connections.make_room(Instant::now());
                 }
                 tokio::time::sleep(REST).await;
             }
@@ -234,19 +243,34 @@ async fn converse<A: Answer>(stream: &TcpStream, peer: SocketAddr, served: &Serv
     stream.set_nodelay(true)?;
     let mut received = Vec::new();
     let mut replies = Vec::new();
+    let mut outstanding = None;
+    let mut will_send_more = true;
     // Reads and messages since others had their turn.
     let mut taken = 0;
-    while read(stream, &mut received, place).await? {
+    while wait(stream, &mut received, &mut outstanding, &mut will_send_more, &mut replies, place).await? {
+        write(stream, &mut replies, place).await?;
         taken += 1;
         let mut start = 0;
         while first_message(&received[start..]).is_some() {
-            let turn = served.answer(&received[start..], peer, &mut replies);
+            let room = outstanding.as_deref().map_or(MOST_OUTSTANDING, Outstanding::room);
+            if room == 0 {
+                break;
+            }
+            let turn = served.answer(&received[start..], peer, room, &mut replies);
             start += turn.used;
             taken += turn.messages;
-            if turn.used > 0 {
-                write(stream, &mut replies, place).await?;
+            for punted in turn.punted {
+                let outstanding = outstanding.get_or_insert_with(|| Box::new(Outstanding::new()));
+                outstanding.take(&served.aside.punts, punted, &served.aside.worker);
+                place.touch(Instant::now());
             }
+            write(stream, &mut replies, place).await?;
             if turn.nonsense {
+                // What it asked before is answered first.
+                received.clear();
+                while wait(stream, &mut received, &mut outstanding, &mut false, &mut replies, place).await? {
+                    write(stream, &mut replies, place).await?;
+                }
                 return dismiss(stream).await;
             }
             if taken >= MOST_MESSAGES || turn.is_full {
@@ -263,6 +287,51 @@ async fn converse<A: Answer>(stream: &TcpStream, peer: SocketAddr, served: &Serv
     Ok(())
 }
 
+/// Waits for octets, or for replies of the slow path, which it frames; whether either came, or none will any more.
+///
+/// While a connection has as many queries under way as it may have, it is not read from.
+async fn wait(
+    stream: &TcpStream,
+    received: &mut Vec<u8>,
+    outstanding: &mut Option<Box<Outstanding>>,
+    will_send_more: &mut bool,
+    replies: &mut Vec<u8>,
+    place: &Place,
+) -> io::Result<bool> {
+    let Some(under_way) = outstanding.as_deref_mut() else {
+        place.waits(if received.is_empty() { Waiting::ForQuery } else { Waiting::ForRest });
+        return if *will_send_more { read(stream, received).await } else { Ok(false) };
+    };
+    place.waits(Waiting::ForReply);
+    let reads = *will_send_more && under_way.room() > 0;
+    let reply = tokio::select! {
+        biased;
+        reply = under_way.next() => reply,
+        more = read(stream, received), if reads => {
+            *will_send_more = more?;
+            return Ok(true);
+        }
+    };
+    reply.into_iter().for_each(|reply| frame(&reply, replies));
+    while replies.len() < MOST_OCTETS
+        && let Some(reply) = under_way.ready()
+    {
+        frame(&reply, replies);
+    }
+    if under_way.is_empty() {
+        *outstanding = None;
+        place.touch(Instant::now());
+    }
+    Ok(true)
+}
+
+/// Puts a message behind `replies`, with its length before it (RFC 1035 §4.2.2).
+fn frame(message: &[u8], replies: &mut Vec<u8>) {
+    let message = &message[..message.len().min(LARGEST_MESSAGE)];
+    replies.extend_from_slice(&(message.len() as u16).to_be_bytes());
+    replies.extend_from_slice(message);
+}
+
 /// The message at the beginning of `received`, once all of it is there.
 fn first_message(received: &[u8]) -> Option<&[u8]> {
     let (length, rest) = received.split_first_chunk::<2>()?;
@@ -275,8 +344,7 @@ fn is_not_yet(error: &io::Error) -> bool {
 }
 
 /// Waits for octets and puts them behind `received`; whether there are any, or the client will send no more.
-async fn read(stream: &TcpStream, received: &mut Vec<u8>, place: &Place) -> io::Result<bool> {
-    place.waits(if received.is_empty() { Waiting::ForQuery } else { Waiting::ForRest });
+async fn read(stream: &TcpStream, received: &mut Vec<u8>) -> io::Result<bool> {
     loop {
         // Nothing is held while nothing comes.
         received.shrink_to_fit();
@@ -295,6 +363,9 @@ async fn read(stream: &TcpStream, received: &mut Vec<u8>, place: &Place) -> io::
 
 /// Writes all replies: length and message together (RFC 7766 §8), and those of pipelined queries in as few segments as hold them.
 async fn write(stream: &TcpStream, replies: &mut Vec<u8>, place: &Place) -> io::Result<()> {
+    if replies.is_empty() {
+        return Ok(());
+    }
     // Before its client knows: what that does next finds it in its place.
     place.touch(Instant::now());
     let mut written = 0;

@@ -1,20 +1,23 @@
 //! The listeners over loopback, with a stand-in that answers with the query and the snapshot's generation.
 
 mod batches;
+mod slow;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, TcpStream, UdpSocket};
 
 use super::*;
 use crate::model::{Counter, Generation, Settings};
+use crate::wire::Punt;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The query with the generation behind it; what begins with `D` is dropped and what begins with `P` panics.
+/// The query with the generation behind it; what begins with `D` is dropped, what begins with `P` panics, what begins with `S` is slow.
 fn echo(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply: &mut [u8]) -> Outcome {
     match query.bytes.first() {
         None | Some(b'D') => return Outcome::Drop,
         Some(b'P') => panic!("a query that the answering code cannot bear"),
+        Some(b'S') => return Outcome::Punt(Punt::Forward),
         Some(_) => worker.counters.count(Counter::Answered),
     }
     let length = query.bytes.len();
@@ -26,6 +29,7 @@ fn echo(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply: &mut
 struct House {
     server: Server,
     publisher: Arc<Publisher>,
+    slow: Arc<slow::Gate>,
 }
 
 fn house(listen: &[&str], change: impl FnOnce(&mut DnsSettings)) -> House {
@@ -34,8 +38,9 @@ fn house(listen: &[&str], change: impl FnOnce(&mut DnsSettings)) -> House {
     settings.workers = 2;
     change(&mut settings);
     let publisher = Arc::new(Publisher::new(Snapshot::empty()));
-    let server = start_with(&settings, publisher.clone(), echo).unwrap();
-    House { server, publisher }
+    let slow = Arc::new(slow::Gate::default());
+    let server = start_with(&settings, publisher.clone(), slow.clone(), slow::MOST, echo).unwrap();
+    House { server, publisher, slow }
 }
 
 impl House {
@@ -109,7 +114,8 @@ fn every_address_answers_over_both_transports_from_the_address_asked() {
     }
     assert_eq!(house.answered(Transport::Udp), 8 * asked.len() as u64);
     assert_eq!(house.answered(Transport::Tcp), asked.len() as u64);
-    assert_eq!(house.server.counters().len(), cases.len() * 2 * 2);
+    // Two workers each, and the one that answers what goes aside.
+    assert_eq!(house.server.counters().len(), cases.len() * 2 * 3);
 }
 
 #[test]
@@ -313,15 +319,15 @@ fn stopping_frees_the_addresses_and_a_second_server_is_told_that_they_are_taken(
     let mut settings = Settings::default().dns;
     settings.listen = vec![address];
     let publisher = Arc::new(Publisher::new(Snapshot::empty()));
-    let error = start_with(&settings, publisher.clone(), echo).unwrap_err().to_string();
+    let error = start_with(&settings, publisher.clone(), slow::none(), slow::MOST, echo).unwrap_err().to_string();
     assert!(error.contains(&address.to_string()) && error.contains("another DNS server"), "{error}");
     let open = connect(address);
     assert_eq!(ask(address, b"one of two?").unwrap(), b"one of two?\0");
     house.server.stop();
     assert_eq!(read_to_end(open), b"");
-    let again = start_with(&settings, publisher, echo).unwrap();
+    let again = start_with(&settings, publisher, slow::none(), slow::MOST, echo).unwrap();
     assert_eq!(ask(address, b"there again").unwrap(), b"there again\0");
     drop(again);
     settings.listen.clear();
-    assert!(matches!(start_with(&settings, house.publisher, echo), Err(ListenError::Nowhere)));
+    assert!(matches!(start_with(&settings, house.publisher, slow::none(), slow::MOST, echo), Err(ListenError::Nowhere)));
 }

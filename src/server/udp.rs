@@ -3,26 +3,42 @@
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::snapshot::Publisher;
-use crate::wire::{Outcome, Query, Transport, Worker};
+use crate::wire::{Outcome, Punt, Query, Transport, Worker};
 
+use super::slow::{Punted, Punts};
 use super::socket::{Batch, Datagrams};
 use super::{Answer, now_ms};
 
 /// Rest after an error that the socket should not give, lest the loop spins.
 const REST: Duration = Duration::from_millis(10);
 
+/// Where the queries go that cannot be answered at once.
+pub(super) struct Aside {
+    pub(super) punts: Arc<Punts>,
+    /// The worker that answers them again.
+    pub(super) worker: Arc<Mutex<Worker>>,
+}
+
 /// Answers until `stopping`. Whatever a query does, the worker lives on: a panic, which no query should cause, costs that query its answer.
-pub(super) fn run(datagrams: &Datagrams, publisher: &Publisher, mut worker: Worker, stopping: &AtomicBool, answer: &impl Answer) {
+pub(super) fn run(
+    datagrams: &Arc<Datagrams>,
+    publisher: &Publisher,
+    mut worker: Worker,
+    aside: &Aside,
+    stopping: &AtomicBool,
+    answer: &impl Answer,
+) {
     let mut batch = Batch::new(datagrams);
     while !stopping.load(Ordering::Relaxed) {
         let looped = catch_unwind(AssertUnwindSafe(|| {
             // What a panic left of a batch comes first.
             while batch.is_open() || !stopping.load(Ordering::Relaxed) {
                 if batch.is_open() || receive(&mut batch, datagrams) {
-                    answer_all(&mut batch, publisher, &mut worker, answer);
+                    answer_all(&mut batch, publisher, &mut worker, (aside, datagrams), answer);
                     batch.send(datagrams);
                 }
             }
@@ -48,7 +64,7 @@ fn receive(batch: &mut Batch, datagrams: &Datagrams) -> bool {
 
 /// Answers what is left of a batch, all of it from one snapshot and at one time. The snapshot is let go before anything is sent or waited for.
 #[inline]
-fn answer_all(batch: &mut Batch, publisher: &Publisher, worker: &mut Worker, answer: &impl Answer) {
+fn answer_all(batch: &mut Batch, publisher: &Publisher, worker: &mut Worker, aside: (&Aside, &Arc<Datagrams>), answer: &impl Answer) {
     let snapshot = publisher.load();
     let now_ms = now_ms();
     while let Some(taken) = batch.take() {
@@ -59,9 +75,19 @@ fn answer_all(batch: &mut Batch, publisher: &Publisher, worker: &mut Worker, ans
         match answer(&snapshot, worker, &query, taken.reply) {
             Outcome::Reply(length) => batch.reply(length),
             Outcome::Drop => {}
-            Outcome::Punt(never) => match never {},
+            Outcome::Punt(why) => {
+                let punted = punted(&query, worker, why);
+                aside.0.punts.datagram(punted, aside.1, batch.back(), &aside.0.worker);
+            }
         }
     }
+}
+
+/// What the slow path needs to know of the query that `worker` answered last.
+#[cold]
+pub(super) fn punted(query: &Query<'_>, worker: &Worker, why: Punt) -> Punted {
+    let Query { bytes, peer, transport, now_ms } = *query;
+    Punted { query: bytes.to_vec(), peer, transport, now_ms, draw: worker.drawn(), why }
 }
 
 /// Whether a reply could go back to where a datagram says it comes from. Port 0 is nobody's (RFC 6335 §6), and what comes from all, many or no

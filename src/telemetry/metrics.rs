@@ -132,8 +132,8 @@ struct Workers(Vec<WorkerCounters>);
 
 /// Whether it is counted beside an outcome, and so no part of their sum.
 pub fn is_mark(counter: Counter) -> bool {
-    use Counter::{CookieInvalid, CookieNew, CookieValid, EcsUsed, Empty, FailOpen, Panic, Truncated};
-    matches!(counter, Truncated | EcsUsed | FailOpen | Panic | Empty | CookieNew | CookieValid | CookieInvalid)
+    use Counter::{CookieInvalid, CookieNew, CookieValid, EcsUsed, Empty, FailOpen, Panic, Punted, Truncated};
+    matches!(counter, Punted | Truncated | EcsUsed | FailOpen | Panic | Empty | CookieNew | CookieValid | CookieInvalid)
 }
 
 impl Collector for Workers {
@@ -153,7 +153,7 @@ impl Collector for Workers {
         write("dns_queries", "Queries by what came of them", "outcome", false)?;
         write(
             "dns_answers_marked",
-            "Answers that were cut, used the client's subnet, were given although nothing was healthy, or were left empty by drains; \
+            "Queries that were handed to the slow path; answers that were cut, used the client's subnet, were given although nothing was healthy, or were left empty by drains; \
              queries with a cookie",
             "mark",
             true,

@@ -231,7 +231,7 @@ pub fn explain(snapshot: &Snapshot, name: &Name, qtype: u16, client: IpAddr, dra
     let mut asked = NameBuf::default();
     let Some(header) = Header::parse(&query) else { return explanation };
     let request = &Request::parse(header, &query, &mut asked);
-    let terms = Terms { dns: &snapshot.dns, transport: Transport::Tcp, proof: Proof::Absent, cookie: None };
+    let terms = Terms { dns: &snapshot.dns, transport: Transport::Tcp, proof: Proof::Absent, cookie: None, recursion: false };
     let Some(room) = Room::of(request, &terms, buffer.len()) else { return explanation };
     let mut reply = Reply::new(request, &terms, room, &mut buffer);
     let mut notes = Notes { steps: Steps::default(), names: Vec::new() };

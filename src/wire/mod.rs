@@ -9,7 +9,7 @@
 //!        │              ├─ records    static RRsets, referrals, negative answers
 //!        │              └─ services   decide, pick, and the records of instances (linked: SRV, HTTPS and their addresses)
 //!        ├─ limit           has its network had enough of that
-//!        └─ Reply::finish
+//!        └─ Reply::finish, or a punt: the slow path answers again with the same draw, when it has what was missing
 //! ```
 //! [`explain()`] goes the same way with open eyes: the same functions, watched.
 
@@ -31,6 +31,8 @@ mod watch;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use cookies::Proof;
 pub use defences::Defences;
@@ -102,9 +104,13 @@ pub enum Outcome {
     Punt(Punt),
 }
 
-/// Why a query needs the slow path. None is offered yet: signing, transfer, update and forwarding come as variants.
+/// Why a query needs the slow path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Punt {}
+pub enum Punt {
+    /// Its name, or one that an alias of ours leads to, is in no zone of ours, and the client may ask for such names. What is ours of the
+    /// answer, [`answer_again`] gives.
+    Forward,
+}
 
 /// What one worker keeps from query to query.
 #[derive(Debug)]
@@ -127,6 +133,11 @@ impl Worker {
     pub fn beside(seed: u64, counters: Arc<Counters>, defences: Arc<Defences>) -> Worker {
         Worker { counters, defences, random: seed, name: NameBuf::default() }
     }
+
+    /// The random number of the query that was answered last: the slow path answers again with the same.
+    pub fn drawn(&self) -> u64 {
+        scramble(self.random)
+    }
 }
 
 /// The next query's random number. Each policy that draws, draws from it alone.
@@ -145,9 +156,25 @@ fn scramble(x: u64) -> u64 {
 }
 
 /// Answers one query from one snapshot into `reply`, which holds at least 512 octets for UDP (65,535 for TCP).
+///
+/// What ends in [`Outcome::Punt`] counts as [`Counter::Punted`]; what comes of it, the slow path counts.
 pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply: &mut [u8]) -> Outcome {
-    let Worker { counters, defences, random, name } = worker;
-    let draw = draw(random);
+    let draw = draw(&mut worker.random);
+    answer_drawn::<false>(snapshot, worker, query, draw, reply)
+}
+
+/// Answers a query that [`answer`] punted, with the random number that it drew: no rate is limited and no client noted twice.
+///
+/// It never ends in [`Punt::Forward`]: the reply holds what is ours of the answer, up to the alias that leads elsewhere. Where that is
+/// nothing it is REFUSED, with everything that a reply of ours to this query has: RA, and the options of its OPT. It counts as
+/// [`Counter::Forwarded`] in either case.
+pub fn answer_again(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, draw: u64, reply: &mut [u8]) -> Outcome {
+    answer_drawn::<true>(snapshot, worker, query, draw, reply)
+}
+
+#[inline(always)]
+fn answer_drawn<const AGAIN: bool>(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, draw: u64, reply: &mut [u8]) -> Outcome {
+    let Worker { counters, defences, name, .. } = worker;
     // RFC 8906 §3: what is shorter than a header, or a response, gets no reply, or two servers could talk for ever.
     let Some(header) = Header::parse(query.bytes).filter(|header| !header.is_response()) else {
         return drop_it(counters, query, Counter::Dropped);
@@ -165,12 +192,15 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
     judge(snapshot, request, client, draw, &mut reply, &mut Unwatched::default());
     match reply.proof() {
         Proof::Absent => {}
+        _ if AGAIN => {}
         Proof::New => counters.count(Counter::CookieNew),
         Proof::Valid => counters.count(Counter::CookieValid),
         Proof::Invalid => counters.count(Counter::CookieInvalid),
     }
-    // Over a stream and with a server cookie the sender is who it says it is, and harms nobody else.
-    if snapshot.dns.rate_limit.is_on() && !query.transport.is_stream() && reply.proof() != Proof::Valid {
+    // Over a stream and with a server cookie the sender is who it says it is, and harms nobody else. Those who may have names looked up for
+    // them are listed, and ask as much as they need.
+    let is_free = AGAIN || reply.punt == Some(Punt::Forward);
+    if !is_free && snapshot.dns.rate_limit.is_on() && !query.transport.is_stream() && reply.proof() != Proof::Valid {
         let (table, question) = (&defences.table, request.question.as_ref());
         match limit::verdict(snapshot, table, question, reply.outcome, query.peer.ip(), query.now_ms, scramble(draw)) {
             Verdict::Send => {}
@@ -181,7 +211,11 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
             Verdict::Drop => return drop_it(counters, query, Counter::Limited),
         }
     }
-    if reply.by_client && draw.is_multiple_of(SAMPLED) {
+    if !AGAIN && let Some(punt) = reply.punt {
+        counters.count(Counter::Punted);
+        return Outcome::Punt(punt);
+    }
+    if !AGAIN && reply.by_client && draw.is_multiple_of(SAMPLED) {
         counters.clients.note(ClientPrefix::of(client).0);
     }
     let mark = |set: bool, mark: Counter| {
@@ -209,7 +243,15 @@ fn terms<'m>(snapshot: &'m Snapshot, defences: &Defences, query: &Query<'_>, req
         let secrets = defences.secrets(&dns.cookies.secrets);
         cookies::check(&cookie, secrets, query.peer.ip(), query.now_ms)
     });
-    Terms { dns, transport: query.transport, proof, cookie }
+    // Asked of the sender, whatever subnet it asks for: who may use us as its resolver is whoever sends us queries.
+    let recursion = !dns.forward.is_empty() && is_within(&dns.forward, query.peer.ip());
+    Terms { dns, transport: query.transport, proof, cookie, recursion }
+}
+
+#[inline(never)]
+fn is_within(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
 }
 
 /// Finishes and counts a reply.

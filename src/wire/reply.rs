@@ -1,8 +1,8 @@
 //! A reply under way: header, sections, the limit, and the OPT that is kept room for.
 
-use super::Transport;
 use super::cookies::{Given, Proof};
 use super::regions::RegionSet;
+use super::{Punt, Transport};
 use crate::codec::code::{CLASS_IN, option, rcode, rtype};
 use crate::codec::{Cookie, EDNS_FIXED, Edns, Full, HEADER, Header, Keepalive, NameBuf, Pointer, Request, Rest, Spelling, Writer};
 use crate::model::{Counter, DnsSettings};
@@ -31,6 +31,8 @@ pub(super) struct Terms<'m> {
     pub proof: Proof,
     /// The cookie that goes back.
     pub cookie: Option<Given>,
+    /// Names that are not ours are asked for elsewhere, for this client.
+    pub recursion: bool,
 }
 
 /// A reply under way.
@@ -51,6 +53,8 @@ pub(super) struct Reply<'r, 'm> {
     pub scope: u8,
     /// What it is counted as.
     pub outcome: Counter,
+    /// What the answer waits for.
+    pub punt: Option<Punt>,
     /// The answer depends on who asks.
     pub by_client: bool,
     /// Nothing was healthy.
@@ -79,7 +83,7 @@ impl<'m> Room<'m> {
     /// The room for the reply to a request, in a buffer of so many octets; `None` where that holds not even header, question and OPT.
     #[inline]
     pub fn of(request: &Request<'m>, terms: &Terms<'m>, buffer: usize) -> Option<Room<'m>> {
-        let Terms { dns, transport, proof, cookie } = terms;
+        let Terms { dns, transport, proof, cookie, .. } = terms;
         // The OPT is kept, whatever else has to go (RFC 6891 §7); the identifier only where there is room for it and an answer.
         let opt = request.edns.as_ref().map_or(0, |edns| {
             let keepalive = transport.is_stream() && edns.keepalive == Keepalive::Asked;
@@ -118,11 +122,12 @@ impl<'r, 'm> Reply<'r, 'm> {
         writer.set_limit(room.limit - room.opt);
         let Room { limit, identity, payload, .. } = room;
 
-        // RFC 1035 §4.1.1: id, opcode and RD are the query's. RA, Z and AD stay clear: no recursion, nothing validated. CD stays clear
-        // too, as RFC 4035 §3.1.6 asks of authoritative servers. What RD means is defined for QUERY alone: in the reply to an opcode that
+        // RFC 1035 §4.1.1: id, opcode and RD are the query's. RA is set for those whose queries are forwarded, else clear as Z and AD are:
+        // nothing is validated. CD stays clear too, as RFC 4035 §3.1.6 asks of authoritative servers. What RD means is defined for QUERY alone: in the reply to an opcode that
         // is not known, no bit of the query's but the opcode is meant (RFC 8906 §8.1.4).
         let copied = if request.header.is_query() { Header::OPCODE | Header::RD } else { Header::OPCODE };
-        let flags = Header::QR | request.header.flags & copied;
+        let offered = if terms.recursion && request.header.is_query() { Header::RA } else { 0 };
+        let flags = Header::QR | offered | request.header.flags & copied;
         let counts = [u16::from(request.question.is_some()), 0, 0, 0];
         Reply {
             writer,
@@ -137,6 +142,7 @@ impl<'r, 'm> Reply<'r, 'm> {
             extended: None,
             scope: 0,
             outcome: Counter::Answered,
+            punt: None,
             by_client: false,
             fail_open: false,
             panic: false,
@@ -202,6 +208,16 @@ impl<'r, 'm> Reply<'r, 'm> {
     /// The answer is ours to give.
     pub fn set_authoritative(&mut self) {
         self.header.flags |= Header::AA;
+    }
+
+    /// A name is in no zone of ours: leaves it to the slow path to ask for it elsewhere, where the client may have that and wants it.
+    /// RFC 1034 §4.3.1: nothing is asked for anybody who does not say RD. Returns whether it did.
+    pub fn forward(&mut self) -> bool {
+        let forwards = self.terms.recursion && self.header.flags & Header::RD != 0 && !self.is_truncated();
+        if forwards {
+            (self.punt, self.outcome) = (Some(Punt::Forward), Counter::Forwarded);
+        }
+        forwards
     }
 
     /// Something that belongs in the reply did not fit.

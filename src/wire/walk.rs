@@ -31,7 +31,9 @@ pub(super) fn answer_name<W: Watch>(asked: &Asked<'_>, name: &NameBuf, reply: &m
     let here = Here::question(name);
     let Some(zone) = zone_of(asked, name) else {
         watch.outside(name);
-        return reply.fail(rcode::REFUSED, Counter::Refused, extended::NOT_AUTHORITATIVE, "the name is in no zone of this server");
+        reply.fail(rcode::REFUSED, Counter::Refused, extended::NOT_AUTHORITATIVE, "the name is in no zone of this server");
+        reply.forward();
+        return;
     };
     let way = Way { name, by: None, before: None };
     if let Some(alias) = answer_in(asked, zone, &here, &way, reply, watch) {
@@ -47,7 +49,10 @@ fn follow<W: Watch>(asked: &Asked<'_>, way: &Way<'_>, alias: &Alias, left: usize
         return;
     }
     let asked = Asked { draw: scramble(asked.draw), ..*asked };
-    let Some(zone) = zone_of(&asked, &alias.name) else { return watch.outside(&alias.name) };
+    let Some(zone) = zone_of(&asked, &alias.name) else {
+        reply.forward();
+        return watch.outside(&alias.name);
+    };
     let way = Way { name: &alias.name, by: alias.by, before: Some(way) };
     let next = answer_in(&asked, zone, &alias.here(), &way, reply, watch);
     if let Some(next) = next.filter(|_| left > 1) {
@@ -102,6 +107,10 @@ fn answer_in<W: Watch>(
     if let Meaning::Delegated { delegation, at } = meaning {
         // RFC 4035 §3.1.4.1: DS is the one type that the parent answers at a cut.
         let Some(owner) = at.filter(|_| asked.qtype == rtype::DS) else {
+            // A client that has names looked up for it wants the answer, and could do nothing with a referral (RFC 1034 §4.3.1).
+            if reply.forward() {
+                return None;
+            }
             records::referral(zone, &delegation, here, reply);
             return None;
         };

@@ -27,6 +27,13 @@ struct Name([u8; 32]);
 
 const _: () = assert!(size_of::<sockaddr_in6>() <= size_of::<Name>() && align_of::<sockaddr_in6>() <= align_of::<Name>());
 
+/// Where the reply to a query goes, and the address of ours that it leaves from.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::server) struct Back {
+    name: Name,
+    asked: Option<Asked>,
+}
+
 /// The datagrams that one worker took, and the replies to them.
 ///
 /// The rooms for queries hold the largest datagram there is, so that no query is cut before it is read; of their memory only what was ever
@@ -198,6 +205,12 @@ impl Batch {
         self.used += length;
     }
 
+    /// Where the reply to the query that was taken last goes, for one that is made later.
+    pub(in crate::server) fn back(&self) -> Back {
+        let n = self.taken - 1;
+        Back { name: self.names[n], asked: self.asked[n] }
+    }
+
     /// Sends the replies. What cannot be sent at once is lost, as datagrams are: the client asks again. Waiting would let replies that
     /// nobody takes hold up the others.
     #[inline]
@@ -293,12 +306,24 @@ impl Batch {
     /// Sends one reply of a group; whether the kernel took it.
     fn send_alone(&self, datagrams: &Datagrams, group: &Group, reply: Reply) -> bool {
         let to = usize::from(group.to);
-        let mut part = part(&self.replies, reply);
+        datagrams.send_one(&self.names[to], self.asked[to], part(&self.replies, reply))
+    }
+}
+
+impl Datagrams {
+    /// Sends one reply; what cannot be sent at once is lost.
+    pub(in crate::server) fn send_back(&self, back: &Back, reply: &[u8]) {
+        let part = libc::iovec { iov_base: reply.as_ptr().cast_mut().cast(), iov_len: reply.len() };
+        self.send_one(&back.name, back.asked, part);
+    }
+
+    /// Sends the octets that `part` describes, which outlive the call; whether the kernel took them.
+    fn send_one(&self, name: &Name, asked: Option<Asked>, mut part: libc::iovec) -> bool {
         let mut control = Control::EMPTY;
-        let length = control.write(self.asked[to], None);
+        let length = control.write(asked, None);
         let mut header = empty_header().msg_hdr;
-        header.msg_name = ptr::from_ref(&self.names[to]).cast_mut().cast();
-        header.msg_namelen = self.name_length;
+        header.msg_name = ptr::from_ref(name).cast_mut().cast();
+        header.msg_namelen = if self.is_v6 { size_of::<sockaddr_in6>() } else { size_of::<sockaddr_in>() } as libc::socklen_t;
         header.msg_iov = &raw mut part;
         header.msg_iovlen = 1;
         if length > 0 {
@@ -306,7 +331,7 @@ impl Batch {
             header.msg_controllen = length as _;
         }
         // SAFETY: each pointer of `header` is to memory of the length beside it that outlives the call, which only reads it.
-        unsafe { libc::sendmsg(datagrams.socket.as_raw_fd(), &raw const header, libc::MSG_DONTWAIT) >= 0 }
+        unsafe { libc::sendmsg(self.socket.as_raw_fd(), &raw const header, libc::MSG_DONTWAIT) >= 0 }
     }
 }
 

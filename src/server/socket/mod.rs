@@ -21,9 +21,9 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 
 #[cfg(target_os = "linux")]
-pub(super) use batch::Batch;
+pub(super) use batch::{Back, Batch};
 #[cfg(not(target_os = "linux"))]
-pub(super) use portable::Batch;
+pub(super) use portable::{Back, Batch};
 
 /// The largest reply: the upper end of `[dns] udp_payload`.
 const LARGEST_REPLY: usize = 4096;

@@ -16,6 +16,19 @@ pub(in crate::server) struct Batch {
     is_open: bool,
 }
 
+/// Where the reply to a query goes.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::server) struct Back(Option<SocketAddr>);
+
+impl Datagrams {
+    /// Sends one reply.
+    pub(in crate::server) fn send_back(&self, back: &Back, reply: &[u8]) {
+        if let Some(peer) = back.0 {
+            let _ = self.socket.send_to(reply, peer);
+        }
+    }
+}
+
 impl Batch {
     /// An empty one.
     pub(in crate::server) fn new(_: &Datagrams) -> Batch {
@@ -50,6 +63,11 @@ impl Batch {
     /// Takes the first `length` octets of the room for it as the reply to the query that was taken.
     pub(in crate::server) fn reply(&mut self, length: usize) {
         self.length = Some(length.min(LARGEST_REPLY));
+    }
+
+    /// Where the reply to the query that was taken goes, for one that is made later.
+    pub(in crate::server) fn back(&self) -> Back {
+        Back(self.peer)
     }
 
     /// Sends the reply. What cannot be sent is lost, as datagrams are: the client asks again.

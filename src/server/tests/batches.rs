@@ -35,7 +35,7 @@ fn held(listen: &str) -> Held {
         reply[..digest.len()].copy_from_slice(&digest);
         Outcome::Reply(digest.len())
     };
-    let server = start_with(&settings, Arc::new(Publisher::new(Snapshot::empty())), answer).unwrap();
+    let server = start_with(&settings, Arc::new(Publisher::new(Snapshot::empty())), slow::none(), slow::MOST, answer).unwrap();
     let port = server.addresses()[0].port();
     Held { server, port, gate }
 }

@@ -2,6 +2,7 @@
 
 mod abuse;
 mod counts;
+mod forwarded;
 mod names;
 mod protocol;
 mod robust;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Record, RecordType};
 
-use super::super::{Outcome, Query, Transport, Worker, answer};
+use super::super::{Outcome, Query, Transport, Worker, answer, answer_again};
 use crate::codec::code::rtype;
 use crate::model::{
     BranchFields, Code, Coordinates, Counter, Counters, DnsSettings, Geo, Health, Instance, Label, Locality, Name, Out, Owner, Place,
@@ -20,6 +20,8 @@ pub struct World {
     pub snapshot: Snapshot,
     pub worker: Worker,
     pub now_ms: u64,
+    /// How often the slow path was needed.
+    pub punts: usize,
     services: BTreeMap<Label, Service>,
     instances: BTreeMap<Label, BTreeMap<Label, (Instance, Vitals, bool)>>,
 }
@@ -93,7 +95,7 @@ impl World {
         };
         let snapshot = Snapshot::empty().update(&[Update::Geo(&geo), Update::Zones(zones)]).unwrap();
         let worker = Worker::new(1, Arc::new(Counters::default()));
-        World { snapshot, worker, now_ms: 0, services: BTreeMap::new(), instances: BTreeMap::new() }
+        World { snapshot, worker, now_ms: 0, punts: 0, services: BTreeMap::new(), instances: BTreeMap::new() }
     }
 
     /// Changes settings, as a reload does.
@@ -186,7 +188,17 @@ impl World {
                 Some(reply)
             }
             Outcome::Drop => None,
-            Outcome::Punt(never) => match never {},
+            Outcome::Punt(punt) => {
+                self.punts += 1;
+                let draw = self.worker.drawn();
+                match answer_again(&self.snapshot, &mut self.worker, &query, draw, &mut reply) {
+                    Outcome::Reply(length) => {
+                        reply.truncate(length);
+                        Some(reply)
+                    }
+                    outcome => panic!("{punt:?}, and then {outcome:?}"),
+                }
+            }
         }
     }
 
