@@ -18,6 +18,7 @@ mod simulate;
 mod slow;
 #[cfg(test)]
 mod tests;
+mod updates;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -226,6 +227,7 @@ pub struct Running {
     prober: Arc<Prober>,
     http: Api,
     drills: Drills,
+    updates: Arc<updates::Updates>,
     clients: simulate::Clients,
     ready: watch::Sender<bool>,
     settings: Settings,
@@ -290,7 +292,8 @@ impl Running {
         apexes: BTreeSet<Name>,
         sources: Sources,
     ) -> Result<Running, ServeError> {
-        let slow = Arc::new(slow::SlowPath::new(control.publisher().clone()));
+        let updates = Arc::new(updates::Updates::new(&settings, control.clone(), clock.clone()));
+        let slow = Arc::new(slow::SlowPath::new(control.publisher().clone(), updates.clone()));
         let server = Arc::new(server::start(&settings.dns, control.publisher().clone(), slow)?);
         let prober = probe::start(control.clone(), &settings.probe);
         let prober = Arc::new(prober.map_err(|error| ServeError::System { what: "the prober cannot start", error })?);
@@ -323,6 +326,7 @@ impl Running {
                 return Err(error.into());
             }
         };
+        updates.audit_in(http.audit());
         // The first snapshot is published and every listener runs.
         ready.send_replace(true);
         simulate::warn(&control, clients.clone(), ready.subscribe());
@@ -335,6 +339,7 @@ impl Running {
             prober,
             http,
             drills,
+            updates,
             clients,
             ready,
             settings,
@@ -357,6 +362,7 @@ impl Running {
                     tracing::warn!("zone {gone} is no longer served: its file is gone");
                 }
                 (self.apexes, self.sources) = (taken.apexes, taken.sources);
+                self.updates.reload(&taken.settings);
                 self.drills.define(&taken.settings.drills, &self.clock);
                 for key in restart_needed(&self.started_with, &taken.settings) {
                     tracing::warn!("{key} is not as it was at the start: it takes effect at the next one");

@@ -31,6 +31,7 @@ mod routes;
 mod services;
 mod simulate;
 mod status;
+mod updates;
 mod views;
 
 #[cfg(test)]
@@ -50,7 +51,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use crate::control::{Clock, Control};
 use crate::model::{ApiSettings, Locality, Timestamp};
 use access::Access;
-use audit::Audit;
+pub use audit::{Audit, Entry};
 use problem::{Problem, Unavailable};
 
 pub use drills::DrillDesk;
@@ -144,6 +145,7 @@ pub enum ListenError {
 pub struct Api {
     address: SocketAddr,
     insecure: bool,
+    audit: Audit,
     access: Arc<ArcSwap<Access>>,
     /// Tells those who listen for long that the rules are others.
     reloaded: watch::Sender<()>,
@@ -173,11 +175,12 @@ pub async fn start(settings: &ApiSettings, context: ApiContext) -> Result<Api, L
     let (stop, stopping) = watch::channel(false);
     let access = Arc::new(ArcSwap::from_pointee(Access::new(&settings.tokens, settings.insecure)));
     let (reloaded, reloads) = watch::channel(());
+    let kept = audit.clone();
     let shared = Arc::new(Shared::new(context, (access.clone(), reloads), audit, stopping.clone(), address));
     let writes = shared.writes.clone();
     let serving = tokio::spawn(listen::serve(listener, router(shared), stopping));
     tracing::info!(%address, tokens = settings.tokens.len(), audit = %settings.audit.display(), "the API listens");
-    Ok(Api { address, insecure: settings.insecure, access, reloaded, writes, stop, serving })
+    Ok(Api { address, insecure: settings.insecure, audit: kept, access, reloaded, writes, stop, serving })
 }
 
 /// Refuses to serve strangers unprotected (DESIGN §10).
@@ -192,6 +195,11 @@ impl Api {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The audit log, for writes that come another way.
+    pub fn audit(&self) -> Audit {
+        self.audit.clone()
     }
 
     /// Refuses settings that [`Api::reload`] would refuse, and changes nothing: for those who take more than the API's settings, all or

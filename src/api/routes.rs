@@ -14,7 +14,7 @@ use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use super::problem::Problem;
 use super::{
     Shared, access, discovery, drains, drills, events, explain, heartbeats, instances, measurements, page, regions, services, simulate,
-    status,
+    status, updates,
 };
 use crate::model::{CheckFields, Right};
 
@@ -114,6 +114,10 @@ routes! {
     "/v1/simulate" {
         get Listed(Read) => simulate::list;
         post Asked(Read) => simulate::compare;
+    }
+    "/v1/zones/{zone}/updates" {
+        get Whole(Read) => updates::list;
+        delete Whole(Operate) => updates::delete;
     }
     "/v1/status" { get Listed(Read) => status::get; }
     "/v1/events" { get Listed(Read) => events::stream; }

@@ -7,7 +7,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, 
 use reqwest::Url;
 
 use super::register::RegisterArguments;
-use crate::model::{InstanceKey, Label, Period, Subject};
+use crate::model::{InstanceKey, Label, Name, Period, Subject};
 
 /// Answers DNS queries with the nearest healthy instance of a service.
 ///
@@ -202,6 +202,18 @@ pub(super) enum ClientOrder {
         /// Only prefixes that hold this address or network, or lie within it
         #[arg(long, value_name = "IP|CIDR")]
         client: Option<String>,
+    },
+    /// List what updates over DNS changed of a zone, or drop it
+    ///
+    /// Updates (RFC 2136) lie over the zone's file. One whose RRset changed in the file since is marked: what the update said is answered.
+    #[command(after_help = "Examples:\n  signpost updates example.com\n  signpost updates example.com --drop")]
+    Updates {
+        /// The zone, such as example.com
+        #[arg(value_parser = zone)]
+        zone: String,
+        /// Drop all of it: the zone is as its file says, with a later serial
+        #[arg(long)]
+        drop: bool,
     },
     /// Rehearse a loss: list drills, begin one, read its report, end it early
     ///
@@ -412,6 +424,12 @@ pub(super) fn instance_key(text: &str) -> Result<InstanceKey, String> {
     let (service, id) = text.split_once('/').ok_or("expected SERVICE/ID, such as web/eu1")?;
     let label = |text: &str| Label::parse(text).map_err(|e| e.to_string());
     Ok(InstanceKey { service: label(service)?, id: label(id)? })
+}
+
+/// A zone's name, as it stands in a path.
+fn zone(text: &str) -> Result<String, String> {
+    let name = Name::parse(text).map_err(|e| e.to_string())?;
+    Ok(name.to_string().bytes().map(|b| if b"/%?#\\".contains(&b) { format!("%{b:02X}") } else { char::from(b).into() }).collect())
 }
 
 fn subject(text: &str) -> Result<Subject, String> {

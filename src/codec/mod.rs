@@ -16,7 +16,7 @@ mod writer;
 pub use cookie::Cookie;
 pub use edns::{EDNS_FIXED, Edns, Keepalive};
 pub use name::{MAX_LABELS, MAX_NAME, NameBuf};
-pub use rdata::expand;
+pub use rdata::{expand, present};
 pub use records::{Record, Records, Section};
 pub use request::{Fault, HEADER, Header, Question, Request};
 pub use subnet::{ClientSubnet, SubnetFault};

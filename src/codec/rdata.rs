@@ -121,6 +121,57 @@ fn parameters(rest: &[u8]) -> Option<usize> {
     (at == rest.len()).then_some(at)
 }
 
+/// Record data of a zone as people write it (RFC 1035 §5.1), or in the form that every type has (RFC 3597 §5).
+pub fn present(rtype: u16, data: &[u8]) -> String {
+    presented(rtype, data).unwrap_or_else(|| {
+        let digits: String = data.iter().map(|octet| format!("{octet:02x}")).collect();
+        format!("\\# {} {digits}", data.len()).trim_end().into()
+    })
+}
+
+fn presented(rtype: u16, data: &[u8]) -> Option<String> {
+    let name = |at: usize| NameBuf::from_wire(data.get(at..)?).map(|name| name.to_string());
+    let number = |at: usize| Some(u16::from_be_bytes(*data.get(at..)?.first_chunk()?));
+    Some(match rtype {
+        A => std::net::Ipv4Addr::from(<[u8; 4]>::try_from(data).ok()?).to_string(),
+        AAAA => std::net::Ipv6Addr::from(<[u8; 16]>::try_from(data).ok()?).to_string(),
+        NS | CNAME | PTR | DNAME => name(0)?,
+        MX => format!("{} {}", number(0)?, name(2)?),
+        SRV => format!("{} {} {} {}", number(0)?, number(2)?, number(4)?, name(6)?),
+        TXT => {
+            let (mut rest, mut texts) = (data, Vec::new());
+            while !rest.is_empty() {
+                let length = text(rest)?;
+                texts.push(quoted(&rest[1..length]));
+                rest = &rest[length..];
+            }
+            texts.join(" ")
+        }
+        SOA => {
+            let (first, end) = NameBuf::parse(data, 0).ok()?;
+            let (second, end) = NameBuf::parse(data, end).ok()?;
+            let (numbers, []) = data.get(end..)?.as_chunks::<4>() else { return None };
+            let numbers: Vec<String> = numbers.iter().map(|number| u32::from_be_bytes(*number).to_string()).collect();
+            format!("{first} {second} {}", numbers.join(" "))
+        }
+        _ => return None,
+    })
+}
+
+/// A character-string in quotes.
+fn quoted(octets: &[u8]) -> String {
+    let mut quoted = String::from("\"");
+    for &octet in octets {
+        match octet {
+            b'"' | b'\\' => quoted.extend(['\\', char::from(octet)]),
+            0x20..=0x7e => quoted.push(char::from(octet)),
+            _ => quoted.push_str(&format!("\\{octet:03}")),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Records;
@@ -136,6 +187,18 @@ mod tests {
         let record = Records::of(&message)?.next().unwrap()?;
         let mut octets = Vec::new();
         expand(&message, &record, &mut octets).map(|()| octets)
+    }
+
+    #[test]
+    fn data_is_shown_as_people_write_it() {
+        let check = |rtype: u16, data: &[u8], text: &str| assert_eq!(present(rtype, data), text);
+        check(A, b"\xc0\x00\x02\x01", "192.0.2.1");
+        check(A, b"\xc0", r"\# 1 c0");
+        check(MX, b"\0\x0a\x02mx\x01x\0", "10 mx.x.");
+        check(SRV, b"\0\x01\0\x02\x1f\x90\x01x\0", "1 2 8080 x.");
+        check(TXT, b"\x03a\"\x07\x01b", r#""a\"\007" "b""#);
+        check(SOA, b"\x01a\0\x01b\0\0\0\0\x01\0\0\0\x02\0\0\0\x03\0\0\0\x04\0\0\0\x05", "a. b. 1 2 3 4 5");
+        check(65280, b"", r"\# 0");
     }
 
     #[test]

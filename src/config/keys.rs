@@ -358,7 +358,17 @@ pub(super) const KEYS: &[Key] = &[
         form: Form::Tables,
         set: |_, _, _| Err(here("keys are written as [tsig.NAME] tables")),
     },
+    Key {
+        path: UPDATE,
+        about: "[update.\"ZONE\"] tables: who may change the zone's records over DNS (RFC 2136): rights, a list of { key (of [tsig.NAME]), \
+                names (relative to the zone: \"@\", \"_acme-challenge\", \"*.dyn\" for one label, \"**\" for any number), types (\"ANY\": all) }",
+        form: Form::Tables,
+        set: |_, _, _| Err(here("rights are written as [update.\"ZONE\"] tables")),
+    },
 ];
+
+/// The table of rights to change zones, by zone.
+pub(super) const UPDATE: &str = "update";
 
 /// The table of keys for messages between servers, by name.
 pub(super) const TSIG: &str = "tsig";

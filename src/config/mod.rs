@@ -34,6 +34,7 @@ mod settings;
 mod sources;
 mod suggest;
 mod tsig;
+mod update;
 mod watch;
 mod world;
 mod zone;

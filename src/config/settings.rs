@@ -7,16 +7,16 @@ use toml::Value;
 
 use super::document::{Document, Item, Spot};
 use super::finding::{ConfigError, Finding};
-use super::keys::{DRILLS, Draft, Form, KEYS, Key, TSIG};
-use super::{suggest, tsig};
-use crate::model::{DrillFields, FieldError, Label, Locality, Settings};
+use super::keys::{DRILLS, Draft, Form, KEYS, Key, TSIG, UPDATE};
+use super::{suggest, tsig, update};
+use crate::model::{DrillFields, FieldError, Label, Locality, Name, Settings};
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "signpost.toml";
 /// What the variables begin with; the parts of a key are joined by two underscores as well.
 const PREFIX: &str = "SIGNPOST__";
 /// Tables whose keys are names: they are taken whole.
-const NAMED: [&str; 2] = [DRILLS, TSIG];
+const NAMED: [&str; 3] = [DRILLS, TSIG, UPDATE];
 /// Where a finding about a variable says it stands.
 const ENVIRONMENT: &str = "environment";
 
@@ -45,6 +45,7 @@ pub fn settings(path: Option<&Path>, env: &BTreeMap<String, String>) -> Result<S
         draft: Draft { settings, region: None, az: None, audit: None, versioned: false },
         findings: Vec::new(),
         origins: BTreeMap::new(),
+        keys: Vec::new(),
     };
     if let Some(path) = path {
         reading.file(path)?;
@@ -60,6 +61,8 @@ struct Reading {
     findings: Vec<Finding>,
     /// Who said what: for findings about values that do not go together.
     origins: BTreeMap<&'static str, (String, Spot)>,
+    /// Keys that rights name, and what is to be said where there is none such.
+    keys: Vec<(Name, Finding)>,
 }
 
 impl Reading {
@@ -109,6 +112,7 @@ impl Reading {
     fn named(&mut self, path: &str, table: &Item<'_>, base: &Path) {
         match path {
             TSIG => self.draft.settings.tsig = tsig::read(table, base, &mut self.findings),
+            UPDATE => self.draft.settings.updates = update::read(table, &mut self.keys, &mut self.findings),
             _ => self.drills(table),
         }
     }
@@ -211,6 +215,8 @@ impl Reading {
         if api.listen.port() != 0 && settings.dns.listen.contains(&api.listen) {
             wrong("api.listen", format!("{} is in dns.listen too, and DNS answers on TCP as well: take another port", api.listen));
         }
+        let unknown = |(key, finding)| (!settings.tsig.contains_key(&key)).then_some(finding);
+        self.findings.extend(self.keys.into_iter().filter_map(unknown));
         self.findings.sort();
         match self.findings.is_empty() {
             true => Ok(settings),
@@ -315,6 +321,34 @@ mod tests {
         check(&with("algoritm = \"x\""), "signpost.toml:4: tsig.\"Transfer.key\".algoritm: unknown key; did you mean");
         let said = read("version = 1", &[("SIGNPOST__TSIG", "{ k = { secret = c2VjcmV0 } }")]).unwrap_err();
         assert!(said.iter().all(|finding| !finding.contains("c2Vj")), "{said:?}");
+    }
+
+    #[test]
+    fn rights_to_update_are_read() {
+        let key = "[tsig.certbot]\nsecret = \"c2VjcmV0IG9mIDE2IG9jdGV0cyBhdCBsZWFzdA==\"\n";
+        let with = |lines: &str| format!("version = 1\n{key}[update.\"Example.com\"]\n{lines}\n");
+        let rights = "rights = [{ key = \"certbot\", names = [\"_acme-challenge\", \"*.dyn\"], types = [\"TXT\", \"a\"] },\n\
+                      { key = \"Certbot.\", names = [\"**\"], types = [\"ANY\"] }]";
+        let settings = read(&with(rights), &[]).unwrap();
+        let apex = Name::parse("example.com").unwrap();
+        let [one, two] = settings.updates[&apex].as_slice() else { panic!() };
+        let name = |text: &str| Name::parse_relative(text, Some(&apex)).unwrap();
+        assert!(one.grants(&apex, &name("x.dyn"), Some(1)) && !one.grants(&apex, &name("x.dyn"), Some(28)));
+        assert!(two.grants(&apex, &apex, Some(6)) && one.key == two.key);
+        let check = |lines: &str, expected: &str| {
+            let said = read(&with(lines), &[]).unwrap_err();
+            assert!(said.len() == 1 && said[0].starts_with(expected), "{lines}: {said:?}");
+        };
+        let right = |key: &str, names: &str, types: &str| format!("rights = [{{ key = \"{key}\", names = [{names}], types = [{types}] }}]");
+        let at = |field: &str| format!("signpost.toml:5: update.\"Example.com\".rights[0]{field}");
+        check("", "signpost.toml:4: update.\"Example.com\": `rights` is missing");
+        check(&right("nobody", "\"@\"", "\"A\""), &(at(".key") + ": there is no key nobody."));
+        check(&right("certbot", "", "\"A\""), &(at(".names") + ": at least one is needed"));
+        check(&right("certbot", "\"@\"", ""), &(at(".types") + ": at least one is needed"));
+        check(&right("certbot", "\"a.example.\"", "\"A\""), &(at(".names[0]") + ": names are relative to the zone"));
+        check(&right("certbot", "\"@\"", "\"AAAAA\""), &(at(".types[0]") + ": unknown record type"));
+        check("rights = [{ key = \"certbot\", names = [\"@\"] }]", &(at("") + ": missing field `types`"));
+        check("right = []", "signpost.toml:5: update.\"Example.com\".right: unknown key");
     }
 
     const HASH: &str = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";

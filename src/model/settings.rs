@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{DrillFields, Label, Locality, Name, Period, TsigKey};
+use super::{DrillFields, Label, Locality, Name, Period, TsigKey, UpdateRight};
 
 /// Everything the server is told at start.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +36,8 @@ pub struct Settings {
     pub drills: BTreeMap<Label, DrillFields>,
     /// `[tsig.NAME]`: secrets shared with other servers, by name.
     pub tsig: BTreeMap<Name, TsigKey>,
+    /// `[update."ZONE"]`: who may change records of zones over DNS, by zone.
+    pub updates: BTreeMap<Name, Vec<UpdateRight>>,
 }
 
 /// `[dns]`
@@ -262,6 +264,7 @@ impl Default for Settings {
             log: LogSettings { level: "info".into(), format: LogFormat::Text },
             drills: BTreeMap::new(),
             tsig: BTreeMap::new(),
+            updates: BTreeMap::new(),
         }
     }
 }

@@ -10,7 +10,7 @@ mod instances;
 mod load;
 mod plan;
 mod safety;
-mod updates;
+pub(crate) mod updates;
 mod vitals;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ pub use instances::Instances;
 pub use load::{LoadError, Warning};
 pub use plan::{Draft, Hold};
 pub use safety::{Breach, concerns};
-pub use updates::{Becomes, MAX_SETS, Overlay, OverlaySet, SetChange, UpdateRefusal, View, ZoneChange};
+pub use updates::{Becomes, MAX_SETS, Overlay, OverlaySet, SetChange, UpdateRefusal, View, ZoneChange, type_text};
 pub use vitals::Turn;
 
 use crate::model::{

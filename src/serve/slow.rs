@@ -1,6 +1,7 @@
 //! The slow path at the roof: what a punted query needs, the shells have; none of them knows of the others.
 //!
 //! ```text
+//!   Punt::Update  ─▶ updates: signed, allowed, durable, published
 //!   Punt::Forward ─▶ what is ours of the answer (wire::answer_again) ─▶ the rest from an upstream
 //! ```
 
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use super::updates::Updates;
 use crate::server::{Punted, Replies, Slow};
 use crate::snapshot::Publisher;
 use crate::wire::{Outcome, Punt};
@@ -19,12 +21,13 @@ const LARGEST_MESSAGE: usize = 65_535;
 #[derive(Debug)]
 pub(super) struct SlowPath {
     publisher: Arc<Publisher>,
+    updates: Arc<Updates>,
 }
 
 impl SlowPath {
     /// Answers from what `publisher` holds.
-    pub(super) fn new(publisher: Arc<Publisher>) -> SlowPath {
-        SlowPath { publisher }
+    pub(super) fn new(publisher: Arc<Publisher>, updates: Arc<Updates>) -> SlowPath {
+        SlowPath { publisher, updates }
     }
 
     /// What is ours of the answer; `None` where the query deserves none.
@@ -36,8 +39,8 @@ impl SlowPath {
                 Some(reply)
             }
             Outcome::Drop => None,
-            // `answer_again` does not forward.
-            Outcome::Punt(Punt::Forward) => None,
+            // `answer_again` does not forward, and an update is not answered again.
+            Outcome::Punt(Punt::Forward | Punt::Update) => None,
         }
     }
 }
@@ -46,6 +49,13 @@ impl Slow for SlowPath {
     fn answer(self: Arc<Self>, query: Punted, mut replies: Replies) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             match query.why {
+                Punt::Update => {
+                    // On its own: a client that hangs up cannot stop it between the change and its audit line.
+                    let answered = tokio::spawn(async move { self.updates.answer(&query).await }).await;
+                    if let Ok(Some(reply)) = answered {
+                        let _ = replies.send(reply).await;
+                    }
+                }
                 Punt::Forward => {
                     if let Some(own) = self.own(&query, &replies) {
                         // Who has gone needs no reply.

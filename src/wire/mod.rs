@@ -110,6 +110,8 @@ pub enum Punt {
     /// Its name, or one that an alias of ours leads to, is in no zone of ours, and the client may ask for such names. What is ours of the
     /// answer, [`answer_again`] gives.
     Forward,
+    /// It is an update that somebody signed (RFC 2136): whether the signature holds, and what comes of it, is not for a worker to find out.
+    Update,
 }
 
 /// What one worker keeps from query to query.
@@ -273,9 +275,17 @@ fn drop_it(counters: &Counters, query: &Query<'_>, outcome: Counter) -> Outcome 
 
 /// What RFC 8906 asks of everyone: odd queries get the RCODE that says what is odd.
 fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, draw: u64, reply: &mut Reply<'_, '_>, watch: &mut W) {
+    if update::is_update(&request.header) {
+        return match request.fault {
+            Some(fault) => reply.fail(rcode::FORMERR, Counter::Formerr, extended::OTHER, fault.reason()),
+            None if request.signed => reply.punt = Some(Punt::Update),
+            // RFC 2136 §3.3 leaves it to the server whom it trusts, RFC 3007 §1 advises against trusting addresses.
+            None => reply.fail(rcode::REFUSED, Counter::Refused, extended::PROHIBITED, "an update needs a TSIG"),
+        };
+    }
     if !request.header.is_query() {
         // RFC 8906 §3.1.4.
-        return reply.fail(rcode::NOTIMP, Counter::Notimp, extended::NOT_SUPPORTED, "only the opcode QUERY is offered");
+        return reply.fail(rcode::NOTIMP, Counter::Notimp, extended::NOT_SUPPORTED, "only the opcodes QUERY and UPDATE are offered");
     }
     if let Some(fault) = request.fault {
         return reply.fail(rcode::FORMERR, Counter::Formerr, extended::OTHER, fault.reason());

@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub use edit::UpdateRefusal;
 pub(super) use edit::{plan, plan_drop};
 use fits::unfit;
-pub use view::View;
+pub use view::{View, type_text};
 
 use super::Registry;
 use crate::model::{Name, RecordSet, Revision, Timestamp, Zone};
@@ -162,7 +162,7 @@ impl Registry {
                 let found = overlay.sets.iter().filter(|(_, set)| set.fits && set.set.is_some());
                 let found = found.map(|(key, _)| key).find_map(|key| Some((key.clone(), unfit(self, &view, &key.0, key.1)?)));
                 let Some((key, reason)) = found else { break };
-                let subject = format!("{} {}", key.0, view::type_text(key.1));
+                let subject = format!("{} {}", key.0, type_text(key.1));
                 let found = format!("was changed by an update, which does not go with the file any more: {reason}; the file's is answered");
                 warnings.push(super::Warning { file: zone.file.clone(), subject, found });
                 if let Some(set) = overlay.sets.get_mut(&key) {
@@ -171,7 +171,7 @@ impl Registry {
             }
             for (key, set) in overlay.sets.iter().filter(|(_, set)| set.fits) {
                 if view::print(zone, &key.0, key.1) != set.over {
-                    let subject = format!("{} {}", key.0, view::type_text(key.1));
+                    let subject = format!("{} {}", key.0, type_text(key.1));
                     let found = "was changed in the file after an update changed it; what the update said is answered".to_string();
                     warnings.push(super::Warning { file: zone.file.clone(), subject, found });
                 }
@@ -244,4 +244,4 @@ impl Overlay {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -178,8 +178,8 @@ pub(super) fn same(one: Option<&RecordSet>, other: Option<&RecordSet>) -> bool {
     }
 }
 
-/// A type for messages.
-pub(super) fn type_text(rtype: u16) -> String {
+/// A type for messages and people: the usual ones by name, others as `TYPE123`.
+pub fn type_text(rtype: u16) -> String {
     match rtype {
         rtype::A => "A".into(),
         rtype::NS => "NS".into(),
