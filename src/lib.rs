@@ -11,9 +11,9 @@
 //! | 0 | [`model`], [`codec`] | the words as values; the wire format of DNS |
 //! | 1 | [`routing`], [`registry`], [`tsig`] | what answers this client; what was registered; who signed a message |
 //! | 2 | [`snapshot`] | the immutable, precompiled world that one query sees |
-//! | 3 | [`wire`], [`store`], [`simulate`] | bytes in, bytes out; what is written down; who would be served where, if |
+//! | 3 | [`wire`], [`store`], [`simulate`], [`transfer`] | bytes in, bytes out; what is written down; who would be served where, if; copies of zones for other servers |
 //! | 4 | [`control`] | the single writer |
-//! | 5 | [`config`], [`probe`], [`server`], [`drill`], [`api`], [`cli`], [`telemetry`] | shells: IO, clocks, threads; they never use each other |
+//! | 5 | [`config`], [`secondary`], [`probe`], [`server`], [`drill`], [`api`], [`cli`], [`telemetry`] | shells: IO, clocks, threads; they never use each other |
 //! | roof | [`serve`] | joins the shells into a running server |
 //!
 //! # Three straight lines
@@ -64,11 +64,13 @@ pub mod model;
 pub mod probe;
 pub mod registry;
 pub mod routing;
+pub mod secondary;
 pub mod serve;
 pub mod server;
 pub mod simulate;
 pub mod snapshot;
 pub mod store;
 pub mod telemetry;
+pub mod transfer;
 pub mod tsig;
 pub mod wire;

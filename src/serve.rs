@@ -14,10 +14,13 @@
 mod check;
 mod drills;
 mod metrics;
+mod secondaries;
+mod serials;
 mod simulate;
 mod slow;
 #[cfg(test)]
 mod tests;
+mod transfers;
 mod updates;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,10 +38,14 @@ use crate::control::{self, Clock, Control};
 use crate::drill::Drills;
 use crate::model::{DnsSettings, Name, Settings, Timestamp, Zone};
 use crate::probe::{self, Prober};
+use crate::secondary::{self, Secondaries};
 use crate::server::{self, Server};
 use crate::snapshot::ZoneError;
 use crate::store::{Embedded, Engine, OpenError};
 use crate::telemetry;
+
+use serials::KeptSerials;
+use transfers::Transfers;
 
 pub use check::{Verdict, check};
 
@@ -166,6 +173,7 @@ async fn serve(settings: Settings) -> Result<(), ServeError> {
         }
     };
     watching.include(&running.sources);
+    let mut wishes: Vec<secondaries::Wish> = Vec::new();
     loop {
         let reason = tokio::select! {
             name = stop.signal() => {
@@ -174,13 +182,23 @@ async fn serve(settings: Settings) -> Result<(), ServeError> {
             }
             Some(()) = hangup.recv() => "SIGHUP",
             Some(()) = changes.recv() => "files changed",
+            Some(wish) = running.wished.recv() => {
+                wishes.push(wish);
+                "a zone was copied"
+            }
         };
+        // What came meanwhile is read with it.
+        while let Ok(wish) = running.wished.try_recv() {
+            wishes.push(wish);
+        }
         let watched = folders(&running.settings);
         running.reload(reason).await;
         if folders(&running.settings) != watched {
             watching = watch(&running.settings)?;
         }
         watching.include(&running.sources);
+        // Whoever wished for it may have gone.
+        wishes.drain(..).for_each(|wish| _ = wish.send(()));
     }
     drop(watching);
     tokio::select! {
@@ -228,7 +246,15 @@ pub struct Running {
     http: Api,
     drills: Drills,
     updates: Arc<updates::Updates>,
+    secondaries: Secondaries,
+    /// Looks after them; ends when it is told to.
+    copying_in: secondary::Task,
+    /// Who waits for the files to be read again.
+    wished: mpsc::Receiver<secondaries::Wish>,
     clients: simulate::Clients,
+    transfers: Arc<Transfers>,
+    /// Makes versions of zones and tells secondaries.
+    copying: tokio::task::JoinHandle<()>,
     ready: watch::Sender<bool>,
     settings: Settings,
     /// What needs a start to change is compared with this.
@@ -262,15 +288,18 @@ impl Running {
             Some(file) => tracing::info!(version = VERSION, config = %absolute(file), "Signpost starts"),
             None => tracing::info!(version = VERSION, "Signpost starts without a signpost.toml: defaults hold, on loopback only"),
         }
-        let Loaded { zones, geo, sources, .. } = world(&settings).await?;
+        let Loaded { mut zones, geo, sources, .. } = world(&settings).await?;
         let shown = summary(&zones);
         let apexes = zones.iter().map(|zone| zone.apex.clone()).collect();
         let data = settings.data_dir.clone();
         let store = blocking(move || Embedded::open(&data)).await??;
+        // Written before anybody sees them.
+        let mut serials = KeptSerials::open(&settings.data_dir);
+        serials.assign(&mut zones, &settings);
         let engine = Engine::Embedded(store);
         let control = Control::start(engine, zones, geo, settings.dns.clone(), settings.here.clone(), clock.clone()).await?;
         control.set_safety(settings.safety).await;
-        match Running::listen(settings, control.clone(), clock, apexes, sources).await {
+        match Running::listen(settings, control.clone(), clock, apexes, sources, serials).await {
             Ok(running) => {
                 let (dns, api, data) = (&running.dns, running.api, absolute(&running.settings.data_dir));
                 tracing::info!(?dns, api = %format_args!("http://{api}"), data, zones = shown, "Signpost is ready");
@@ -291,15 +320,23 @@ impl Running {
         clock: Clock,
         apexes: BTreeSet<Name>,
         sources: Sources,
+        serials: KeptSerials,
     ) -> Result<Running, ServeError> {
         let updates = Arc::new(updates::Updates::new(&settings, control.clone(), clock.clone()));
-        let slow = Arc::new(slow::SlowPath::new(control.publisher().clone(), updates.clone()));
+        let transfers = Arc::new(Transfers::new(control.clone(), &settings, serials));
+        let (wishes, wished) = mpsc::channel(secondaries::WISHES);
+        let take = secondaries::take(&settings.data_dir, control.clone(), wishes);
+        let seed =
+            getrandom::u64().map_err(|error| ServeError::System { what: "no random numbers", error: std::io::Error::other(error) })?;
+        let (secondaries, copying_in) = secondary::start(&settings, control.clone(), clock.clone(), take, seed);
+        let slow = slow::SlowPath::new(control.publisher().clone(), transfers.clone(), updates.clone(), secondaries.clone());
+        let slow = Arc::new(slow);
         let server = Arc::new(server::start(&settings.dns, control.publisher().clone(), slow)?);
         let prober = probe::start(control.clone(), &settings.probe);
         let prober = Arc::new(prober.map_err(|error| ServeError::System { what: "the prober cannot start", error })?);
         let dns = server.addresses().to_vec();
         let (refused, is_refused) = watch::channel(None);
-        let metrics = Arc::new(metrics::metrics(&control, &server, &prober, &is_refused, &clock));
+        let metrics = Arc::new(metrics::metrics(&control, &server, &prober, &is_refused, &clock, &secondaries));
         let counted = metrics.clone();
         let (ready, is_ready) = watch::channel(false);
         let clients = simulate::clients(&server);
@@ -310,6 +347,10 @@ impl Running {
             clock: clock.clone(),
             records: |rtype, text| config::parse_record(rtype, text, &Name::root()),
             drills: Arc::new(drills.clone()),
+            secondaries: {
+                let secondaries = secondaries.clone();
+                Arc::new(move || secondaries.states())
+            },
             clients: clients.clone(),
             ready: is_ready,
             refused: is_refused,
@@ -331,7 +372,10 @@ impl Running {
         ready.send_replace(true);
         simulate::warn(&control, clients.clone(), ready.subscribe());
         let (api, started_with) = (http.address(), settings.clone());
+        let copying = transfers.start();
         Ok(Running {
+            transfers,
+            copying,
             dns,
             api,
             control,
@@ -340,6 +384,9 @@ impl Running {
             http,
             drills,
             updates,
+            secondaries,
+            copying_in,
+            wished,
             clients,
             ready,
             settings,
@@ -363,7 +410,9 @@ impl Running {
                 }
                 (self.apexes, self.sources) = (taken.apexes, taken.sources);
                 self.updates.reload(&taken.settings);
+                self.secondaries.reload(&taken.settings);
                 self.drills.define(&taken.settings.drills, &self.clock);
+                self.transfers.define(&taken.settings);
                 for key in restart_needed(&self.started_with, &taken.settings) {
                     tracing::warn!("{key} is not as it was at the start: it takes effect at the next one");
                 }
@@ -424,7 +473,8 @@ impl Running {
             let (zones, geo) = (std::mem::take(&mut loaded.zones), std::mem::take(&mut loaded.geo));
             // What the connections do is what clients are told of them (RFC 7828 §3.3.2), until the next start.
             let dns = DnsSettings { tcp_idle_ms: self.started_with.dns.tcp_idle_ms, ..settings.dns.clone() };
-            let Err(error) = self.control.load(zones, geo, dns).await else { break (apexes, loaded) };
+            let load = async |zones: Vec<Zone>| self.control.load(zones, geo, dns).await;
+            let Err(error) = self.transfers.load(zones, &settings, load).await else { break (apexes, loaded) };
             // What only compiling finds is the zone's own as well.
             let finding = Finding { file: error.file.clone(), line: None, field: error.name.clone(), reason: error.reason.clone() };
             let (possible, again) = blocking(move || (reread.refuse(finding), reread)).await?;
@@ -443,6 +493,9 @@ impl Running {
     pub async fn stop(self) {
         self.ready.send_replace(false);
         self.http.stop().await;
+        self.copying.abort();
+        self.secondaries.stop();
+        self.copying_in.finished().await;
         // Whoever is led away by a drill is led back before control stops.
         self.drills.stop().await;
         let (server, prober) = (Arc::into_inner(self.server), Arc::into_inner(self.prober));

@@ -49,7 +49,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::control::{Clock, Control};
-use crate::model::{ApiSettings, Locality, Timestamp};
+use crate::model::{ApiSettings, Locality, SecondaryState, Timestamp};
 use access::Access;
 pub use audit::{Audit, Entry};
 use problem::{Problem, Unavailable};
@@ -71,6 +71,8 @@ pub struct ApiContext {
     pub records: RecordReader,
     /// Carries out drills.
     pub drills: Arc<dyn DrillDesk>,
+    /// How zones fare that are copied from other servers.
+    pub secondaries: Arc<dyn Fn() -> Vec<SecondaryState> + Send + Sync>,
     /// Client prefixes that were seen to ask, as [`ClientPrefix`](crate::routing::ClientPrefix) numbers them, and how often each.
     pub clients: Arc<dyn Fn() -> Vec<(u64, u32)> + Send + Sync>,
     /// Becomes true once zones and state are loaded.

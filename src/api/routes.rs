@@ -115,6 +115,7 @@ routes! {
         get Listed(Read) => simulate::list;
         post Asked(Read) => simulate::compare;
     }
+    "/v1/secondaries" { get Whole(Read) => updates::secondaries; }
     "/v1/zones/{zone}/updates" {
         get Whole(Read) => updates::list;
         delete Whole(Operate) => updates::delete;

@@ -46,6 +46,7 @@ impl Desk {
             clock,
             records: |rtype, _| Err(format!("{rtype} is not known here")),
             drills: Arc::new(Rehearsal::default()),
+            secondaries: Arc::new(Vec::new),
             clients: Arc::new(Vec::new),
             ready: is_ready,
             refused: watch::channel(None).1,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 
@@ -13,7 +14,7 @@ use super::problem::Problem;
 use super::views::Written;
 use super::{Shared, reply};
 use crate::codec::present;
-use crate::model::{Name, Revision, Timestamp};
+use crate::model::{Name, Revision, SecondaryState, Timestamp};
 use crate::registry::{Command, OverlaySet, Registry, UpdateRefusal, type_text};
 
 /// What updates changed of a zone.
@@ -113,6 +114,22 @@ pub async fn delete(
     let command = Command::DropUpdates { apex: apex(zone)?, author: caller.author().into() };
     let applied = api.control.apply(command, caller.author()).await?;
     Ok(reply::written(&applied, None, false))
+}
+
+/// Zones that are copied from other servers.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct SecondaryList {
+    /// By name.
+    pub secondaries: Vec<SecondaryState>,
+}
+
+/// Zones that are copied from other servers: their serials, when they are looked at again, and why they are not current.
+#[utoipa::path(
+    get, path = "/v1/secondaries", tag = "zones",
+    responses((status = 200, description = "The zones", body = SecondaryList)),
+)]
+pub async fn secondaries(State(api): State<Arc<Shared>>) -> Response {
+    reply::json(StatusCode::OK, &SecondaryList { secondaries: (api.secondaries)() })
 }
 
 /// A zone that a path names.

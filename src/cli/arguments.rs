@@ -215,6 +215,9 @@ pub(super) enum ClientOrder {
         #[arg(long)]
         drop: bool,
     },
+    /// List zones that are copied from other servers: their serials, when they are looked at again, and what stands in the way
+    #[command(after_help = "Example:\n  signpost secondaries")]
+    Secondaries,
     /// Rehearse a loss: list drills, begin one, read its report, end it early
     ///
     /// A drill is a drain that is measured, watched, and lifted again. Without a subcommand: the drills of the configuration, with their next

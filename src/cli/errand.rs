@@ -128,6 +128,7 @@ async fn carry_out(order: ClientOrder, server: &Connection) -> Result<Page, Fail
             let reply = server.delete(&format!("/v1/zones/{zone}/updates")).await?;
             Ok(said(format!("{zone} is as its file says"), reply))
         }
+        ClientOrder::Secondaries => shown(server, views::secondaries(server.get("/v1/secondaries", &[]).await?.body, now())),
         ClientOrder::Drills { order } => drills::carry_out(order, server).await,
         ClientOrder::Simulate(arguments) => simulate::carry_out(arguments, server).await,
         ClientOrder::Healthcheck => healthcheck(server).await,
@@ -311,6 +312,7 @@ mod tests {
             "GET /v1/zones/x.example./updates",
             "no updates: x.example. is as its file says, serial 7\n",
         );
+        check("signpost secondaries", ("200 OK", r#"{"secondaries":[]}"#), "GET /v1/secondaries", "no zones are copied");
         let update = r#"{"zone":"x.example.","serial":8,"changes":1,"updates":[{"name":"a.x.example.","type":"A","ttl":60,
             "records":["192.0.2.1"],"key":"k.","at":"2026-11-20T12:00:00Z","file_changed":true,"answered":true}]}"#;
         check("signpost updates x.example", ("200 OK", update), "GET /v1/zones/x.example./updates", "x.example. serial 8");

@@ -244,6 +244,53 @@ pub(super) fn updates(document: Value, now: Timestamp) -> Result<Page, serde_jso
     Ok(page(document, format!("{} serial {}\n{}", list.zone, list.serial, table.render())))
 }
 
+#[derive(Debug, Deserialize)]
+struct SecondaryList {
+    secondaries: Vec<SecondaryLine>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SecondaryLine {
+    zone: String,
+    #[serde(default)]
+    catalog: String,
+    #[serde(default)]
+    serial: Option<u32>,
+    #[serde(default)]
+    confirmed: Option<Timestamp>,
+    next: Timestamp,
+    #[serde(default)]
+    expires: Option<Timestamp>,
+    expired: bool,
+    failure: String,
+}
+
+/// `secondaries`
+pub(super) fn secondaries(document: Value, now: Timestamp) -> Result<Page, serde_json::Error> {
+    let list: SecondaryList = read(&document)?;
+    if list.secondaries.is_empty() {
+        return Ok(page(document, "no zones are copied from other servers: [secondary] names those that are\n".into()));
+    }
+    let mut table = Table::new(["ZONE", "SERIAL", "CONFIRMED", "NEXT", "EXPIRES", "CATALOG", "TROUBLE"]);
+    for line in &list.secondaries {
+        let (state, style) = match (line.expired, line.expires) {
+            (true, _) => ("expired".to_string(), BAD),
+            (false, Some(at)) => (format!("in {}", length(at.since(now))), FAINT),
+            (false, None) => (String::new(), FAINT),
+        };
+        table.row([
+            Cell::new(&line.zone),
+            line.serial.map_or_else(|| Cell::new("never came").styled(BAD), Cell::number),
+            Cell::new(line.confirmed.map(|at| format!("{} ago", length(now.since(at)))).unwrap_or_default()),
+            Cell::new(format!("in {}", length(line.next.since(now)))).styled(FAINT),
+            Cell::new(state).styled(style),
+            Cell::new(&line.catalog),
+            Cell::new(&line.failure).styled(ODD),
+        ]);
+    }
+    Ok(page(document, table.render()))
+}
+
 impl std::fmt::Display for Safety {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Safety { min_regions, regions_up, regions, .. } = self;

@@ -156,6 +156,8 @@ pub mod extended {
     pub const PROHIBITED: u16 = 18;
     /// The server is not authoritative for the name.
     pub const NOT_AUTHORITATIVE: u16 = 20;
+    /// The data that the server has for the zone is not good, such as too old (RFC 8914 §4.25).
+    pub const INVALID_DATA: u16 = 24;
     /// The operation or query is not supported.
     pub const NOT_SUPPORTED: u16 = 21;
     /// The type cannot be asked for (RFC 9824 §10).

@@ -102,6 +102,8 @@ pub enum Fault {
     RecordData,
     /// A compression pointer that does not lead to a name before it (RFC 1035 §4.1.4).
     Pointer,
+    /// An IXFR without the SOA that its sender has (RFC 1995 §3).
+    SerialMissing,
     /// A cookie of neither 8 nor 16–40 octets (RFC 7873 §5.2.2).
     CookieLength,
     /// A client subnet that breaks RFC 7871.
@@ -125,6 +127,7 @@ impl Fault {
             Fault::TsigPlace => "TSIG is not the last record",
             Fault::RecordData => "record data that does not fit its type",
             Fault::Pointer => "a compression pointer leads nowhere",
+            Fault::SerialMissing => "IXFR without an SOA in the authority section",
             Fault::CookieLength => "COOKIE: neither 8 nor 16 to 40 octets",
             Fault::Subnet(fault) => fault.reason(),
         }

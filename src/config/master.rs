@@ -277,7 +277,7 @@ impl Reading<'_, '_> {
         let (primary, contact) = (Name::from_wire(primary), Name::from_wire(contact));
         // RFC 2308 §4: the last number is the TTL of negative answers, and the only hint where the record has no TTL of its own.
         self.draft.zone.ttl.negative = Period::seconds(minimum.into());
-        self.draft.zone.soa = Soa { ttl: ttl.unwrap_or(minimum), primary, contact, serial, refresh, retry, expire };
+        self.draft.zone.soa = Soa { ttl: ttl.unwrap_or(minimum), primary, contact, serial, own_serial: true, refresh, retry, expire };
         self.draft.soa = Spot { file: self.here(), line: Some(line), field: format!("{owner} SOA") };
         self.soa = Some(self.draft.soa.clone());
         Ok(())

@@ -7,16 +7,16 @@ use toml::Value;
 
 use super::document::{Document, Item, Spot};
 use super::finding::{ConfigError, Finding};
-use super::keys::{DRILLS, Draft, Form, KEYS, Key, TSIG, UPDATE};
-use super::{suggest, tsig, update};
-use crate::model::{DrillFields, FieldError, Label, Locality, Name, Settings};
+use super::keys::{DRILLS, Draft, Form, KEYS, Key, SECONDARY, TRANSFER, TSIG, UPDATE};
+use super::{secondary, suggest, transfer, tsig, update};
+use crate::model::{DrillFields, FieldError, Label, Locality, Settings};
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "signpost.toml";
 /// What the variables begin with; the parts of a key are joined by two underscores as well.
 const PREFIX: &str = "SIGNPOST__";
 /// Tables whose keys are names: they are taken whole.
-const NAMED: [&str; 3] = [DRILLS, TSIG, UPDATE];
+const NAMED: [&str; 5] = [DRILLS, TSIG, TRANSFER, UPDATE, SECONDARY];
 /// Where a finding about a variable says it stands.
 const ENVIRONMENT: &str = "environment";
 
@@ -45,7 +45,7 @@ pub fn settings(path: Option<&Path>, env: &BTreeMap<String, String>) -> Result<S
         draft: Draft { settings, region: None, az: None, audit: None, versioned: false },
         findings: Vec::new(),
         origins: BTreeMap::new(),
-        keys: Vec::new(),
+        named: Vec::new(),
     };
     if let Some(path) = path {
         reading.file(path)?;
@@ -61,8 +61,8 @@ struct Reading {
     findings: Vec<Finding>,
     /// Who said what: for findings about values that do not go together.
     origins: BTreeMap<&'static str, (String, Spot)>,
-    /// Keys that rights name, and what is to be said where there is none such.
-    keys: Vec<(Name, Finding)>,
+    /// Keys of `[tsig.NAME]` that other tables name.
+    named: Vec<transfer::Named>,
 }
 
 impl Reading {
@@ -111,8 +111,10 @@ impl Reading {
     /// Takes tables whose keys are names.
     fn named(&mut self, path: &str, table: &Item<'_>, base: &Path) {
         match path {
+            TRANSFER => self.draft.settings.transfer = transfer::read(table, &mut self.named, &mut self.findings),
             TSIG => self.draft.settings.tsig = tsig::read(table, base, &mut self.findings),
-            UPDATE => self.draft.settings.updates = update::read(table, &mut self.keys, &mut self.findings),
+            UPDATE => self.draft.settings.updates = update::read(table, &mut self.named, &mut self.findings),
+            SECONDARY => self.draft.settings.secondary = secondary::read(table, &mut self.named, &mut self.findings),
             _ => self.drills(table),
         }
     }
@@ -215,8 +217,12 @@ impl Reading {
         if api.listen.port() != 0 && settings.dns.listen.contains(&api.listen) {
             wrong("api.listen", format!("{} is in dns.listen too, and DNS answers on TCP as well: take another port", api.listen));
         }
-        let unknown = |(key, finding)| (!settings.tsig.contains_key(&key)).then_some(finding);
-        self.findings.extend(self.keys.into_iter().filter_map(unknown));
+        settings.dns.transfers = !settings.transfer.is_empty();
+        // What a primary says is not ours to change.
+        for apex in settings.updates.keys().filter(|apex| settings.secondary.contains_key(*apex)) {
+            wrong("update", format!("{apex} is copied from its primaries ([secondary]): send updates to them"));
+        }
+        self.findings.extend(transfer::unknown_keys(self.named, &settings.tsig));
         self.findings.sort();
         match self.findings.is_empty() {
             true => Ok(settings),
@@ -281,6 +287,7 @@ fn value_of(key: &Key, text: &str) -> Result<Value, FieldError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Name;
     use crate::model::{LogFormat, Period, RateLimitSettings, Right, SafetySettings};
 
     fn read(text: &str, env: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
@@ -349,6 +356,33 @@ mod tests {
         check(&right("certbot", "\"@\"", "\"AAAAA\""), &(at(".types[0]") + ": unknown record type"));
         check("rights = [{ key = \"certbot\", names = [\"@\"] }]", &(at("") + ": missing field `types`"));
         check("right = []", "signpost.toml:5: update.\"Example.com\".right: unknown key");
+    }
+
+    #[test]
+    fn transfers_are_read() {
+        let key = "[tsig.k]\nsecret = \"c2VjcmV0IG9mIDE2IG9jdGV0cyBhdCBsZWFzdA==\"\n";
+        let text = format!(
+            "version = 1\n{key}[transfer.\"Example.com\"]\nnetworks = [\"192.0.2.0/24\", \"2001:db8::1\"]\nkeys = [\"k\"]\n\
+             notify = [\"192.0.2.53\", \"[2001:db8::1]:5353#k\"]\nservices = \"render\"\n[transfer.\"*\"]\nkeys = \"k\"\n"
+        );
+        let settings = read(&text, &[]).unwrap();
+        let of = |apex: &str| settings.transfer(&Name::parse(apex).unwrap()).unwrap();
+        let example = of("example.com");
+        assert_eq!(example.networks.iter().map(ToString::to_string).collect::<Vec<_>>(), ["192.0.2.0/24", "2001:db8::1/128"]);
+        assert_eq!(example.notify.iter().map(ToString::to_string).collect::<Vec<_>>(), ["192.0.2.53:53", "[2001:db8::1]:5353#k."]);
+        assert_eq!((example.keys.len(), example.services), (1, crate::model::ServicesInTransfer::Render));
+        assert_eq!((of("other").keys.len(), of("other").services), (1, crate::model::ServicesInTransfer::Withhold));
+        let check = |lines: &str, expected: &str| {
+            let said = read(&format!("version = 1\n[transfer.x]\n{lines}\n"), &[]).unwrap_err();
+            assert!(said.len() == 1 && said[0].starts_with(expected), "{lines}: {said:?}");
+        };
+        check("notify = \"192.0.2.1\"", "signpost.toml:2: transfer.x: `networks` or `keys` is missing");
+        check("keys = [\"k\"]", "signpost.toml:3: transfer.x.keys[0]: there is no key k.: add [tsig.k]");
+        check("networks = [\"192.0.2.1/24\"]", "signpost.toml:3: transfer.x.networks[0]: 192.0.2.1/24 has bits set behind");
+        check("networks = \"::/0\"\nnotify = [\"192.0.2.1#k\"]", "signpost.toml:4: transfer.x.notify[0]: there is no key k.");
+        check("networks = \"::/0\"\nnotify = [\"ns1\"]", "signpost.toml:4: transfer.x.notify[0]: an address such as");
+        check("networks = \"::/0\"\nservices = \"rendered\"", "signpost.toml:4: transfer.x.services: unknown value");
+        check("networks = \"::/0\"\nnotfy = []", "signpost.toml:4: transfer.x.notfy: unknown key; did you mean");
     }
 
     const HASH: &str = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";

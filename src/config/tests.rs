@@ -367,6 +367,7 @@ fn master_files() {
         refresh: 7200,
         retry: 3600,
         expire: 1_209_600,
+        own_serial: true,
         ..Soa::new(name("ns2.svc.example."), name("host.example.org."), 7)
     };
     assert_eq!((&zone.soa, zone.ns_ttl), (&soa, 3600));

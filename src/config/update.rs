@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::document::Item;
 use super::finding::Finding;
 use super::rdata;
+use super::transfer::{Named, named_key};
 use crate::model::{Name, NamePattern, UpdateRight, UpdateTypes};
 
 #[derive(Deserialize)]
@@ -17,8 +18,8 @@ struct RightFields {
     types: Vec<String>,
 }
 
-/// Reads the tables. `keys` is told of the keys that they name, and what is to be said where there is none such.
-pub(super) fn read(table: &Item<'_>, keys: &mut Vec<(Name, Finding)>, findings: &mut Vec<Finding>) -> BTreeMap<Name, Vec<UpdateRight>> {
+/// Reads the tables. `named` is told of the keys in them.
+pub(super) fn read(table: &Item<'_>, named: &mut Vec<Named>, findings: &mut Vec<Finding>) -> BTreeMap<Name, Vec<UpdateRight>> {
     let mut zones = BTreeMap::new();
     let Some(entries) = table.entries() else {
         findings.push(table.finding("", "rights are written as [update.\"ZONE\"] tables"));
@@ -43,7 +44,7 @@ pub(super) fn read(table: &Item<'_>, keys: &mut Vec<(Name, Finding)>, findings: 
             findings.push(list.finding("", "a list is expected: [{ key = \"…\", names = [\"…\"], types = [\"…\"] }]"));
             continue;
         };
-        let rights = elements.iter().filter_map(|element| right(element, keys, findings)).collect();
+        let rights = elements.iter().filter_map(|element| right(element, named, findings)).collect();
         if zones.insert(apex, rights).is_some() {
             findings.push(item.finding("", "the zone stands twice"));
         }
@@ -51,13 +52,13 @@ pub(super) fn read(table: &Item<'_>, keys: &mut Vec<(Name, Finding)>, findings: 
     zones
 }
 
-fn right(item: &Item<'_>, keys: &mut Vec<(Name, Finding)>, findings: &mut Vec<Finding>) -> Option<UpdateRight> {
+fn right(item: &Item<'_>, named: &mut Vec<Named>, findings: &mut Vec<Finding>) -> Option<UpdateRight> {
     let fields: RightFields = item.read(&[], findings)?;
     let before = findings.len();
-    let key = Name::parse(&fields.key).map_err(|error| findings.push(item.finding("key", format!("the name of a key is expected: {error}"))));
+    let key =
+        Name::parse(&fields.key).map_err(|error| findings.push(item.finding("key", format!("the name of a key is expected: {error}"))));
     if let Ok(key) = &key {
-        let reason = format!("there is no key {key}: add [tsig.NAME] with algorithm and secret");
-        keys.push((key.clone(), item.finding("key", reason)));
+        named.push(named_key(item, "key", key.clone()));
     }
     for (field, list) in [("names", &fields.names), ("types", &fields.types)] {
         if list.is_empty() {

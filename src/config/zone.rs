@@ -183,6 +183,7 @@ impl Reading<'_> {
         }
         if let Some(serial) = root.get("serial").and_then(|item| item.read(&[], &mut self.notes.findings)) {
             self.draft.zone.soa.serial = serial;
+            self.draft.zone.soa.own_serial = true;
         }
         for (owner, item) in self.table(root, "records", "[records]") {
             self.records(owner, &item);

@@ -22,6 +22,7 @@ mod told;
 mod wheel;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
@@ -36,7 +37,7 @@ use self::heartbeats::{Heartbeats, Renewal};
 use self::orders::Orders;
 use self::task::Call;
 use crate::model::{
-    Check, DnsSettings, FieldError, Geo, Health, InstanceKey, Label, Locality, Revision, SafetySettings, Subject, Timestamp, Zone,
+    Check, DnsSettings, FieldError, Geo, Health, InstanceKey, Label, Locality, Name, Revision, SafetySettings, Subject, Timestamp, Zone,
 };
 use crate::registry::{Command, Refusal, Registry};
 use crate::routing::Measurements;
@@ -325,6 +326,24 @@ impl Control {
     /// What was measured, for looking. Keep the guard only for as long as it takes to copy out what is wanted.
     pub fn measurements(&self) -> RwLockReadGuard<'_, Measurements> {
         survey::read(&self.shared.measurements)
+    }
+
+    /// Moves the serial of a zone, of which something changed that no file says; it is in answers when this returns.
+    pub async fn raise_serial(&self, apex: &Name, serial: u32) {
+        let (reply, raised) = oneshot::channel();
+        if self.calls.send(Call::Serial(apex.clone(), serial, reply)).await.is_ok() {
+            // An error: the server stops.
+            _ = raised.await;
+        }
+    }
+
+    /// These zones, and no others, are too old to be answered from: SERVFAIL, when this returns.
+    pub async fn expire(&self, apexes: BTreeSet<Name>) {
+        let (reply, done) = oneshot::channel();
+        if self.calls.send(Call::Expire(apexes, reply)).await.is_ok() {
+            // An error: the server stops.
+            _ = done.await;
+        }
     }
 
     /// Replaces zones, geo data and answer settings, all or nothing.

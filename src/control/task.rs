@@ -3,6 +3,7 @@
 // The task decides nothing by this clock: it bounds how long a stop may take.
 #![allow(clippy::disallowed_methods)]
 
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
@@ -15,7 +16,7 @@ use tokio::task::JoinHandle;
 use super::core::{self, Departure, Input, Landing, RETRY};
 use super::writer::{Output, Writer};
 use super::{Applied, ApplyError, Observation, Sample, Shared};
-use crate::model::{DnsSettings, FieldError, Geo, Revision, Timestamp, Zone};
+use crate::model::{DnsSettings, FieldError, Geo, Name, Revision, Timestamp, Zone};
 use crate::routing::Surveyed;
 use crate::snapshot::ZoneError;
 use crate::store::{Engine, Item, Store, StoreId, Unavailable};
@@ -34,6 +35,10 @@ pub(super) enum Call {
     Load(Box<World>, oneshot::Sender<Result<(), ZoneError>>),
     /// Measured round trips.
     Measure(Vec<Sample>, oneshot::Sender<Result<(), FieldError>>),
+    /// The serial of a zone, as it is from now on.
+    Serial(Name, u32, oneshot::Sender<()>),
+    /// Zones that are too old to be answered from.
+    Expire(BTreeSet<Name>, oneshot::Sender<()>),
     /// The end.
     Stop(oneshot::Sender<()>),
 }
@@ -66,6 +71,8 @@ struct Task {
     /// Loads that wait until nothing is under way.
     loads: Vec<(World, oneshot::Sender<Result<(), ZoneError>>)>,
     stops: Vec<oneshot::Sender<()>>,
+    /// Who waits for a serial to be in answers.
+    raised: Vec<oneshot::Sender<()>>,
     /// Measurements that are being compiled.
     survey: Option<JoinHandle<Surveyed>>,
     /// When to stop, whatever is left.
@@ -94,6 +101,7 @@ pub(super) async fn run(
             task.survey = writer.survey(now).map(|survey| tokio::task::spawn_blocking(|| survey.compile()));
         }
         make_known(&shared, writer.output(now));
+        task.raised.drain(..).for_each(|reply| _ = reply.send(()));
         if task.stop_by.is_some_and(|by| task.flight.is_none() && writer.core.is_idle() || by <= Instant::now()) {
             break;
         }
@@ -134,6 +142,15 @@ impl Task {
             Some(Call::Load(world, reply)) => self.loads.push((*world, reply)),
             // Whoever asked may have gone; what was taken stands.
             Some(Call::Measure(samples, reply)) => _ = reply.send(writer.measure(now, &samples)),
+            // Published before who asked learns of it, as all answers are: it stands in line behind its publication.
+            Some(Call::Serial(apex, serial, reply)) => {
+                writer.raise_serial(&apex, serial);
+                self.raised.push(reply);
+            }
+            Some(Call::Expire(apexes, reply)) => {
+                writer.expire(apexes);
+                self.raised.push(reply);
+            }
             Some(Call::Stop(reply)) => {
                 self.stops.push(reply);
                 self.end(writer);

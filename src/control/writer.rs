@@ -21,8 +21,6 @@ use crate::store::Item;
 pub struct Writer<T> {
     pub(super) core: Core<T>,
     snapshot: Arc<Snapshot>,
-    /// As their files say.
-    zones: Arc<Vec<Zone>>,
     geo: Geo,
     /// A zone that was compiled to see whether an update of it can be served, the change that this is, and the epoch.
     tried: Option<(Name, u32, u32, Arc<CompiledZone>)>,
@@ -65,7 +63,7 @@ impl<T> Writer<T> {
         let (mut registry, warnings) = registry.restored(&zones, geo.regions.clone(), now).map_err(zone_error)?;
         warn(&warnings);
         let zones = Arc::new(zones);
-        warn(&registry.ground(zones.clone()));
+        warn(&registry.ground(zones));
         let over = registry.drains.iter().filter(|(_, entry)| entry.drain.is_over(now));
         let ended: Vec<_> = over.map(|(subject, entry)| (subject.clone(), entry.drain.over())).collect();
         let gone = recall(&mut registry, health, now);
@@ -80,7 +78,7 @@ impl<T> Writer<T> {
         gone.into_iter().for_each(|key| core.behind.health(key));
         // Nobody has seen anything yet: the snapshot is whole, and the prober asks for all its orders.
         core.effects();
-        Ok(Writer { core, snapshot, zones, geo, tried: None, loaded: false, surveys: Surveys::default(), astray })
+        Ok(Writer { core, snapshot, geo, tried: None, loaded: false, surveys: Surveys::default(), astray })
     }
 
     /// Takes one input.
@@ -138,11 +136,11 @@ impl<T> Writer<T> {
     /// Replaces zones, geo data and answer settings, all or nothing. Nothing may be under way.
     pub fn load(&mut self, zones: Vec<Zone>, geo: Geo, dns: &DnsSettings, now: Timestamp) -> Result<(), ZoneError> {
         let before = self.snapshot.origins.clone();
-        let (next, differ, files) = {
+        let (next, differ, count) = {
             let registry = read(&self.core.registry);
             let (mut next, mut warnings) = registry.loaded(&zones, geo.regions.clone(), now).map_err(zone_error)?;
-            let files = Arc::new(zones);
-            warnings.extend(next.ground(files.clone()));
+            let count = zones.len();
+            warnings.extend(next.ground(Arc::new(zones)));
             let same_places = geo == self.geo;
             let names: BTreeSet<&Label> = registry.services.keys().chain(next.services.keys()).collect();
             let differ: BTreeSet<Label> =
@@ -174,13 +172,13 @@ impl<T> Writer<T> {
             };
             self.snapshot = Arc::new(snapshot);
             warn(&warnings);
-            (next, differ, files)
+            (next, differ, count)
         };
         self.core.behind.files(differ);
         self.core.replace(next, now);
-        let detail = format!("{} zones, {} services", files.len(), read(&self.core.registry).services.len());
+        let detail = format!("{count} zones, {} services", read(&self.core.registry).services.len());
         self.core.tell(now, "reloaded", "config".into(), detail, "");
-        (self.zones, self.geo, self.loaded) = (files, geo, true);
+        (self.geo, self.loaded) = (geo, true);
         if !self.snapshot.origins.is_same_build(&before)
             && let Some(origins) = self.surveys.anew(now, &self.snapshot)
         {
@@ -189,9 +187,27 @@ impl<T> Writer<T> {
         Ok(())
     }
 
+    /// Moves the serial of a zone: something of it changed that no file says.
+    pub fn raise_serial(&mut self, apex: &Name, serial: u32) {
+        let Some(by) = self.core.write().raise_serial(apex, serial) else { return };
+        // A serial contradicts nothing.
+        if let Ok(snapshot) = self.snapshot.update(&[Update::Raised(apex, by)]) {
+            (self.snapshot, self.loaded) = (Arc::new(snapshot), true);
+        }
+    }
+
+    /// These zones, and no others, are too old to be answered from.
+    pub fn expire(&mut self, apexes: BTreeSet<Name>) {
+        // That contradicts nothing.
+        if let Ok(snapshot) = self.snapshot.update(&[Update::Expired(&apexes)]) {
+            (self.snapshot, self.loaded) = (Arc::new(snapshot), true);
+        }
+    }
+
     /// Takes what the store holds when a commit's fate was not known.
     pub fn reread(&mut self, state: (Revision, Vec<Item>), now: Timestamp) -> Result<(), StartError> {
-        self.core.reread(state, &self.zones, &self.geo, now)
+        let zones = read(&self.core.registry).files().clone();
+        self.core.reread(state, &zones, &self.geo, now)
     }
 
     /// What is to be made known of all that since the last call.

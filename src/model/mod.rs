@@ -19,12 +19,14 @@ mod port;
 mod recovery;
 mod report;
 mod schedule;
+mod secondary;
 mod service;
 mod settings;
 mod share;
 mod shared;
 mod sightings;
 mod time;
+mod transfer;
 mod tsig;
 mod update;
 mod zone;
@@ -52,6 +54,7 @@ pub use report::{
     LastOld, Moment, RegionShares, Watched,
 };
 pub use schedule::{Schedule, ScheduleError};
+pub use secondary::{CatalogError, SecondarySettings, SecondaryState, catalog_members, copied, kept_file};
 pub use service::{MAX_SERVICE_PORTS, Service, ServiceFields, Source, Subject};
 pub use settings::{
     ApiSettings, CookieSecret, CookieSettings, DnsSettings, LogFormat, LogSettings, ProbeSettings, RateLimitSettings, Right,
@@ -61,6 +64,7 @@ pub use share::{Out, Share};
 pub(crate) use shared::Shared;
 pub use sightings::{SAMPLED, Sightings};
 pub use time::{Period, PeriodError, Timestamp};
+pub use transfer::{Peer, ServicesInTransfer, TransferSettings};
 pub use tsig::{TsigAlgorithm, TsigKey, TsigSecret};
 pub use update::{Edit, NamePattern, Prerequisite, UpdateRight, UpdateTypes, ZoneUpdate};
 pub use zone::{APEX_TTL, AliasOf, Defined, RecordSet, Soa, Zone, ZoneTtl};

@@ -1,8 +1,9 @@
 //! Zones whose data comes from another server (RFC 1034 §4.3.5), and lists of them (RFC 9432).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
-use super::{Name, Peer, Zone};
+use super::{Name, Peer, Timestamp, Zone};
 
 /// `[secondary."ZONE"]`: a zone that is copied from its primaries.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -11,6 +12,46 @@ pub struct SecondarySettings {
     pub primaries: Vec<Peer>,
     /// It lists other zones, which are copied from the same primaries.
     pub catalog: bool,
+}
+
+/// How a zone fares that is copied.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct SecondaryState {
+    /// The apex.
+    pub zone: String,
+    /// The catalog that lists it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catalog: Option<String>,
+    /// Whether it lists others.
+    pub is_catalog: bool,
+    /// Where it comes from, with the key of each.
+    pub primaries: Vec<String>,
+    /// The serial that is served; none: it never came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serial: Option<u32>,
+    /// When a primary last said that this is current.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub confirmed: Option<Timestamp>,
+    /// When a primary is asked next.
+    #[schema(value_type = String)]
+    pub next: Timestamp,
+    /// When it is good for nothing any more, unless it is confirmed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub expires: Option<Timestamp>,
+    /// Whether it is: it is answered with SERVFAIL then.
+    pub expired: bool,
+    /// Why the last attempt failed; empty where it did not.
+    pub failure: String,
+    /// Copies that were taken since the start.
+    pub transfers: u64,
+}
+
+/// The file in which a zone that is copied is kept, in the data folder.
+pub fn kept_file(data: &Path, apex: &Name) -> PathBuf {
+    let text = apex.to_string().replace('/', "\\047");
+    data.join("secondary").join(format!("{}.zone", text.strip_suffix('.').unwrap_or(&text)))
 }
 
 /// Why the members of a catalog zone cannot be told: the whole of it is broken then, and nothing may be done by it (RFC 9432 §5.1).
@@ -109,8 +150,14 @@ mod tests {
             assert_eq!(catalog_members(&zone), Err(expected));
         };
         check(&|zone| _ = zone.records.remove(&(name("version"), TXT)), CatalogError::Version(name("@")));
-        check(&|zone| zone.records.get_mut(&(name("version"), TXT)).unwrap().rdata.push((*b"\x011").into()), CatalogError::Version(name("@")));
-        check(&|zone| zone.records.get_mut(&(name("version"), TXT)).unwrap().rdata = vec![(*b"\x011").into()], CatalogError::Version(name("@")));
+        check(
+            &|zone| zone.records.get_mut(&(name("version"), TXT)).unwrap().rdata.push((*b"\x011").into()),
+            CatalogError::Version(name("@")),
+        );
+        check(
+            &|zone| zone.records.get_mut(&(name("version"), TXT)).unwrap().rdata = vec![(*b"\x011").into()],
+            CatalogError::Version(name("@")),
+        );
         check(
             &|zone| zone.records.get_mut(&(name("a.zones"), PTR)).unwrap().rdata.push(name("z.").wire().into()),
             CatalogError::Pointers(name("a.zones"), 2),
@@ -119,13 +166,15 @@ mod tests {
             &|zone| zone.records.get_mut(&(name("a.zones"), PTR)).unwrap().rdata = vec![name("y.").wire().into()],
             CatalogError::Twice(name("y.")),
         );
-        let settings = BTreeMap::from([(name("@"), SecondarySettings { primaries: Vec::new(), catalog: true }), (name("x."), SecondarySettings::default())]);
+        let settings = BTreeMap::from([
+            (name("@"), SecondarySettings { primaries: Vec::new(), catalog: true }),
+            (name("x."), SecondarySettings::default()),
+        ]);
         let zone = good();
         let all = copied(&settings, |_| Some(&zone));
-        assert_eq!(all.iter().map(|(apex, (_, of))| (apex.to_string(), of.is_some())).collect::<Vec<_>>(), [
-            ("x.".to_string(), false),
-            ("y.".to_string(), true),
-            ("cat.example.".to_string(), false),
-        ]);
+        assert_eq!(
+            all.iter().map(|(apex, (_, of))| (apex.to_string(), of.is_some())).collect::<Vec<_>>(),
+            [("x.".to_string(), false), ("y.".to_string(), true), ("cat.example.".to_string(), false),]
+        );
     }
 }

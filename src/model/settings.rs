@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{DrillFields, Label, Locality, Name, Period, TsigKey, UpdateRight};
+use super::{DrillFields, Label, Locality, Name, Period, SecondarySettings, TransferSettings, TsigKey, UpdateRight};
 
 /// Everything the server is told at start.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,8 +36,12 @@ pub struct Settings {
     pub drills: BTreeMap<Label, DrillFields>,
     /// `[tsig.NAME]`: secrets shared with other servers, by name.
     pub tsig: BTreeMap<Name, TsigKey>,
+    /// `[secondary."ZONE"]`: zones that are copied from other servers, by zone.
+    pub secondary: BTreeMap<Name, SecondarySettings>,
     /// `[update."ZONE"]`: who may change records of zones over DNS, by zone.
     pub updates: BTreeMap<Name, Vec<UpdateRight>>,
+    /// `[transfer."ZONE"]`: transfers to secondaries, by zone; `None`: every zone that has no table of its own.
+    pub transfer: BTreeMap<Option<Name>, TransferSettings>,
 }
 
 /// `[dns]`
@@ -64,6 +68,8 @@ pub struct DnsSettings {
     pub unverified_max: u16,
     /// `[forward] networks`: clients whose queries for names that are not ours are answered from elsewhere; none: nobody's.
     pub forward: Vec<IpNet>,
+    /// Whether any zone is transferred to anybody: there is a `[transfer."ZONE"]`.
+    pub transfers: bool,
     /// DNS cookies.
     pub cookies: CookieSettings,
     /// Response rate limiting.
@@ -252,6 +258,7 @@ impl Default for Settings {
                 identity: None,
                 unverified_max: 0,
                 forward: Vec::new(),
+                transfers: false,
                 cookies: CookieSettings::default(),
                 rate_limit: RateLimitSettings::default(),
             },
@@ -265,11 +272,18 @@ impl Default for Settings {
             drills: BTreeMap::new(),
             tsig: BTreeMap::new(),
             updates: BTreeMap::new(),
+            secondary: BTreeMap::new(),
+            transfer: BTreeMap::new(),
         }
     }
 }
 
 impl Settings {
+    /// How a zone is transferred; `None`: to nobody.
+    pub fn transfer(&self, apex: &Name) -> Option<&TransferSettings> {
+        self.transfer.get(&Some(apex.clone())).or_else(|| self.transfer.get(&None))
+    }
+
     /// The region this server stands in.
     pub fn region(&self) -> Option<&Label> {
         self.here.as_ref().map(|l| &l.region)

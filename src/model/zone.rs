@@ -81,6 +81,8 @@ pub struct Soa {
     pub contact: Name,
     /// The serial (RFC 1982 arithmetic).
     pub serial: u32,
+    /// Whether the zone's file says it; else it is made from the time of writing, and moves with what the file says.
+    pub own_serial: bool,
     /// Seconds until a secondary looks at the serial again; default 7,200 (RFC 1912 §2.2, as the other two).
     pub refresh: u32,
     /// Seconds until it tries again after it could not; default 900.
@@ -92,7 +94,7 @@ pub struct Soa {
 impl Soa {
     /// An SOA with the default timers.
     pub fn new(primary: Name, contact: Name, serial: u32) -> Soa {
-        Soa { ttl: APEX_TTL, primary, contact, serial, refresh: 7_200, retry: 900, expire: 1_209_600 }
+        Soa { ttl: APEX_TTL, primary, contact, serial, own_serial: false, refresh: 7_200, retry: 900, expire: 1_209_600 }
     }
 }
 

@@ -14,7 +14,7 @@ mod timer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -26,57 +26,43 @@ use ask::{AskError, Found, Wanted};
 use timer::Timer;
 
 use crate::control::{Clock, Control};
-use crate::model::{Name, SecondarySettings, Settings, Timestamp, copied};
+use crate::model::{Name, Peer, SecondarySettings, SecondaryState, Settings, Timestamp, copied, kept_file};
 use crate::tsig::Keys;
 
-/// Takes a zone that came, as a master file, whole or not at all; says why not.
-pub type Take = Arc<dyn Fn(Name, String) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+/// A zone that came.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The apex.
+    pub apex: Name,
+    /// Whether it is to be a catalog.
+    pub catalog: bool,
+    /// The zone as a master file.
+    pub text: String,
+}
+
+/// Takes a zone that came, whole or not at all; says why not.
+pub type Take = Arc<dyn Fn(Arrival) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// Zones that are asked for at once; others wait.
 const AT_ONCE: usize = 16;
 /// The longest sleep.
 const NAP: Duration = Duration::from_secs(60);
 
-/// How a zone fares.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SecondaryState {
-    /// The apex.
-    pub zone: Name,
-    /// The catalog that lists it.
-    pub catalog: Option<Name>,
-    /// The serial that is served; `None`: it never came.
-    pub serial: Option<u32>,
-    /// When a primary last said that this is current.
-    pub confirmed: Option<Timestamp>,
-    /// When a primary is asked next.
-    pub next: Timestamp,
-    /// When it is good for nothing any more, unless it is confirmed.
-    pub expires: Option<Timestamp>,
-    /// Whether it is.
-    pub expired: bool,
-    /// Why the last attempt failed; empty where it did not.
-    pub failure: String,
-    /// Transfers that were taken since the start.
-    pub transfers: u64,
-}
-
-/// Where the kept zones are.
-pub fn folder(settings: &Settings) -> PathBuf {
-    settings.data_dir.join("secondary")
-}
-
-/// The file of a zone in it: its name, with what could lead elsewhere written as numbers.
-pub fn file_name(apex: &Name) -> String {
-    let text = apex.to_string().replace('/', "\\047");
-    format!("{}.zone", text.strip_suffix('.').filter(|text| !text.is_empty()).unwrap_or("@root"))
-}
-
 /// The handle. Cloning shares it.
 #[derive(Clone)]
 pub struct Secondaries {
     calls: mpsc::UnboundedSender<Call>,
-    states: Arc<Mutex<BTreeMap<Name, SecondaryState>>>,
+    states: States,
 }
+
+impl std::fmt::Debug for Secondaries {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Secondaries({} zones)", lock(&self.states).len())
+    }
+}
+
+/// How zones fare, and where they come from.
+type States = Arc<Mutex<BTreeMap<Name, (SecondaryState, Vec<Peer>)>>>;
 
 enum Call {
     /// Other settings, or other members of catalogs.
@@ -102,7 +88,17 @@ impl Task {
 pub fn start(settings: &Settings, control: Control, clock: Clock, take: Take, seed: u64) -> (Secondaries, Task) {
     let (calls, called) = mpsc::unbounded_channel();
     let states = Arc::new(Mutex::default());
-    let keeper = Keeper { control, clock, take, random: seed, states: states.clone(), ..Keeper::new(settings) };
+    let keeper = Keeper {
+        control,
+        clock,
+        take,
+        settings: settings.clone(),
+        keys: Keys::new(settings.tsig.values()),
+        zones: BTreeMap::new(),
+        states: states.clone(),
+        expired: BTreeSet::new(),
+        random: seed,
+    };
     (Secondaries { calls, states }, Task(tokio::spawn(keeper.run(called))))
 }
 
@@ -115,14 +111,10 @@ impl Secondaries {
 
     /// A NOTIFY came for a zone (RFC 1996). Returns whether it is believed: it comes from one of its primaries, by address, and is signed where
     /// that one has a key.
-    pub fn notify(&self, settings: &Settings, zone: &Name, peer: SocketAddr, key: Option<&Name>) -> bool {
-        let of = |state: &SecondaryState| state.catalog.clone().unwrap_or_else(|| zone.clone());
-        let Some(named) = lock(&self.states).get(zone).map(of) else { return false };
-        let address: IpAddr = peer.ip().to_canonical();
-        let believed = settings.secondary.get(&named).is_some_and(|settings| {
-            let known = |peer: &crate::model::Peer| peer.address.ip().to_canonical() == address && peer.key.as_ref() == key;
-            settings.primaries.iter().any(known)
-        });
+    pub fn notify(&self, zone: &Name, from: SocketAddr, key: Option<&Name>) -> bool {
+        let address: IpAddr = from.ip().to_canonical();
+        let known = |peer: &Peer| peer.address.ip().to_canonical() == address && peer.key.as_ref() == key;
+        let believed = lock(&self.states).get(zone).is_some_and(|(_, primaries)| primaries.iter().any(known));
         believed && self.calls.send(Call::Notify(zone.clone())).is_ok()
     }
 
@@ -133,7 +125,7 @@ impl Secondaries {
 
     /// How all of them fare.
     pub fn states(&self) -> Vec<SecondaryState> {
-        lock(&self.states).values().cloned().collect()
+        lock(&self.states).values().map(|(state, _)| state.clone()).collect()
     }
 
     /// Ends it; transfers under way are given up.
@@ -156,7 +148,7 @@ struct Keeper {
     settings: Settings,
     keys: Keys,
     zones: BTreeMap<Name, Entry>,
-    states: Arc<Mutex<BTreeMap<Name, SecondaryState>>>,
+    states: States,
     expired: BTreeSet<Name>,
     random: u64,
 }
@@ -226,7 +218,7 @@ impl Keeper {
             tracing::info!(zone = %apex, "is no longer copied");
             // A member that its catalog lists no more is forgotten (RFC 9432 §5.4); a zone of the settings may come back with its data.
             if entry.is_some_and(|entry| entry.catalog.is_some()) {
-                let path = folder(&self.settings).join(file_name(&apex));
+                let path = kept_file(&self.settings.data_dir, &apex);
                 _ = tokio::fs::remove_file(path).await;
             }
         }
@@ -252,7 +244,7 @@ impl Keeper {
     /// What a zone that is served says, and when it was last confirmed.
     async fn known(&self, apex: &Name) -> Option<(timer::Terms, Timestamp)> {
         let start = copy::start_of(self.control.registry().zone(apex)?.0);
-        let path = folder(&self.settings).join(file_name(apex));
+        let path = kept_file(&self.settings.data_dir, apex);
         let written = tokio::fs::metadata(path).await.ok()?.modified().ok()?;
         let confirmed = Timestamp::default().plus(written.duration_since(SystemTime::UNIX_EPOCH).ok()?);
         Some((start.terms, confirmed))
@@ -271,8 +263,13 @@ impl Keeper {
             let Some(entry) = self.zones.get_mut(&apex) else { continue };
             entry.asked = true;
             let have = self.control.registry().zone(&apex).map(|(zone, _)| (copy::start_of(zone), copy::contents(zone)));
-            let peers: Vec<_> = entry.settings.primaries.iter().map(|peer| (peer.clone(), peer.key.as_ref().map(|key| self.keys.get(key).cloned()))).collect();
-            let (clock, take) = (self.clock.clone(), self.take.clone());
+            let peers: Vec<_> = entry
+                .settings
+                .primaries
+                .iter()
+                .map(|peer| (peer.clone(), peer.key.as_ref().map(|key| self.keys.get(key).cloned())))
+                .collect();
+            let (clock, take, catalog) = (self.clock.clone(), self.take.clone(), entry.settings.catalog);
             asked.spawn(async move {
                 let mut wanted = Wanted { apex: apex.clone(), have, key: None, clock, seed };
                 let mut failures = Vec::new();
@@ -288,7 +285,7 @@ impl Keeper {
                     let outcome = match wanted.ask(&peer).await {
                         Ok(Found::New(start, text)) => {
                             let serial = start.serial;
-                            take(apex.clone(), text).await.map(|()| {
+                            take(Arrival { apex: apex.clone(), catalog, text }).await.map(|()| {
                                 tracing::info!(zone = %apex, %peer, serial, "a copy was taken");
                                 (Found::New(start, String::new()), true)
                             })
@@ -315,7 +312,7 @@ impl Keeper {
                 entry.timer.confirm(start.terms, now, jitter);
                 entry.failure.clear();
                 entry.transfers += u64::from(taken);
-                touch(&folder(&self.settings).join(file_name(apex)), now).await;
+                touch(&kept_file(&self.settings.data_dir, apex), now).await;
             }
             Err(why) => {
                 entry.timer.fail(now, jitter);
@@ -343,8 +340,10 @@ impl Keeper {
                     expired.insert(apex.clone());
                 }
                 let state = SecondaryState {
-                    zone: apex.clone(),
-                    catalog: entry.catalog.clone(),
+                    zone: apex.to_string(),
+                    catalog: entry.catalog.as_ref().map(Name::to_string),
+                    is_catalog: entry.settings.catalog,
+                    primaries: entry.settings.primaries.iter().map(Peer::to_string).collect(),
                     serial,
                     confirmed: serial.map(|_| entry.timer.confirmed()),
                     next: entry.timer.next(),
@@ -353,7 +352,7 @@ impl Keeper {
                     failure: entry.failure.clone(),
                     transfers: entry.transfers,
                 };
-                states.insert(apex.clone(), state);
+                states.insert(apex.clone(), (state, entry.settings.primaries.clone()));
             }
         }
         *lock(&self.states) = states;

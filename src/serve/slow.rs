@@ -1,7 +1,9 @@
 //! The slow path at the roof: what a punted query needs, the shells have; none of them knows of the others.
 //!
 //! ```text
-//!   Punt::Update  ─▶ updates: signed, allowed, durable, published
+//!   Punt::Authenticated ─▶ its TSIG is verified ─▶ a transfer, an update (allowed, durable, published), a NOTIFY, or what is ours of the answer; signed
+//!   Punt::Transfer ─▶ the zone, message after message
+//!   Punt::Notify  ─▶ from a primary: its zone is looked at
 //!   Punt::Forward ─▶ what is ours of the answer (wire::answer_again) ─▶ the rest from an upstream
 //! ```
 
@@ -9,9 +11,17 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use super::transfers::{Transfers, now};
 use super::updates::Updates;
+use crate::codec::code::{extended, rcode, rtype};
+use crate::codec::{HEADER, Header, NameBuf, Request};
+use crate::model::Name;
+use crate::secondary::Secondaries;
 use crate::server::{Punted, Replies, Slow};
 use crate::snapshot::Publisher;
+use crate::transfer::refusal;
+use crate::tsig::{self, Received, Signer, Tsig};
+use crate::wire::update::{conclude, is_notify, is_update};
 use crate::wire::{Outcome, Punt};
 
 /// The largest message.
@@ -21,13 +31,100 @@ const LARGEST_MESSAGE: usize = 65_535;
 #[derive(Debug)]
 pub(super) struct SlowPath {
     publisher: Arc<Publisher>,
+    transfers: Arc<Transfers>,
     updates: Arc<Updates>,
+    secondaries: Secondaries,
 }
 
 impl SlowPath {
     /// Answers from what `publisher` holds.
-    pub(super) fn new(publisher: Arc<Publisher>, updates: Arc<Updates>) -> SlowPath {
-        SlowPath { publisher, updates }
+    pub(super) fn new(publisher: Arc<Publisher>, transfers: Arc<Transfers>, updates: Arc<Updates>, secondaries: Secondaries) -> SlowPath {
+        SlowPath { publisher, transfers, updates, secondaries }
+    }
+
+    /// Verifies a message, and answers what is in it; the reply is signed (RFC 8945 §5.2, §5.3).
+    async fn authenticated(&self, query: Punted, mut replies: Replies) {
+        let refuse = |code: u16, extended: u16, text: &str| refusal(&query.query, code, extended, text);
+        let reply = match tsig::receive(&query.query, &self.transfers.keys(), now()) {
+            Ok(Received::Signed(signer)) => {
+                // It was found when it was verified.
+                let Ok(Some(tsig)) = Tsig::find(&query.query) else { return };
+                let plain = Punted { query: tsig.plain(&query.query), ..query.clone() };
+                return self.signed(plain, signer, replies).await;
+            }
+            Ok(Received::Refused(refused)) => {
+                tracing::debug!(peer = %query.peer, key = %refused.key(), error = %refused.error(), "a signed message is not what it says");
+                refuse(rcode::NOTAUTH, extended::OTHER, "the TSIG of the query says why").and_then(|mut reply| {
+                    refused.conclude(&mut reply, now()).ok()?;
+                    Some(reply)
+                })
+            }
+            Ok(Received::Unsigned) => None,
+            Err(malformed) => refuse(rcode::FORMERR, extended::OTHER, &malformed.to_string()),
+        };
+        if let Some(reply) = reply {
+            _ = replies.send(reply).await;
+        }
+    }
+
+    /// Answers a message that was verified; it is without its TSIG.
+    async fn signed(&self, plain: Punted, mut signer: Signer, mut replies: Replies) {
+        let (mut name, header) = (NameBuf::default(), Header::parse(&plain.query));
+        let Some(header) = header else { return };
+        let request = Request::parse(header, &plain.query, &mut name);
+        let qtype = request.question.as_ref().filter(|_| header.is_query()).map(|question| question.qtype);
+        if is_update(&header) && request.fault.is_none() {
+            let (updates, now) = (self.updates.clone(), now());
+            // On its own: a client that hangs up cannot stop it between the change and its audit line.
+            let answer = async move { updates.answer(&plain.query, plain.peer, signer, now).await };
+            if let Ok(Some(reply)) = tokio::spawn(answer).await {
+                _ = replies.send(reply).await;
+            }
+            return;
+        }
+        if is_notify(&header) && request.fault.is_none() {
+            if let Some(mut reply) = self.notified(&plain, Some(signer.key().name()))
+                && signer.sign(&mut reply, now()).is_ok()
+            {
+                _ = replies.send(reply).await;
+            }
+            return;
+        }
+        if matches!(qtype, Some(rtype::AXFR | rtype::IXFR)) {
+            return self.transfers.answer(&plain, Some(signer), &mut replies).await;
+        }
+        let Some(mut reply) = self.own(&plain, &replies) else { return };
+        let most = match plain.transport.is_stream() {
+            true => LARGEST_MESSAGE,
+            false => request.edns.as_ref().map_or(512, |edns| usize::from(edns.payload.max(512))),
+        };
+        if reply.len() + signer.room() > most {
+            // RFC 8945 §5.3: what has no room beside its TSIG is sent with the question alone, and TC.
+            reply.truncate(request.opening.len());
+            let flags = Header::parse(&reply).map_or(0, |header| header.flags & !0xf | Header::TC);
+            let counts = [header.counts[0], 0, 0, 0];
+            let Some(opening) = reply.get_mut(..HEADER) else { return };
+            opening.copy_from_slice(&Header { id: header.id, flags, counts }.octets());
+        }
+        if signer.sign(&mut reply, now()).is_ok() {
+            _ = replies.send(reply).await;
+        }
+    }
+
+    /// The reply to a NOTIFY (RFC 1996 §3.12): its zone, and whether it is listened to.
+    fn notified(&self, query: &Punted, key: Option<&Name>) -> Option<Vec<u8>> {
+        let mut name = NameBuf::default();
+        name.follow(&query.query, HEADER).ok()?;
+        let zone = Name::from_wire(name.wire());
+        match (self.secondaries.has(&zone), self.secondaries.notify(&zone, query.peer, key)) {
+            (_, true) => conclude(&query.query, rcode::NOERROR, None),
+            // RFC 1996 §3.10: who is no primary of the zone is not believed.
+            (true, false) => {
+                tracing::info!(%zone, peer = %query.peer, "a NOTIFY was ignored: it comes from none of the zone's primaries");
+                conclude(&query.query, rcode::REFUSED, Some((extended::PROHIBITED, "not from a primary of this zone")))
+            }
+            (false, false) => conclude(&query.query, rcode::NOTIMP, Some((extended::NOT_SUPPORTED, "the zone is no secondary here"))),
+        }
     }
 
     /// What is ours of the answer; `None` where the query deserves none.
@@ -39,8 +136,8 @@ impl SlowPath {
                 Some(reply)
             }
             Outcome::Drop => None,
-            // `answer_again` does not forward, and an update is not answered again.
-            Outcome::Punt(Punt::Forward | Punt::Update) => None,
+            // `answer_again` does not punt.
+            Outcome::Punt(_) => None,
         }
     }
 }
@@ -49,13 +146,13 @@ impl Slow for SlowPath {
     fn answer(self: Arc<Self>, query: Punted, mut replies: Replies) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             match query.why {
-                Punt::Update => {
-                    // On its own: a client that hangs up cannot stop it between the change and its audit line.
-                    let answered = tokio::spawn(async move { self.updates.answer(&query).await }).await;
-                    if let Ok(Some(reply)) = answered {
-                        let _ = replies.send(reply).await;
+                Punt::Authenticated => self.authenticated(query, replies).await,
+                Punt::Notify => {
+                    if let Some(reply) = self.notified(&query, None) {
+                        _ = replies.send(reply).await;
                     }
                 }
+                Punt::Transfer => self.transfers.answer(&query, None, &mut replies).await,
                 Punt::Forward => {
                     if let Some(own) = self.own(&query, &replies) {
                         // Who has gone needs no reply.

@@ -1,7 +1,7 @@
-//! Updates over DNS (RFC 2136) at the roof: who signed a message, what its key may do, and the reply when it is durable and in answers.
+//! Updates over DNS (RFC 2136) at the roof: what the key of a message may do, and the reply when it is durable and in answers.
 //!
 //! ```text
-//!   Punt::Update ─▶ tsig ─▶ rights of the key ─▶ audit log ready? ─▶ control: durable, published ─▶ audit line ─▶ signed reply
+//!   Punt::Authenticated ─▶ rights of the key ─▶ audit log ready? ─▶ control: durable, published ─▶ audit line ─▶ signed reply
 //! ```
 
 use std::collections::BTreeMap;
@@ -16,34 +16,17 @@ use crate::codec::present;
 use crate::control::{ApplyError, Clock, Control};
 use crate::model::{Edit, Name, Revision, Settings, UpdateRight, ZoneUpdate};
 use crate::registry::{Command, Refusal, type_text};
-use crate::server::Punted;
-use crate::tsig::{self, Keys, Received, Signer};
+use crate::tsig::Signer;
 use crate::wire::update::{conclude, read_update};
 
 /// Takes updates.
 pub(super) struct Updates {
     control: Control,
     clock: Clock,
-    table: ArcSwap<Table>,
+    /// Who may do what, by zone.
+    rights: ArcSwap<BTreeMap<Name, Vec<UpdateRight>>>,
     /// The API opens it, after the listeners are there.
     audit: OnceLock<Audit>,
-}
-
-/// Who may do what, as the settings say.
-struct Table {
-    keys: Keys,
-    rights: BTreeMap<Name, Vec<UpdateRight>>,
-}
-
-impl Table {
-    fn new(settings: &Settings) -> Table {
-        Table { keys: Keys::new(settings.tsig.values()), rights: settings.updates.clone() }
-    }
-
-    /// What a key may change in a zone.
-    fn rights(&self, apex: &Name, key: &Name) -> Vec<UpdateRight> {
-        self.rights.get(apex).into_iter().flatten().filter(|right| right.key == *key).cloned().collect()
-    }
 }
 
 /// What comes of an update.
@@ -61,12 +44,17 @@ impl Verdict {
 
 impl Updates {
     pub(super) fn new(settings: &Settings, control: Control, clock: Clock) -> Updates {
-        Updates { control, clock, table: ArcSwap::from_pointee(Table::new(settings)), audit: OnceLock::new() }
+        Updates { control, clock, rights: ArcSwap::from_pointee(settings.updates.clone()), audit: OnceLock::new() }
     }
 
-    /// Takes the keys and rights of other settings.
+    /// Takes the rights of other settings.
     pub(super) fn reload(&self, settings: &Settings) {
-        self.table.store(Arc::new(Table::new(settings)));
+        self.rights.store(Arc::new(settings.updates.clone()));
+    }
+
+    /// What a key may change in a zone.
+    fn rights(&self, apex: &Name, key: &Name) -> Vec<UpdateRight> {
+        self.rights.load().get(apex).into_iter().flatten().filter(|right| right.key == *key).cloned().collect()
     }
 
     /// Writes lines into this log from now on. Until then no update is taken.
@@ -75,30 +63,16 @@ impl Updates {
         _ = self.audit.set(audit);
     }
 
-    /// The reply to an update; `None`: it deserves none.
-    pub(super) async fn answer(&self, punted: &Punted) -> Option<Vec<u8>> {
-        let (message, now) = (&punted.query[..], punted.now_ms / 1000);
-        let table = self.table.load_full();
-        let mut signer = match tsig::receive(message, &table.keys, now) {
-            Ok(Received::Signed(signer)) => signer,
-            Ok(Received::Unsigned) => return conclude(message, rcode::REFUSED, Some((extended::PROHIBITED, "an update needs a TSIG"))),
-            Ok(Received::Refused(refusal)) => {
-                let (key, error) = (refusal.key(), refusal.error());
-                tracing::warn!(%key, peer = %punted.peer, "an update was refused: {error}");
-                let mut reply = conclude(message, rcode::NOTAUTH, None)?;
-                refusal.conclude(&mut reply, now).ok()?;
-                return Some(reply);
-            }
-            Err(malformed) => return conclude(message, rcode::FORMERR, Some((extended::OTHER, &malformed.to_string()))),
-        };
-        let verdict = self.judge(message, punted.peer, &table, &signer).await;
+    /// The reply to an update whose signature holds; `None`: it deserves none. `message` is without its TSIG.
+    pub(super) async fn answer(&self, message: &[u8], peer: SocketAddr, mut signer: Signer, now: u64) -> Option<Vec<u8>> {
+        let verdict = self.judge(message, peer, &signer).await;
         let why = verdict.why.as_ref().map(|(code, text)| (*code, text.as_str()));
         let mut reply = conclude(message, verdict.rcode, why)?;
         signer.sign(&mut reply, now).ok()?;
         Some(reply)
     }
 
-    async fn judge(&self, message: &[u8], peer: SocketAddr, table: &Table, signer: &Signer) -> Verdict {
+    async fn judge(&self, message: &[u8], peer: SocketAddr, signer: &Signer) -> Verdict {
         let update = match read_update(message) {
             Ok(update) => Arc::new(update),
             Err(malformed) => return Verdict::refuse(rcode::FORMERR, extended::OTHER, malformed.to_string()),
@@ -111,12 +85,10 @@ impl Updates {
         if let Err(error) = audit.ready().await {
             return unaudited(&error);
         }
-        let command = Command::Update { update: update.clone(), rights: table.rights(&update.apex, &key), key: key.clone() };
+        let command = Command::Update { update: update.clone(), rights: self.rights(&update.apex, &key), key: key.clone() };
         let verdict = match self.control.apply(command, &key.to_string()).await {
             Ok(applied) => Verdict { rcode: rcode::NOERROR, why: None, revision: Some(applied.revision) },
-            Err(ApplyError::Refused(Refusal::Update(refusal))) => {
-                Verdict::refuse(refusal.rcode(), refusal.extended(), refusal.to_string())
-            }
+            Err(ApplyError::Refused(Refusal::Update(refusal))) => Verdict::refuse(refusal.rcode(), refusal.extended(), refusal.to_string()),
             Err(ApplyError::Refused(refusal)) => Verdict::refuse(rcode::REFUSED, extended::OTHER, refusal.to_string()),
             Err(error @ (ApplyError::Store(_) | ApplyError::Unknown(_) | ApplyError::Partly { .. } | ApplyError::Stopping)) => {
                 Verdict::refuse(rcode::SERVFAIL, extended::OTHER, error.to_string())

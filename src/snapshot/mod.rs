@@ -9,7 +9,7 @@ mod services;
 mod zones;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use directory::Directory;
@@ -19,7 +19,7 @@ use zones::Apexes;
 pub use zones::{AnswerTtl, Beside, CompiledZone, Delegation, FIXED, LeafRecords, Led, Lookup, NamePolicy, Owner, RrSet, ZoneError};
 
 use crate::codec::NameBuf;
-use crate::model::{DnsSettings, Generation, Geo, Label, Locality, Out, Policy, Settings, Share, Zone};
+use crate::model::{DnsSettings, Generation, Geo, Label, Locality, Name, Out, Policy, Settings, Share, Zone};
 use crate::routing::{Against, LocalityId, Origins, Places, Pool, ServiceId, Views, World};
 
 /// The world as one query sees it.
@@ -38,6 +38,8 @@ pub struct Snapshot {
     zones: Arc<[Arc<CompiledZone>]>,
     services_zone: Option<Arc<CompiledZone>>,
     by_apex: Arc<Apexes>,
+    /// Apexes of zones that are too old; `None`: there are none.
+    expired: Option<Arc<BTreeSet<Box<[u8]>>>>,
     directory: Directory,
     drains: Arc<Drains>,
     /// By locality number: whether it or its region is drained.
@@ -75,6 +77,10 @@ pub enum Update<'a> {
     Zone(&'a Zone),
     /// The same, compiled by [`Snapshot::compile_zone`].
     Compiled(Arc<CompiledZone>),
+    /// Zones that are too old to be answered from, by apex: of those that are copied from other servers.
+    Expired(&'a BTreeSet<Name>),
+    /// By how much the serial of a zone moves.
+    Raised(&'a Name, u32),
     /// Everything under `geo/`. What was measured is to be compiled anew.
     Geo(&'a Geo),
     /// How clients stand by what was measured; made from the origins that this snapshot has, else it is left out.
@@ -96,6 +102,7 @@ impl Snapshot {
             zones: Arc::new([]),
             services_zone: None,
             by_apex: Arc::default(),
+            expired: None,
             directory: Directory::default(),
             drains: Arc::default(),
             drained: Arc::new([]),
@@ -140,6 +147,11 @@ impl Snapshot {
                     next.put_zone(compiled);
                 }
                 Update::Compiled(zone) => next.put_zone(zone.clone()),
+                Update::Expired(apexes) => {
+                    let wire: BTreeSet<Box<[u8]>> = apexes.iter().map(|apex| apex.wire().into()).collect();
+                    next.expired = (!wire.is_empty()).then(|| Arc::new(wire));
+                }
+                Update::Raised(apex, by) => next.raise_serial(apex, *by),
                 Update::Dns(settings) => next.dns = Arc::new((*settings).clone()),
                 Update::Measured(origins) if origins.is_same_build(&next.origins) => next.origins = origins.clone(),
                 Update::Geo(_) | Update::Measured(_) => {}
@@ -219,6 +231,17 @@ impl Snapshot {
         self.by_apex.find(name, 0)
     }
 
+    /// Whether a zone is too old to be answered from.
+    #[inline]
+    pub fn is_expired(&self, zone: &CompiledZone) -> bool {
+        self.expired.as_ref().is_some_and(|expired| expired.contains(zone.apex()))
+    }
+
+    /// Whether a name is a zone's apex.
+    pub fn is_zone(&self, name: &NameBuf) -> bool {
+        self.zone(name).is_some_and(|zone| zone.apex() == name.wire())
+    }
+
     /// The zone that holds what is one label above `name`, if any.
     pub fn zone_above(&self, name: &NameBuf) -> Option<&CompiledZone> {
         self.by_apex.find(name, 1)
@@ -227,6 +250,11 @@ impl Snapshot {
     /// All zones, in the order given.
     pub fn zones(&self) -> impl Iterator<Item = &CompiledZone> {
         self.zones.iter().map(AsRef::as_ref)
+    }
+
+    /// The zone with that apex, to keep for longer.
+    pub fn zone_at(&self, apex: &[u8]) -> Option<&Arc<CompiledZone>> {
+        self.zones.iter().find(|zone| zone.apex() == apex)
     }
 
     /// The first zone that shows services: where SRV and HTTPS of names in other zones find the names of instances.
@@ -297,6 +325,18 @@ impl Snapshot {
         if !self.places.has_named(policy) {
             Arc::make_mut(&mut self.places).add_named(policy);
         }
+    }
+
+    fn raise_serial(&mut self, apex: &Name, by: u32) {
+        let zones = self.zones.iter().map(|zone| match zone.apex() == apex.wire() {
+            true => Arc::new(zone.with_serial(zone.serial().wrapping_add(by))),
+            false => zone.clone(),
+        });
+        self.zones = zones.collect();
+        let mut by_apex = Apexes::default();
+        self.zones.iter().for_each(|zone| by_apex.insert(zone.clone()));
+        self.by_apex = Arc::new(by_apex);
+        self.services_zone = self.zones.iter().find(|zone| zone.services()).cloned();
     }
 
     fn compile_zones<'z>(&mut self, zones: impl ExactSizeIterator<Item = &'z Zone>) -> Result<(), ZoneError> {

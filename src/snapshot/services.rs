@@ -361,6 +361,11 @@ impl CompiledService {
         self.common.ports.iter().position(|p| p.1 == protocol && p.0.as_bytes() == name).map(Need::port)
     }
 
+    /// The ports that any instance has: their names and protocols.
+    pub fn ports(&self) -> impl Iterator<Item = (&Label, Protocol)> {
+        self.common.ports.iter().map(|(name, protocol)| (name, *protocol))
+    }
+
     /// The default port: what an instance needs to have it, and its protocol; `None` where there is none.
     pub fn default_port(&self) -> Option<(Need, Protocol)> {
         self.common.default_port.map(usize::from).map(|n| (Need::port(n), self.common.ports[n].1))

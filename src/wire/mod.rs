@@ -110,8 +110,12 @@ pub enum Punt {
     /// Its name, or one that an alias of ours leads to, is in no zone of ours, and the client may ask for such names. What is ours of the
     /// answer, [`answer_again`] gives.
     Forward,
-    /// It is an update that somebody signed (RFC 2136): whether the signature holds, and what comes of it, is not for a worker to find out.
-    Update,
+    /// It carries a TSIG: it is verified, what is within it answered, and the reply signed (RFC 8945).
+    Authenticated,
+    /// It asks for a copy of a zone (RFC 5936, RFC 1995). What [`answer_again`] gives is the refusal.
+    Transfer,
+    /// Another server says that a zone has changed there (RFC 1996). What [`answer_again`] gives is that nobody listens.
+    Notify,
 }
 
 /// What one worker keeps from query to query.
@@ -275,13 +279,21 @@ fn drop_it(counters: &Counters, query: &Query<'_>, outcome: Counter) -> Outcome 
 
 /// What RFC 8906 asks of everyone: odd queries get the RCODE that says what is odd.
 fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, draw: u64, reply: &mut Reply<'_, '_>, watch: &mut W) {
-    if update::is_update(&request.header) {
-        return match request.fault {
-            Some(fault) => reply.fail(rcode::FORMERR, Counter::Formerr, extended::OTHER, fault.reason()),
-            None if request.signed => reply.punt = Some(Punt::Update),
-            // RFC 2136 §3.3 leaves it to the server whom it trusts, RFC 3007 §1 advises against trusting addresses.
-            None => reply.fail(rcode::REFUSED, Counter::Refused, extended::PROHIBITED, "an update needs a TSIG"),
-        };
+    if request.signed && request.fault.is_none() {
+        // RFC 8945 §5.2: before anything else. It is refused where nobody verifies it.
+        reply.punt = Some(Punt::Authenticated);
+        return reply.fail(rcode::NOTAUTH, Counter::Refused, extended::NOT_SUPPORTED, "no TSIG is verified here");
+    }
+    if update::is_update(&request.header) && request.fault.is_none() {
+        // RFC 2136 §3.3 leaves it to the server whom it trusts, RFC 3007 §1 advises against trusting addresses.
+        return reply.fail(rcode::REFUSED, Counter::Refused, extended::PROHIBITED, "an update needs a TSIG");
+    }
+    if update::is_notify(&request.header)
+        && request.fault.is_none()
+        && request.question.as_ref().is_some_and(|question| snapshot.is_zone(question.name))
+    {
+        // Whether anybody listens is not for a worker to know; nobody does: it is not offered.
+        reply.punt = Some(Punt::Notify);
     }
     if !request.header.is_query() {
         // RFC 8906 §3.1.4.
@@ -314,6 +326,9 @@ fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, d
     }
     match question.qtype {
         rtype::AXFR | rtype::IXFR => {
+            if snapshot.dns.transfers {
+                reply.punt = Some(Punt::Transfer);
+            }
             reply.fail(rcode::REFUSED, Counter::Refused, extended::NOT_SUPPORTED, "zone transfer is not offered");
         }
         rtype::TKEY | rtype::MAILA | rtype::MAILB => {

@@ -2,7 +2,7 @@
 //!
 //! Whether it may be made is not decided here: [`crate::registry`] does, from what is read here as values.
 
-use crate::codec::code::{CLASS_ANY, CLASS_IN, CLASS_NONE, option, rcode, rtype};
+use crate::codec::code::{CLASS_ANY, CLASS_IN, CLASS_NONE, option, rtype};
 use crate::codec::{Fault, HEADER, Header, NameBuf, Record, Records, Section, expand};
 use crate::model::{Edit, Name, Prerequisite, ZoneUpdate};
 
@@ -29,6 +29,14 @@ pub enum Malformed {
 /// Whether a message has the opcode UPDATE.
 pub fn is_update(header: &Header) -> bool {
     header.flags & Header::OPCODE == OPCODE_UPDATE << 11
+}
+
+/// The opcode NOTIFY (RFC 1996 §3.1).
+pub const OPCODE_NOTIFY: u16 = 4;
+
+/// Whether a message has the opcode NOTIFY.
+pub fn is_notify(header: &Header) -> bool {
+    header.flags & Header::OPCODE == OPCODE_NOTIFY << 11
 }
 
 /// Reads an update. A TSIG behind it, and whatever else is in the additional section, is left alone.
@@ -154,9 +162,6 @@ fn has_edns(message: &[u8]) -> bool {
     let additional = Records::of(message).into_iter().flatten().map_while(Result::ok);
     additional.into_iter().any(|record| record.section == Section::Additional && record.rtype == rtype::OPT)
 }
-
-/// The RCODE of a message that is malformed.
-pub const MALFORMED: u16 = rcode::FORMERR;
 
 #[cfg(test)]
 mod tests;

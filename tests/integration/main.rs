@@ -28,6 +28,7 @@ mod rfc_table;
 mod simulate;
 mod steering;
 mod transcripts;
+mod updates;
 
 /// Counts allocations, thread by thread, for the one test that looks; the others notice nothing.
 #[global_allocator]

@@ -22,6 +22,8 @@ mod rdata;
 mod recursors;
 mod reply;
 mod scopes;
+mod secondaries;
+mod updates;
 mod walkers;
 mod world;
 mod zonemaster;

@@ -125,6 +125,18 @@ impl Registry {
         overlay.map(|overlay| overlay.over(zone))
     }
 
+    /// The zones as their files say.
+    pub fn files(&self) -> &Arc<Vec<Zone>> {
+        &self.files
+    }
+
+    /// The serial that goes with what a zone's file says is another; returns by how much it moves.
+    pub fn raise_serial(&mut self, apex: &Name, serial: u32) -> Option<u32> {
+        let at = self.files.iter().position(|zone| zone.apex == *apex)?;
+        let zone = Arc::make_mut(&mut self.files).get_mut(at)?;
+        Some(serial.wrapping_sub(std::mem::replace(&mut zone.soa.serial, serial)))
+    }
+
     /// All zones as they are to be served, in the order of their files.
     pub fn served(&self) -> Vec<Cow<'_, Zone>> {
         let served = self.files.iter().map(|zone| match self.overlays.get(&zone.apex) {

@@ -92,7 +92,8 @@ fn differences_are_made_one_after_the_other() {
 #[test]
 fn what_is_no_transfer_is_refused() {
     let have = Some("SOA 1, a 192.0.2.1");
-    let fails = |have: Option<&str>, messages: &[&str], expected: CopyError| assert_eq!(run(have, messages).unwrap_err(), expected, "{messages:?}");
+    let fails =
+        |have: Option<&str>, messages: &[&str], expected: CopyError| assert_eq!(run(have, messages).unwrap_err(), expected, "{messages:?}");
     fails(None, &["a 192.0.2.1, SOA 3"], CopyError::NoSoa);
     fails(None, &["SOA 3, a 192.0.2.1, SOA 4"], CopyError::Sequence);
     fails(None, &["SOA 3, SOA 3, a 192.0.2.1"], CopyError::Behind);

@@ -13,6 +13,7 @@ mod rrset;
 mod tests;
 
 use std::fmt;
+use std::sync::Arc;
 
 pub use additional::{Beside, Led};
 pub(super) use apexes::Apexes;
@@ -27,7 +28,7 @@ use crate::model::AliasOf;
 use crate::routing::Tree;
 
 /// A zone, compiled.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CompiledZone {
     apex: NameBuf,
     file: Box<str>,
@@ -39,9 +40,9 @@ pub struct CompiledZone {
     hash: u64,
     names: Names,
     /// What stands at few names, by the numbers that these have.
-    extras: Box<[Extra]>,
+    extras: Arc<[Extra]>,
     /// What belongs beside RRsets, by the numbers that these have.
-    besides: Box<[Beside]>,
+    besides: Arc<[Beside]>,
 }
 
 /// Limits of the TTL of answers that depend on health, in seconds.
@@ -200,6 +201,37 @@ impl CompiledZone {
     #[inline]
     fn stands_at(&self, at: Option<usize>) -> Option<Owner<'_>> {
         Some(self.stands(self.names.at(at?)?))
+    }
+
+    /// The serial (RFC 1982 arithmetic).
+    pub fn serial(&self) -> u32 {
+        let soa = self.negative().records().next().map_or(&[][..], |soa| soa.data);
+        soa.len().checked_sub(20).and_then(|at| soa.get(at..)?.first_chunk()).map_or(0, |serial| u32::from_be_bytes(*serial))
+    }
+
+    /// The owner that begins there among all of them, in the order of their keys, its key, and where the next one begins. The first begins at 0.
+    pub fn owner_from(&self, at: usize) -> Option<(&[u8], Owner<'_>, usize)> {
+        let found = self.names.at(at).filter(|_| at < self.names.end())?;
+        let sets = (0..found.sets).try_fold(found.octets, |octets, _| Some(RrSet::read(octets, &[])?.1))?;
+        Some((self.names.key(at), self.stands(found), self.names.end() - sets.len()))
+    }
+
+    /// The same zone with another serial.
+    pub(in crate::snapshot) fn with_serial(&self, serial: u32) -> CompiledZone {
+        let mut zone = self.clone();
+        zone.negative = zone.negative.with_serial(serial);
+        let Some(found) = self.names.at(0) else { return zone };
+        let mut octets = found.octets;
+        while let Some((set, rest)) = RrSet::read(octets, &[]).filter(|_| !octets.is_empty()) {
+            if set.rtype() == rtype::SOA {
+                if let Some(at) = set.serial_at() {
+                    zone.names.set(self.names.end() - octets.len() + at, &serial.to_be_bytes());
+                }
+                return zone;
+            }
+            octets = rest;
+        }
+        zone
     }
 
     /// Every name with a policy: its key for [`CompiledZone::at`], and the policy.

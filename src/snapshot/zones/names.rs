@@ -8,6 +8,8 @@
 //! ```
 //! The tag is one half of the name's hash, the other half says where to begin to look: a name that is missing is told from the slots alone.
 
+use std::sync::Arc;
+
 use super::rrset::RrSetBuf;
 use crate::codec::NameBuf;
 
@@ -17,9 +19,9 @@ const HEAD: usize = 8;
 const NOTHING: u32 = u32::MAX;
 
 /// All names of a zone.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Names {
-    slots: Box<[Slot]>,
+    slots: Arc<[Slot]>,
     octets: Box<[u8]>,
 }
 
@@ -31,6 +33,12 @@ struct Slot {
 }
 
 const EMPTY: Slot = Slot { tag: 0, at: u32::MAX };
+
+/// Where the slots begin in which a hash is looked for, and the tag that they have.
+#[inline]
+fn home(hash: u64, slots: usize) -> (usize, u32) {
+    ((((hash >> 32) * slots as u64) >> 32) as usize, hash as u32)
+}
 
 /// What stands at a name.
 #[derive(Debug, Clone, Copy)]
@@ -51,16 +59,10 @@ impl Names {
         HEAD + key.len().next_multiple_of(8) + sets.iter().map(RrSetBuf::size).sum::<usize>()
     }
 
-    /// Where the slots begin in which a hash is looked for, and the tag that they have.
-    #[inline]
-    fn home(&self, hash: u64) -> (usize, u32) {
-        ((((hash >> 32) * self.slots.len() as u64) >> 32) as usize, hash as u32)
-    }
-
     /// What stands at the name whose key are the `length` octets of `name` from `start` on; `hash` is that of the whole name.
     #[inline]
     pub fn find(&self, hash: u64, name: &NameBuf, start: usize, length: usize) -> Option<Found<'_>> {
-        let (mut slot, tag) = self.home(hash);
+        let (mut slot, tag) = home(hash, self.slots.len());
         loop {
             // The table is never full.
             let Slot { tag: found, at } = *self.slots.get(slot)?;
@@ -91,6 +93,18 @@ impl Names {
         Some(Found { octets: key.get(length.next_multiple_of(8)..)?, ..found })
     }
 
+    /// How many octets there are: behind the last name.
+    pub fn end(&self) -> usize {
+        self.octets.len()
+    }
+
+    /// Overwrites octets of what stands at a name.
+    pub fn set(&mut self, at: usize, octets: &[u8]) {
+        if let Some(written) = self.octets.get_mut(at..at + octets.len()) {
+            written.copy_from_slice(octets);
+        }
+    }
+
     /// The key of the name that begins there.
     pub fn key(&self, at: usize) -> &[u8] {
         let length = self.octets.get(at).map_or(0, |length| usize::from(*length));
@@ -108,7 +122,7 @@ impl Names {
 
 /// Names as they are gathered.
 pub(super) struct Gathered {
-    names: Names,
+    slots: Vec<Slot>,
     octets: Vec<u8>,
 }
 
@@ -117,8 +131,7 @@ impl Gathered {
     pub fn with_capacity(count: usize, octets: usize) -> Gathered {
         // Five slots for three names: few probes, and 13 octets for each name.
         let slots = (count + count * 2 / 3 + 1).next_multiple_of(8);
-        let names = Names { slots: vec![EMPTY; slots].into(), octets: Box::default() };
-        Gathered { names, octets: Vec::with_capacity(octets) }
+        Gathered { slots: vec![EMPTY; slots], octets: Vec::with_capacity(octets) }
     }
 
     /// Where the next name will begin.
@@ -128,11 +141,11 @@ impl Gathered {
 
     /// Adds a name, with what belongs beside each of its RRsets, and the number of what else stands there. No name is added twice.
     pub fn add(&mut self, hash: u64, key: &[u8], sets: &[RrSetBuf], mut beside: impl FnMut(&RrSetBuf) -> Option<u32>, extra: Option<u32>) {
-        let (mut slot, tag) = self.names.home(hash);
-        while self.names.slots[slot].at != EMPTY.at {
-            slot = (slot + 1) % self.names.slots.len();
+        let (mut slot, tag) = home(hash, self.slots.len());
+        while self.slots[slot].at != EMPTY.at {
+            slot = (slot + 1) % self.slots.len();
         }
-        self.names.slots[slot] = Slot { tag, at: (self.octets.len() / 8) as u32 };
+        self.slots[slot] = Slot { tag, at: (self.octets.len() / 8) as u32 };
         self.octets.extend([key.len() as u8, 0]);
         self.octets.extend((sets.len() as u16).to_le_bytes());
         self.octets.extend(extra.unwrap_or(NOTHING).to_le_bytes());
@@ -143,7 +156,7 @@ impl Gathered {
 
     /// All of them.
     pub fn finish(self) -> Names {
-        Names { octets: self.octets.into(), ..self.names }
+        Names { octets: self.octets.into(), slots: self.slots.into() }
     }
 }
 

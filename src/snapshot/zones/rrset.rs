@@ -114,6 +114,15 @@ impl RrSetBuf {
         RrSetBuf(octets)
     }
 
+    /// The same SOA with another serial.
+    pub(super) fn with_serial(&self, serial: u32) -> RrSetBuf {
+        let mut octets = self.0.clone();
+        if let Some(at) = self.set().serial_at() {
+            octets[at..at + 4].copy_from_slice(&serial.to_be_bytes());
+        }
+        RrSetBuf(octets)
+    }
+
     /// Appends it to a zone, where what belongs beside it has that number.
     pub(super) fn append(&self, beside: Option<u32>, octets: &mut Vec<u8>) {
         let begin = octets.len();
@@ -165,6 +174,11 @@ impl<'z> RrSet<'z> {
     #[inline]
     pub fn place(&self) -> *const u8 {
         self.octets.as_ptr()
+    }
+
+    /// The offset of an SOA's serial behind the beginning of its head: the first of five numbers that stand last (RFC 1035 §3.3.13).
+    pub(super) fn serial_at(&self) -> Option<usize> {
+        HEAD.checked_add(self.octets.len())?.checked_sub(20)
     }
 
     /// How many records it has.
@@ -404,6 +418,11 @@ impl LeafRecords {
     /// Whether any branch has something to say to a question of that type.
     pub fn can_answer(&self, rtype: u16) -> bool {
         self.iter().any(|set| set.rtype == rtype || set.rtype == rtype::CNAME)
+    }
+
+    /// The types of all branches.
+    pub fn types(&self) -> impl Iterator<Item = u16> {
+        self.iter().map(|set| set.rtype)
     }
 
     /// All of them.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::codec::code::rcode;
 
 const ZONE: &[u8] = b"\x01x\x07example\0\0\x06\0\x01";
 

@@ -1,0 +1,88 @@
+//! The serials that were served last, on disk: they are written before anybody sees them, so that none goes back after a restart.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::model::{Settings, Zone};
+use crate::transfer::Serials;
+
+/// The file, in the data folder.
+const FILE: &str = "serials.json";
+/// A larger file is none of ours.
+const LARGEST: u64 = 1 << 30;
+
+/// Serials and their file.
+#[derive(Debug)]
+pub(super) struct KeptSerials {
+    path: PathBuf,
+    pub serials: Serials,
+    written: String,
+}
+
+impl KeptSerials {
+    /// Reads those of a data folder. Where they cannot be read, serials begin anew, which the log says.
+    pub fn open(data: &Path) -> KeptSerials {
+        let path = data.join(FILE);
+        let read = match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            Err(error) => Err(error),
+            Ok(metadata) if metadata.len() > LARGEST => Err(io::Error::other("it is too large")),
+            Ok(_) => fs::read_to_string(&path),
+        };
+        let serials = read.map_err(|error| error.to_string()).and_then(|text| match text.is_empty() {
+            true => Ok((Serials::default(), text)),
+            false => Serials::parse(&text).map(|serials| (serials, text)).map_err(|error| error.to_string()),
+        });
+        let (serials, written) = serials.unwrap_or_else(|error| {
+            tracing::error!(%error, "{}: serials of zones may go back", path.display());
+            Default::default()
+        });
+        KeptSerials { path, serials, written }
+    }
+
+    /// Gives zones their serials: see [`Serials::assign`].
+    pub fn assign(&mut self, zones: &mut [Zone], settings: &Settings) {
+        for overruled in self.serials.assign(zones, |apex| settings.transfer(apex).is_some()) {
+            tracing::warn!(
+                "{}: its records changed, and its serial {} is not beyond the one before: {} is served, so that secondaries follow",
+                overruled.file,
+                overruled.said,
+                overruled.served
+            );
+        }
+        self.write();
+    }
+
+    /// Brings them to disk where they changed.
+    fn write(&mut self) {
+        if let Some(write) = self.writing() {
+            write();
+        }
+    }
+
+    /// What brings them to disk, where they changed: for a thread that may wait.
+    pub fn writing(&mut self) -> Option<impl FnOnce() + Send + 'static> {
+        let text = self.serials.to_text();
+        if text == self.written {
+            return None;
+        }
+        self.written.clone_from(&text);
+        let path = self.path.clone();
+        Some(move || {
+            if let Err(error) = put(&path, &text) {
+                tracing::error!(%error, "{}: serials of zones are not kept", path.display());
+            }
+        })
+    }
+}
+
+/// Writes a file whole, and durably.
+fn put(path: &Path, text: &str) -> io::Result<()> {
+    let half = path.with_extension("json.part");
+    let mut file = fs::File::create(&half)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&half, path)?;
+    path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+}
