@@ -496,7 +496,7 @@ mod tests {
             open.extend(command.get_subcommands().cloned());
             seen += 1;
         }
-        assert_eq!(seen, 25, "signpost, its 20 subcommands, token create, and drills run, show and stop");
+        assert_eq!(seen, 27, "signpost, its 22 subcommands, token create, and drills run, show and stop");
     }
 
     #[test]

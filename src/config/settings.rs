@@ -218,6 +218,7 @@ impl Reading {
             wrong("api.listen", format!("{} is in dns.listen too, and DNS answers on TCP as well: take another port", api.listen));
         }
         settings.dns.transfers = !settings.transfer.is_empty();
+        settings.dns.secondaries = !settings.secondary.is_empty();
         // What a primary says is not ours to change.
         for apex in settings.updates.keys().filter(|apex| settings.secondary.contains_key(*apex)) {
             wrong("update", format!("{apex} is copied from its primaries ([secondary]): send updates to them"));
@@ -354,8 +355,31 @@ mod tests {
         check(&right("certbot", "\"@\"", ""), &(at(".types") + ": at least one is needed"));
         check(&right("certbot", "\"a.example.\"", "\"A\""), &(at(".names[0]") + ": names are relative to the zone"));
         check(&right("certbot", "\"@\"", "\"AAAAA\""), &(at(".types[0]") + ": unknown record type"));
-        check("rights = [{ key = \"certbot\", names = [\"@\"] }]", &(at("") + ": missing field `types`"));
+        check("rights = [{ key = \"certbot\", names = [\"@\"] }]", &(at("") + ": `types` is missing"));
         check("right = []", "signpost.toml:5: update.\"Example.com\".right: unknown key");
+        let both = with(&right("certbot", "\"@\"", "\"A\"")) + "[secondary.\"example.com\"]\nprimaries = [\"192.0.2.1\"]\n";
+        let said = read(&both, &[]).unwrap_err();
+        assert!(said.len() == 1 && said[0].contains("example.com. is copied from its primaries"), "{said:?}");
+    }
+
+    #[test]
+    fn secondaries_are_read() {
+        let key = "[tsig.k]\nsecret = \"c2VjcmV0IG9mIDE2IG9jdGV0cyBhdCBsZWFzdA==\"\n";
+        let with = |name: &str, lines: &str| format!("version = 1\n{key}[secondary.\"{name}\"]\n{lines}\n");
+        let settings = read(&with("X.example", "primaries = [\"192.0.2.1\", \"[2001:db8::1]:5353#k\"]\ncatalog = true"), &[]).unwrap();
+        let of = &settings.secondary[&Name::parse("x.example").unwrap()];
+        let primaries: Vec<String> = of.primaries.iter().map(ToString::to_string).collect();
+        assert_eq!((primaries.join(" ").as_str(), of.catalog), ("192.0.2.1:53 [2001:db8::1]:5353#k.", true));
+        assert!(settings.dns.secondaries);
+        let check = |name: &str, lines: &str, expected: &str| {
+            let said = read(&with(name, lines), &[]).unwrap_err();
+            assert!(said.len() == 1 && said[0].contains(expected), "{lines}: {said:?}");
+        };
+        check("x", "", "signpost.toml:4: secondary.x: `primaries` is missing");
+        check("x", "primaries = [\"192.0.2.1#none\"]", "signpost.toml:5: secondary.x.primaries[0]: there is no key none.");
+        check("x", "primaries = [\"ns1\"]", "primaries[0]: an address such as");
+        check("x", "primaries = [\"192.0.2.1\"]\ncatalogue = true", "catalogue: unknown key; did you mean");
+        check(".", "primaries = [\"192.0.2.1\"]", "the root zone cannot be copied");
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub struct DnsSettings {
     pub forward: Vec<IpNet>,
     /// Whether any zone is transferred to anybody: there is a `[transfer."ZONE"]`.
     pub transfers: bool,
+    /// Whether any zone is copied from another server: there is a `[secondary."ZONE"]`.
+    pub secondaries: bool,
     /// DNS cookies.
     pub cookies: CookieSettings,
     /// Response rate limiting.
@@ -259,6 +261,7 @@ impl Default for Settings {
                 unverified_max: 0,
                 forward: Vec::new(),
                 transfers: false,
+                secondaries: false,
                 cookies: CookieSettings::default(),
                 rate_limit: RateLimitSettings::default(),
             },

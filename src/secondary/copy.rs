@@ -107,7 +107,7 @@ impl Copy {
 
     /// Takes the next message.
     pub fn take(&mut self, message: &[u8]) -> Result<Progress, CopyError> {
-        check(message, self.id, self.state != State::First)?;
+        check(message, self.id, false)?;
         let mut name = NameBuf::default();
         for record in Records::of(message)? {
             let record = record?;
@@ -191,14 +191,15 @@ impl Copy {
     }
 }
 
-/// Whether a message is the reply that was asked for. Behind the first of a transfer there may be no question (RFC 5936 §2.2.1).
-fn check(message: &[u8], id: u16, further: bool) -> Result<(), CopyError> {
+/// Whether a message is the reply that was asked for. Behind the first of a transfer there may be no question (RFC 5936 §2.2.1), and who hands
+/// zones over does not always say that it is authoritative: whether it is, the reply to the question for the SOA tells.
+fn check(message: &[u8], id: u16, authoritative: bool) -> Result<(), CopyError> {
     let header = Header::parse(message).ok_or(Fault::Short)?;
     if header.id != id || !header.is_response() || header.flags & Header::OPCODE != 0 || header.counts[0] > 1 {
         return Err(CopyError::Stranger);
     }
     match header.flags & 0x0f {
-        rcode::NOERROR if further || header.flags & Header::AA != 0 => Ok(()),
+        rcode::NOERROR if !authoritative || header.flags & Header::AA != 0 => Ok(()),
         rcode::NOERROR => Err(CopyError::NotAuthoritative),
         other => Err(CopyError::Rcode(other)),
     }
@@ -206,7 +207,7 @@ fn check(message: &[u8], id: u16, further: bool) -> Result<(), CopyError> {
 
 /// The SOA in the reply to a question for it.
 pub(super) fn soa_of(message: &[u8], id: u16, apex: &Name) -> Result<Start, CopyError> {
-    check(message, id, false)?;
+    check(message, id, true)?;
     let mut name = NameBuf::default();
     for record in Records::of(message)? {
         let record = record?;

@@ -237,11 +237,6 @@ impl Snapshot {
         self.expired.as_ref().is_some_and(|expired| expired.contains(zone.apex()))
     }
 
-    /// Whether a name is a zone's apex.
-    pub fn is_zone(&self, name: &NameBuf) -> bool {
-        self.zone(name).is_some_and(|zone| zone.apex() == name.wire())
-    }
-
     /// The zone that holds what is one label above `name`, if any.
     pub fn zone_above(&self, name: &NameBuf) -> Option<&CompiledZone> {
         self.by_apex.find(name, 1)

@@ -288,11 +288,8 @@ fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, d
         // RFC 2136 §3.3 leaves it to the server whom it trusts, RFC 3007 §1 advises against trusting addresses.
         return reply.fail(rcode::REFUSED, Counter::Refused, extended::PROHIBITED, "an update needs a TSIG");
     }
-    if update::is_notify(&request.header)
-        && request.fault.is_none()
-        && request.question.as_ref().is_some_and(|question| snapshot.is_zone(question.name))
-    {
-        // Whether anybody listens is not for a worker to know; nobody does: it is not offered.
+    if update::is_notify(&request.header) && request.fault.is_none() && snapshot.dns.secondaries {
+        // From whom it comes is looked at beside this path; where no zone is copied it is an opcode as any other.
         reply.punt = Some(Punt::Notify);
     }
     if !request.header.is_query() {

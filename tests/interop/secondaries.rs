@@ -116,7 +116,7 @@ fn nsd_hands_over_a_zone() {
         let config = format!(
             "server:\n  ip-address: {}@{}\n  do-ip6: no\n  server-count: 1\n  username: \"\"\n  zonesdir: \"{folder}\"\n  database: \"\"\n  \
              pidfile: \"{folder}/nsd.pid\"\n  xfrdfile: \"{folder}/xfrd.state\"\n  xfrdir: \"{folder}\"\n  zonelistfile: \"{folder}/zone.list\"\n  \
-             zonefiles-check: no\nremote-control:\n  control-enable: no\nkey:\n  name: k\n  algorithm: hmac-sha256\n  secret: \"{SECRET}\"\n\
+             zonefiles-check: yes\nremote-control:\n  control-enable: no\nkey:\n  name: k\n  algorithm: hmac-sha256\n  secret: \"{SECRET}\"\n\
              zone:\n  name: \"x.example\"\n  zonefile: \"x.example.zone\"\n  provide-xfr: 127.0.0.1 k\n  notify: 127.0.0.1@{port} k\n",
             address.ip(),
             address.port(),

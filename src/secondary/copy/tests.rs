@@ -108,7 +108,9 @@ fn what_is_no_transfer_is_refused() {
     assert_eq!(copy.take(&refused), Err(CopyError::Rcode(5)));
     let mut lame = message(&["SOA 1"]);
     lame[2] = 0x80;
-    assert_eq!(copy.take(&lame), Err(CopyError::NotAuthoritative));
+    assert_eq!(soa_of(&lame, 7, &apex()), Err(CopyError::NotAuthoritative));
+    assert_eq!(soa_of(&message(&["SOA 9"]), 7, &apex()).map(|start| start.serial), Ok(9));
+    assert_eq!(soa_of(&message(&[]), 7, &apex()), Err(CopyError::NoSoa));
     assert_eq!(copy.take(&message(&[])), Err(CopyError::NoSoa));
     let mut foreign = message(&["SOA 1", "a 192.0.2.1"]);
     let at = foreign.len() - 4 - 10 - 2;

@@ -5,6 +5,7 @@
 //! answer(octets)       a query to a rich world      ─┬─ ask ──────┐
 //!                      …, or a flood of it          ─┼─ limited ──┴─ reply::check ─ message::read
 //! zone_text(file, …)   a zone, then queries to it   ─┘
+//! update(octets)       an update of a zone, which is refused or served
 //! ```
 
 pub mod answer;
@@ -12,4 +13,5 @@ pub mod ask;
 pub mod limited;
 pub mod message;
 pub mod reply;
+pub mod update;
 pub mod zone;
