@@ -130,6 +130,7 @@ impl Registry {
             lifted: self.lifted.clone(),
             overlays: self.overlays.clone(),
             files: self.files.clone(),
+            places: self.places.clone(),
             longest_ttl: longest_ttl(zones),
             taken: taken(zones),
             ..Registry::default()

@@ -233,6 +233,8 @@ pub struct Registry {
     pub overlays: BTreeMap<Name, Overlay>,
     /// The zones as their files say.
     files: Arc<Vec<Zone>>,
+    /// Where each of them stands, by apex.
+    places: Arc<BTreeMap<Name, usize>>,
     /// The longest TTL of answers in any zone, where there are zones.
     longest_ttl: Option<Period>,
     /// Names that records and policies of zones with services have, and the file that says so.

@@ -45,6 +45,8 @@ pub type Take = Arc<dyn Fn(Arrival) -> BoxFuture<'static, Result<(), String>> + 
 
 /// Zones that are asked for at once; others wait.
 const AT_ONCE: usize = 16;
+/// How zones fare is told no more often: there may be thousands.
+const TELL: Duration = Duration::from_millis(100);
 /// The longest sleep.
 const NAP: Duration = Duration::from_secs(60);
 
@@ -97,6 +99,7 @@ pub fn start(settings: &Settings, control: Control, clock: Clock, take: Take, se
         zones: BTreeMap::new(),
         states: states.clone(),
         expired: BTreeSet::new(),
+        told: Timestamp::default(),
         random: seed,
     };
     (Secondaries { calls, states }, Task(tokio::spawn(keeper.run(called))))
@@ -150,6 +153,8 @@ struct Keeper {
     zones: BTreeMap<Name, Entry>,
     states: States,
     expired: BTreeSet<Name>,
+    /// When it was last told how zones fare.
+    told: Timestamp,
     random: u64,
 }
 
@@ -174,12 +179,15 @@ impl Keeper {
         loop {
             let now = (self.clock)();
             self.begin(now, &mut asked);
-            self.tell(now).await;
+            let is_told = self.told.plus(TELL) <= now;
+            if is_told {
+                self.tell(now).await;
+            }
             let next = self.zones.values().filter(|entry| !entry.asked).map(|entry| entry.timer.next()).min();
             let expiry = self.zones.values().filter_map(|entry| entry.timer.expires()).filter(|at| *at > now).min();
             let room = asked.len() < AT_ONCE;
             let wake = [next.filter(|_| room), expiry].into_iter().flatten().min();
-            let nap = wake.map_or(NAP, |at| at.since(now).min(NAP));
+            let nap = wake.map_or(NAP, |at| at.since(now).min(NAP)).min(if is_told { NAP } else { TELL });
             tokio::select! {
                 Some(outcome) = asked.join_next() => {
                     if let Ok((zone, outcome)) = outcome {
@@ -329,6 +337,7 @@ impl Keeper {
 
     /// Makes known how zones fare, and which have expired.
     async fn tell(&mut self, now: Timestamp) {
+        self.told = now;
         let mut states = BTreeMap::new();
         let mut expired = BTreeSet::new();
         {

@@ -115,7 +115,7 @@ pub const MAX_SETS: usize = 120;
 impl Registry {
     /// The zone's file, and what was changed beside it.
     pub fn zone(&self, apex: &Name) -> Option<(&Zone, Option<&Overlay>)> {
-        let zone = self.files.iter().find(|zone| zone.apex == *apex)?;
+        let zone = self.files.get(*self.places.get(apex)?)?;
         Some((zone, self.overlays.get(apex)))
     }
 
@@ -132,8 +132,7 @@ impl Registry {
 
     /// The serial that goes with what a zone's file says is another; returns by how much it moves.
     pub fn raise_serial(&mut self, apex: &Name, serial: u32) -> Option<u32> {
-        let at = self.files.iter().position(|zone| zone.apex == *apex)?;
-        let zone = Arc::make_mut(&mut self.files).get_mut(at)?;
+        let zone = Arc::make_mut(&mut self.files).get_mut(*self.places.get(apex)?)?;
         Some(serial.wrapping_sub(std::mem::replace(&mut zone.soa.serial, serial)))
     }
 
@@ -162,11 +161,12 @@ impl Registry {
 
     /// Takes the zone files that changes lie over from now on, and looks anew at which of these go with them. Returns what was found.
     pub fn ground(&mut self, files: Arc<Vec<Zone>>) -> Vec<super::Warning> {
+        self.places = Arc::new(files.iter().enumerate().map(|(place, zone)| (zone.apex.clone(), place)).collect());
         self.files = files;
         let mut warnings = Vec::new();
         let mut overlays = std::mem::take(&mut self.overlays);
         for (apex, overlay) in &mut overlays {
-            let Some(zone) = self.files.iter().find(|zone| zone.apex == *apex) else { continue };
+            let Some(zone) = self.places.get(apex).and_then(|place| self.files.get(*place)) else { continue };
             overlay.sets.values_mut().for_each(|set| set.fits = true);
             // One after the other: what does not go may be why another does not.
             loop {
@@ -217,7 +217,7 @@ impl Registry {
     /// Makes a planned change of a zone.
     pub(super) fn change_zone(&mut self, change: &ZoneChange, revision: Revision) {
         self.overlays.entry(change.apex.clone()).or_default().take(change, revision);
-        if self.files.iter().any(|zone| zone.apex == change.apex && zone.services) {
+        if self.zone(&change.apex).is_some_and(|(zone, _)| zone.services) {
             self.take_names();
         }
     }
