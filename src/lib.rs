@@ -11,7 +11,7 @@
 //! | 0 | [`model`], [`codec`] | the words as values; the wire format of DNS |
 //! | 1 | [`routing`], [`registry`], [`tsig`] | what answers this client; what was registered; who signed a message |
 //! | 2 | [`snapshot`] | the immutable, precompiled world that one query sees |
-//! | 3 | [`wire`], [`store`], [`simulate`], [`transfer`] | bytes in, bytes out; what is written down; who would be served where, if; copies of zones for other servers |
+//! | 3 | [`wire`], [`sign`], [`store`], [`simulate`], [`transfer`] | bytes in, bytes out; keys and signatures; what is written down; who would be served where, if; copies of zones |
 //! | 4 | [`control`] | the single writer |
 //! | 5 | [`config`], [`secondary`], [`probe`], [`server`], [`drill`], [`api`], [`cli`], [`telemetry`] | shells: IO, clocks, threads; they never use each other |
 //! | roof | [`serve`] | joins the shells into a running server |
@@ -67,6 +67,7 @@ pub mod routing;
 pub mod secondary;
 pub mod serve;
 pub mod server;
+pub mod sign;
 pub mod simulate;
 pub mod snapshot;
 pub mod store;

@@ -7,6 +7,11 @@ use signpost::cli::{self, Invocation, Output, Page};
 use signpost::model::LogFormat;
 use signpost::serve;
 
+/// See Cargo.toml for why, and BENCHMARKS.md for what it is worth.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// The configuration is wrong (`EX_CONFIG` of sysexits.h).
 const BAD_CONFIG: u8 = 78;
 

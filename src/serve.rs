@@ -13,9 +13,11 @@
 
 mod check;
 mod drills;
+mod keys;
 mod metrics;
 mod secondaries;
 mod serials;
+pub mod signing;
 mod simulate;
 mod slow;
 #[cfg(test)]
@@ -36,10 +38,10 @@ use crate::api::{self, Api, ApiContext, RefusedFiles};
 use crate::config::{self, ConfigError, Finding, Kept, Loaded, Reread, Sources};
 use crate::control::{self, Clock, Control};
 use crate::drill::Drills;
-use crate::model::{DnsSettings, Name, Settings, Timestamp, Zone};
+use crate::model::{DnsSettings, Name, Settings, Timestamp, TlsSettings, Zone};
 use crate::probe::{self, Prober};
 use crate::secondary::{self, Secondaries};
-use crate::server::{self, Server};
+use crate::server::{self, CertificateError, EncryptedAddresses, Server};
 use crate::snapshot::ZoneError;
 use crate::store::{Embedded, Engine, OpenError};
 use crate::telemetry;
@@ -106,7 +108,8 @@ impl ServeError {
     pub fn exit_code(&self) -> u8 {
         match self {
             ServeError::Settings(_) | ServeError::World(_) | ServeError::Zone(_) | ServeError::Log(_) => 78,
-            ServeError::Api(api::ListenError::Exposed(_)) | ServeError::Listen(server::ListenError::Nowhere) => 78,
+            ServeError::Api(api::ListenError::Exposed(_)) => 78,
+            ServeError::Listen(server::ListenError::Nowhere | server::ListenError::Certificate(_)) => 78,
             _ => 1,
         }
     }
@@ -191,9 +194,9 @@ async fn serve(settings: Settings) -> Result<(), ServeError> {
         while let Ok(wish) = running.wished.try_recv() {
             wishes.push(wish);
         }
-        let watched = folders(&running.settings);
+        let before = watched(&running.settings);
         running.reload(reason).await;
-        if folders(&running.settings) != watched {
+        if watched(&running.settings) != before {
             watching = watch(&running.settings)?;
         }
         watching.include(&running.sources);
@@ -236,6 +239,8 @@ fn listen_for(kind: SignalKind) -> Result<Signal, ServeError> {
 pub struct Running {
     /// Where it answers DNS, in the order of the settings, with the ports that the kernel chose for port 0.
     pub dns: Vec<SocketAddr>,
+    /// Where it answers DNS that nobody else can read.
+    pub encrypted: EncryptedAddresses,
     /// Where its API listens.
     pub api: SocketAddr,
     /// The single writer.
@@ -251,6 +256,9 @@ pub struct Running {
     copying_in: secondary::Task,
     /// Who waits for the files to be read again.
     wished: mpsc::Receiver<secondaries::Wish>,
+    /// Signs what will be asked for.
+    background: signing::Background,
+    keys: keys::Keys,
     clients: simulate::Clients,
     transfers: Arc<Transfers>,
     /// Makes versions of zones and tells secondaries.
@@ -288,7 +296,9 @@ impl Running {
             Some(file) => tracing::info!(version = VERSION, config = %absolute(file), "Signpost starts"),
             None => tracing::info!(version = VERSION, "Signpost starts without a signpost.toml: defaults hold, on loopback only"),
         }
-        let Loaded { mut zones, geo, sources, .. } = world(&settings).await?;
+        let Loaded { zones, geo, sources, .. } = world(&settings).await?;
+        let keys = keys::Keys::open(settings.data_dir.join("keys"), clock.clone())?;
+        let (mut zones, prepared) = keys.prepare(&settings.dnssec, zones).await?;
         let shown = summary(&zones);
         let apexes = zones.iter().map(|zone| zone.apex.clone()).collect();
         let data = settings.data_dir.clone();
@@ -299,13 +309,15 @@ impl Running {
         let engine = Engine::Embedded(store);
         let control = Control::start(engine, zones, geo, settings.dns.clone(), settings.here.clone(), clock.clone()).await?;
         control.set_safety(settings.safety).await;
-        match Running::listen(settings, control.clone(), clock, apexes, sources, serials).await {
+        keys.settle(prepared, &control).await;
+        match Running::listen(settings, control.clone(), clock, apexes, sources, keys.clone(), serials).await {
             Ok(running) => {
                 let (dns, api, data) = (&running.dns, running.api, absolute(&running.settings.data_dir));
                 tracing::info!(?dns, api = %format_args!("http://{api}"), data, zones = shown, "Signpost is ready");
                 Ok(running)
             }
             Err(error) => {
+                keys.stop().await;
                 // The store is closed when this returns.
                 control.stop().await;
                 Err(error)
@@ -320,16 +332,25 @@ impl Running {
         clock: Clock,
         apexes: BTreeSet<Name>,
         sources: Sources,
+        keys: keys::Keys,
         serials: KeptSerials,
     ) -> Result<Running, ServeError> {
         let updates = Arc::new(updates::Updates::new(&settings, control.clone(), clock.clone()));
         let transfers = Arc::new(Transfers::new(control.clone(), &settings, serials));
+        let signer = Arc::new(signing::Signer::new(keys.ring()));
+        let mut random = [0; 32];
+        let no_entropy = |error: getrandom::Error| ServeError::System { what: "there is no randomness", error: error.into() };
+        getrandom::fill(&mut random).map_err(no_entropy)?;
+        control.publisher().load().signatures().seed(random);
+        let background = signing::Background::start(signer.clone(), control.publisher().clone(), clock.clone());
+        let background = background.map_err(|error| ServeError::System { what: "no threads can be started", error })?;
         let (wishes, wished) = mpsc::channel(secondaries::WISHES);
         let take = secondaries::take(&settings.data_dir, control.clone(), wishes);
         let seed =
             getrandom::u64().map_err(|error| ServeError::System { what: "no random numbers", error: std::io::Error::other(error) })?;
         let (secondaries, copying_in) = secondary::start(&settings, control.clone(), clock.clone(), take, seed);
-        let slow = slow::SlowPath::new(control.publisher().clone(), transfers.clone(), updates.clone(), secondaries.clone());
+        let slow =
+            slow::SlowPath::new(control.publisher().clone(), signer.clone(), transfers.clone(), updates.clone(), secondaries.clone());
         let slow = Arc::new(slow);
         let server = Arc::new(server::start(&settings.dns, control.publisher().clone(), slow)?);
         let prober = probe::start(control.clone(), &settings.probe);
@@ -351,6 +372,7 @@ impl Running {
                 let secondaries = secondaries.clone();
                 Arc::new(move || secondaries.states())
             },
+            keys: Arc::new(keys.clone()),
             clients: clients.clone(),
             ready: is_ready,
             refused: is_refused,
@@ -377,6 +399,7 @@ impl Running {
             transfers,
             copying,
             dns,
+            encrypted: server.encrypted_addresses(),
             api,
             control,
             server,
@@ -387,6 +410,8 @@ impl Running {
             secondaries,
             copying_in,
             wished,
+            background,
+            keys,
             clients,
             ready,
             settings,
@@ -398,13 +423,20 @@ impl Running {
         })
     }
 
-    /// Reads the configuration, zones and geo data again, and takes them. A zone whose files are broken stays as it was last good, or is left
+    /// Reads the configuration, certificate, zones and geo data again, and takes them. A certificate that cannot be used leaves the one in
+    /// force, and stands in nobody's way, nor does anything else stand in that of a new one. A zone whose files are broken stays as it was last good, or is left
     /// out where it never was, while the others take effect; where anything else is wrong, everything stays as it was. Log, status and
     /// events say why. Returns whether all of it was taken.
     pub async fn reload(&mut self, reason: &str) -> bool {
         tracing::info!("{reason}: reading configuration, zones and geo data again");
-        match self.read_again().await {
-            Ok(taken) => {
+        let (settings, certificate) = self.read_settings().await;
+        let read = match settings {
+            Ok(settings) => self.read_again(settings).await,
+            Err(error) => Err(error),
+        };
+        match read {
+            Ok(mut taken) => {
+                taken.refused.extend(certificate);
                 for gone in self.apexes.difference(&taken.apexes) {
                     tracing::warn!("zone {gone} is no longer served: its file is gone");
                 }
@@ -435,7 +467,9 @@ impl Running {
             }
             Err(error) => {
                 // One line for each finding, with its file and line.
-                self.tell_refused(error.to_string().lines().map(|line| line.trim_start().to_string()).collect());
+                let lines = error.to_string();
+                let lines = lines.lines().map(|line| line.trim_start().to_string());
+                self.tell_refused(lines.chain(certificate.map(|finding| finding.to_string())).collect());
                 tracing::error!("nothing was changed: what was in force stays in force");
                 false
             }
@@ -457,11 +491,24 @@ impl Running {
         self.control.refused_files(&why);
     }
 
-    async fn read_again(&self) -> Result<Taken, ServeError> {
-        let settings = match self.settings.file.clone() {
-            Some(file) => blocking(move || settings(Some(&file))).await??,
-            None => self.settings.clone(),
+    /// Reads the settings, and the certificate that they name, or that of the settings in force where those read cannot be used. The
+    /// finding says why the certificate in force stays as it is.
+    async fn read_settings(&self) -> (Result<Settings, ServeError>, Option<Finding>) {
+        let read = match self.settings.file.clone() {
+            Some(file) => blocking(move || settings(Some(&file))).await.and_then(|read| Ok(read?)),
+            None => Ok(self.settings.clone()),
         };
+        let tls = read.as_ref().map_or(&self.settings, |settings| settings).dns.tls.clone();
+        let server = self.server.clone();
+        let about = |tls: &TlsSettings, error: CertificateError| about_certificate(tls, error.file(), error.reason());
+        let renewed = blocking(move || server.renew_certificate(&tls).err().map(|error| about(&tls, error))).await;
+        match (read, renewed) {
+            (read, Ok(finding)) => (read, finding),
+            (read, Err(error)) => (read.and(Err(error)), None),
+        }
+    }
+
+    async fn read_again(&self, settings: Settings) -> Result<Taken, ServeError> {
         // Before anything is taken: what is in force stays whole.
         self.http.check(&settings.api)?;
         let mut reread = Reread::new(settings.clone(), self.sources.clone());
@@ -471,10 +518,16 @@ impl Running {
             reread = again;
             let apexes = loaded.zones.iter().map(|zone| zone.apex.clone()).collect();
             let (zones, geo) = (std::mem::take(&mut loaded.zones), std::mem::take(&mut loaded.geo));
+            // Keys that are lost or broken change nothing: zones stay signed with those in memory.
+            let (zones, prepared) = self.keys.prepare(&settings.dnssec, zones).await?;
             // What the connections do is what clients are told of them (RFC 7828 §3.3.2), until the next start.
             let dns = DnsSettings { tcp_idle_ms: self.started_with.dns.tcp_idle_ms, ..settings.dns.clone() };
             let load = async |zones: Vec<Zone>| self.control.load(zones, geo, dns).await;
-            let Err(error) = self.transfers.load(zones, &settings, load).await else { break (apexes, loaded) };
+            let Err(error) = self.transfers.load(zones, &settings, load).await else {
+                self.keys.settle(prepared, &self.control).await;
+                break (apexes, loaded);
+            };
+            drop(prepared);
             // What only compiling finds is the zone's own as well.
             let finding = Finding { file: error.file.clone(), line: None, field: error.name.clone(), reason: error.reason.clone() };
             let (possible, again) = blocking(move || (reread.refuse(finding), reread)).await?;
@@ -498,9 +551,11 @@ impl Running {
         self.copying_in.finished().await;
         // Whoever is led away by a drill is led back before control stops.
         self.drills.stop().await;
+        self.keys.stop().await;
         let (server, prober) = (Arc::into_inner(self.server), Arc::into_inner(self.prober));
         // Both wait for threads. Where a scrape still looks at one of them it stops when the scrape ends.
         let halted = blocking(move || {
+            drop(self.background);
             prober.into_iter().for_each(Prober::stop);
             server.into_iter().for_each(Server::stop);
         });
@@ -509,6 +564,12 @@ impl Running {
         }
         self.control.stop().await;
     }
+}
+
+/// What is wrong with a certificate or another file of it, as a finding.
+fn about_certificate(settings: &TlsSettings, file: Option<&Path>, reason: String) -> Finding {
+    let file = file.or(settings.certificate.as_deref()).map_or("dns.tls.certificate".into(), |file| file.display().to_string());
+    Finding { file, line: None, field: String::new(), reason }
 }
 
 /// Everything under `zones/` and `geo/`; warnings go to the log.
@@ -537,9 +598,9 @@ fn summary(zones: &[Zone]) -> String {
     }
 }
 
-/// The folders that are watched.
-fn folders(settings: &Settings) -> (PathBuf, PathBuf) {
-    (settings.zones_dir.clone(), settings.geo_dir.clone())
+/// The folders and files that are watched, and may be others after a reload.
+fn watched(settings: &Settings) -> Vec<PathBuf> {
+    [&settings.zones_dir, &settings.geo_dir].into_iter().chain(settings.dns.tls.files()).cloned().collect()
 }
 
 /// Keys whose new values wait for the next start.
@@ -549,8 +610,12 @@ fn restart_needed(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("data_dir", new.data_dir != old.data_dir),
         ("dns.listen", dns.listen != was.listen),
         ("dns.workers", dns.workers != was.workers),
+        ("the addresses and the path of [dns.tls]", {
+            let listeners = |s: &DnsSettings| (s.tls.dot.clone(), s.tls.doh.clone(), s.tls.doh_path.clone(), s.tls.doq.clone());
+            listeners(dns) != listeners(was)
+        }),
         ("dns.rate_limit.table_size", dns.rate_limit.table_size != was.rate_limit.table_size),
-        ("the TCP limits of [dns]", {
+        ("the limits of connections of [dns]", {
             let limits = |s: &DnsSettings| (s.tcp_connections, s.tcp_per_client, s.tcp_idle_ms);
             limits(dns) != limits(was)
         }),

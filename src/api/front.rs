@@ -26,7 +26,7 @@ use super::audit::{self, Entry};
 use super::problem::{Detail, Problem, Unavailable};
 use super::reply::Made;
 use super::routes::{self, Need, Route};
-use super::{Answered, Shared, heartbeats, measurements, request};
+use super::{Answered, Shared, heartbeats, keys, measurements, request};
 
 /// Where a request came from.
 #[derive(Debug, Clone, Copy)]
@@ -240,7 +240,8 @@ async fn audited(api: &Shared, asked: Asked, route: &Route, response: Response) 
         false => tracing::info!(%method, path, status = status.as_u16(), author, revision = revision_number, reason, "write"),
     }
     // Samples come by the thousand and change nothing that is written down: the line says that they came.
-    let body = if route.path == measurements::PATH { None } else { audit::one_line(&body) };
+    // Secrets stand in no log.
+    let body = if [measurements::PATH, keys::IMPORT].contains(&route.path) { None } else { audit::one_line(&body) };
     let (method, path, peer, status, reason) = (method.as_str(), path.as_str(), peer.as_str(), status.as_u16(), reason.as_deref());
     match api.audit.append(&Entry { at, author, peer, method, path, body, status, revision, reason, left_out }).await {
         Ok(()) => response,

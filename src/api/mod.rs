@@ -1,7 +1,7 @@
 //! Shell (floor 5): the HTTP API of DESIGN §11: JSON in and out, RFC 9457 problems, OpenAPI made from the types.
 //!
 //! ```text
-//!   listen ─▶ front (guard, rights, audit) ─▶ routes ─▶ services, instances, heartbeats, drains, drills, regions, measurements, explain,
+//!   listen ─▶ front (guard, rights, audit) ─▶ routes ─▶ services, instances, heartbeats, drains, drills, keys, regions, measurements, explain,
 //!                                                       simulate, events, discovery, status, page
 //! ```
 //!
@@ -20,6 +20,7 @@ mod explain;
 mod front;
 mod heartbeats;
 mod instances;
+mod keys;
 mod listen;
 mod measurements;
 mod page;
@@ -55,6 +56,7 @@ pub use audit::{Audit, Entry};
 use problem::{Problem, Unavailable};
 
 pub use drills::DrillDesk;
+pub use keys::{ImportedKey, KeyDesk, KeyDocument, KeyList, KeyRefusal, NextStep, UnsignStep, ZoneKeysDocument};
 pub use routes::describe;
 
 /// Reads a record of a type from its text (RFC 1035 §5.1), as the type's number and its RDATA; names in it are absolute.
@@ -73,6 +75,8 @@ pub struct ApiContext {
     pub drills: Arc<dyn DrillDesk>,
     /// How zones fare that are copied from other servers.
     pub secondaries: Arc<dyn Fn() -> Vec<SecondaryState> + Send + Sync>,
+    /// Keeps the keys of signed zones.
+    pub keys: Arc<dyn KeyDesk>,
     /// Client prefixes that were seen to ask, as [`ClientPrefix`](crate::routing::ClientPrefix) numbers them, and how often each.
     pub clients: Arc<dyn Fn() -> Vec<(u64, u32)> + Send + Sync>,
     /// Becomes true once zones and state are loaded.

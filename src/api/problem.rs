@@ -4,9 +4,11 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::keys::KeyRefusal;
 use crate::control::ApplyError;
 use crate::model::{DrillRefusal, FieldError, Revision};
 use crate::registry::{Refusal, UpdateRefusal};
+use crate::sign::RollRefusal;
 
 /// A problem document (RFC 9457 §3). Nothing was changed, unless `detail` says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -193,6 +195,23 @@ impl From<DrillRefusal> for Problem {
             DrillRefusal::Field(error) => Problem::field(error),
             DrillRefusal::Refused { .. } => conflict(urn!("drill-refused"), "The drill did not begin"),
             DrillRefusal::Stopping => Problem::unavailable(Unavailable::Stopping, detail),
+        }
+    }
+}
+
+impl From<KeyRefusal> for Problem {
+    fn from(refusal: KeyRefusal) -> Problem {
+        let detail = refusal.to_string();
+        let unknown = |kind| Problem::new(StatusCode::NOT_FOUND, kind, "There is no such thing", detail.clone());
+        let conflict = |kind| Problem::new(StatusCode::CONFLICT, kind, "Not as the keys are now", detail.clone());
+        match refusal {
+            KeyRefusal::UnknownZone(_) => unknown(urn!("unknown-zone")),
+            KeyRefusal::NotSigned(_) => conflict(urn!("not-signed")),
+            KeyRefusal::Roll(RollRefusal::Unknown(_)) => unknown(urn!("unknown-key")),
+            KeyRefusal::Roll(_) => conflict(urn!("key-conflict")),
+            KeyRefusal::Field(error) => Problem::field(error),
+            KeyRefusal::Storage(_) => Problem::unavailable(Unavailable::Store, detail),
+            KeyRefusal::Unserved(_) => Problem::unavailable(Unavailable::Stopping, detail),
         }
     }
 }

@@ -13,8 +13,8 @@ use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 
 use super::problem::Problem;
 use super::{
-    Shared, access, discovery, drains, drills, events, explain, heartbeats, instances, measurements, page, regions, services, simulate,
-    status, updates,
+    Shared, access, discovery, drains, drills, events, explain, heartbeats, instances, keys, measurements, page, regions, services,
+    simulate, status, updates,
 };
 use crate::model::{CheckFields, Right};
 
@@ -47,7 +47,7 @@ pub enum Need {
 }
 
 use Need::{Asked, Free, Listed, Named, Whole};
-use Right::{Operate, Read, Register};
+use Right::{Admin, Operate, Read, Register};
 
 macro_rules! routes {
     ($($path:literal { $($method:ident $need:expr => $($handler:ident)::+;)+ })+) => {
@@ -105,6 +105,12 @@ routes! {
         get Whole(Read) => drills::get;
         delete Whole(Operate) => drills::delete;
     }
+    "/v1/keys" { get Whole(Read) => keys::list; }
+    "/v1/keys/{zone}" { get Whole(Read) => keys::get; }
+    "/v1/keys/{zone}/roll" { post Whole(Admin) => keys::roll; }
+    "/v1/keys/{zone}/ds-seen" { post Whole(Admin) => keys::ds_seen; }
+    "/v1/keys/{zone}/unsign" { post Whole(Admin) => keys::unsign; }
+    "/v1/keys/{zone}/import" { post Whole(Admin) => keys::import; }
     "/v1/regions" { get Listed(Read) => regions::list; }
     "/v1/measurements" {
         get Whole(Read) => measurements::list;

@@ -67,7 +67,7 @@ pub async fn list(State(api): State<Arc<Shared>>, Extension(caller): Extension<C
     let document = apart(&api, move |api| {
         let losses = api.control.losses(false)?;
         let names = seen(&caller, losses.before());
-        let population = losses.thinned(asking(api, losses.before()), &names);
+        let population = losses.thinned(asking(api, losses.before()), names.len());
         let document = |loss: &Loss| {
             let report = loss.simulate(&population, &names, false);
             LossDocument { lost: report.lost.join(" and "), moved: report.total.moved, warnings: report.warnings() }
@@ -90,7 +90,7 @@ pub async fn compare(State(api): State<Arc<Shared>>, Extension(caller): Extensio
     let SimulationFields { lose, names, clients } = request::body(&body)?;
     bounded("lose", lose.len(), MAX_LOST)?;
     // Whether there is such a service is none of a stranger's business.
-    lose.iter().filter_map(service_of).try_for_each(|service| allow(&caller, service))?;
+    lose.iter().filter_map(service_of).try_for_each(|service| allow(&caller, service.as_str()))?;
     {
         let registry = api.control.registry();
         let unknown = |(n, subject): (usize, &Subject)| (!registry.knows(subject)).then(|| (n, subject.to_string()));
@@ -137,7 +137,7 @@ fn asking(api: &Shared, world: &Snapshot) -> Population {
 /// The names that the caller may see.
 fn seen(caller: &Caller, world: &Snapshot) -> Vec<DecidedName> {
     let mut names = DecidedName::all(world);
-    names.retain(|name| name.services(world).into_iter().all(|service| caller.sees_label(service)));
+    names.retain(|name| name.services(world).into_iter().all(|service| caller.sees(service)));
     names
 }
 
@@ -179,7 +179,7 @@ fn field(name: String, expected: String) -> Problem {
 }
 
 /// What a simulation says of a service tells its health, as reading it does.
-fn allow(caller: &Caller, service: &Label) -> Result<(), Problem> {
+fn allow(caller: &Caller, service: &str) -> Result<(), Problem> {
     caller.may(Right::Read, &Scope::Service(service.to_string()))
 }
 

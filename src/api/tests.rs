@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Request, Response};
+use futures_util::future::BoxFuture;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -12,8 +13,66 @@ mod simulate;
 
 use self::drills::Rehearsal;
 use super::*;
-use crate::model::{Geo, Name, Right, Settings, Token, Zone};
+use crate::model::{Geo, KeyRole, Name, Right, Settings, Token, Zone};
 use crate::store::{Embedded, Engine};
+
+/// A desk of a server that signs nothing.
+struct NoKeys;
+
+impl KeyDesk for NoKeys {
+    fn list(&self) -> KeyList {
+        KeyList { zones: Vec::new() }
+    }
+
+    fn zone(&self, apex: &Name) -> Result<ZoneKeysDocument, KeyRefusal> {
+        Err(KeyRefusal::NotSigned(apex.clone()))
+    }
+
+    fn roll(&self, apex: Name, _: KeyRole) -> BoxFuture<'_, Result<ZoneKeysDocument, KeyRefusal>> {
+        Box::pin(async { Err(KeyRefusal::NotSigned(apex)) })
+    }
+
+    fn ds_seen(&self, _: Name, tag: u16) -> BoxFuture<'_, Result<ZoneKeysDocument, KeyRefusal>> {
+        Box::pin(async move { Err(crate::sign::RollRefusal::Unknown(tag).into()) })
+    }
+
+    fn unsign(&self, apex: Name, _: UnsignStep) -> BoxFuture<'_, Result<ZoneKeysDocument, KeyRefusal>> {
+        Box::pin(async { Err(KeyRefusal::UnknownZone(apex)) })
+    }
+
+    fn import(&self, _: Name, _: Vec<ImportedKey>) -> BoxFuture<'_, Result<ZoneKeysDocument, KeyRefusal>> {
+        Box::pin(async { Err(KeyRefusal::Storage("disk full".into())) })
+    }
+}
+
+#[tokio::test]
+async fn keys_are_for_admins_and_their_refusals_have_names() {
+    let desk =
+        Desk::new(&[token("reader", &[Right::Read], &[]), token("oncall", &[Right::Operate], &[]), token("boss", &[Right::Admin], &[])])
+            .await;
+    let asked = async |line: &str, who: &str, body: &str| {
+        let (status, problem) = desk.ask(line, &[("authorization", &format!("Bearer {who}"))], body).await;
+        (status, problem["type"].as_str().unwrap_or_default().replace("urn:signpost:problem:", ""))
+    };
+    for (line, who, body, status, kind) in [
+        ("GET /v1/keys", "reader", "", 200, ""),
+        ("GET /v1/keys/svc.example", "reader", "", 409, "not-signed"),
+        ("POST /v1/keys/svc.example/roll", "oncall", r#"{"key":"zsk"}"#, 403, "forbidden"),
+        ("POST /v1/keys/svc.example/import", "oncall", r#"{"keys":[{"private":"HUSH"}]}"#, 403, "forbidden"),
+        ("POST /v1/keys/svc.example/roll", "boss", r#"{"key":"zsk"}"#, 409, "not-signed"),
+        ("POST /v1/keys/svc.example/roll", "boss", r#"{"role":"zsk"}"#, 422, "field"),
+        ("POST /v1/keys/svc.example/ds-seen", "boss", r#"{"tag":7}"#, 404, "unknown-key"),
+        ("POST /v1/keys/svc.example/ds-seen", "boss", r#"{"tag":70000}"#, 422, "field"),
+        ("POST /v1/keys/svc.example/unsign", "boss", r#"{"step":"ask"}"#, 404, "unknown-zone"),
+        ("POST /v1/keys/svc.example/import", "boss", r#"{"keys":[]}"#, 422, "field"),
+        ("POST /v1/keys/svc.example/import", "boss", r#"{"keys":["HUSH"]}"#, 422, "field"),
+        ("POST /v1/keys/svc.example/import", "boss", r#"{"keys":[{"private":"HUSH"}]}"#, 503, "store"),
+    ] {
+        assert_eq!(asked(line, who, body).await, (status, kind.into()), "{line} {who} {body}");
+    }
+    let audit: Vec<String> = desk.audit().iter().map(ToString::to_string).collect();
+    assert_eq!((audit.len(), audit.iter().filter(|line| line.contains("HUSH")).count()), (10, 0), "every write, and no secret");
+}
 
 /// A server's API on an in-memory world, with the folder of its audit log.
 struct Desk {
@@ -47,6 +106,7 @@ impl Desk {
             records: |rtype, _| Err(format!("{rtype} is not known here")),
             drills: Arc::new(Rehearsal::default()),
             secondaries: Arc::new(Vec::new),
+            keys: Arc::new(NoKeys),
             clients: Arc::new(Vec::new),
             ready: is_ready,
             refused: watch::channel(None).1,

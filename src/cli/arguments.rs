@@ -229,6 +229,17 @@ pub(super) enum ClientOrder {
         #[command(subcommand)]
         order: Option<DrillsOrder>,
     },
+    /// Look after the keys of signed zones: list them, roll them, tell them of their DS, bring them from another server
+    ///
+    /// Without a subcommand: every key with its zone, tag, role, algorithm and state, what comes next and when, and the DS for the parent
+    /// where it is due. Zone-signing keys follow each other by themselves; others when told to.
+    #[command(
+        after_help = "Examples:\n  signpost keys\n  signpost keys ds svc.example\n  signpost keys roll svc.example csk\n  signpost keys ds-seen svc.example 12345"
+    )]
+    Keys {
+        #[command(subcommand)]
+        order: Option<KeysOrder>,
+    },
     /// Show who would be served where without a region, az, service or instance
     ///
     /// Every client prefix is decided in the world as it is and in the one without, by the same code that answers queries; nothing changes.
@@ -347,6 +358,104 @@ pub(super) struct DrillArguments {
 }
 
 #[derive(Debug, Subcommand)]
+pub(super) enum KeysOrder {
+    /// Print the DS records of a zone for its parent, by SHA-256 and by SHA-384
+    ///
+    /// One of them is enough; SHA-256 is what every parent takes. Parents that read CDS or CDNSKEY (RFC 7344) find the same there.
+    #[command(after_help = "Example:\n  signpost keys ds svc.example")]
+    Ds {
+        /// The zone's apex
+        #[arg(value_parser = zone)]
+        zone: Name,
+    },
+    /// Let a new key follow the one that a zone has
+    ///
+    /// A zone-signing key (zsk) is published, signs once every cache knows it, and the old one goes when its signatures are gone. A ksk or
+    /// csk is published, then CDS and CDNSKEY ask the parent for its DS; the old one stays in use until `signpost keys ds-seen`.
+    #[command(after_help = "Examples:\n  signpost keys roll svc.example csk\n  signpost keys roll svc.example zsk")]
+    Roll {
+        /// The zone's apex
+        #[arg(value_parser = zone)]
+        zone: Name,
+        /// The role whose key is followed by another
+        key: RoleArgument,
+    },
+    /// Say that every server of the parent has the DS of a key, and none that of the key before
+    ///
+    /// The key before goes once its DS is in no cache either. See with: dig DS ZONE @PARENT-SERVER, at each server of the parent.
+    #[command(after_help = "Example:\n  signpost keys ds-seen svc.example 12345")]
+    DsSeen {
+        /// The zone's apex
+        #[arg(value_parser = zone)]
+        zone: Name,
+        /// The tag of the key
+        tag: u16,
+    },
+    /// Bring the keys of another server, so that the DS in the parent stays as it is
+    ///
+    /// Takes K*.private and K*.key files as BIND, Knot and ldns export them, and unencrypted PEM (PKCS #8): one key that signs everything,
+    /// or a ksk and a zsk; ECDSA on P-256, or Ed25519. Import them before the zone stands in [dnssec]: then it is signed with them from
+    /// the start.
+    #[command(
+        after_help = "Examples:\n  signpost keys import svc.example Ksvc.example.+013+12345.private\n  signpost keys import svc.example key.pem"
+    )]
+    Import {
+        /// The zone's apex
+        #[arg(value_parser = zone)]
+        zone: Name,
+        /// Key files; the .key file of a .private file is found beside it
+        #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        files: Vec<PathBuf>,
+    },
+    /// Lead a zone out of DNSSEC without a moment in which nobody can validate it
+    ///
+    /// 1. `signpost keys unsign ZONE`: CDS and CDNSKEY ask the parent to remove every DS (RFC 8078 §4); where it reads neither, ask it
+    ///    yourself. The zone stays signed.
+    /// 2. `signpost keys unsign ZONE --ds-gone`, once no server of the parent has a DS.
+    /// 3. `signpost keys` says when no cache has one either: take the zone out of [dnssec] zones then. Taken out before, it stays signed.
+    #[command(
+        verbatim_doc_comment,
+        after_help = "Examples:\n  signpost keys unsign svc.example\n  signpost keys unsign svc.example --ds-gone\n  signpost keys unsign svc.example --undo"
+    )]
+    Unsign(UnsignArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UnsignArguments {
+    /// The zone's apex
+    #[arg(value_parser = zone)]
+    pub(super) zone: Name,
+    /// No server of the parent has a DS of the zone any more
+    #[arg(long)]
+    pub(super) ds_gone: bool,
+    /// Ask no more: the zone stays signed
+    #[arg(long, conflicts_with = "ds_gone")]
+    pub(super) undo: bool,
+}
+
+/// What a key signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum RoleArgument {
+    /// The keys
+    Ksk,
+    /// Everything else
+    Zsk,
+    /// Everything
+    Csk,
+}
+
+impl RoleArgument {
+    /// As the API has it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            RoleArgument::Ksk => "ksk",
+            RoleArgument::Zsk => "zsk",
+            RoleArgument::Csk => "csk",
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
 pub(super) enum TokenOrder {
     /// Make a token: prints its secret once, and the lines to paste into signpost.toml
     #[command(
@@ -451,6 +560,10 @@ fn assumption(text: &str) -> Result<String, String> {
     }
 }
 
+fn zone(text: &str) -> Result<Name, String> {
+    Name::parse(text).map_err(|e| e.to_string())
+}
+
 fn prefix(text: &str) -> Result<String, String> {
     match text.parse::<IpAddr>().is_ok() || text.parse::<ipnet::IpNet>().is_ok() {
         true => Ok(text.to_owned()),
@@ -496,7 +609,10 @@ mod tests {
             open.extend(command.get_subcommands().cloned());
             seen += 1;
         }
-        assert_eq!(seen, 27, "signpost, its 22 subcommands, token create, and drills run, show and stop");
+        assert_eq!(
+            seen, 33,
+            "signpost, its 23 subcommands, token create, drills run, show and stop, and keys ds, roll, ds-seen, import and unsign"
+        );
     }
 
     #[test]
@@ -542,6 +658,12 @@ mod tests {
             "signpost drills run evacuate-eu",
             "signpost drills run --lose region/eu-west --ramp 10m --hold 15m --lift 5m",
             "signpost drills show 20261124T100000Z-evacuate-eu --output json",
+            "signpost keys",
+            "signpost keys ds svc.example",
+            "signpost keys roll svc.example zsk",
+            "signpost keys ds-seen svc.example. 12345 --output json",
+            "signpost keys import svc.example Ksvc.example.+013+12345.key key.pem",
+            "signpost keys unsign svc.example --ds-gone",
             "signpost simulate",
             "signpost simulate --lose region/eu-west --lose az/us/a --name web.svc.example --client 203.0.113.0/24 --client 2001:db8::7",
             "signpost healthcheck",
@@ -587,6 +709,12 @@ mod tests {
             ("signpost drills run a --lose region/eu", "cannot be used with"),
             ("signpost drills run a --hold 5m", "cannot be used with"),
             ("signpost drills show", "<RUN>"),
+            ("signpost keys roll svc.example", "<KEY>"),
+            ("signpost keys roll svc.example dnskey", "[possible values: ksk, zsk, csk]"),
+            ("signpost keys ds-seen svc.example 70000", "is not in 0..=65535"),
+            ("signpost keys import svc.example", "<FILE>..."),
+            ("signpost keys ds a..b", "has a label that is empty"),
+            ("signpost keys unsign svc.example --ds-gone --undo", "cannot be used with"),
             ("signpost pause eu-west", "expected one of region/NAME"),
             ("signpost token create ci", "--right <RIGHT>"),
             ("signpost token create ci --right root", "[possible values: read, register, operate, admin]"),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::arguments::{ClientOrder, DrainArguments, ExplainArguments, InstancesArguments, Output, TokenArguments};
 use super::connection::{self, Connection, Reply};
 use super::failure::{Failure, Problem};
-use super::{Page, complain, documents, drills, explain, print, simulate, status, token, views};
+use super::{Page, complain, documents, drills, explain, keys, print, simulate, status, token, views};
 use crate::model::{DEFAULT_DRAIN, DrainFields, Timestamp};
 
 /// Something to do, and how to show what came of it.
@@ -130,6 +130,7 @@ async fn carry_out(order: ClientOrder, server: &Connection) -> Result<Page, Fail
         }
         ClientOrder::Secondaries => shown(server, views::secondaries(server.get("/v1/secondaries", &[]).await?.body, now())),
         ClientOrder::Drills { order } => drills::carry_out(order, server).await,
+        ClientOrder::Keys { order } => keys::carry_out(order, server).await,
         ClientOrder::Simulate(arguments) => simulate::carry_out(arguments, server).await,
         ClientOrder::Healthcheck => healthcheck(server).await,
     }

@@ -13,6 +13,7 @@ mod drills;
 mod errand;
 mod explain;
 mod failure;
+mod keys;
 mod register;
 mod simulate;
 mod status;

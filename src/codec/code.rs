@@ -55,11 +55,21 @@ pub mod rtype {
     pub const OPT: u16 = 41;
     /// Delegation signer (RFC 4034 §5), which lives above the cut.
     pub const DS: u16 = 43;
+    /// Signature of an RRset (RFC 4034 §3).
+    pub const RRSIG: u16 = 46;
+    /// The types of a name, and the next name (RFC 4034 §4).
+    pub const NSEC: u16 = 47;
+    /// Public key of a zone (RFC 4034 §2).
+    pub const DNSKEY: u16 = 48;
+    /// The DS that a child asks its parent for (RFC 7344 §3.1).
+    pub const CDS: u16 = 59;
+    /// The same as a DNSKEY (RFC 7344 §3.2).
+    pub const CDNSKEY: u16 = 60;
     /// Service binding (RFC 9460).
     pub const SVCB: u16 = 64;
     /// HTTPS service binding (RFC 9460).
     pub const HTTPS: u16 = 65;
-    /// "No such name" in NSEC bitmaps; never asked for (RFC 9824 §3.4).
+    /// "No such name" in NSEC bitmaps; never asked for (RFC 9824 §3.5).
     pub const NXNAME: u16 = 128;
     /// Key negotiation (RFC 2930).
     pub const TKEY: u16 = 249;

@@ -14,6 +14,8 @@ pub struct Edns<'m> {
     pub version: u8,
     /// DO: the sender takes DNSSEC records (RFC 3225).
     pub dnssec_ok: bool,
+    /// CO: the sender takes NXDOMAIN beside a compact denial (RFC 9824 §5.1).
+    pub compact_ok: bool,
     /// The client's subnet (RFC 7871).
     pub subnet: Option<ClientSubnet<'m>>,
     /// The sender asks for the server's identifier (RFC 5001 §2.1).
@@ -46,6 +48,7 @@ impl<'m> Edns<'m> {
             payload: class,
             version,
             dnssec_ok: high & 0x80 != 0,
+            compact_ok: high & 0x40 != 0,
             subnet: None,
             wants_identity: false,
             cookie: None,

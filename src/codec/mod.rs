@@ -18,6 +18,6 @@ pub use edns::{EDNS_FIXED, Edns, Keepalive};
 pub use name::{MAX_LABELS, MAX_NAME, NameBuf};
 pub use rdata::{expand, present};
 pub use records::{Record, Records, Section};
-pub use request::{Fault, HEADER, Header, Question, Request};
+pub use request::{Counts, Fault, HEADER, Header, Question, Request};
 pub use subnet::{ClientSubnet, SubnetFault};
 pub use writer::{Full, Pointer, Rest, Spelling, Writer};

@@ -45,7 +45,7 @@ impl NameBuf {
     }
 
     /// As [`NameBuf::parse`], in place of the name that it was; returns the offset behind the name. Where there is none, it is the root.
-    #[inline]
+    #[inline(always)]
     pub fn read(&mut self, message: &[u8], at: usize) -> Result<usize, Fault> {
         (self.labels, self.length, self.starts[0], self.wire[0]) = (0, 1, 0, 0);
         let (mut read, mut labels) = (at, 0);
@@ -150,35 +150,72 @@ impl NameBuf {
     /// The hash of the root, which stands behind every other label.
     pub const ROOT_HASH: u64 = 0x243f_6a88_85a3_08d3;
 
-    /// The hash of the name from label `index` on, where `behind` is that of what stands behind the label: a name is hashed from the right
+    /// The hash of the name from label `index` on, one that it has, where `behind` is that of what stands behind the label: a name is hashed from the right
     /// to the left, and the hash of each name above it comes out on the way. It is the same in every process.
-    #[inline]
+    #[inline(always)]
     pub fn hash(&self, index: usize, behind: u64) -> u64 {
-        let start = self.start(index);
-        let end = start + 1 + usize::from(self.wire[start]);
-        let (mut at, mut hash) = (start, behind);
-        while end - at > 8 {
-            hash = fold(hash ^ self.word(at));
-            at += 8;
+        let mut at = usize::from(self.starts[index & MAX_LABELS]);
+        let (mut word, mut hash) = (self.word(at), behind);
+        // The first octet of a label says how many follow.
+        let mut left = usize::from(word as u8) + 1;
+        while left > 8 {
+            hash = fold(hash ^ word);
+            (at, left) = (at + 8, left - 8);
+            word = self.word(at);
         }
-        fold(hash ^ first(self.word(at), end - at))
+        fold(hash ^ first(word, left))
+    }
+
+    /// The hash of label `index` alone.
+    #[inline(always)]
+    pub fn label_hash(&self, index: usize) -> u64 {
+        self.hash(index, NameBuf::ROOT_HASH)
+    }
+
+    /// The same of a label's text, which is in lower case and has 63 octets at most.
+    pub fn hash_of_label(text: &[u8]) -> u64 {
+        let mut name = NameBuf::default();
+        let length = text.len().min(63);
+        name.wire[0] = length as u8;
+        name.wire[1..=length].copy_from_slice(&text[..length]);
+        name.hash(0, NameBuf::ROOT_HASH)
     }
 
     /// Whether the `length` octets from `start` on, at most up to the name's end, are those of `padded`, which is filled up with zeros to
     /// the next multiple of 8.
-    #[inline]
+    #[inline(always)]
     pub fn has(&self, start: usize, length: usize, padded: &[u8]) -> bool {
-        let (words, _) = padded.as_chunks();
-        let same = |(n, word): (usize, &[u8; 8])| first(self.word(start + 8 * n), length - 8 * n) == u64::from_le_bytes(*word);
-        padded.len() == length.next_multiple_of(8) && words.iter().enumerate().all(same)
+        if padded.len() != length.next_multiple_of(8) {
+            return false;
+        }
+        let Some((last, words)) = padded.as_chunks().0.split_last() else { return true };
+        let mut at = start;
+        for word in words {
+            if self.word(at) != u64::from_le_bytes(*word) {
+                return false;
+            }
+            at += 8;
+        }
+        first(self.word(at), start + length - at) == u64::from_le_bytes(*last)
     }
 
     /// Whether it is `suffix` from label `index` on.
-    #[inline]
+    #[inline(always)]
     pub fn ends_in(&self, index: usize, suffix: &NameBuf) -> bool {
         let (start, length) = (self.start(index), usize::from(suffix.length));
-        let same = |at: usize| first(self.word(start + at), length - at) == first(suffix.word(at), length - at);
-        usize::from(self.length) == start + length && (0..length).step_by(8).all(same)
+        if usize::from(self.length) != start + length {
+            return false;
+        }
+        // The last eight octets may be looked at twice, lest they be cut.
+        let Some(last) = length.checked_sub(8) else { return first(self.word(start) ^ suffix.word(0), length) == 0 };
+        let mut at = 0;
+        while at < last {
+            if self.word(start + at) != suffix.word(at) {
+                return false;
+            }
+            at += 8;
+        }
+        self.word(start + last) == suffix.word(last)
     }
 
     /// Eight octets, of which those behind the name mean nothing.
@@ -191,6 +228,12 @@ impl NameBuf {
     #[inline]
     pub fn wire(&self) -> &[u8] {
         &self.wire[..usize::from(self.length)]
+    }
+
+    /// Wire form, and what stands behind it, which means nothing: for copying in whole pieces.
+    #[inline]
+    pub fn padded(&self) -> &[u8] {
+        &self.wire
     }
 
     /// How many labels it has, the root not counted.
@@ -220,14 +263,11 @@ impl NameBuf {
     }
 }
 
-/// The first octets of a word, at most eight; zeros for the others.
+/// The first octets of a word, one to eight; zeros for the others.
 #[inline(always)]
 fn first(word: u64, octets: usize) -> u64 {
-    match octets {
-        0 => 0,
-        1..8 => word & (u64::MAX >> (64 - 8 * octets)),
-        _ => word,
-    }
+    let others = 64 - 8 * octets as u32;
+    word.wrapping_shl(others).wrapping_shr(others)
 }
 
 /// Mixes all bits of a word into all bits of the result: the two halves of a product with an odd constant.

@@ -52,7 +52,7 @@ impl<'m> Records<'m> {
     /// No header, or a question that cannot be read.
     pub fn of(message: &'m [u8]) -> Result<Records<'m>, Fault> {
         let header = Header::parse(message).ok_or(Fault::Short)?;
-        let [questions, answers, authority, additional] = header.counts;
+        let [questions, answers, authority, additional] = [0, 1, 2, 3].map(|section| header.counts.get(section));
         let mut at = HEADER;
         // Each question takes at least five octets, so the message's length bounds the loop.
         for _ in 0..questions {

@@ -12,8 +12,44 @@ pub struct Header {
     pub id: u16,
     /// QR, opcode, AA, TC, RD, RA, Z, AD, CD and RCODE, from the highest bit to the lowest.
     pub flags: u16,
-    /// QDCOUNT, ANCOUNT, NSCOUNT and ARCOUNT.
-    pub counts: [u16; 4],
+    /// How many records each section has.
+    pub counts: Counts,
+}
+
+/// QDCOUNT, ANCOUNT, NSCOUNT and ARCOUNT, as sections 0 to 3, in one word: from the highest bits to the lowest, as they stand in a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts(u64);
+
+impl From<[u16; 4]> for Counts {
+    fn from(counts: [u16; 4]) -> Counts {
+        Counts(counts.into_iter().fold(0, |all, count| all << 16 | u64::from(count)))
+    }
+}
+
+impl Counts {
+    /// A question or none, and nothing else.
+    #[inline]
+    pub fn of_question(is_there: bool) -> Counts {
+        Counts(u64::from(is_there) << 48)
+    }
+
+    /// That of a section, 0 to 3.
+    #[inline]
+    pub fn get(self, section: u32) -> u16 {
+        (self.0 >> (48 - 16 * (section & 3))) as u16
+    }
+
+    /// Adds to that of a section, 0 to 3. A record has 11 octets at least, so that no message holds more than can be counted.
+    #[inline]
+    pub fn add(&mut self, section: u32, count: u16) {
+        self.0 = self.0.wrapping_add(u64::from(count) << (48 - 16 * (section & 3)));
+    }
+
+    /// Takes from that of a section, 0 to 3, what was added before.
+    #[inline]
+    pub fn remove(&mut self, section: u32, count: u16) {
+        self.0 = self.0.wrapping_sub(u64::from(count) << (48 - 16 * (section & 3)));
+    }
 }
 
 impl Header {
@@ -37,17 +73,17 @@ impl Header {
     /// Reads a header; `None` where there are fewer octets than one.
     pub fn parse(message: &[u8]) -> Option<Header> {
         let octets: &[u8; HEADER] = message.first_chunk()?;
-        let word = |n: usize| u16::from_be_bytes([octets[2 * n], octets[2 * n + 1]]);
-        Some(Header { id: word(0), flags: word(1), counts: [word(2), word(3), word(4), word(5)] })
+        let (first, counts) = (u32::from_be_bytes(*octets.first_chunk()?), u64::from_be_bytes(*octets.last_chunk()?));
+        Some(Header { id: (first >> 16) as u16, flags: first as u16, counts: Counts(counts) })
     }
 
     /// The header as it is sent.
     #[inline]
     pub fn octets(&self) -> [u8; HEADER] {
-        let [questions, answers, authority, additional] = self.counts.map(u16::to_be_bytes);
-        let ([i0, i1], [f0, f1]) = (self.id.to_be_bytes(), self.flags.to_be_bytes());
-        let ([q0, q1], [n0, n1], [a0, a1], [x0, x1]) = (questions, answers, authority, additional);
-        [i0, i1, f0, f1, q0, q1, n0, n1, a0, a1, x0, x1]
+        let mut octets = [0; HEADER];
+        octets[..4].copy_from_slice(&(u32::from(self.id) << 16 | u32::from(self.flags)).to_be_bytes());
+        octets[4..].copy_from_slice(&self.counts.0.to_be_bytes());
+        octets
     }
 
     /// Whether it is a response.
@@ -153,18 +189,30 @@ pub struct Request<'m> {
 
 impl<'m> Request<'m> {
     /// Reads the message behind its header, and the question's name into `name`.
-    #[inline]
+    #[inline(always)]
     pub fn parse(header: Header, message: &'m [u8], name: &'m mut NameBuf) -> Request<'m> {
-        let opening = message.get(..HEADER).unwrap_or_default();
-        let mut request = Request { header, question: None, opening, edns: None, signed: false, fault: None };
-        request.fault = request.read(message, name).err();
+        let mut request = Request::begin(header, message);
+        request.read(message, name);
         request
     }
 
-    #[inline]
-    fn read(&mut self, message: &'m [u8], name: &'m mut NameBuf) -> Result<(), Fault> {
+    /// A message of which nothing is read yet but the header.
+    #[inline(always)]
+    pub fn begin(header: Header, message: &'m [u8]) -> Request<'m> {
+        let opening = message.get(..HEADER).unwrap_or_default();
+        Request { header, question: None, opening, edns: None, signed: false, fault: None }
+    }
+
+    /// Reads the rest, where it stays: it is large.
+    #[inline(always)]
+    pub fn read(&mut self, message: &'m [u8], name: &'m mut NameBuf) {
+        self.fault = self.read_sections(message, name).err();
+    }
+
+    #[inline(always)]
+    fn read_sections(&mut self, message: &'m [u8], name: &'m mut NameBuf) -> Result<(), Fault> {
         let mut at = HEADER;
-        let [questions, answers, authority, additional] = self.header.counts;
+        let [questions, answers, authority, additional] = [0, 1, 2, 3].map(|section| self.header.counts.get(section));
         if questions == 1 {
             let end = name.read(message, at)?;
             let [t0, t1, c0, c1] = *message.get(end..).and_then(|rest| rest.first_chunk()).ok_or(Fault::Short)?;
@@ -210,7 +258,7 @@ impl<'m> Request<'m> {
             }
             let edns = self.edns.insert(Edns::new(record.class, record.ttl, record.data));
             // Another version may give the options another shape; BADVERS comes first (RFC 6891 §6.1.3).
-            if edns.version == 0 {
+            if edns.version == 0 && !record.data.is_empty() {
                 edns.read_options()?;
             }
         }
@@ -236,6 +284,7 @@ pub(super) struct Raw<'m> {
 }
 
 impl<'m> Raw<'m> {
+    #[inline(always)]
     pub fn parse(message: &'m [u8], at: usize) -> Result<Raw<'m>, Fault> {
         let fixed = skip_name(message, at)?;
         let octets: &[u8; 10] = message.get(fixed..).and_then(|rest| rest.first_chunk()).ok_or(Fault::Short)?;

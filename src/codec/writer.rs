@@ -74,6 +74,12 @@ impl<'b> Writer<'b> {
         self.buffer.get(from..self.at).unwrap_or_default()
     }
 
+    /// The same, to be changed.
+    #[inline]
+    pub fn written_mut(&mut self, from: usize) -> &mut [u8] {
+        self.buffer.get_mut(from..self.at).unwrap_or_default()
+    }
+
     /// Takes back everything behind `position`.
     #[inline]
     pub fn rewind(&mut self, position: usize) {
@@ -105,7 +111,7 @@ impl<'b> Writer<'b> {
         if end > self.limit {
             return Err(Full);
         }
-        self.buffer.get_mut(self.at..end).ok_or(Full)?.copy_from_slice(octets);
+        copy(octets, self.buffer.get_mut(self.at..end).ok_or(Full)?);
         self.at = end;
         Ok(())
     }
@@ -192,6 +198,29 @@ impl<'b> Writer<'b> {
         let length = u16::try_from(self.at - length_at - 2).map_err(|_| Full)?;
         self.set_u16(length_at, length);
         Ok(())
+    }
+}
+
+/// Copies octets to where there are as many. Most of what is copied is short: two pieces that may overlap cost less than a call.
+#[inline(always)]
+fn copy(from: &[u8], to: &mut [u8]) {
+    match from.len() {
+        16..=32 => copy_ends::<16>(from, to),
+        33..=64 => copy_ends::<32>(from, to),
+        _ => to.copy_from_slice(from),
+    }
+}
+
+/// Copies `N` to `2 * N` octets.
+#[inline(always)]
+fn copy_ends<const N: usize>(from: &[u8], to: &mut [u8]) {
+    if let (Some(first), Some(last)) = (from.first_chunk::<N>(), from.last_chunk::<N>()) {
+        if let Some(to) = to.first_chunk_mut() {
+            *to = *first;
+        }
+        if let Some(to) = to.last_chunk_mut() {
+            *to = *last;
+        }
     }
 }
 

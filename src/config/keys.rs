@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use toml::Value;
 
 use super::suggest;
-use crate::model::{CookieSecret, CookieSettings, FieldError, Label, LogFormat, Period, Right, Settings, Token};
+use crate::model::{Algorithm, CookieSecret, CookieSettings, Denial, FieldError, Label, LogFormat, Name, Period, Right, Settings, Token};
 
 /// A key.
 pub(super) struct Key {
@@ -76,14 +76,7 @@ pub(super) const KEYS: &[Key] = &[
         about: "addresses to answer on, UDP and TCP; default [\"127.0.0.1:5300\"]",
         form: Form::List,
         set: |draft, value, _| {
-            let mut listen: Vec<SocketAddr> = Vec::new();
-            for (n, text) in texts(value)?.iter().enumerate() {
-                let address = socket(text).map_err(|e| FieldError::new(format!("[{n}]"), e))?;
-                if listen.contains(&address) && address.port() != 0 {
-                    return Err(FieldError::new(format!("[{n}]"), format!("{address} stands twice")));
-                }
-                listen.push(address);
-            }
+            let listen = sockets(value)?;
             if listen.is_empty() {
                 return Err(here("at least one address is needed, such as [\"127.0.0.1:5300\"]"));
             }
@@ -105,19 +98,19 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "dns.tcp_connections",
-        about: "most TCP connections at once; default 4096",
+        about: "most connections at once, TCP, TLS and QUIC together; default 4096",
         form: Form::Whole,
         set: |draft, value, _| whole(value, 1, 1_000_000).map(|v| draft.settings.dns.tcp_connections = v as usize),
     },
     Key {
         path: "dns.tcp_per_client",
-        about: "most TCP connections of one client address; default 64",
+        about: "most of them of one client address; default 64",
         form: Form::Whole,
         set: |draft, value, _| whole(value, 1, 1_000_000).map(|v| draft.settings.dns.tcp_per_client = v as usize),
     },
     Key {
         path: "dns.tcp_idle",
-        about: "idle time after which a TCP connection is closed, 100ms to 10m; default \"10s\"",
+        about: "idle time after which a connection is closed, 100ms to 10m; default \"10s\"",
         form: Form::Text,
         set: |draft, value, _| {
             let idle = period(value, 100, 600_000)?;
@@ -219,6 +212,132 @@ pub(super) const KEYS: &[Key] = &[
         about: "networks, kinds and names kept in mind at once, 1024 to 16777216, at 8 octets each; default 131072",
         form: Form::Whole,
         set: |draft, value, _| whole(value, 1024, 16_777_216).map(|v| draft.settings.dns.rate_limit.table_size = v as usize),
+    },
+    Key {
+        path: "dns.tls.certificate",
+        about: "the certificate of DNS over TLS, HTTPS and QUIC: a PEM file, the server's own first, then what leads to a root; \
+                read again when it changes",
+        form: Form::Text,
+        set: |draft, value, base| folder(value, base).map(|v| draft.settings.dns.tls.certificate = Some(v)),
+    },
+    Key {
+        path: "dns.tls.key",
+        about: "its private key: a PEM file (PKCS #8, SEC1 or PKCS #1)",
+        form: Form::Text,
+        set: |draft, value, base| folder(value, base).map(|v| draft.settings.dns.tls.key = Some(v)),
+    },
+    Key {
+        path: "dns.tls.dot",
+        about: "addresses to answer DNS over TLS on (RFC 7858), such as [\"0.0.0.0:853\"]; default none",
+        form: Form::List,
+        set: |draft, value, _| sockets(value).map(|v| draft.settings.dns.tls.dot = v),
+    },
+    Key {
+        path: "dns.tls.doh",
+        about: "addresses to answer DNS over HTTPS on (RFC 8484), such as [\"0.0.0.0:443\"]: HTTP/2 and 1.1, and HTTP/3 on the same UDP port; \
+                default none",
+        form: Form::List,
+        set: |draft, value, _| sockets(value).map(|v| draft.settings.dns.tls.doh = v),
+    },
+    Key {
+        path: "dns.tls.doh_path",
+        about: "the path of DNS over HTTPS; default \"/dns-query\"",
+        form: Form::Text,
+        set: |draft, value, _| url_path(value).map(|v| draft.settings.dns.tls.doh_path = v),
+    },
+    Key {
+        path: "dns.tls.doq",
+        about: "addresses to answer DNS over QUIC on (RFC 9250), such as [\"0.0.0.0:853\"]; default none",
+        form: Form::List,
+        set: |draft, value, _| sockets(value).map(|v| draft.settings.dns.tls.doq = v),
+    },
+    Key {
+        path: "dnssec.zones",
+        about: "zones that are signed, by apex, such as [\"svc.example\"]; [\"*\"]: all; default none",
+        form: Form::List,
+        set: |draft, value, _| {
+            let mut zones: Vec<Name> = Vec::new();
+            let texts = texts(value)?;
+            draft.settings.dnssec.all = texts == ["*"];
+            for (n, text) in texts.iter().enumerate().filter(|_| texts != ["*"]) {
+                let wrong = |expected: String| FieldError::new(format!("[{n}]"), expected);
+                if text == "*" {
+                    return Err(wrong("\"*\" is all zones, and stands alone".into()));
+                }
+                let apex = Name::parse(text).map_err(|e| wrong(e.to_string()))?;
+                if zones.contains(&apex) {
+                    return Err(wrong(format!("{apex} stands twice")));
+                }
+                zones.push(apex);
+            }
+            draft.settings.dnssec.zones = zones;
+            Ok(())
+        },
+    },
+    Key {
+        path: "dnssec.algorithm",
+        about: "what keys are made for: \"ecdsap256sha256\" or \"ed25519\"; default \"ecdsap256sha256\"; zones that have keys keep theirs",
+        form: Form::Text,
+        set: |draft, value, _| {
+            let names = Algorithm::ALL.map(Algorithm::name);
+            let algorithm = one_of(value, names)?;
+            draft.settings.dnssec.algorithm = Algorithm::ALL[algorithm];
+            Ok(())
+        },
+    },
+    Key {
+        path: "dnssec.keys",
+        about: "\"csk\": one key signs everything; \"ksk+zsk\": one signs the keys, one the rest; default \"csk\"; zones that have keys keep theirs",
+        form: Form::Text,
+        set: |draft, value, _| one_of(value, ["csk", "ksk+zsk"]).map(|n| draft.settings.dnssec.split = n == 1),
+    },
+    Key {
+        path: "dnssec.denial",
+        about: "how it is proved that something is not there: \"compact\" (RFC 9824), the default",
+        form: Form::Text,
+        set: |draft, value, _| one_of(value, ["compact"]).map(|_| draft.settings.dnssec.denial = Denial::Compact),
+    },
+    Key {
+        path: "dnssec.validity",
+        about: "how long a signature holds, 1d to 90d; it is made again when a quarter of it is left; default \"14d\"",
+        form: Form::Text,
+        set: |draft, value, _| period(value, DAY, 90 * DAY).map(|v| draft.settings.dnssec.validity = v),
+    },
+    Key {
+        path: "dnssec.zsk_lifetime",
+        about: "how long a zone-signing key signs until another follows by itself, 1d to 3650d; default \"90d\"; \"0s\": for ever",
+        form: Form::Text,
+        set: |draft, value, _| match period(value.clone(), 0, 0) {
+            Ok(never) => {
+                draft.settings.dnssec.zsk_lifetime = never;
+                Ok(())
+            }
+            Err(_) => period(value, DAY, 3650 * DAY).map(|v| draft.settings.dnssec.zsk_lifetime = v),
+        },
+    },
+    Key {
+        path: "dnssec.dnskey_ttl",
+        about: "TTL of DNSKEY, CDS and CDNSKEY, 1m to 7d; default \"1h\"",
+        form: Form::Text,
+        set: |draft, value, _| period(value, 60_000, 7 * DAY).map(|v| draft.settings.dnssec.dnskey_ttl = v),
+    },
+    Key {
+        path: "dnssec.ds_ttl",
+        about: "TTL of the DS records in the parent zone, which rollovers wait for, 1m to 7d; default \"24h\"",
+        form: Form::Text,
+        set: |draft, value, _| period(value, 60_000, 7 * DAY).map(|v| draft.settings.dnssec.ds_ttl = v),
+    },
+    Key {
+        path: "dnssec.propagation",
+        about: "how long after a change every server of a zone has it, up to 7d; default \"5m\"",
+        form: Form::Text,
+        set: |draft, value, _| period(value, 0, 7 * DAY).map(|v| draft.settings.dnssec.propagation = v),
+    },
+    Key {
+        path: "dnssec.parent_propagation",
+        about: "the same of the parent zone; default \"1h\"",
+        form: Form::Text,
+        set: |draft, value, _| period(value, 0, 7 * DAY).map(|v| draft.settings.dnssec.parent_propagation = v),
     },
     Key {
         path: "api.listen",
@@ -450,6 +569,15 @@ fn period(value: Value, least: u64, most: u64) -> Result<Period, FieldError> {
     }
 }
 
+/// Milliseconds.
+const DAY: u64 = 86_400_000;
+
+/// The number of one of these words.
+fn one_of<const N: usize>(value: Value, words: [&'static str; N]) -> Result<usize, FieldError> {
+    let text = text(value)?;
+    words.iter().position(|word| *word == text).ok_or_else(|| here(format!("{text:?} is unknown; {}", suggest::instead_of(&text, words))))
+}
+
 fn label(value: Value) -> Result<Label, FieldError> {
     Label::parse(&text(value)?).map_err(|e| here(e.to_string()))
 }
@@ -464,6 +592,29 @@ fn folder(value: Value, base: &Path) -> Result<PathBuf, FieldError> {
 
 fn socket(text: &str) -> Result<SocketAddr, String> {
     text.trim().parse().map_err(|_| format!("an address and port such as \"127.0.0.1:5300\" or \"[::1]:5300\" is expected, not {text:?}"))
+}
+
+/// Addresses to listen on, each once.
+fn sockets(value: Value) -> Result<Vec<SocketAddr>, FieldError> {
+    let mut listen: Vec<SocketAddr> = Vec::new();
+    for (n, text) in texts(value)?.iter().enumerate() {
+        let address = socket(text).map_err(|e| FieldError::new(format!("[{n}]"), e))?;
+        if listen.contains(&address) && address.port() != 0 {
+            return Err(FieldError::new(format!("[{n}]"), format!("{address} stands twice")));
+        }
+        listen.push(address);
+    }
+    Ok(listen)
+}
+
+/// The path of a URL, as it stands in requests (RFC 3986 §3.3, of which percent-encoding is left out).
+fn url_path(value: Value) -> Result<String, FieldError> {
+    let text = text(value)?;
+    let is_fine = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&b);
+    match text.starts_with('/') && text.len() <= 255 && text.bytes().all(is_fine) {
+        true => Ok(text),
+        false => Err(here(format!("a path such as \"/dns-query\" is expected, without query and percent signs, not {text:?}"))),
+    }
 }
 
 /// One character-string of a TXT record (RFC 1035 §3.3).

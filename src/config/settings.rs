@@ -184,7 +184,7 @@ impl Reading {
     /// Checks what concerns several keys.
     fn finish(mut self) -> Result<Settings, ConfigError> {
         let Draft { mut settings, region, az, audit, .. } = self.draft;
-        let mut wrong = |key: &str, reason: String| {
+        let mut wrong = |key: &'static str, reason: String| {
             let (file, spot) = self.origins.get(key).cloned().unwrap_or_else(|| {
                 let file = settings.file.as_ref().map_or(ENVIRONMENT.into(), |f| f.display().to_string());
                 (file, Spot { line: None, field: key.into(), file: None })
@@ -223,12 +223,55 @@ impl Reading {
         for apex in settings.updates.keys().filter(|apex| settings.secondary.contains_key(*apex)) {
             wrong("update", format!("{apex} is copied from its primaries ([secondary]): send updates to them"));
         }
+        encrypted(&settings, &mut wrong);
         self.findings.extend(transfer::unknown_keys(self.named, &settings.tsig));
         self.findings.sort();
         match self.findings.is_empty() {
             true => Ok(settings),
             false => Err(ConfigError::Wrong(self.findings)),
         }
+    }
+}
+
+/// What must hold between the keys of `[dns.tls]` and others.
+fn encrypted(settings: &Settings, wrong: &mut impl FnMut(&'static str, String)) {
+    let (dns, tls) = (&settings.dns, &settings.dns.tls);
+    let listeners = [("dns.tls.dot", &tls.dot), ("dns.tls.doh", &tls.doh), ("dns.tls.doq", &tls.doq)];
+    match (&tls.certificate, &tls.key) {
+        (Some(_), None) => wrong("dns.tls.certificate", "goes with `key`: say both, or neither".into()),
+        (None, Some(_)) => wrong("dns.tls.key", "goes with `certificate`: say both, or neither".into()),
+        (None, None) => {
+            for (key, _) in listeners.iter().filter(|(_, addresses)| !addresses.is_empty()) {
+                wrong(key, "needs `certificate` and `key`".into());
+            }
+        }
+        (Some(_), Some(_)) if !tls.is_on() => {
+            wrong("dns.tls.certificate", "is for `dot`, `doh` or `doq`, and none of them has an address".into());
+        }
+        (Some(_), Some(_)) => {}
+    }
+    // RFC 7858 §3.1 and RFC 9250 §4.1.1: that port is for DNS that everybody can read.
+    for (key, addresses) in &listeners {
+        if let Some(address) = addresses.iter().find(|address| address.port() == 53) {
+            wrong(key, format!("{address}: port 53 is for plain DNS; 853 is that of DNS over TLS and QUIC, 443 that of DNS over HTTPS"));
+        }
+    }
+    // DNS and DNS over HTTPS take UDP and TCP of a port; DNS over TLS takes TCP alone, DNS over QUIC UDP alone.
+    let taken = [
+        ("dns.tls.dot", &tls.dot, "dns.listen", &dns.listen),
+        ("dns.tls.doh", &tls.doh, "dns.listen", &dns.listen),
+        ("dns.tls.doq", &tls.doq, "dns.listen", &dns.listen),
+        ("dns.tls.dot", &tls.dot, "dns.tls.doh", &tls.doh),
+        ("dns.tls.doq", &tls.doq, "dns.tls.doh", &tls.doh),
+    ];
+    for (key, addresses, other, others) in taken {
+        if let Some(address) = addresses.iter().find(|address| address.port() != 0 && others.contains(address)) {
+            wrong(key, format!("{address} is in {other} too: take another port"));
+        }
+    }
+    let api = settings.api.listen;
+    if api.port() != 0 && (tls.dot.contains(&api) || tls.doh.contains(&api)) {
+        wrong("api.listen", format!("{api} is in [dns.tls] too: take another port"));
     }
 }
 
@@ -288,8 +331,7 @@ fn value_of(key: &Key, text: &str) -> Result<Value, FieldError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Name;
-    use crate::model::{LogFormat, Period, RateLimitSettings, Right, SafetySettings};
+    use crate::model::{LogFormat, Name, Period, RateLimitSettings, Right, SafetySettings};
 
     fn read(text: &str, env: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
         let dir = tempfile::tempdir().unwrap();
@@ -467,6 +509,17 @@ mod tests {
                 "signpost.toml:7: dns.rate_limit.exempt[1]: a network such as",
             ],
         );
+        check(
+            "version = 1\n[dnssec]\nzones = [\"a.test\", \"A.test.\"]\nalgorithm = \"rsa\"\nkeys = \"zsk\"\nvalidity = \"1h\"\nzsk_lifetime = \"2h\"",
+            &[],
+            &[
+                "signpost.toml:3: dnssec.zones[1]: a.test. stands twice",
+                "signpost.toml:4: dnssec.algorithm: \"rsa\" is unknown; known are ecdsap256sha256, ed25519",
+                "signpost.toml:5: dnssec.keys: \"zsk\" is unknown; did you mean `csk`?",
+                "signpost.toml:6: dnssec.validity: 86400000ms to 7776000s, not 1h",
+                "signpost.toml:7: dnssec.zsk_lifetime: 86400000ms",
+            ],
+        );
         check("version = 1\n[log]\nlevel = \"inof\"", &[], &["signpost.toml:3: log.level: unknown level \"inof\"; did you mean `info`?"]);
         check(
             "version = 1\n[[api.token]]\nname = \"a\"\nhash = \"secret\"\nrights = [\"read\"]",
@@ -525,6 +578,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_encrypted_needs_a_certificate_and_ports_of_its_own() {
+        let check = |tls: &str, expected: &[&str]| {
+            let text = format!("version = 1\n[dns]\nlisten = [\"127.0.0.1:5300\"]\n[api]\nlisten = \"127.0.0.1:8053\"\n[dns.tls]\n{tls}");
+            let said = read(&text, &[]).map_or_else(|said| said, |_| Vec::new());
+            let fits = said.len() == expected.len() && said.iter().zip(expected).all(|(s, e)| s.starts_with(&format!("signpost.toml:{e}")));
+            assert!(fits, "{tls}\nexpected {expected:#?}\nsaid {said:#?}");
+        };
+        let pair = "certificate = \"c\"\nkey = \"k\"\n";
+        let with = |rest: &str| format!("{pair}{rest}");
+        check("", &[]);
+        check(&with("dot = [\"127.0.0.1:853\"]\ndoq = [\"127.0.0.1:853\"]\ndoh = [\"127.0.0.1:443\"]"), &[]);
+        check(&with("dot = [\"127.0.0.1:0\"]\ndoh = [\"127.0.0.1:0\"]"), &[]);
+        check(pair, &["7: dns.tls.certificate: is for `dot`, `doh` or `doq`"]);
+        check("certificate = \"c\"\ndot = []", &["7: dns.tls.certificate: goes with `key`"]);
+        check("key = \"k\"", &["7: dns.tls.key: goes with `certificate`"]);
+        check("dot = [\"127.0.0.1:853\"]", &["7: dns.tls.dot: needs `certificate` and `key`"]);
+        check(&with("dot = [\"127.0.0.1:53\"]"), &["9: dns.tls.dot: 127.0.0.1:53: port 53 is for plain DNS"]);
+        check(&with("doq = [\"127.0.0.1:5300\"]"), &["9: dns.tls.doq: 127.0.0.1:5300 is in dns.listen too"]);
+        check(&with("doh = [\"127.0.0.1:853\"]\ndot = [\"127.0.0.1:853\"]"), &["10: dns.tls.dot: 127.0.0.1:853 is in dns.tls.doh too"]);
+        check(&with("doh = [\"127.0.0.1:8053\"]"), &["5: api.listen: 127.0.0.1:8053 is in [dns.tls] too"]);
+        check(
+            &with("doh = [\"127.0.0.1:1\", \"127.0.0.1:1\"]"),
+            &["7: dns.tls.certificate", "9: dns.tls.doh[1]: 127.0.0.1:1 stands twice"],
+        );
+        for path in ["dns-query", "", "/dns?query", "/d n s", "/%64ns", "/dns{?dns}"] {
+            check(
+                &with(&format!("dot = [\"127.0.0.1:1\"]\ndoh_path = \"{path}\"")),
+                &["10: dns.tls.doh_path: a path such as \"/dns-query\""],
+            );
+        }
+    }
+
+    #[test]
     fn every_key_arrives_from_file_and_environment() {
         let text = format!(
             r#"
@@ -553,6 +639,13 @@ mod tests {
             ipv6_prefix = 48
             exempt = ["192.0.2.7/24", "2001:db8::1"]
             table_size = 65536
+            [dns.tls]
+            certificate = "tls/cert.pem"
+            key = "/etc/tls/key.pem"
+            dot = ["0.0.0.0:853", "[::]:853"]
+            doh = ["0.0.0.0:443"]
+            doh_path = "/dns"
+            doq = "0.0.0.0:853"
             [api]
             listen = "0.0.0.0:8053"
             [[api.token]]
@@ -608,6 +701,10 @@ mod tests {
             table_size: 65_536,
         };
         assert_eq!(dns.rate_limit, rate_limit);
+        let (tls, at) = (&dns.tls, |address: &str| address.parse::<std::net::SocketAddr>().unwrap());
+        assert_eq!(tls.files().collect::<Vec<_>>(), [&dir.join("tls/cert.pem"), Path::new("/etc/tls/key.pem")]);
+        assert_eq!((&tls.dot[..], &tls.doh[..]), (&[at("0.0.0.0:853"), at("[::]:853")][..], &[at("0.0.0.0:443")][..]));
+        assert_eq!((tls.doh_path.as_str(), &tls.doq[..]), ("/dns", &[at("0.0.0.0:853")][..]));
         assert_eq!(from_file.here.as_ref().unwrap().to_string(), "boston/az-1");
         let safety = SafetySettings { min_regions: 2, min_healthy_weight: 50, one_region_at_a_time: false, wait: Period::seconds(600) };
         assert_eq!(from_file.safety, safety);

@@ -1,4 +1,4 @@
-//! Tells when the files may say something else: config, zones and geo data.
+//! Tells when the files may say something else: config, certificate, zones and geo data.
 //!
 //! The system's notifications only wake the watch; whether something changed is told by comparing names, sizes, times and inodes of
 //! the files that are read. So a file replaced by renaming is seen, an editor's temporary files are not, and where notifications are
@@ -58,7 +58,7 @@ impl Watch {
     }
 }
 
-/// Calls `changed` on a thread of its own, about 200 ms after the config file, a zone file or a geo file was changed, came or went.
+/// Calls `changed` on a thread of its own, about 200 ms after the config file, the certificate or its key, a zone file or a geo file was changed, came or went.
 ///
 /// # Errors
 /// When the thread cannot be started. Missing notifications are no error: then the files are looked at every 2 s.
@@ -131,6 +131,8 @@ struct Files {
     config: Option<PathBuf>,
     zones: PathBuf,
     geo: PathBuf,
+    /// Certificate and key.
+    certificate: Vec<PathBuf>,
     /// Files that zones include.
     included: BTreeSet<PathBuf>,
 }
@@ -143,6 +145,7 @@ impl Files {
             config: settings.file.as_deref().map(absolute),
             zones: absolute(&settings.zones_dir),
             geo: absolute(&settings.geo_dir),
+            certificate: settings.dns.tls.files().map(|file| absolute(file)).collect(),
             included: BTreeSet::new(),
         }
     }
@@ -151,7 +154,7 @@ impl Files {
     fn subscribe(&self, watcher: &mut impl Watcher) -> bool {
         let mut folders: Vec<&Path> = [&self.zones, &self.geo].map(|f| existing(f)).to_vec();
         folders.extend(self.config.as_deref().and_then(Path::parent));
-        folders.extend(self.included.iter().filter_map(|file| file.parent()).map(existing));
+        folders.extend(self.certificate.iter().chain(&self.included).filter_map(|file| file.parent()).map(existing));
         folders.sort();
         folders.dedup();
         folders.iter().all(|folder| watcher.watch(folder, RecursiveMode::NonRecursive).is_ok())
@@ -176,7 +179,7 @@ impl Files {
     /// The files that are read. The folders too, though not when they changed: one that came, or was put in another's place, is to be
     /// subscribed to.
     fn paths(&self) -> BTreeSet<PathBuf> {
-        let mut paths: BTreeSet<PathBuf> = self.config.iter().chain(&self.included).cloned().collect();
+        let mut paths: BTreeSet<PathBuf> = self.config.iter().chain(&self.certificate).chain(&self.included).cloned().collect();
         for (folder, is_read) in [(&self.zones, world::is_read as fn(&str) -> bool), (&self.geo, geo::is_read)] {
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
             paths.extend(entries.filter(|e| e.file_name().to_str().is_some_and(is_read)).map(|e| e.path()));
@@ -206,12 +209,15 @@ mod tests {
         let (zones, geo) = (dir.path().join("zones"), dir.path().join("geo"));
         std::fs::create_dir(&zones).unwrap();
         std::fs::write(zones.join("a.example.toml"), "").unwrap();
-        let settings = Settings {
+        let tls = dir.path().join("tls");
+        std::fs::create_dir(&tls).unwrap();
+        let mut settings = Settings {
             file: Some(dir.path().join("signpost.toml")),
             zones_dir: zones.clone(),
             geo_dir: geo.clone(),
             ..Settings::default()
         };
+        (settings.dns.tls.certificate, settings.dns.tls.key) = (Some(tls.join("cert.pem")), Some(tls.join("key.pem")));
         let (told, tell) = mpsc::channel();
         let watch = watch(&settings, move || told.send(()).unwrap()).unwrap();
         let seen = |what: &str| tell.recv_timeout(Duration::from_secs(10)).unwrap_or_else(|_| panic!("{what} was not seen"));
@@ -226,6 +232,10 @@ mod tests {
         seen("a file in it");
         std::fs::write(dir.path().join("signpost.toml"), "version = 1").unwrap();
         seen("the config file");
+        std::fs::write(tls.join("cert.pem"), "x").unwrap();
+        seen("the certificate");
+        std::fs::write(tls.join("key.pem"), "x").unwrap();
+        seen("its key");
 
         while tell.recv_timeout(QUIET * 2).is_ok() {}
         for name in [".a.example.toml.swp", "a.example.toml~", "4913", "#a.example.toml#", "notes.md"] {

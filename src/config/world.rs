@@ -11,6 +11,7 @@ use super::reread::{Kept, Origin};
 use super::sources::{Source, Sources};
 use super::zone::Draft;
 use super::{alias, checks, geo, master, policies, references, zone};
+use crate::codec::code::rtype;
 use crate::model::{Geo, Name, RecordSet, Settings, Subject, Zone, copied, kept_file};
 
 /// A world without anything that stands in the way of serving it.
@@ -100,6 +101,7 @@ pub(super) fn read(settings: &Settings, origins: &BTreeMap<String, Origin>, agai
         policies::look(&drafts, &geo, &mut notes);
     }
     places(settings, &geo, &mut notes);
+    signed(settings, &drafts, &files, &mut notes);
     if drafts.is_empty() && notes.findings.is_empty() {
         if settings.file.is_none() {
             drafts.push(built_in(settings));
@@ -109,7 +111,11 @@ pub(super) fn read(settings: &Settings, origins: &BTreeMap<String, Origin>, agai
         }
     }
     notes.put_in_order();
-    let zones = drafts.into_iter().map(|draft| draft.zone).collect();
+    let kept = settings.data_dir.join(KEPT).display().to_string();
+    // What is signed is compiled again with every change of its keys; keys may be there of zones that are signed no more.
+    let signs = settings.dnssec.all || !settings.dnssec.zones.is_empty() || settings.data_dir.join("keys").exists();
+    let held = |zone: &Zone| signs || settings.updates.contains_key(&zone.apex) || zone.file.starts_with(&kept);
+    let zones = drafts.into_iter().map(|draft| Zone { held: held(&draft.zone), ..draft.zone }).collect();
     Reading { findings: notes.findings, warnings: notes.warnings, zones, geo, files }
 }
 
@@ -131,6 +137,34 @@ fn places(settings: &Settings, geo: &Geo, notes: &mut Notes) {
             notes.findings.push(Finding { file: file(), line: None, field: format!("drills.{name}.lose"), reason });
         }
     }
+}
+
+/// Whether the zones that are signed are there, and hold nothing that comes from their keys.
+fn signed(settings: &Settings, drafts: &[Draft], files: &[(String, String, Option<Arc<Source>>)], notes: &mut Notes) {
+    // What a zone file says wrong is said of that file, and its zone is there all the same.
+    let known: BTreeSet<Name> = files.iter().filter_map(|(name, ..)| apex_of(name)).collect();
+    for (n, apex) in settings.dnssec.zones.iter().enumerate() {
+        if !known.contains(apex) && !drafts.iter().any(|draft| draft.zone.apex == *apex) {
+            let file = settings.file.as_ref().map_or("environment".into(), |f| f.display().to_string());
+            let reason = format!("there is no zone {apex}: no {} is in {}", file_name(apex), settings.zones_dir.display());
+            notes.findings.push(Finding { file, line: None, field: format!("dnssec.zones[{n}]"), reason });
+        }
+    }
+    for draft in drafts.iter().filter(|draft| settings.dnssec.signs(&draft.zone.apex)) {
+        let apex = &draft.zone.apex;
+        for rtype in [rtype::DNSKEY, rtype::CDS, rtype::CDNSKEY] {
+            if draft.zone.records.contains_key(&(apex.clone(), rtype)) {
+                let reason = "the zone is signed here ([dnssec] in signpost.toml): its DNSKEY, CDS and CDNSKEY come from its keys; \
+                              `signpost keys import` takes keys of another server";
+                notes.findings.push(draft.spot(apex, rtype, 0).finding(&draft.zone.file, reason));
+            }
+        }
+    }
+}
+
+/// The file of a zone, for a message.
+fn file_name(apex: &Name) -> String {
+    format!("{}.toml or .zone", apex.to_string().trim_end_matches('.'))
 }
 
 /// Reads one zone from its text, without any folder: `file` is `<apex>.toml` or `<apex>.zone`, and says which form it has. Places are

@@ -10,12 +10,10 @@
 //! While an instance is on time, its last beat is younger than half of the period: for the other half, at least, it cannot turn. That
 //! is what answers say in their TTL ([`crate::model::Vitals::is_steady`]); from then on, until it beats, they say the least TTL.
 
-use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hashbrown::HashTable;
-
+use super::keyed::{self, Keyed};
 use super::wheel::Wheel;
 use crate::model::{InstanceKey, Timestamp};
 
@@ -27,29 +25,22 @@ const AHEAD: Duration = Duration::from_secs(7 * 86_400);
 /// All instances with a heartbeat.
 #[derive(Debug, Default)]
 pub(super) struct Heartbeats {
-    shards: [Mutex<Shard>; SHARDS],
+    shards: [Mutex<Keyed<Beat>>; SHARDS],
     /// Drawn at random: names come from outside.
     hasher: foldhash::quality::RandomState,
     /// When each is to be looked at, by number. Locked behind a shard, never before one.
     wheel: Mutex<Wheel>,
 }
 
-#[derive(Debug, Default)]
-struct Shard {
-    /// Places in `beats` by the hash of their keys.
-    places: HashTable<u32>,
-    beats: Vec<Option<Beat>>,
-    /// Places that are empty.
-    free: Vec<u32>,
-}
-
-/// One instance's heartbeat. A million of them are kept: lengths of time are milliseconds, and 0 is none.
+/// One instance's heartbeat. A million of them are kept, of 56 octets with their keys: lengths of time are milliseconds, and 0 is none.
 #[derive(Debug)]
 struct Beat {
-    key: InstanceKey,
-    last: Timestamp,
-    /// The look that is planned; an earlier one that was planned before is void. 0: none.
-    look: Timestamp,
+    /// See [`Beat::last`]: two halves, the low one first, which stand where eight octets in one would not.
+    last: [u32; 2],
+    /// The low half of the look that is planned, if one `is_planned`; an earlier one that was planned before is void. Looks are planned so
+    /// few days ahead that this tells them apart.
+    look: u32,
+    is_planned: bool,
     every: u32,
     /// How long after a missed beat it is deregistered; 0: never.
     deregister_after: u32,
@@ -101,11 +92,13 @@ impl Heartbeats {
         let place = match shard.find(hash, key.service.as_str(), key.id.as_str()) {
             Some(place) => place,
             None => {
-                shard.add(hash, Beat { key: key.clone(), last: now, look: Timestamp(0), every, deregister_after, rhythm }, &self.hasher)
+                let (last, look, is_planned) = (halves(now), 0, false);
+                let beat = Beat { last, look, is_planned, every, deregister_after, rhythm };
+                shard.add(hash, key.clone(), beat, &self.hasher)
             }
         };
-        if let Some(beat) = shard.at(place) {
-            (beat.every, beat.deregister_after, beat.last, beat.rhythm) = (every, deregister_after, now, rhythm);
+        if let Some((_, beat)) = shard.at(place) {
+            (beat.every, beat.deregister_after, beat.last, beat.rhythm) = (every, deregister_after, halves(now), rhythm);
             self.plan(number, place, beat, now);
         }
     }
@@ -113,14 +106,7 @@ impl Heartbeats {
     /// Expects no beats any more.
     pub fn stop(&self, key: &InstanceKey) {
         let (number, hash) = self.hash(key.service.as_str(), key.id.as_str());
-        let mut shard = self.lock(number);
-        let Shard { places, beats, free } = &mut *shard;
-        let is_it = |place: &u32| beats.get(*place as usize).and_then(Option::as_ref).is_some_and(|beat| beat.key == *key);
-        if let Ok(entry) = places.find_entry(hash, is_it) {
-            let (place, _) = entry.remove();
-            beats[place as usize] = None;
-            free.push(place);
-        }
+        self.lock(number).remove(hash, key);
     }
 
     /// Takes a beat of the instance with these names, which are in lower case.
@@ -129,8 +115,8 @@ impl Heartbeats {
         let mut shard = self.lock(number);
         match shard.find(hash, service, id).and_then(|place| shard.at(place)) {
             None => Renewal::Unknown,
-            Some(beat) if beat.rhythm == Rhythm::OnTime => {
-                beat.last = beat.last.max(now);
+            Some((_, beat)) if beat.rhythm == Rhythm::OnTime => {
+                beat.last = halves(beat.last().max(now));
                 Renewal::Renewed
             }
             Some(_) => Renewal::News,
@@ -140,7 +126,7 @@ impl Heartbeats {
     /// Takes a beat that the writer has taken note of.
     pub fn resume(&self, key: &InstanceKey, now: Timestamp) {
         self.with(key, |number, place, beat| {
-            (beat.last, beat.rhythm) = (now, Rhythm::OnTime);
+            (beat.last, beat.rhythm) = (halves(now), Rhythm::OnTime);
             self.plan(number, place, beat, now);
         });
     }
@@ -151,8 +137,8 @@ impl Heartbeats {
             let (at, what) = self.wheel().pop(until)?;
             let (number, place) = (what as usize % SHARDS, what / SHARDS as u32);
             let mut shard = self.lock(number);
-            let Some(beat) = shard.at(place).filter(|beat| beat.look == at) else { continue };
-            beat.look = Timestamp(0);
+            let Some((key, beat)) = shard.at(place).filter(|(_, beat)| beat.is_planned && beat.look == at.0 as u32) else { continue };
+            beat.is_planned = false;
             let lapse = match (beat.rhythm, beat.due()) {
                 (_, None) => None,
                 (_, Some(due)) if due > now => None,
@@ -171,7 +157,7 @@ impl Heartbeats {
                 self.plan(number, place, beat, now);
             }
             if let Some(lapse) = lapse {
-                return Some((beat.key.clone(), lapse));
+                return Some((key.clone(), lapse));
             }
         }
     }
@@ -184,7 +170,7 @@ impl Heartbeats {
     /// Plans another look at an overdue instance that could not be deregistered.
     pub fn postpone(&self, key: &InstanceKey, until: Timestamp) {
         self.with(key, |number, place, beat| {
-            if beat.look.0 == 0 {
+            if !beat.is_planned {
                 self.push(number, place, beat, until);
             }
         });
@@ -198,13 +184,15 @@ impl Heartbeats {
     /// Plans a look for when its state changes, unless one no later is planned already.
     fn plan(&self, number: usize, place: u32, beat: &mut Beat, now: Timestamp) {
         let Some(due) = beat.due().map(|due| due.min(now.plus(AHEAD))) else { return };
-        if beat.look.0 == 0 || beat.look > due {
+        // How far each is ahead, or behind.
+        let ahead = |low: u32| low.wrapping_sub(now.0 as u32).cast_signed();
+        if !beat.is_planned || ahead(beat.look) > ahead(due.0 as u32) {
             self.push(number, place, beat, due);
         }
     }
 
     fn push(&self, number: usize, place: u32, beat: &mut Beat, at: Timestamp) {
-        beat.look = at;
+        (beat.look, beat.is_planned) = (at.0 as u32, true);
         self.wheel().push(at, place * SHARDS as u32 + number as u32);
     }
 
@@ -212,17 +200,17 @@ impl Heartbeats {
         let (number, hash) = self.hash(key.service.as_str(), key.id.as_str());
         let mut shard = self.lock(number);
         let place = shard.find(hash, key.service.as_str(), key.id.as_str())?;
-        shard.at(place).map(|beat| look(number, place, beat))
+        shard.at(place).map(|(_, beat)| look(number, place, beat))
     }
 
     /// The shard of an instance, and its hash within it.
     fn hash(&self, service: &str, id: &str) -> (usize, u64) {
-        let hash = self.hasher.hash_one((service, id));
+        let hash = keyed::hash(&self.hasher, service, id);
         // The table uses the ends of the hash.
         ((hash >> 32) as usize % SHARDS, hash)
     }
 
-    fn lock(&self, number: usize) -> MutexGuard<'_, Shard> {
+    fn lock(&self, number: usize) -> MutexGuard<'_, Keyed<Beat>> {
         self.shards[number].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -231,37 +219,21 @@ impl Heartbeats {
     }
 }
 
-impl Shard {
-    fn find(&self, hash: u64, service: &str, id: &str) -> Option<u32> {
-        let is_it = |place: &u32| {
-            self.beats[*place as usize].as_ref().is_some_and(|b| b.key.id.as_str() == id && b.key.service.as_str() == service)
-        };
-        self.places.find(hash, is_it).copied()
-    }
-
-    fn at(&mut self, place: u32) -> Option<&mut Beat> {
-        self.beats.get_mut(place as usize)?.as_mut()
-    }
-
-    fn add(&mut self, hash: u64, beat: Beat, hasher: &foldhash::quality::RandomState) -> u32 {
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.beats.push(None);
-            self.beats.len() as u32 - 1
-        });
-        self.beats[place as usize] = Some(beat);
-        let Shard { places, beats, .. } = self;
-        let hash_of =
-            |place: &u32| beats[*place as usize].as_ref().map_or(0, |b| hasher.hash_one((b.key.service.as_str(), b.key.id.as_str())));
-        places.insert_unique(hash, place, hash_of);
-        place
-    }
+/// Two halves of a time, the low one first.
+fn halves(at: Timestamp) -> [u32; 2] {
+    [at.0 as u32, (at.0 >> 32) as u32]
 }
 
 impl Beat {
+    /// When it last beat.
+    fn last(&self) -> Timestamp {
+        Timestamp(u64::from(self.last[0]) | u64::from(self.last[1]) << 32)
+    }
+
     /// When its state changes unless it beats.
     fn due(&self) -> Option<Timestamp> {
         match self.rhythm {
-            Rhythm::OnTime => Some(self.last.plus(Duration::from_millis(u64::from(self.every / 2)))),
+            Rhythm::OnTime => Some(self.last().plus(Duration::from_millis(u64::from(self.every / 2)))),
             Rhythm::Late | Rhythm::Unsure => Some(self.missed()),
             Rhythm::Missed if self.deregister_after == 0 => None,
             Rhythm::Missed => Some(self.missed().plus(Duration::from_millis(self.deregister_after.into()))),
@@ -270,7 +242,7 @@ impl Beat {
 
     /// When it is missed unless it beats.
     fn missed(&self) -> Timestamp {
-        self.last.plus(Duration::from_millis(self.every.into()))
+        self.last().plus(Duration::from_millis(self.every.into()))
     }
 }
 
@@ -327,7 +299,7 @@ mod tests {
                 assert_eq!(beats.renew("web", &format!("r{round}-7"), now), Renewal::Unknown);
             }
         }
-        let places: usize = (0..SHARDS).map(|number| beats.lock(number).beats.len()).sum();
+        let places: usize = (0..SHARDS).map(|number| beats.lock(number).places()).sum();
         assert!(places < 200, "{places} places for a hundred instances");
         let all = |at: u64| std::iter::from_fn(|| beats.lapse(Timestamp(at), Timestamp(at))).collect::<Vec<_>>();
         assert!(all(5001).is_empty(), "those of the instances before them are void");

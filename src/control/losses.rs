@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Assumption, Control, compile};
-use crate::model::{Generation, Health, InstanceKey, Label, Subject};
-use crate::registry::{Refusal, Registry};
-use crate::simulate::{DecidedName, MOST_DECISIONS, Population, Report, simulate};
+use crate::model::{Generation, Health, InstanceKey, Label, Subject, Timestamp};
+use crate::registry::{Refusal, Registry, ServiceEntry};
+use crate::simulate::{DecidedName, MOST_DECISIONS, Population, Report, simulate, warnings};
 use crate::snapshot::Snapshot;
+
+/// Services that are compiled at once as they would be: what that takes is not there for all of a million.
+const AT_ONCE: usize = 1024;
 
 /// Something that is lost: two worlds to compare. It holds both, and nobody waits for whoever compares them.
 #[derive(Clone)]
@@ -38,6 +41,12 @@ impl Loss {
         // Assuming makes a snapshot of its own; what was published is what others can ask about.
         Report { generation: self.generation.0, ..report }
     }
+
+    /// The first `most` warnings of what [`Loss::simulate`] would report of all names, and how many more there are.
+    pub fn warnings(&self, population: &Population, most: usize) -> (Vec<String>, usize) {
+        let lost: Vec<String> = self.lost.iter().map(Subject::to_string).collect();
+        warnings(&self.before, &self.after, population, &lost, &self.capacities, most)
+    }
 }
 
 /// One region after the other: what N-1 is about.
@@ -58,8 +67,8 @@ impl Losses {
 
     /// So few of the clients that all regions together take a quarter of the decisions that one simulation may: this runs at every start and
     /// reload.
-    pub fn thinned(&self, population: Population, names: &[DecidedName]) -> Population {
-        population.at_most(MOST_DECISIONS / 4 / (names.len() * self.regions.len()).max(1))
+    pub fn thinned(&self, population: Population, names: usize) -> Population {
+        population.at_most(MOST_DECISIONS / 4 / (names * self.regions.len()).max(1))
     }
 }
 
@@ -87,32 +96,49 @@ impl Control {
     /// # Errors
     /// With `all_healthy`, a policy that does not compile any more, because places that it speaks of are declared no more.
     pub fn losses(&self, all_healthy: bool) -> Result<Losses, Refusal> {
-        // Copied: compiling all services takes longer than others should wait for the lock.
-        let (published, registry, now) = (self.publisher().load_full(), self.registry().clone(), (self.shared.clock)());
-        let mut assumed = Vec::new();
-        if all_healthy {
-            for (service, entry) in &registry.services {
-                let key = |id: &Label| InstanceKey { service: service.clone(), id: id.clone() };
-                assumed.extend(entry.instances.keys().map(|id| Assumption::Health(key(id), Health::Healthy)));
-            }
+        let (published, registry, now) = (self.publisher().load_full(), self.registry(), (self.shared.clock)());
+        let unwell = all_healthy && registry.services.values().any(is_unwell);
+        if !unwell {
+            return each(published, &registry, false, now);
         }
-        let generation = published.generation;
-        let before = match registry.drains.is_empty() && assumed.is_empty() {
-            true => published,
-            false => compile::assume(&published, &registry, &assumed, now)?,
-        };
-        let capacities = capacities(&registry);
-        let mut regions: BTreeSet<Label> = registry.localities().into_iter().map(|locality| locality.region).collect();
-        regions.extend(registry.regions.iter().flatten().map(|(region, _)| region.clone()));
-        let loss = |region: Label| {
-            let lost = vec![Subject::Region(region)];
-            // Only places are drained anew; services stay as they were assumed.
-            let after = compile::assume(&before, &registry, &[Assumption::Drained(lost[0].clone())], now)?;
-            Ok(Loss { lost, before: before.clone(), after, capacities: capacities.clone(), generation })
-        };
-        let regions = regions.into_iter().map(loss).collect::<Result<_, Refusal>>()?;
-        Ok(Losses { generation, regions, before })
+        // Copied: compiling many services takes longer than others should wait for the lock.
+        let copy = registry.clone();
+        drop(registry);
+        each(published, &copy, true, now)
     }
+}
+
+/// For each region the world without it; `all_healthy`: of `published` with every instance healthy, else as it is.
+fn each(published: Arc<Snapshot>, registry: &Registry, all_healthy: bool, now: Timestamp) -> Result<Losses, Refusal> {
+    let generation = published.generation;
+    let mut before = match registry.drains.is_empty() {
+        true => published,
+        false => compile::assume(&published, registry, &[], now)?,
+    };
+    let unwell: Vec<(&Label, &ServiceEntry)> = registry.services.iter().filter(|(_, entry)| all_healthy && is_unwell(entry)).collect();
+    for part in unwell.chunks(AT_ONCE) {
+        let healthy = |(service, entry): &(&Label, &ServiceEntry)| {
+            let key = |id: &Label| InstanceKey { service: (*service).clone(), id: id.clone() };
+            entry.instances.keys().map(|id| Assumption::Health(key(id), Health::Healthy)).collect::<Vec<_>>()
+        };
+        before = compile::assume(&before, registry, &part.iter().flat_map(healthy).collect::<Vec<_>>(), now)?;
+    }
+    let capacities = capacities(registry);
+    let mut regions: BTreeSet<Label> = registry.localities().into_iter().map(|locality| locality.region).collect();
+    regions.extend(registry.regions.iter().flatten().map(|(region, _)| region.clone()));
+    let loss = |region: Label| {
+        let lost = vec![Subject::Region(region)];
+        // Only places are drained anew; services stay as they were assumed.
+        let after = compile::assume(&before, registry, &[Assumption::Drained(lost[0].clone())], now)?;
+        Ok(Loss { lost, before: before.clone(), after, capacities: capacities.clone(), generation })
+    };
+    let regions = regions.into_iter().map(loss).collect::<Result<_, Refusal>>()?;
+    Ok(Losses { generation, regions, before })
+}
+
+/// Whether an instance of a service would be another if it were taken for healthy.
+fn is_unwell(entry: &ServiceEntry) -> bool {
+    entry.instances.values().any(|instance| instance.vitals.health() != Health::Healthy || instance.vitals.warming().is_some())
 }
 
 /// What regions say they can serve, in percent of a name's clients.

@@ -10,6 +10,7 @@ mod behind;
 mod compile;
 mod core;
 mod heartbeats;
+mod keyed;
 mod lapse;
 mod losses;
 mod orders;
@@ -22,7 +23,7 @@ mod told;
 mod wheel;
 mod writer;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
@@ -38,6 +39,7 @@ use self::orders::Orders;
 use self::task::Call;
 use crate::model::{
     Check, DnsSettings, FieldError, Geo, Health, InstanceKey, Label, Locality, Name, Revision, SafetySettings, Subject, Timestamp, Zone,
+    ZoneSigning,
 };
 use crate::registry::{Command, Refusal, Registry};
 use crate::routing::Measurements;
@@ -351,6 +353,14 @@ impl Control {
         let (reply, answer) = oneshot::channel();
         let stopping = || ZoneError { file: String::new(), name: "config".into(), reason: ApplyError::Stopping.to_string() };
         self.calls.send(Call::Load(Box::new((zones, geo, dns)), reply)).await.map_err(|_| stopping())?;
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Replaces what zones show of their keys, of those that are given; `None`: such a zone is signed no more. All or nothing.
+    pub async fn sign(&self, signing: BTreeMap<Name, Option<Arc<ZoneSigning>>>) -> Result<(), ZoneError> {
+        let (reply, answer) = oneshot::channel();
+        let stopping = || ZoneError { file: String::new(), name: "keys".into(), reason: ApplyError::Stopping.to_string() };
+        self.calls.send(Call::Sign(signing, reply)).await.map_err(|_| stopping())?;
         answer.await.unwrap_or_else(|_| Err(stopping()))
     }
 

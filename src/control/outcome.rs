@@ -205,7 +205,8 @@ impl<T> Core<T> {
         recovering.iter().for_each(|(key, held, warming)| self.plan_recovery(now, key, *held, *warming));
     }
 
-    /// Takes what the store holds when a commit's fate was not known: what is there counts. What is known of health goes on.
+    /// Takes what the store holds when a commit's fate was not known: what is there counts. What is known of health goes on. `zones` are
+    /// those in force, whose records nobody needs.
     pub(super) fn reread(
         &mut self,
         (revision, items): (Revision, Vec<Item>),
@@ -220,6 +221,7 @@ impl<T> Core<T> {
         {
             let known = read(&self.registry);
             (next.safety, next.lifted) = (known.safety, known.lifted.clone());
+            next.keep_taken(&known);
             // One that is known here and not there was lifted, by a commit whose fate was not known: it ends with the others.
             for (subject, entry) in &known.drains {
                 let missing =

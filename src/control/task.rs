@@ -3,7 +3,7 @@
 // The task decides nothing by this clock: it bounds how long a stop may take.
 #![allow(clippy::disallowed_methods)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
@@ -16,13 +16,16 @@ use tokio::task::JoinHandle;
 use super::core::{self, Departure, Input, Landing, RETRY};
 use super::writer::{Output, Writer};
 use super::{Applied, ApplyError, Observation, Sample, Shared};
-use crate::model::{DnsSettings, FieldError, Geo, Name, Revision, Timestamp, Zone};
+use crate::model::{DnsSettings, FieldError, Geo, Name, Revision, Timestamp, Zone, ZoneSigning};
 use crate::routing::Surveyed;
 use crate::snapshot::ZoneError;
 use crate::store::{Engine, Item, Store, StoreId, Unavailable};
 
 /// Where a caller waits.
 pub(super) type Reply = oneshot::Sender<Result<Applied, ApplyError>>;
+
+/// Where whoever brought zones waits until they are in answers.
+pub(super) type Loaded = oneshot::Sender<Result<(), ZoneError>>;
 
 /// What is loaded.
 pub(super) type World = (Vec<Zone>, Geo, DnsSettings);
@@ -32,7 +35,9 @@ pub(super) enum Call {
     /// A command or a heartbeat.
     Input(Input<Reply>),
     /// Zones, geo data and answer settings.
-    Load(Box<World>, oneshot::Sender<Result<(), ZoneError>>),
+    Load(Box<World>, Loaded),
+    /// What zones show of their keys.
+    Sign(BTreeMap<Name, Option<Arc<ZoneSigning>>>, Loaded),
     /// Measured round trips.
     Measure(Vec<Sample>, oneshot::Sender<Result<(), FieldError>>),
     /// The serial of a zone, as it is from now on.
@@ -69,7 +74,9 @@ enum Arrival {
 struct Task {
     flight: Option<Flight>,
     /// Loads that wait until nothing is under way.
-    loads: Vec<(World, oneshot::Sender<Result<(), ZoneError>>)>,
+    loads: Vec<(World, Loaded)>,
+    /// Whoever waits until keys are in answers.
+    signed: Vec<(Loaded, Result<(), ZoneError>)>,
     stops: Vec<oneshot::Sender<()>>,
     /// Who waits for a serial to be in answers.
     raised: Vec<oneshot::Sender<()>>,
@@ -101,6 +108,7 @@ pub(super) async fn run(
             task.survey = writer.survey(now).map(|survey| tokio::task::spawn_blocking(|| survey.compile()));
         }
         make_known(&shared, writer.output(now));
+        task.signed.drain(..).for_each(|(reply, outcome)| _ = reply.send(outcome));
         task.raised.drain(..).for_each(|reply| _ = reply.send(()));
         if task.stop_by.is_some_and(|by| task.flight.is_none() && writer.core.is_idle() || by <= Instant::now()) {
             break;
@@ -140,6 +148,8 @@ impl Task {
         match call {
             Some(Call::Input(input)) => writer.handle(now, input),
             Some(Call::Load(world, reply)) => self.loads.push((*world, reply)),
+            // Known only once it is published.
+            Some(Call::Sign(signing, reply)) => self.signed.push((reply, writer.sign(&signing))),
             // Whoever asked may have gone; what was taken stands.
             Some(Call::Measure(samples, reply)) => _ = reply.send(writer.measure(now, &samples)),
             // Published before who asked learns of it, as all answers are: it stands in line behind its publication.

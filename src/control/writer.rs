@@ -10,7 +10,7 @@ use super::outcome::{recall, standing_orders, zone_error};
 use super::records::{self, Stored};
 use super::survey::{Sample, Surveys};
 use super::{Applied, ApplyError, Event, ProbeOrder, StartError, compile, start};
-use crate::model::{DnsSettings, FieldError, Geo, Label, Name, Revision, Service, Timestamp, Zone};
+use crate::model::{DnsSettings, FieldError, Geo, Label, Name, Revision, Service, Timestamp, Zone, ZoneSigning};
 use crate::registry::{Change, Registry, UpdateRefusal, Warning};
 use crate::routing::{Origins, Survey, Surveyed};
 use crate::snapshot::{CompiledZone, ServiceView, Snapshot, Update, ZoneError};
@@ -69,6 +69,7 @@ impl<T> Writer<T> {
         let gone = recall(&mut registry, health, now);
         let first = Snapshot::empty().update(&[Update::Geo(&geo), Update::Dns(dns)])?;
         let snapshot = beside_updates(&mut registry, |_, served| first.update(&[Update::Served(served)]))?;
+        registry.release_records();
         let mut astray = BTreeSet::new();
         let snapshot = Arc::new(start::compile(&snapshot, &registry, &mut astray, now)?);
         let strays: Vec<_> = strays.into_iter().filter_map(|key| Some((key.clone(), *written.get(&key)?))).collect();
@@ -171,6 +172,7 @@ impl<T> Writer<T> {
                 }
             };
             self.snapshot = Arc::new(snapshot);
+            next.release_records();
             warn(&warnings);
             (next, differ, count)
         };
@@ -185,6 +187,27 @@ impl<T> Writer<T> {
             self.take_measured(origins);
         }
         Ok(())
+    }
+
+    /// Replaces what zones show of their keys, of those that are given, all or nothing.
+    pub fn sign(&mut self, signing: &BTreeMap<Name, Option<Arc<ZoneSigning>>>) -> Result<(), ZoneError> {
+        let before = self.core.write().sign(signing);
+        let outcome = {
+            let registry = read(&self.core.registry);
+            let served = |apex| registry.changed_zone(apex).or_else(|| Some(registry.zone(apex)?.0.clone()));
+            let zones: Vec<Zone> = signing.keys().filter_map(served).collect();
+            self.snapshot.update(&zones.iter().map(Update::Zone).collect::<Vec<_>>())
+        };
+        match outcome {
+            Ok(snapshot) => {
+                (self.snapshot, self.loaded) = (Arc::new(snapshot), true);
+                Ok(())
+            }
+            Err(error) => {
+                self.core.write().sign(&before);
+                Err(error)
+            }
+        }
     }
 
     /// Moves the serial of a zone: something of it changed that no file says.

@@ -7,6 +7,7 @@ mod check;
 mod counters;
 mod country;
 mod course;
+mod dnssec;
 mod drain;
 mod drill;
 mod health;
@@ -25,6 +26,7 @@ mod settings;
 mod share;
 mod shared;
 mod sightings;
+mod signing;
 mod time;
 mod transfer;
 mod tsig;
@@ -39,6 +41,7 @@ pub use check::{Check, CheckFields, CheckKind, HttpCheck, TlsCheck};
 pub use counters::{COUNTED_REGIONS, Counter, Counters};
 pub use country::COUNTRIES;
 pub use course::{Course, Toward};
+pub use dnssec::DnssecSettings;
 pub use drain::{DEFAULT_DRAIN, Drain, DrainFields, LONGEST_DRAIN, LONGEST_RAMP, SHORTEST_RAMP, Stage, check_ramp};
 pub use drill::{Abort, DrillFields, DrillOrder, MetricCheck, MetricStep, Require};
 pub use health::{CheckState, Health, ProbeResult, Pushed, Status, Vitals, Wavers};
@@ -58,11 +61,12 @@ pub use secondary::{CatalogError, SecondarySettings, SecondaryState, catalog_mem
 pub use service::{MAX_SERVICE_PORTS, Service, ServiceFields, Source, Subject};
 pub use settings::{
     ApiSettings, CookieSecret, CookieSettings, DnsSettings, LogFormat, LogSettings, ProbeSettings, RateLimitSettings, Right,
-    SafetySettings, Settings, Token,
+    SafetySettings, Settings, TlsSettings, Token,
 };
 pub use share::{Out, Share};
 pub(crate) use shared::Shared;
 pub use sightings::{SAMPLED, Sightings};
+pub use signing::{Algorithm, Denial, KeyRole, KeyStage, ZoneKey, ZoneSigning};
 pub use time::{Period, PeriodError, Timestamp};
 pub use transfer::{Peer, ServicesInTransfer, TransferSettings};
 pub use tsig::{TsigAlgorithm, TsigKey, TsigSecret};

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{DrillFields, Label, Locality, Name, Period, SecondarySettings, TransferSettings, TsigKey, UpdateRight};
+use super::{DnssecSettings, DrillFields, Label, Locality, Name, Period, SecondarySettings, TransferSettings, TsigKey, UpdateRight};
 
 /// Everything the server is told at start.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +18,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Listeners and answers.
     pub dns: DnsSettings,
+    /// Signed zones.
+    pub dnssec: DnssecSettings,
     /// The HTTP API.
     pub api: ApiSettings,
     /// Where this server stands.
@@ -53,11 +55,11 @@ pub struct DnsSettings {
     pub workers: usize,
     /// Largest UDP reply in octets, 512–4096; default 1232 (DNS flag day 2020).
     pub udp_payload: u16,
-    /// Most TCP connections at once; default 4096. An idle one takes about 2 KB of the process, beside what the kernel keeps.
+    /// Most connections at once, TCP, TLS and QUIC together; default 4096. An idle one of plain TCP takes about 2 KB of the process, beside what the kernel keeps.
     pub tcp_connections: usize,
-    /// Most TCP connections of one client, which is an IPv4 address or an IPv6 /64; default 64.
+    /// Most of them of one client, which is an IPv4 address or an IPv6 /64; default 64.
     pub tcp_per_client: usize,
-    /// TCP idle time in milliseconds before a connection is closed (RFC 7766 §6.2.3); default 10,000.
+    /// Idle time in milliseconds before a connection is closed (RFC 7766 §6.2.3); default 10,000.
     pub tcp_idle_ms: u64,
     /// What `version.bind` and `version.server` answer in class CH; `None`: refused.
     pub version: Option<String>,
@@ -76,6 +78,44 @@ pub struct DnsSettings {
     pub cookies: CookieSettings,
     /// Response rate limiting.
     pub rate_limit: RateLimitSettings,
+    /// DNS that nobody else can read.
+    pub tls: TlsSettings,
+}
+
+/// `[dns.tls]`: DNS over TLS, HTTPS and QUIC, with one certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// The certificate and what leads to a root, in PEM, the server's own first; goes with `key`.
+    pub certificate: Option<PathBuf>,
+    /// Its private key, in PEM.
+    pub key: Option<PathBuf>,
+    /// Addresses to answer DNS over TLS on (RFC 7858); default none.
+    pub dot: Vec<SocketAddr>,
+    /// Addresses to answer DNS over HTTPS on (RFC 8484): HTTP/1.1 and HTTP/2 on TCP, HTTP/3 on UDP; default none.
+    pub doh: Vec<SocketAddr>,
+    /// The path of DNS over HTTPS; default `/dns-query`.
+    pub doh_path: String,
+    /// Addresses to answer DNS over QUIC on (RFC 9250); default none.
+    pub doq: Vec<SocketAddr>,
+}
+
+impl TlsSettings {
+    /// Whether anything is to be answered so that nobody else can read it.
+    pub fn is_on(&self) -> bool {
+        !(self.dot.is_empty() && self.doh.is_empty() && self.doq.is_empty())
+    }
+
+    /// The files that certificate and key are read from.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.certificate.iter().chain(&self.key)
+    }
+}
+
+impl Default for TlsSettings {
+    fn default() -> TlsSettings {
+        let nowhere = Vec::new;
+        TlsSettings { certificate: None, key: None, dot: nowhere(), doh: nowhere(), doh_path: "/dns-query".into(), doq: nowhere() }
+    }
 }
 
 /// `[dns.cookies]`: DNS cookies (RFC 7873, RFC 9018).
@@ -264,7 +304,9 @@ impl Default for Settings {
                 secondaries: false,
                 cookies: CookieSettings::default(),
                 rate_limit: RateLimitSettings::default(),
+                tls: TlsSettings::default(),
             },
+            dnssec: DnssecSettings::default(),
             api: ApiSettings { listen: loopback(8053), insecure: false, tokens: Vec::new(), audit: "data/audit.jsonl".into() },
             here: None,
             zones_dir: "zones".into(),

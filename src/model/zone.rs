@@ -1,8 +1,9 @@
 //! Zones as values: what a zone file says, parsed and checked, before it is compiled into a snapshot.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::{Instance, Label, Name, Period, Policy, Service};
+use super::{Instance, Label, Name, Period, Policy, Service, ZoneSigning};
 
 /// A DNS zone.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +30,10 @@ pub struct Zone {
     pub aliases: BTreeMap<Name, AliasOf>,
     /// Services that the file defines, which API calls cannot change.
     pub defined: BTreeMap<Label, Defined>,
+    /// The keys that it is signed with, which no zone file says; `None`: it is not signed.
+    pub signing: Option<Arc<ZoneSigning>>,
+    /// Whether its records are wanted once it is compiled: it may be changed, signed anew, or is copied from another server.
+    pub held: bool,
 }
 
 impl Zone {
@@ -48,6 +53,8 @@ impl Zone {
             names: BTreeMap::new(),
             aliases: BTreeMap::new(),
             defined: BTreeMap::new(),
+            signing: None,
+            held: true,
         }
     }
 }

@@ -204,8 +204,7 @@ impl Registry {
 impl ServiceEntry {
     /// A service that exists because instances do.
     pub(super) fn implicit() -> ServiceEntry {
-        let instances = Instances::default();
-        ServiceEntry { service: Service::plain(), source: None, revision: Revision(0), changed: Revision(0), instances }
+        ServiceEntry::of(Instances::default(), Revision(0))
     }
 
     /// Writes an instance; returns whether it is new. What is known of its health stays as far as it still holds.
@@ -223,9 +222,10 @@ impl ServiceEntry {
     /// Writes the settings; instances that go by them are probed otherwise from now on.
     pub(super) fn set(&mut self, service: Arc<Service>, now: Timestamp) {
         let before = std::mem::replace(&mut self.service, service);
-        for entry in self.instances.values_mut() {
+        let ServiceEntry { terms, instances, .. } = self;
+        for entry in instances.values_mut() {
             let vitals = std::mem::take(&mut entry.vitals);
-            entry.vitals = vitals::carried(vitals, (&before, &entry.instance), (&self.service, &entry.instance), now);
+            entry.vitals = vitals::carried(vitals, (&before, &entry.instance), (&terms.service, &entry.instance), now);
         }
     }
 }

@@ -76,14 +76,14 @@ impl Registry {
     ) -> Result<(Registry, Vec<Warning>), LoadError> {
         self.regions = regions;
         self.longest_ttl = longest_ttl(zones);
-        self.taken = taken(zones);
+        self.taken = Arc::new(taken(zones));
         let changed = |name: &Label| self.services.get(name).map(|before| (name.clone(), before.changed));
         let changed: BTreeMap<Label, Revision> = zones.iter().flat_map(|zone| zone.defined.keys()).filter_map(changed).collect();
         let revision = self.revision;
         let warnings = self.take_files(zones, |name| changed.get(name).copied().unwrap_or(revision))?;
-        for entry in self.services.values_mut() {
-            for instance in entry.instances.values_mut() {
-                instance.vitals = vitals::fresh(&entry.service, &instance.instance, now);
+        for ServiceEntry { terms, instances, .. } in self.services.values_mut() {
+            for instance in instances.values_mut() {
+                instance.vitals = vitals::fresh(&terms.service, &instance.instance, now);
                 // What nothing is known of is as unconfirmed as the rest.
                 instance.vitals.unconfirmed = instance.vitals.sensed().is_some();
             }
@@ -91,18 +91,23 @@ impl Registry {
         Ok((self, warnings))
     }
 
+    /// Notes which names services cannot have because of what files say: as long as all of their records are at hand.
+    pub(super) fn name_all(&mut self) {
+        self.named = Arc::new(taken(&self.files));
+    }
+
     /// Notes anew which names services cannot have.
     pub(super) fn take_names(&mut self) {
-        let mut names = taken(&self.files);
+        let mut names = BTreeMap::clone(&self.named);
         for zone in self.files.iter().filter(|zone| zone.services) {
             let sets = self.overlays.get(&zone.apex).into_iter().flat_map(|overlay| &overlay.sets);
             for ((owner, _), _) in sets.filter(|(_, set)| set.fits && set.set.is_some()) {
                 if let Some(name) = service_of(owner, &zone.apex) {
-                    names.entry(name).or_insert_with(|| format!("an update of {}", zone.apex));
+                    names.entry(name).or_insert_with(|| format!("an update of {}", zone.apex).into());
                 }
             }
         }
-        self.taken = names;
+        self.taken = Arc::new(names);
     }
 
     /// The registered service whose name, or a name below whose, `owner` is.
@@ -111,9 +116,16 @@ impl Registry {
         Some(self.services.get_key_value(&name)?.0)
     }
 
+    /// Takes the names that services cannot have from a registry beside the same zone files: for one that was restored beside what was
+    /// left of them.
+    pub fn keep_taken(&mut self, from: &Registry) {
+        self.named = from.named.clone();
+        self.take_names();
+    }
+
     /// Registered services whose names records or policies of files have, and the files.
     fn hidden(&self) -> impl Iterator<Item = (&Label, &str)> {
-        self.services.keys().filter_map(|name| Some((name, self.taken.get(name)?.as_str())))
+        self.services.keys().filter_map(|name| Some((name, &**self.taken.get(name)?)))
     }
 
     fn beside(
@@ -131,8 +143,9 @@ impl Registry {
             overlays: self.overlays.clone(),
             files: self.files.clone(),
             places: self.places.clone(),
+            named: self.named.clone(),
             longest_ttl: longest_ttl(zones),
-            taken: taken(zones),
+            taken: Arc::new(taken(zones)),
             ..Registry::default()
         };
         next.take_registered(self);
@@ -173,7 +186,8 @@ impl Registry {
     /// Takes a service's settings from the store, as they were written at `revision`; `changed`: when the whole last changed.
     pub fn restore_service(&mut self, name: Label, service: Arc<Service>, revision: Revision, changed: Revision) {
         let entry = self.services.entry(name).or_insert_with(ServiceEntry::implicit);
-        (entry.service, entry.source, entry.revision, entry.changed) = (service, Some(Source::Api), revision, changed);
+        (entry.service, entry.source, entry.revision) = (service, Some(Source::Api), revision);
+        entry.changed = changed;
     }
 
     /// Takes the health of instances that are the same in `from`, which knows it better than the store does, but for pushed statuses:
@@ -181,12 +195,13 @@ impl Registry {
     pub fn carry_on(&mut self, from: &Registry, now: Timestamp) {
         for (name, entry) in &mut self.services {
             let Some(before) = from.services.get(name) else { continue };
-            for (id, instance) in &mut entry.instances {
+            let ServiceEntry { terms, instances, .. } = entry;
+            for (id, instance) in instances {
                 if let Some(known) = before.instances.get(id) {
                     let before = (&*before.service, &known.instance);
                     let mut known = known.vitals.clone();
                     known.set_pushed(instance.vitals.pushed().cloned());
-                    instance.vitals = vitals::carried(known, before, (&entry.service, &instance.instance), now);
+                    instance.vitals = vitals::carried(known, before, (&terms.service, &instance.instance), now);
                 }
             }
         }
@@ -201,7 +216,7 @@ impl Registry {
             };
             let mut taken = ServiceEntry { changed: entry.changed, ..ServiceEntry::implicit() };
             if let Some((service, revision)) = settings {
-                taken = ServiceEntry { service, revision, source: Some(Source::Api), ..taken };
+                (taken.service, taken.revision, taken.source) = (service, revision, Some(Source::Api));
             }
             let registered = entry.instances.iter().filter(|(_, instance)| instance.source == Source::Api);
             taken.instances = registered.map(|(id, instance)| (id.clone(), instance.clone())).collect();
@@ -270,8 +285,9 @@ impl Registry {
     fn carry_vitals(&mut self, from: &Registry, now: Timestamp) {
         for (name, entry) in &mut self.services {
             let before = from.services.get(name);
-            for (id, instance) in &mut entry.instances {
-                instance.vitals = vitals::fresh(&entry.service, &instance.instance, now);
+            let ServiceEntry { terms, instances, .. } = entry;
+            for (id, instance) in instances {
+                instance.vitals = vitals::fresh(&terms.service, &instance.instance, now);
                 instance.vitals.set_pushed(before.and_then(|before| before.instances.get(id)?.vitals.pushed().cloned()));
             }
         }
@@ -303,12 +319,13 @@ fn wrong(file: &str, service: &Label, reason: String) -> LoadError {
 /// The names that services cannot have, because records or policies of zones that show services have them, and in which file.
 ///
 /// A service owns its name, everything below it, and its names of the RFC 2782 form.
-fn taken(zones: &[Zone]) -> BTreeMap<Label, String> {
+fn taken(zones: &[Zone]) -> BTreeMap<Label, Arc<str>> {
     let mut taken = BTreeMap::new();
     for zone in zones.iter().filter(|zone| zone.services) {
+        let file: Arc<str> = zone.file.as_str().into();
         let owners = zone.records.keys().map(|(owner, _)| owner).chain(zone.names.keys());
         for name in owners.filter_map(|owner| service_of(owner, &zone.apex)) {
-            taken.entry(name).or_insert_with(|| zone.file.clone());
+            taken.entry(name).or_insert_with(|| file.clone());
         }
     }
     taken

@@ -6,6 +6,7 @@
 
 mod carry;
 mod checks;
+mod entry;
 mod instances;
 mod load;
 mod plan;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 pub use carry::{Change, Done, Steering};
 pub use checks::{Probing, default_port, ports, probing};
+pub use entry::{Said, ServiceEntry};
 pub use instances::Instances;
 pub use load::{LoadError, Warning};
 pub use plan::{Draft, Hold};
@@ -190,21 +192,6 @@ pub struct InstanceEntry {
     pub vitals: Vitals,
 }
 
-/// A service as the registry has it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ServiceEntry {
-    /// Its settings; defaults where nobody set any.
-    pub service: Arc<Service>,
-    /// Who set them; `None`: it exists because instances do.
-    pub source: Option<Source>,
-    /// When the settings were last written; 0 for those of files and for defaults.
-    pub revision: Revision,
-    /// When anything in it was last written or changed its health.
-    pub changed: Revision,
-    /// Its instances by id.
-    pub instances: Instances,
-}
-
 /// A drain as the registry has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DrainEntry {
@@ -238,7 +225,9 @@ pub struct Registry {
     /// The longest TTL of answers in any zone, where there are zones.
     longest_ttl: Option<Period>,
     /// Names that records and policies of zones with services have, and the file that says so.
-    taken: BTreeMap<Label, String>,
+    taken: Arc<BTreeMap<Label, Arc<str>>>,
+    /// Those of them that files say.
+    named: Arc<BTreeMap<Label, Arc<str>>>,
     /// What was registered over the API and stands behind what files say of the same name.
     beneath: Beneath,
 }

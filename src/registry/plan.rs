@@ -252,7 +252,7 @@ impl Registry {
             return Err(FieldError::new("service", format!("a service's name must not begin with '_', as {name} does")).into());
         }
         match self.taken.get(name) {
-            Some(file) => Err(Refusal::NameTaken(name.clone(), file.clone())),
+            Some(file) => Err(Refusal::NameTaken(name.clone(), file.to_string())),
             None => Ok(()),
         }
     }

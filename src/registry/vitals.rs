@@ -107,8 +107,9 @@ impl Registry {
     /// Takes what was known of an instance before a restart. Holds and slow starts go on, but for those that have ended meanwhile.
     pub fn recall(&mut self, key: &InstanceKey, known: Vitals, now: Timestamp) {
         let Some(service) = self.services.get_mut(&key.service) else { return };
-        let Some(entry) = service.instances.get_mut(&key.id) else { return };
-        let fresh = fresh(&service.service, &entry.instance, known.since);
+        let ServiceEntry { terms, instances, .. } = service;
+        let (service, Some(entry)) = (&*terms.service, instances.get_mut(&key.id)) else { return };
+        let fresh = fresh(service, &entry.instance, known.since);
         let sensed = fresh.sensed().is_some();
         let health = known.health();
         let mut vitals = Vitals {
@@ -118,10 +119,10 @@ impl Registry {
             wavers: Wavers::default(),
             ..known
         };
-        if !sensed || !service.service.damps() {
+        if !sensed || !service.damps() {
             vitals.damp(|damping| *damping = Damping::default());
         }
-        if vitals.warming().is_some_and(|warming| warming.is_over(now) || service.service.slow_start().is_zero()) {
+        if vitals.warming().is_some_and(|warming| warming.is_over(now) || service.slow_start().is_zero()) {
             vitals.set_warming(None);
         }
         if vitals.damp(|damping| damping.release(now)) && vitals.health() != health {
@@ -131,7 +132,8 @@ impl Registry {
     }
 
     fn learn(&mut self, key: &InstanceKey, now: Timestamp, change: impl FnOnce(&mut Vitals) -> Option<()>) -> Option<Turn> {
-        let ServiceEntry { service, instances, .. } = self.services.get_mut(&key.service)?;
+        let ServiceEntry { terms, instances, .. } = self.services.get_mut(&key.service)?;
+        let service = &*terms.service;
         let InstanceEntry { vitals, instance, .. } = instances.get_mut(&key.id)?;
         let known = vitals.clone();
         change(vitals)?;

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use super::hash::unmix;
-use super::sieve::Sieve;
 use super::walk::{Asker, Ground, Walk, draw_salt};
 use super::{Filter, LocalityId, Origins, Places, Pool, Selection, ServiceId, Standing, Step, Trace, Tree};
 use crate::model::{AllDown, Out, Share};
@@ -32,7 +31,7 @@ pub trait World {
 #[derive(Debug, Clone, Copy)]
 pub enum Start<'w> {
     /// A service's own policy, over the instances that match.
-    Service(ServiceId, Filter<'w>),
+    Service(ServiceId, &'w Filter<'w>),
     /// A name's policy.
     Tree(&'w Tree),
 }
@@ -78,8 +77,12 @@ pub struct Decision<'w> {
 
 impl Decision<'_> {
     /// Nothing to answer, for nobody in particular, until something is decided.
-    pub const NOTHING: Decision<'static> =
-        Decision { tiers: [None; MAX_TIERS], scope: 0, fail_open: false, panic: false, branch: None, drawn: false, steady_ms: u32::MAX };
+    #[inline(always)]
+    pub fn nothing<'w>() -> Decision<'w> {
+        // Each by itself: a copy of the whole array would be some hundred octets.
+        let tiers = [None, None, None, None];
+        Decision { tiers, scope: 0, fail_open: false, panic: false, branch: None, drawn: false, steady_ms: u32::MAX }
+    }
 
     /// The same for an answer that carries the weights of its instances, as [`Selection::carrying_weights`] says.
     pub fn carry_weights(&mut self) {
@@ -150,27 +153,27 @@ pub fn decide<'w, W: World, T: Trace>(
     tiers: usize,
     trace: &mut T,
 ) -> Decision<'w> {
-    let mut decision = Decision::NOTHING;
-    decide_into(&mut decision, world, &start, client, draw, tiers, trace);
+    let mut decision = Decision::nothing();
+    decide_into(&mut decision, world, &start, &client, draw, tiers, trace);
     decision
 }
 
-/// [`decide`] into a decision that is [`Decision::NOTHING`] before: it is some hundred octets, which an answer has no time to move.
+/// [`decide`] into a decision that is [`Decision::nothing`] before: it is some hundred octets, which an answer has no time to move.
 pub fn decide_into<'w, W: World, T: Trace>(
     decision: &mut Decision<'w>,
     world: &'w W,
     start: &Start<'w>,
-    client: IpAddr,
+    client: &IpAddr,
     draw: u64,
     tiers: usize,
     trace: &mut T,
 ) {
     let asker = Asker::new(client);
     let ground = match start {
-        Start::Tree(tree) => Ground::of(tree, None, Sieve::default(), &asker),
+        Start::Tree(tree) => Ground::of(tree, &asker),
         Start::Service(service, filter) => {
             let Some(pool) = world.pool(*service) else { return };
-            Ground::of(pool.tree(), Some((*service, pool)), pool.sieve(filter), &asker)
+            Ground::within(*service, pool, pool.sieve(filter), &asker)
         }
     };
     let mut walk = Walk::new(world, asker, draw, &mut decision.tiers, tiers, trace);
@@ -242,7 +245,7 @@ mod tests {
     fn service(policy: &str, instances: &str, drained: &str, client: &str, expected: &str) {
         let mut world = Fixture::new(&[("web", policy, instances)]);
         world.drained = drained.split_whitespace().map(|az| world.places.locality(&locality(az)).unwrap()).collect();
-        let answer = world.answer(Start::Service(ServiceId(0), Filter::default()), client, 7, 0);
+        let answer = world.answer(Start::Service(ServiceId(0), &Filter::ALL), client, 7, 0);
         assert_eq!(answer, expected, "{policy} over {instances} without {drained} for {client}");
     }
 
@@ -317,7 +320,7 @@ mod tests {
         let ten = "eu/1:h ".repeat(10);
         let world = Fixture::new(&[("web", r#"{"policy":"multivalue"}"#, &ten), ("one", r#"{"policy":"weighted"}"#, &ten)]);
         for draw in draws(100) {
-            let most = |service| world.answer(Start::Service(ServiceId(service), Filter::default()), "?", draw, 0).split(',').count();
+            let most = |service| world.answer(Start::Service(ServiceId(service), &Filter::ALL), "?", draw, 0).split(',').count();
             assert_eq!((most(0), most(1)), (8, 1));
         }
     }
@@ -347,7 +350,7 @@ mod tests {
             let az = world.places.locality(&locality("eu/1")).unwrap();
             let away = |world: &Fixture| -> Vec<u8> {
                 let is_away =
-                    |n: &u8| world.answer(Start::Service(ServiceId(0), Filter::default()), &format!("10.0.{n}.1"), 7, 0).contains("[1]");
+                    |n: &u8| world.answer(Start::Service(ServiceId(0), &Filter::ALL), &format!("10.0.{n}.1"), 7, 0).contains("[1]");
                 (0..=255).filter(is_away).collect()
             };
             assert!(away(&world).is_empty(), "{policy} {instances}");
@@ -360,7 +363,7 @@ mod tests {
             let mut world = Fixture::crowd(&[("web", policy, instances)]);
             world.outs.insert(world.places.locality(&locality("eu/1")).unwrap(), Out { share: Share::of(0.5), moving: true });
             for n in 0..64 {
-                let answer = world.answer(Start::Service(ServiceId(0), Filter::default()), &format!("10.0.{n}.1"), 7, 0);
+                let answer = world.answer(Start::Service(ServiceId(0), &Filter::ALL), &format!("10.0.{n}.1"), 7, 0);
                 assert!(answer.contains("web[0]"), "{answer} for {n}: {policy} over {instances}");
             }
         }
@@ -371,7 +374,7 @@ mod tests {
         let world = Fixture::new(&[("web", NEAREST, "eu/1:h#blue eu/2:h us/1:h#blue us/2:h")]);
         let eu = Filter::default().in_region(world.region("eu"));
         let check = |filter: Filter<'static>, client: &str, expected: &str| {
-            assert_eq!(world.answer(Start::Service(ServiceId(0), filter), client, 0, 0), expected);
+            assert_eq!(world.answer(Start::Service(ServiceId(0), &filter), client, 0, 0), expected);
         };
         check(eu, "us", "web[0,1]@");
         check(eu.with_tag(b"blue"), "us", "web[0]");
@@ -447,7 +450,7 @@ mod tests {
     fn tiers_of_nearest_are_disjoint_levels() {
         let instances = "eu/1:h eu/2:h us/1:h ap/1:u ap/2:h";
         let world = Fixture::new(&[("web", NEAREST, instances)]);
-        let start = Start::Service(ServiceId(0), Filter::default());
+        let start = Start::Service(ServiceId(0), &Filter::ALL);
         assert_eq!(world.answer(start, "eu/1", 0, 3), "web[0] > web[1] > web[2] > web[4]@");
         assert_eq!(world.answer(start, "eu", 0, 9), "web[0,1] > web[2] > web[4]@");
     }
@@ -490,8 +493,8 @@ mod tests {
     fn a_decision_holds_as_long_as_what_it_looked_at() {
         let world = Fixture::new(&[("web", NEAREST, "eu/1:h"), ("gone", NEAREST, "-")]);
         let steady = |start| decide(&world, start, world.client("eu"), 0, 0, &mut crate::routing::Silent).steady_ms;
-        assert_eq!(steady(Start::Service(ServiceId(0), Filter::default())), 1000);
-        assert_eq!(steady(Start::Service(ServiceId(1), Filter::default())), u32::MAX);
+        assert_eq!(steady(Start::Service(ServiceId(0), &Filter::ALL)), 1000);
+        assert_eq!(steady(Start::Service(ServiceId(1), &Filter::ALL)), u32::MAX);
         let tree = world.tree(r#"{"policy":"failover","branches":[{"records":{"A":["x"]}},{"service":"web"}]}"#);
         assert_eq!(steady(Start::Tree(&tree)), u32::MAX, "the second branch was not looked at");
     }

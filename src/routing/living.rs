@@ -14,7 +14,7 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
         let needed = self.needed(part);
         match &part.way {
             Way::Fork { rule, first, count, view: Some(view) } if rule.tells_clients_apart() => {
-                let (order, length) = view.find(self.asker.client);
+                let (order, length) = view.find(*self.asker.client);
                 let reached = order.iter().any(|(n, _)| self.lives(ground, first + u32::from(*n)));
                 // Where nothing lives at all, that is so for every client.
                 if reached || self.serves_others(ground, *first, *count) {

@@ -40,7 +40,7 @@ fn check(client: &str, policies: &[(&str, &str)], expected: &str) {
             }
             let answer = match is_name {
                 true => world.answer(Start::Tree(&world.tree(json)), client, 7, 0),
-                false => world.answer(Start::Service(ServiceId(0), Filter::default()), client, 7, 0),
+                false => world.answer(Start::Service(ServiceId(0), &Filter::ALL), client, 7, 0),
             };
             line += &format!("| {:<16}", answer);
         }

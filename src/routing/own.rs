@@ -246,7 +246,7 @@ mod tests {
         for n in 0..count {
             // Every prefix of the /8 once, in steps that scatter.
             let client = std::net::Ipv4Addr::from(10 << 24 | (n * 40_503 % 65_536) << 8 | n >> 16 << 7).into();
-            let decision = decide(world, Start::Service(ServiceId(0), Filter::default()), client, 0, 0, &mut Silent);
+            let decision = decide(world, Start::Service(ServiceId(0), &Filter::ALL), client, 0, 0, &mut Silent);
             let Some(Choice::Instances(selection)) = decision.tiers[0] else { continue };
             pick(world, &selection, Need::ANY, 1, u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15), |picked| {
                 found[picked.member as usize] += 1;
@@ -293,7 +293,7 @@ mod tests {
             world.outs.insert(az, Out { share: Share::of(f64::from(percent) / 20.0), moving: true });
             for (n, before) in before.iter_mut().enumerate() {
                 let client = std::net::Ipv4Addr::from(10 << 24 | (n as u32) << 8).into();
-                let decision = decide(&world, Start::Service(ServiceId(0), Filter::default()), client, 0, 0, &mut Silent);
+                let decision = decide(&world, Start::Service(ServiceId(0), &Filter::ALL), client, 0, 0, &mut Silent);
                 let Some(Choice::Instances(selection)) = decision.tiers[0] else { panic!("{decision:?}") };
                 let mut now = 0;
                 pick(&world, &selection, Need::ANY, 1, 0, |picked| now = picked.member);

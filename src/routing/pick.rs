@@ -81,6 +81,7 @@ pub fn pick<W: World>(world: &W, selection: &Selection<'_>, need: Need, limit: u
 }
 
 /// [`pick`], once for all that is done with what is picked: a call for each costs less than the code five times for each caller.
+#[inline(never)]
 fn pick_each<W: World>(world: &W, selection: &Selection<'_>, need: Need, limit: usize, draw: u64, take: &mut dyn FnMut(Picked)) {
     let lot = Lot::new(world, selection, need);
     let sums = lot.sums();
@@ -89,7 +90,7 @@ fn pick_each<W: World>(world: &W, selection: &Selection<'_>, need: Need, limit: 
         return;
     }
     match selection.sampling {
-        Sampling::InOrder => lot.in_order(&sums).take(count).for_each(|row| take(picked(row, selection.pool.group_of(row)))),
+        Sampling::InOrder => lot.take_in_order(&sums, count, take),
         Sampling::Sticky => lot.settled(&sums).into_iter().for_each(|row| take(picked(row, selection.pool.group_of(row)))),
         _ if count as u64 == sums.eligible => {
             for run in lot.groups.iter().filter_map(|group| lot.run(group)) {
@@ -136,6 +137,8 @@ struct Lot<'a, W> {
     selection: &'a Selection<'a>,
     /// Those of the selection's region.
     groups: &'a [Group],
+    /// All rows of the pool.
+    rows: &'a [Row],
     need: Need,
     /// All groups of the selection's region take part.
     open: bool,
@@ -157,7 +160,8 @@ impl<'a, W: World> Lot<'a, W> {
     fn new(world: &'a W, selection: &'a Selection<'a>, need: Need) -> Lot<'a, W> {
         let Selection { pool, sieve, region, locality, except, .. } = selection;
         let open = sieve.is_open() && locality.is_none() && except.is_none() && world.is_serving();
-        Lot { world, selection, groups: pool.groups(*region), need, open, plain: !sieve.has_tags() && !pool.has_partial() }
+        let plain = !sieve.has_tags() && !pool.has_partial();
+        Lot { world, selection, groups: pool.groups(*region), rows: pool.all_rows(), need, open, plain }
     }
 
     #[inline]
@@ -165,6 +169,7 @@ impl<'a, W: World> Lot<'a, W> {
         self.open || self.admits(group)
     }
 
+    #[inline(never)]
     fn admits(&self, group: &Group) -> bool {
         self.selection.sieve.passes_group(group)
             && self.selection.region.is_none_or(|r| r == group.region)
@@ -175,8 +180,13 @@ impl<'a, W: World> Lot<'a, W> {
 
     #[inline]
     fn has_row(&self, row: &Row) -> bool {
+        row.has(self.need) && (self.plain || self.passes(row))
+    }
+
+    #[inline(never)]
+    fn passes(&self, row: &Row) -> bool {
         let Selection { pool, sieve, gate, .. } = self.selection;
-        row.has(self.need) && (self.plain || (sieve.passes_row(pool, row) && !gate.shuts(pool.out(row.member))))
+        sieve.passes_row(pool, row) && !gate.shuts(pool.out(row.member))
     }
 
     /// In the order of groups; none is empty.
@@ -191,7 +201,7 @@ impl<'a, W: World> Lot<'a, W> {
         if !self.has_group(group) {
             return None;
         }
-        let rows = self.selection.pool.rows(group, self.selection.standing);
+        let rows = self.rows.get(group.range(self.selection.standing)).unwrap_or_default();
         let whole = self.plain && group.is_even(self.need);
         (!rows.is_empty()).then_some(Run { group, rows, whole })
     }
@@ -207,13 +217,18 @@ impl<'a, W: World> Lot<'a, W> {
         self.selection.pool.rows_by_member().filter(move |row| self.takes_part(row) && sums.can_pick(row))
     }
 
+    #[inline(never)]
+    fn take_in_order(&self, sums: &Sums, count: usize, take: &mut dyn FnMut(Picked)) {
+        self.in_order(sums).take(count).for_each(|row| take(picked(row, self.selection.pool.group_of(row))));
+    }
+
     fn takes_part(&self, row: &Row) -> bool {
         let Selection { pool, standing, region, .. } = self.selection;
         let everywhere = self.open && region.is_none();
         row.standing() <= (*standing).min(Standing::Unhealthy) && self.has_row(row) && (everywhere || self.admits(pool.group_of(row)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn sums(&self) -> Sums {
         let mut sums = Sums::default();
         let mut all = 0;
@@ -226,13 +241,13 @@ impl<'a, W: World> Lot<'a, W> {
                     sums.weights += last.through();
                     sums.largest = sums.largest.max(run.group.largest(self.selection.standing));
                 }
-                None => self.rows(run).for_each(|row| {
-                    let weight = row.warm_weight();
-                    all += 1;
-                    sums.eligible += u64::from(weight > 0);
-                    sums.weights += weight;
-                    sums.largest = sums.largest.max(weight);
-                }),
+                None => {
+                    let (count, of_rows) = self.sums_of(run);
+                    all += count;
+                    sums.eligible += of_rows.eligible;
+                    sums.weights += of_rows.weights;
+                    sums.largest = sums.largest.max(of_rows.largest);
+                }
             }
         }
         if sums.weights == 0 {
@@ -241,8 +256,22 @@ impl<'a, W: World> Lot<'a, W> {
         sums
     }
 
+    /// How many rows of a run take part, and what they come to.
+    #[inline(never)]
+    fn sums_of(&self, run: Run<'a>) -> (u64, Sums) {
+        let (mut all, mut sums) = (0, Sums::default());
+        for row in self.rows(run) {
+            let weight = row.warm_weight();
+            all += 1;
+            sums.eligible += u64::from(weight > 0);
+            sums.weights += weight;
+            sums.largest = sums.largest.max(weight);
+        }
+        (all, sums)
+    }
+
     /// Takes `count` by systematic sampling.
-    #[inline]
+    #[inline(always)]
     fn sample(&self, sums: &Sums, sampling: Sampling, count: usize, draw: u64, take: &mut dyn FnMut(Picked)) {
         // Points at (u + j)·W/k for j in 0…k−1, where u = draw / 2⁶⁴. A point lies below a bound C where (u + j)·W < C·k, and since C·k
         // is whole, where ⌊u·W⌋ + j·W < C·k: exact in 64 bits, as weights sum to less than 2⁴⁸ and k is less than 2¹⁶. No weight exceeds
@@ -255,16 +284,9 @@ impl<'a, W: World> Lot<'a, W> {
         for group in self.groups {
             let Some(run) = self.run(group) else { continue };
             if !run.whole {
-                for row in self.rows(run) {
-                    covered += sums.weigh(row, sampling);
-                    if point < covered * k {
-                        take(picked(row, run.group));
-                        point += total;
-                        left -= 1;
-                        if left == 0 {
-                            return;
-                        }
-                    }
+                (covered, point, left) = self.sample_rows(run, sums, sampling, (covered, point, left), k, take);
+                if left == 0 {
+                    return;
                 }
                 continue;
             }
@@ -285,7 +307,33 @@ impl<'a, W: World> Lot<'a, W> {
         }
     }
 
+    /// Takes those of a run's rows that points lie in; what is covered by then, the next point, and how many are left to be taken.
+    #[inline(never)]
+    fn sample_rows(
+        &self,
+        run: Run<'a>,
+        sums: &Sums,
+        sampling: Sampling,
+        (mut covered, mut point, mut left): (u64, u64, usize),
+        k: u64,
+        take: &mut dyn FnMut(Picked),
+    ) -> (u64, u64, usize) {
+        for row in self.rows(run) {
+            covered += sums.weigh(row, sampling);
+            if point < covered * k {
+                take(picked(row, run.group));
+                point += sums.total(sampling);
+                left -= 1;
+                if left == 0 {
+                    break;
+                }
+            }
+        }
+        (covered, point, left)
+    }
+
     /// The one that the client settles on, of those that can be picked.
+    #[inline(never)]
     fn settled(&self, sums: &Sums) -> Option<&'a Row> {
         let Selection { pool, gate, .. } = *self.selection;
         if let Some(slots) = pool.slots() {
@@ -482,7 +530,7 @@ mod tests {
         let twenty = "eu/1:h ".repeat(20);
         for (kind, size) in [(PolicyKind::Weighted, 1), (PolicyKind::Multivalue, 8), (PolicyKind::Simple, 20), (PolicyKind::Nearest, 20)] {
             let fixture = Fixture::new(&[("web", &json(kind), &twenty)]);
-            let start = super::super::Start::Service(ServiceId(0), Filter::default());
+            let start = super::super::Start::Service(ServiceId(0), &Filter::ALL);
             assert_eq!(fixture.answer(start, "eu", 5, 0).split(',').count(), size, "{kind:?}");
         }
     }

@@ -3,13 +3,14 @@
 mod restand;
 
 use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::few::Few;
 use super::sieve::{Filter, Sieve};
 use super::slots::Slots;
 use super::{AzName, LocalityId, Places, RegionId, Tree};
-use crate::model::{Label, MAX_WEIGHT, Share};
+use crate::model::{Label, MAX_WEIGHT, Share, Shared};
 
 pub use restand::Stance;
 
@@ -82,8 +83,20 @@ pub struct Member {
 }
 
 /// The instances of a service and the policy over them.
-#[derive(Debug)]
+///
+/// Services of one instance differ in little but names and addresses, which routing does not know: the rest of all that are equal is held
+/// once. It is 16 octets of each, and where a million services are asked, it is in the cache already.
+#[derive(Debug, Clone)]
 pub struct Pool {
+    /// What clients are hashed with.
+    seed: u64,
+    body: Arc<Body>,
+}
+
+/// What equal pools have in common.
+#[derive(Debug)]
+struct Body {
+    /// Its seed is the pool's own, and 0 here.
     tree: Tree,
     /// Ordered by the names of region and az.
     groups: Few<Group>,
@@ -98,7 +111,7 @@ pub struct Pool {
 }
 
 /// What of a pool is healthy, wherever it is.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(super) struct Healthy {
     pub instances: u32,
     /// Localities and regions that have one at least.
@@ -122,7 +135,7 @@ struct Particulars {
 }
 
 /// The instances of one locality.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Group {
     pub locality: LocalityId,
     pub region: RegionId,
@@ -145,7 +158,7 @@ pub(super) struct Group {
 }
 
 /// One instance.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Row {
     has: Need,
     seed: u64,
@@ -158,6 +171,12 @@ pub(super) struct Row {
 }
 
 impl Group {
+    /// Where its rows lie down to a standing; never the drained ones.
+    #[inline]
+    pub fn range(&self, standing: Standing) -> std::ops::Range<usize> {
+        self.start as usize..self.ends[(standing as usize).min(Standing::Unhealthy as usize)] as usize
+    }
+
     /// The most that one of its rows weighs, down to a standing, as warm as it is, in hundredths.
     #[inline]
     pub fn largest(&self, standing: Standing) -> u64 {
@@ -246,8 +265,13 @@ impl Pool {
             }
             groups[n].region_end = end as u16;
         }
+        if let [row] = rows.as_mut_slice() {
+            // Nobody can settle on another one.
+            row.seed = 0;
+        }
         let particulars = Particulars::of(&tree, members);
-        Pool {
+        let (seed, tree) = tree.without_seed();
+        let body = Body {
             tree,
             row_of: row_of(&rows),
             healthy: Healthy::of(&groups),
@@ -255,12 +279,20 @@ impl Pool {
             rows: rows.into(),
             particulars,
             steady_ms: members.iter().map(|m| m.steady_ms).min().unwrap_or(u32::MAX),
-        }
+        };
+        Pool { seed, body: body.held() }
     }
 
     /// The service's compiled policy.
+    #[inline]
     pub fn tree(&self) -> &Tree {
-        &self.tree
+        &self.body.tree
+    }
+
+    /// What clients are hashed with.
+    #[inline]
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// Whether any instance, in whatever state, bears the tag.
@@ -271,28 +303,34 @@ impl Pool {
     /// Milliseconds in which no standing in the pool can change.
     #[inline]
     pub fn steady_ms(&self) -> u32 {
-        self.steady_ms
+        self.body.steady_ms
     }
 
     /// How many instances there are, in whatever state.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.body.rows.len()
     }
 
     /// Whether there is no instance at all.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.body.rows.is_empty()
     }
 
     /// How many instances are healthy and not drained by themselves or with the service.
     pub fn members_healthy(&self) -> usize {
-        self.healthy.instances as usize
+        self.body.healthy.instances as usize
     }
 
     /// What of it is healthy.
     #[inline]
     pub(super) fn healthy(&self) -> Healthy {
-        self.healthy
+        self.body.healthy
+    }
+
+    /// Whether what they have in common is held once for both.
+    #[cfg(test)]
+    pub fn is_one_with(&self, other: &Pool) -> bool {
+        Arc::ptr_eq(&self.body, &other.body)
     }
 
     /// How a member stands.
@@ -323,62 +361,62 @@ impl Pool {
     /// How far a member is out of answers by itself or with its service, where that is in part.
     #[inline]
     pub fn out(&self, member: u32) -> Share {
-        self.particulars.as_ref().and_then(|p| p.outs.get(member as usize)).copied().unwrap_or_default()
+        self.body.particulars.as_ref().and_then(|p| p.outs.get(member as usize)).copied().unwrap_or_default()
     }
 
     /// Whether any member is out of answers for a part of the clients.
     #[inline]
     pub(super) fn has_partial(&self) -> bool {
-        self.particulars.as_ref().is_some_and(|p| !p.outs.is_empty())
+        self.body.particulars.as_ref().is_some_and(|p| !p.outs.is_empty())
     }
 
     /// Where clients look for the one that they settle on; `None` where each looks at all.
     pub(super) fn slots(&self) -> Option<&Slots> {
-        self.particulars.as_ref().map(|p| &p.slots).filter(|slots| !slots.is_empty())
+        self.body.particulars.as_ref().map(|p| &p.slots).filter(|slots| !slots.is_empty())
     }
 
     /// The row of a member.
     #[inline]
     pub(super) fn row(&self, member: u32) -> &Row {
-        &self.rows[self.row_at(member) as usize]
+        &self.body.rows[self.row_at(member) as usize]
     }
 
     /// Where the row of a member lies.
     #[inline]
     fn row_at(&self, member: u32) -> u32 {
-        if self.row_of.is_empty() { member } else { self.row_of[member as usize] }
+        if self.body.row_of.is_empty() { member } else { self.body.row_of[member as usize] }
     }
 
     pub(super) fn tag(&self, tag: &[u8]) -> Option<u32> {
-        let tags = &self.particulars.as_ref()?.tags;
+        let tags = &self.body.particulars.as_ref()?.tags;
         tags.binary_search_by(|t| t.as_str().as_bytes().cmp(tag)).ok().map(|n| n as u32)
     }
 
     pub(super) fn group_of(&self, row: &Row) -> &Group {
-        let at = self.row_of.get(row.member as usize).copied().unwrap_or(row.member);
-        &self.groups[self.group_at(at)]
+        let at = self.body.row_of.get(row.member as usize).copied().unwrap_or(row.member);
+        &self.body.groups[self.group_at(at)]
     }
 
     /// The number of the group that a row lies in.
     fn group_at(&self, row: u32) -> usize {
-        self.groups.partition_point(|group| group.start <= row).saturating_sub(1)
+        self.body.groups.partition_point(|group| group.start <= row).saturating_sub(1)
     }
 
     /// The region of the group of that number, and the number of the first group behind it: the regions in which there are instances
     /// come in the order of their names.
     #[inline]
     pub(super) fn region_at(&self, group: usize) -> Option<(RegionId, usize)> {
-        self.groups.get(group).map(|group| (group.region, group.region_end.into()))
+        self.body.groups.get(group).map(|group| (group.region, group.region_end.into()))
     }
 
     /// All groups, or those of one region.
     #[inline]
     pub(super) fn groups(&self, region: Option<RegionId>) -> &[Group] {
-        let Some(region) = region else { return &self.groups };
+        let Some(region) = region else { return &self.body.groups };
         let mut at = 0;
         while let Some((found, end)) = self.region_at(at) {
             if found == region {
-                return &self.groups[at..end];
+                return &self.body.groups[at..end];
             }
             at = end;
         }
@@ -388,29 +426,34 @@ impl Pool {
     /// The rows of a group down to a standing; never the drained ones.
     #[inline]
     pub(super) fn rows(&self, group: &Group, standing: Standing) -> &[Row] {
-        let end = group.ends[(standing as usize).min(Standing::Unhealthy as usize)];
-        &self.rows[group.start as usize..end as usize]
+        &self.body.rows[group.range(standing)]
+    }
+
+    /// All rows, group by group.
+    #[inline]
+    pub(super) fn all_rows(&self) -> &[Row] {
+        &self.body.rows
     }
 
     /// The rows of a group that are drained.
     pub(super) fn drained_rows(&self, group: &Group) -> &[Row] {
-        &self.rows[group.ends[Standing::Unhealthy as usize] as usize..group.end as usize]
+        &self.body.rows[group.ends[Standing::Unhealthy as usize] as usize..group.end as usize]
     }
 
     /// All rows in the order of member numbers.
     pub(super) fn rows_by_member(&self) -> impl Iterator<Item = &Row> {
-        (0..self.rows.len() as u32).map(|member| self.row(member))
+        (0..self.body.rows.len() as u32).map(|member| self.row(member))
     }
 
     /// A filter with its tags looked up.
-    #[inline]
+    #[inline(always)]
     pub(super) fn sieve(&self, filter: &Filter<'_>) -> Sieve {
         Sieve::of(self, filter)
     }
 
     /// The tags of a member, as numbers.
     pub(super) fn tags_of(&self, member: u32) -> &[u32] {
-        let Some(particulars) = self.particulars.as_ref().filter(|p| !p.tags_of.is_empty()) else { return &[] };
+        let Some(particulars) = self.body.particulars.as_ref().filter(|p| !p.tags_of.is_empty()) else { return &[] };
         let member = member as usize;
         &particulars.borne[particulars.tags_of[member] as usize..particulars.tags_of[member + 1] as usize]
     }
@@ -439,6 +482,36 @@ impl Particulars {
         }
         let Particulars { outs, tags, slots, .. } = &particulars;
         (!outs.is_empty() || !tags.is_empty() || !slots.is_empty()).then(|| Arc::new(particulars))
+    }
+}
+
+impl Body {
+    /// This, held once for all pools of one instance that are equal.
+    fn held(self) -> Arc<Body> {
+        static ONES: Shared<Body> = Shared::new();
+        match self.rows.len() == 1 && self.particulars.is_none() && self.tree.is_common() {
+            true => ONES.one(self),
+            false => Arc::new(self),
+        }
+    }
+}
+
+/// Of pools of one instance: without particulars, under a tree that many have, which is compared by where it lies.
+impl PartialEq for Body {
+    fn eq(&self, other: &Body) -> bool {
+        let told = |body: &Body| (body.tree.told(), body.steady_ms, body.healthy);
+        told(self) == told(other) && *self.rows == *other.rows && *self.groups == *other.groups
+    }
+}
+
+impl Eq for Body {}
+
+impl Hash for Body {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.tree.told().hash(state);
+        self.steady_ms.hash(state);
+        self.rows.iter().for_each(|row| row.hash(state));
+        self.groups.iter().for_each(|group| group.locality.hash(state));
     }
 }
 

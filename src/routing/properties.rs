@@ -187,7 +187,7 @@ impl Scene {
         let needed = |n: u32| if asked.strict { n.max(1) as usize } else { 1 };
         let count = |service: usize, narrowed: &[Filter<'_>]| {
             let Some(pool) = self.world.pool(ServiceId(service as u32)) else { return 0 };
-            let gate = self.gate(asked, pool.tree());
+            let gate = self.gate(asked, pool);
             let member = |n: &u32| {
                 let at = pool.locality(*n);
                 let words = self.services[service].2.split_whitespace().nth(*n as usize).unwrap();
@@ -197,7 +197,7 @@ impl Scene {
                     && narrowed.iter().all(|f| {
                         f.region.is_none_or(|r| r == self.world.places.region_of(at))
                             && f.az.is_none_or(|a| a == self.world.places.az_name_of(at))
-                            && f.tags.iter().flatten().all(|t| words.ends_with(std::str::from_utf8(t).unwrap()))
+                            && f.tags.iter().filter(|t| !t.is_empty()).all(|t| words.ends_with(std::str::from_utf8(t).unwrap()))
                     })
             };
             (0..pool.len() as u32).filter(member).count()
@@ -213,7 +213,7 @@ impl Scene {
                 let filter = Filter {
                     region: branch.region.as_ref().and_then(|r| self.world.places.region(r.as_str().as_bytes())),
                     az: az.as_ref().and_then(|a| self.world.places.az_name(a.as_str().as_bytes())),
-                    tags: [tag, None, None, None],
+                    tags: [tag.unwrap_or_default(), &[], &[], &[]],
                     nothing: false,
                 };
                 let narrowed = [narrowed, &[filter]].concat();
@@ -247,8 +247,8 @@ impl Scene {
             && (!policy.kind.tells_clients_apart() || branches().filter(is_for).any(lives))
     }
 
-    fn gate(&self, asked: &Asked, tree: &Tree) -> Gate {
-        Gate { hash: mix(prefix(asked.client).0, tree.seed()), honours: asked.gated }
+    fn gate(&self, asked: &Asked, pool: &Pool) -> Gate {
+        Gate { hash: mix(prefix(asked.client).0, pool.seed()), honours: asked.gated }
     }
 }
 
@@ -275,7 +275,7 @@ fn found(scene: &Scene, asked: &Asked, decision: &Decision<'_>, draw: u64) -> Ve
     let mut found = Vec::new();
     for choice in decision.tiers.iter().flatten() {
         if let Choice::Instances(selection) = choice {
-            let gate = scene.gate(&Asked { gated: true, ..*asked }, selection.pool.tree());
+            let gate = scene.gate(&Asked { gated: true, ..*asked }, selection.pool);
             pick(&scene.world, selection, Need::ANY, 64, draw, |p| {
                 let at = selection.pool.locality(p.member);
                 found.push(Found {
@@ -372,7 +372,7 @@ proptest! {
         let own = policy(&scene.services[0].1, Owner::Service);
         for name in CLIENTS {
             let asked = Asked { client: world.client(name), worst: Standing::Pending, strict: true, gated: true, resort: false };
-            let decision = decide(world, Start::Service(ServiceId(0), filter), asked.client, draw, 0, &mut Silent);
+            let decision = decide(world, Start::Service(ServiceId(0), &filter), asked.client, draw, 0, &mut Silent);
             let alive = |gated| scene.alive(&own, Some(0), &[filter], &Asked { gated, ..asked });
             let expected = (alive(true) || alive(false)) && world.pool(ServiceId(0)).is_some();
             // Records below a service without a slot are not reached.

@@ -16,13 +16,16 @@ pub struct Filter<'a> {
     pub region: Option<RegionId>,
     /// In an az of this name.
     pub az: Option<AzName>,
-    /// With these tags (lower-case labels).
-    pub tags: [Option<&'a [u8]>; MAX_TAGS],
+    /// With these tags (lower-case labels, which are never empty: behind the last one stand empty ones).
+    pub tags: [&'a [u8]; MAX_TAGS],
     /// Contradictory: nothing matches.
     pub nothing: bool,
 }
 
 impl<'a> Filter<'a> {
+    /// All instances.
+    pub const ALL: Filter<'static> = Filter { region: None, az: None, tags: [&[]; MAX_TAGS], nothing: false };
+
     /// This filter, and in `region`.
     pub fn in_region(mut self, region: RegionId) -> Filter<'a> {
         self.nothing |= self.region.is_some_and(|r| r != region);
@@ -39,8 +42,8 @@ impl<'a> Filter<'a> {
 
     /// This filter, and bearing `tag` (lower case). A fifth tag matches nothing: no name stacks so many.
     pub fn with_tag(mut self, tag: &'a [u8]) -> Filter<'a> {
-        match self.tags.iter_mut().find(|slot| slot.is_none_or(|t| t == tag)) {
-            Some(slot) => *slot = Some(tag),
+        match self.tags.iter_mut().find(|slot| slot.is_empty() || **slot == tag) {
+            Some(slot) => *slot = tag,
             None => self.nothing = true,
         }
         self
@@ -59,10 +62,10 @@ pub(super) struct Sieve {
 
 impl Sieve {
     /// A filter with its tags looked up.
-    #[inline]
+    #[inline(always)]
     pub fn of(pool: &Pool, filter: &Filter<'_>) -> Sieve {
         let mut sieve = Sieve { nothing: filter.nothing, region: filter.region, az: filter.az, ..Sieve::default() };
-        for tag in filter.tags.iter().map_while(|tag| *tag) {
+        for tag in filter.tags.iter().take_while(|tag| !tag.is_empty()) {
             sieve.add_tag(pool.tag(tag));
         }
         sieve

@@ -119,7 +119,7 @@ mod tests {
         let world = One(fixture, Pool::build(tree, list, &fixture.places));
         let settle = |n: u32| {
             let client = std::net::Ipv4Addr::from(10 << 24 | n << 8).into();
-            let decision = decide(&world, Start::Service(ServiceId(0), filter), client, n.into(), 0, &mut Silent);
+            let decision = decide(&world, Start::Service(ServiceId(0), &filter), client, n.into(), 0, &mut Silent);
             let Some(Choice::Instances(selection)) = decision.tiers[0] else { panic!("{decision:?}") };
             let mut found = Vec::new();
             pick(&world, &selection, Need::ANY, 8, n.into(), |picked| found.push(list[picked.member as usize].seed));

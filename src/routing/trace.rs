@@ -311,7 +311,7 @@ mod tests {
             assert_eq!(explain(&world, start, client, tiers), expected.join("\n").trim());
         };
         check(
-            Start::Service(ServiceId(0), Filter::default()),
+            Start::Service(ServiceId(0), &Filter::ALL),
             "eu/1",
             1,
             "
@@ -394,7 +394,7 @@ mod tests {
             world.outs.extend(world.places.locality(&locality(az)).map(|az| (az, half)));
         }
         let told = |client: &&str| {
-            let text = explain(&world, Start::Service(ServiceId(0), Filter::default()), client, 0);
+            let text = explain(&world, Start::Service(ServiceId(0), &Filter::ALL), client, 0);
             let moved = text.contains("drained for 50.0 % of the clients, for this one");
             let stays = text.contains("drained for 50.0 % of the clients, not for this one");
             // Who has moved is served in eu.

@@ -177,6 +177,21 @@ impl Tree {
         self.seed
     }
 
+    /// What clients are hashed with, and the tree without it.
+    pub(super) fn without_seed(self) -> (u64, Tree) {
+        (self.seed, Tree { seed: 0, ..self })
+    }
+
+    /// Whether its rules are those of many services: see [`own`].
+    pub(super) fn is_common(&self) -> bool {
+        matches!(&*self.parts, [Part { way: Way::Own(kind), .. }] if Arc::ptr_eq(&self.parts, &own(*kind)))
+    }
+
+    /// All of it, its rules by where they lie.
+    pub(super) fn told(&self) -> (*const Part, AllDown, u8, u64) {
+        (self.parts.as_ptr(), self.all_down, self.panic_threshold, self.seed)
+    }
+
     /// Envoy's panic threshold, in percent.
     pub(super) fn panic_threshold(&self) -> u8 {
         self.panic_threshold

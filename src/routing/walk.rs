@@ -19,7 +19,7 @@ use crate::model::{MAX_BRANCHES, Out, PolicyKind};
 /// The state of a decision on its way.
 pub(super) struct Walk<'w, 't, W, T> {
     pub world: &'w W,
-    pub asker: Asker,
+    pub asker: Asker<'t>,
     /// Where the client stands, once it was asked.
     stand: Option<(&'w Stand, u8)>,
     pub draw: u64,
@@ -57,17 +57,17 @@ pub(super) struct Walk<'w, 't, W, T> {
 
 /// Who asks.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asker {
-    pub client: IpAddr,
+pub(super) struct Asker<'c> {
+    pub client: &'c IpAddr,
     /// The prefix by which it is hashed, and that one's length.
     prefix: u64,
     length: u8,
 }
 
-impl Asker {
+impl<'c> Asker<'c> {
     #[inline]
-    pub fn new(client: IpAddr) -> Asker {
-        let (prefix, length) = hash::prefix(client);
+    pub fn new(client: &'c IpAddr) -> Asker<'c> {
+        let (prefix, length) = hash::prefix(*client);
         Asker { client, prefix, length }
     }
 }
@@ -90,8 +90,16 @@ pub(super) struct Ground<'w> {
 impl<'w> Ground<'w> {
     /// Where a walk begins.
     #[inline]
-    pub fn of(tree: &'w Tree, service: Option<(ServiceId, &'w Pool)>, sieve: Sieve, asker: &Asker) -> Ground<'w> {
-        Ground { tree, service, sieve, depth: 0, hash: mix(asker.prefix, tree.seed()), is_start: true }
+    pub fn of(tree: &'w Tree, asker: &Asker<'_>) -> Ground<'w> {
+        let hash = mix(asker.prefix, tree.seed());
+        Ground { tree, service: None, sieve: Sieve::default(), depth: 0, hash, is_start: true }
+    }
+
+    /// Where a walk over a service's own instances begins.
+    #[inline]
+    pub fn within(service: ServiceId, pool: &'w Pool, sieve: Sieve, asker: &Asker<'_>) -> Ground<'w> {
+        let hash = mix(asker.prefix, pool.seed());
+        Ground { tree: pool.tree(), service: Some((service, pool)), sieve, depth: 0, hash, is_start: true }
     }
 
     #[inline]
@@ -104,7 +112,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
     #[inline]
     pub fn new(
         world: &'w W,
-        asker: Asker,
+        asker: Asker<'t>,
         draw: u64,
         tiers: &'t mut [Option<Choice<'w>>; MAX_TIERS],
         further: usize,
@@ -188,8 +196,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
     pub(super) fn enter(&self, ground: &Ground<'w>, service: ServiceId, narrowing: &Narrowing) -> Option<Ground<'w>> {
         let pool = self.world.pool(service).filter(|_| ground.service.is_none())?;
         let sieve = ground.sieve.narrowed(pool, narrowing);
-        let hash = mix(self.asker.prefix, pool.tree().seed());
-        Some(Ground { tree: pool.tree(), service: Some((service, pool)), sieve, depth: ground.depth, hash, is_start: false })
+        Some(Ground { depth: ground.depth, is_start: false, ..Ground::within(service, pool, sieve, &self.asker) })
     }
 
     /// The last resort: its branches as written.
@@ -219,7 +226,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
                 }
             }
             (_, Some(view)) => {
-                let (order, length) = view.find(self.asker.client);
+                let (order, length) = view.find(*self.asker.client);
                 if order.is_empty() && rule == PolicyKind::Geoproximity {
                     self.draw_branch(ground, at, first, count, |_| 1);
                 } else {
@@ -245,7 +252,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
 
     /// Takes branches in the order of a view.
     fn take_ordered(&mut self, ground: &Ground<'w>, rule: PolicyKind, first: u32, count: u32, order: &[(u8, Fit)]) {
-        let (world, client) = (self.world, self.asker.client);
+        let (world, client) = (self.world, *self.asker.client);
         for (n, fit) in order {
             let n = u32::from(*n);
             self.visit(ground, first, n, |part| words::fit(world, client, *fit, part));
@@ -384,7 +391,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
     #[inline]
     pub(super) fn stand(&mut self) -> (&'w Stand, u8) {
         let world = self.world;
-        *self.stand.get_or_insert_with(|| world.origins().stand(self.asker.client))
+        *self.stand.get_or_insert_with(|| world.origins().stand(*self.asker.client))
     }
 
     /// What follows depends on the client's hash.

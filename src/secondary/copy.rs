@@ -195,7 +195,7 @@ impl Copy {
 /// zones over does not always say that it is authoritative: whether it is, the reply to the question for the SOA tells.
 fn check(message: &[u8], id: u16, authoritative: bool) -> Result<(), CopyError> {
     let header = Header::parse(message).ok_or(Fault::Short)?;
-    if header.id != id || !header.is_response() || header.flags & Header::OPCODE != 0 || header.counts[0] > 1 {
+    if header.id != id || !header.is_response() || header.flags & Header::OPCODE != 0 || header.counts.get(0) > 1 {
         return Err(CopyError::Stranger);
     }
     match header.flags & 0x0f {

@@ -1,13 +1,15 @@
 //! `signpost check`: everything that a start would read and compile, without serving it.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::{ServeError, settings, simulate, steady_clock};
+use super::{ServeError, about_certificate, keys, settings, simulate, steady_clock};
 use crate::config::{self, ConfigError, Finding, Loaded};
 use crate::control::Control;
 use crate::model::Settings;
+use crate::server;
 use crate::store::{Embedded, Engine};
 
 /// What came of a check.
@@ -29,11 +31,23 @@ pub struct Verdict {
     pub regions: usize,
 }
 
-/// Reads the configuration, zones and geo data as a start would, compiles them, and simulates the loss of each region while every instance
+/// Reads the configuration, certificate, zones and geo data as a start would, compiles them, and simulates the loss of each region while every instance
 /// is healthy; what is registered is not looked at.
 pub fn check(config: Option<&Path>) -> Verdict {
     match settings(config) {
-        Ok(settings) => check_world(&settings),
+        Ok(settings) => {
+            let mut verdict = check_world(&settings);
+            let tls = &settings.dns.tls;
+            match tls.is_on().then(|| server::check_certificate(tls)) {
+                Some(Err(error)) => verdict.errors.push(about_certificate(tls, error.file(), error.reason())),
+                Some(Ok(Some(end))) if SystemTime::UNIX_EPOCH + end <= SystemTime::now() => {
+                    let end = humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + end);
+                    verdict.warnings.push(about_certificate(tls, None, format!("this certificate ran out on {end}")));
+                }
+                _ => {}
+            }
+            verdict
+        }
         Err(error) => Verdict { errors: ConfigError::findings(error), ..Verdict::default() },
     }
 }
@@ -44,7 +58,7 @@ fn check_world(settings: &Settings) -> Verdict {
         Err(errors) => return Verdict { errors, ..Verdict::default() },
     };
     let mut verdict = Verdict {
-        errors: Vec::new(),
+        errors: keys::check(settings.data_dir.join("keys"), &settings.dnssec, &zones),
         warnings,
         zones: zones.len(),
         services: zones.iter().map(|zone| zone.defined.len()).sum(),

@@ -92,24 +92,34 @@ pub(super) fn metrics(
         metrics = metrics.with_reading(kind, name, help, move || read(&control.measurements()));
     }
     type OfConnections = fn(&ConnectionStats) -> f64;
-    let connections: [(Reading, &'static str, &'static str, OfConnections); 7] = [
-        (Reading::Gauge, "dns_tcp_connections", "TCP connections open", |s| s.open as f64),
-        (Reading::Counter, "dns_tcp_accepted", "TCP connections accepted", |s| s.accepted as f64),
-        (Reading::Counter, "dns_tcp_displaced", "Longest idle TCP connections closed to make room", |s| s.displaced as f64),
+    let connections: [(Reading, &'static str, &'static str, OfConnections); 10] = [
+        (Reading::Gauge, "dns_tcp_connections", "Connections open, TCP, TLS, HTTPS and QUIC together", |s| s.open as f64),
+        (Reading::Counter, "dns_tcp_accepted", "Connections accepted", |s| s.accepted as f64),
+        (Reading::Counter, "dns_tcp_displaced", "Longest idle connections closed to make room", |s| s.displaced as f64),
         (
             Reading::Counter,
             "dns_tcp_displaced_by_own",
-            "Longest idle TCP connections closed to make room for another one of a client that has its share",
+            "Longest idle connections closed to make room for another one of a client that has its share",
             |s| s.displaced_by_own as f64,
         ),
-        (Reading::Counter, "dns_tcp_idle_timeouts", "TCP connections closed because no query came in time", |s| s.idle as f64),
-        (Reading::Counter, "dns_tcp_read_timeouts", "TCP connections closed because part of a query did not come in time", |s| {
+        (Reading::Counter, "dns_tcp_idle_timeouts", "Connections closed because no query came in time", |s| s.idle as f64),
+        (Reading::Counter, "dns_tcp_read_timeouts", "Connections closed because part of a query did not come in time", |s| {
             s.slow_read as f64
         }),
-        (Reading::Counter, "dns_tcp_write_timeouts", "TCP connections closed because their client did not take its replies", |s| {
+        (Reading::Counter, "dns_tcp_write_timeouts", "Connections closed because their client did not take its replies", |s| {
             s.slow_write as f64
         }),
+        (Reading::Counter, "dns_tls_handshakes_failed", "Handshakes of TLS and QUIC that failed", |s| s.handshakes_failed as f64),
+        (Reading::Counter, "dns_tls_handshake_timeouts", "Handshakes of TLS and QUIC that took too long", |s| {
+            s.handshakes_timed_out as f64
+        }),
+        (Reading::Counter, "dns_quic_retries", "QUIC clients asked to show that their address is theirs", |s| s.retries as f64),
     ];
+    let encrypted: Weak<Server> = Arc::downgrade(server);
+    let help = "When the certificate of encrypted DNS runs out, in seconds since the Unix epoch; 0 where there is none";
+    metrics = metrics.with_reading(Reading::Gauge, "dns_tls_certificate_expires", help, move || {
+        encrypted.upgrade().and_then(|server| server.certificate_expires()).map_or(0.0, |end| end.as_secs() as f64)
+    });
     for (kind, name, help, read) in connections {
         let server: Weak<Server> = Arc::downgrade(server);
         metrics = metrics.with_reading(kind, name, help, move || server.upgrade().map_or(0.0, |server| read(&server.connections())));

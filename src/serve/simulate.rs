@@ -53,11 +53,15 @@ pub(super) fn warnings(control: &Control, clients: impl Iterator<Item = (u64, u3
     if losses.regions.len() < 2 {
         return Vec::new();
     }
-    let names = DecidedName::all(losses.before());
-    let population = losses.thinned(Population::observed(clients, &losses.before().origins), &names);
-    let asked = losses.regions.iter().take_while(|_| go_on());
-    let mut warnings: Vec<String> = asked.flat_map(|loss| loss.simulate(&population, &names, false).warnings()).collect();
-    let more = warnings.len().saturating_sub(MOST_WARNINGS);
+    let population = Population::observed(clients, &losses.before().origins);
+    let population = losses.thinned(population, DecidedName::count(losses.before()));
+    let (mut warnings, mut more) = (Vec::new(), 0);
+    for loss in losses.regions.iter().take_while(|_| go_on()) {
+        let (found, beyond) = loss.warnings(&population, MOST_WARNINGS);
+        warnings.extend(found);
+        more += beyond;
+    }
+    more += warnings.len().saturating_sub(MOST_WARNINGS);
     if more > 0 {
         warnings.truncate(MOST_WARNINGS);
         warnings.push(format!("and {more} more of this kind; `signpost simulate` tells all"));

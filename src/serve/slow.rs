@@ -4,6 +4,7 @@
 //!   Punt::Authenticated ─▶ its TSIG is verified ─▶ a transfer, an update (allowed, durable, published), a NOTIFY, or what is ours of the answer; signed
 //!   Punt::Transfer ─▶ the zone, message after message
 //!   Punt::Notify  ─▶ from a primary: its zone is looked at
+//!   Punt::Unsigned ─▶ what is missing is signed, and the query answered again (signing)
 //!   Punt::Forward ─▶ what is ours of the answer (wire::answer_again) ─▶ the rest from an upstream
 //! ```
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use super::signing::Signer;
 use super::transfers::{Transfers, now};
 use super::updates::Updates;
 use crate::codec::code::{extended, rcode, rtype};
@@ -31,15 +33,22 @@ const LARGEST_MESSAGE: usize = 65_535;
 #[derive(Debug)]
 pub(super) struct SlowPath {
     publisher: Arc<Publisher>,
+    signer: Arc<Signer>,
     transfers: Arc<Transfers>,
     updates: Arc<Updates>,
     secondaries: Secondaries,
 }
 
 impl SlowPath {
-    /// Answers from what `publisher` holds.
-    pub(super) fn new(publisher: Arc<Publisher>, transfers: Arc<Transfers>, updates: Arc<Updates>, secondaries: Secondaries) -> SlowPath {
-        SlowPath { publisher, transfers, updates, secondaries }
+    /// Answers from what `publisher` holds, and signs with `signer`.
+    pub(super) fn new(
+        publisher: Arc<Publisher>,
+        signer: Arc<Signer>,
+        transfers: Arc<Transfers>,
+        updates: Arc<Updates>,
+        secondaries: Secondaries,
+    ) -> SlowPath {
+        SlowPath { publisher, signer, transfers, updates, secondaries }
     }
 
     /// Verifies a message, and answers what is in it; the reply is signed (RFC 8945 §5.2, §5.3).
@@ -68,7 +77,7 @@ impl SlowPath {
     }
 
     /// Answers a message that was verified; it is without its TSIG.
-    async fn signed(&self, plain: Punted, mut signer: Signer, mut replies: Replies) {
+    async fn signed(&self, plain: Punted, mut signer: tsig::Signer, mut replies: Replies) {
         let (mut name, header) = (NameBuf::default(), Header::parse(&plain.query));
         let Some(header) = header else { return };
         let request = Request::parse(header, &plain.query, &mut name);
@@ -102,7 +111,7 @@ impl SlowPath {
             // RFC 8945 §5.3: what has no room beside its TSIG is sent with the question alone, and TC.
             reply.truncate(request.opening.len());
             let flags = Header::parse(&reply).map_or(0, |header| header.flags & !0xf | Header::TC);
-            let counts = [header.counts[0], 0, 0, 0];
+            let counts = [header.counts.get(0), 0, 0, 0].into();
             let Some(opening) = reply.get_mut(..HEADER) else { return };
             opening.copy_from_slice(&Header { id: header.id, flags, counts }.octets());
         }
@@ -130,13 +139,18 @@ impl SlowPath {
     /// What is ours of the answer; `None` where the query deserves none.
     fn own(&self, punted: &Punted, replies: &Replies) -> Option<Vec<u8>> {
         let mut reply = vec![0; LARGEST_MESSAGE];
-        match replies.answer_again(&self.publisher.load(), punted, &mut reply) {
+        let snapshot = self.publisher.load();
+        let outcome = self.signer.complete(&snapshot, &punted.query(), punted.draw, |gives_up| match gives_up {
+            false => replies.answer_noting(&snapshot, punted, &mut reply),
+            true => (replies.answer_unsigned(&snapshot, punted, &mut reply), Vec::new()),
+        });
+        match outcome {
             Outcome::Reply(length) => {
                 reply.truncate(length);
                 Some(reply)
             }
             Outcome::Drop => None,
-            // `answer_again` does not punt.
+            // `answer_again` does not forward, and gives up what it cannot sign.
             Outcome::Punt(_) => None,
         }
     }
@@ -153,7 +167,7 @@ impl Slow for SlowPath {
                     }
                 }
                 Punt::Transfer => self.transfers.answer(&query, None, &mut replies).await,
-                Punt::Forward => {
+                Punt::Forward | Punt::Unsigned(_) => {
                     if let Some(own) = self.own(&query, &replies) {
                         // Who has gone needs no reply.
                         let _ = replies.send(own).await;

@@ -236,6 +236,15 @@ fn a_check_finds_what_a_start_would_refuse() {
         ],
         &["geo/latency.toml:2: ", "zones/svc.example.toml:4: ", "cannot be served: 2 errors"],
     );
+    let tls = "version = 1\n[dns.tls]\ncertificate = \"c.pem\"\nkey = \"k.pem\"\ndot = [\"127.0.0.1:0\"]\n";
+    let unreadable = ["c.pem: No such file or directory (os error 2)", "cannot be served: 1 error"];
+    check(&[("signpost.toml", tls)], &unreadable);
+    let mut params = rcgen::CertificateParams::new(["dns.example".to_string()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2020, 2, 29);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let (certificate, key) = (params.self_signed(&key).unwrap().pem(), key.serialize_pem());
+    let old = ["c.pem: warning: this certificate ran out on 2020-02-29T00:00:00Z", "fine: 1 zone"];
+    check(&[("signpost.toml", tls), ("c.pem", &certificate), ("k.pem", &key)], &old);
     check(&[("signpost.toml", "version = 1\ndatadir = \"x\"\n")], &["signpost.toml:2: datadir: unknown key", "cannot be served: 1 error"]);
 }
 

@@ -103,8 +103,15 @@ impl Transfers {
         let rules = Arc::new(Rules { settings: settings.clone(), keys: Keys::new(settings.tsig.values()) });
         let mut state = self.lock();
         state.zones.retain(|apex, _| rules.of(apex).is_some());
-        state.notifier.keep(|apex, peer| rules.of(apex).is_some_and(|settings| settings.notify.contains(peer)));
-        state.rules = rules;
+        let State { rules: before, zones, notifier } = &mut *state;
+        notifier.keep(|apex, peer| rules.of(apex).is_some_and(|settings| settings.notify.contains(peer)));
+        for (apex, kept) in zones {
+            // Who is new in the list knows nothing yet.
+            let told = before.of(apex).map_or(&[][..], |settings| &settings.notify);
+            let new = rules.of(apex).map_or(&[][..], |settings| &settings.notify).iter().filter(|peer| !told.contains(peer));
+            notifier.changed(apex, &new.cloned().collect::<Vec<_>>(), kept.version.soa(), now_ms());
+        }
+        *before = rules;
     }
 
     /// Gives zones that were read their serials, and loads them by `load`; no serial moves meanwhile.

@@ -1,4 +1,4 @@
-//! The TCP connections that are open, and the limits on them (RFC 7766 §6.2, §10; RFC 9210 §4.2, §4.3).
+//! The connections that are open, of TCP, TLS and QUIC alike, and the limits on them (RFC 7766 §6.2, §10; RFC 9210 §4.2, §4.3).
 //!
 //! Nobody is turned away: where a limit is reached, somebody else goes.
 //!
@@ -47,7 +47,7 @@ pub(super) struct Limits {
     pub(super) idle: Duration,
 }
 
-/// How TCP connections fare, for metrics.
+/// How connections fare, for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ConnectionStats {
     /// Open now.
@@ -64,6 +64,23 @@ pub struct ConnectionStats {
     pub slow_read: u64,
     /// Closed because the client did not take its replies within `tcp_idle`.
     pub slow_write: u64,
+    /// TLS and QUIC handshakes that failed.
+    pub handshakes_failed: u64,
+    /// TLS and QUIC handshakes that took too long.
+    pub handshakes_timed_out: u64,
+    /// QUIC clients that were asked to show that their address is theirs before anything was done for them (RFC 9000 §8.1.2).
+    pub retries: u64,
+}
+
+/// How a handshake ended that came to nothing, or was not begun yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HandshakeEnd {
+    /// The client's fault or ours.
+    Failed,
+    /// Not done in time.
+    TimedOut,
+    /// To be begun again with a token.
+    Retried,
 }
 
 /// What a connection waits for.
@@ -154,6 +171,16 @@ impl Connections {
         open.stats.accepted += 1;
         open.enlist(ticket);
         Some(Place { connections: self.clone(), signal, ticket })
+    }
+
+    /// Counts a handshake that came to nothing.
+    pub(super) fn count_handshake(&self, end: HandshakeEnd) {
+        let stats = &mut self.lock().stats;
+        match end {
+            HandshakeEnd::Failed => stats.handshakes_failed += 1,
+            HandshakeEnd::TimedOut => stats.handshakes_timed_out += 1,
+            HandshakeEnd::Retried => stats.retries += 1,
+        }
     }
 
     /// Displaces the longest idle connection though there is room, as where files cannot be opened any more; whether there was one.

@@ -3,6 +3,7 @@
 //! ```text
 //!   UDP   one thread and one SO_REUSEPORT socket per worker:   receive many → load snapshot → answer each → send all → receive many …
 //!   TCP   one task per connection on threads of their own:     frame        → load snapshot → answer      → … → write all
+//!   TLS   the same behind a handshake, and over HTTPS and QUIC one query on each stream, on threads of their own: see [`encrypted`]
 //! ```
 //!
 //! What cannot be answered at once goes aside, to threads of its own: see [`Slow`].
@@ -13,16 +14,26 @@
 // A shell: it draws the workers' seeds from the machine.
 #![allow(clippy::disallowed_methods)]
 
+mod certificate;
 mod connections;
+mod doh;
+mod doq;
+mod encrypted;
 #[cfg(target_os = "linux")]
 mod groups;
+mod http;
+mod http3;
 mod order;
 #[cfg(target_os = "linux")]
 mod pace;
+mod quic;
+mod room;
 mod slow;
 mod socket;
 mod tcp;
+mod tls;
 mod udp;
+mod validity;
 
 use std::io;
 use std::net::SocketAddr;
@@ -33,12 +44,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Runtime;
 
-use crate::model::{Counters, DnsSettings};
+use crate::model::{Counters, DnsSettings, TlsSettings};
 use crate::snapshot::{Publisher, Snapshot};
 use crate::wire::{self, Defences, Outcome, Query, Transport, Worker};
 
+pub use certificate::{CertificateError, check_certificate};
 pub use connections::ConnectionStats;
 use connections::{Connections, Limits};
+use encrypted::Encrypted;
+pub use encrypted::EncryptedAddresses;
 use slow::Punts;
 pub use slow::{Gone, MOST_UNDER_WAY, Punted, Replies, Slow, SlowStats};
 use socket::Datagrams;
@@ -61,7 +75,7 @@ pub enum ListenError {
     Bind {
         /// The address.
         address: SocketAddr,
-        /// `UDP` or `TCP`.
+        /// `UDP` or `TCP`, and what for where that is not plain DNS.
         transport: &'static str,
         /// What the system said.
         error: io::Error,
@@ -74,6 +88,9 @@ pub enum ListenError {
         /// What the system said.
         error: io::Error,
     },
+    /// The certificate of DNS over TLS, HTTPS and QUIC cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The system gives no random seed.
     #[error("the system gives no random numbers: {0}")]
     Random(getrandom::Error),
@@ -111,6 +128,8 @@ pub struct Server {
     listeners: Vec<Arc<tokio::net::TcpListener>>,
     connections: Arc<Connections>,
     defences: Arc<Defences>,
+    /// Listeners that nobody else can read, if there are any.
+    encrypted: Option<Encrypted>,
     punts: Arc<Punts>,
     /// What TCP and the slow path run on; `None` once they have stopped.
     runtime: Option<Runtime>,
@@ -143,6 +162,7 @@ fn start_with(
     // Every socket is bound before the first query is answered: a server that starts, starts whole.
     let idle = Duration::from_millis(settings.tcp_idle_ms.max(1));
     let bound = settings.listen.iter().map(|address| Bound::new(*address, workers, idle)).collect::<Result<Vec<_>, _>>()?;
+    let encrypted = encrypted::Bound::new(&settings.tls, idle)?;
     let limits = Limits { overall: places(settings.tcp_connections), per_client: settings.tcp_per_client.max(1), idle };
     // Whatever else the process does on its runtimes, compiling and requests among them, no connection waits for it.
     let threads = |name: &str| {
@@ -167,6 +187,7 @@ fn start_with(
         listeners: Vec::new(),
         connections: Arc::new(Connections::new(limits)),
         defences: Arc::new(Defences::new(random, settings.rate_limit.table_size)),
+        encrypted: None,
         punts,
         runtime: None,
         slow_runtime: Some(slow_runtime),
@@ -175,12 +196,15 @@ fn start_with(
     for bound in bound {
         server.run(bound, &publisher, &runtime, &processors, answer.clone())?;
     }
+    if let Some(bound) = encrypted {
+        server.run_encrypted(bound, workers, idle, &publisher, &answer)?;
+    }
     runtime.spawn(tcp::expire(server.connections.clone(), idle));
     server.runtime = Some(runtime);
     Ok(server)
 }
 
-/// As many TCP connections as asked for, or as many as the process may have files open with a quarter left for everything else.
+/// As many connections as asked for, or as many as the process may have files open with a quarter left for everything else.
 fn places(asked: usize) -> usize {
     let most = socket::open_files().and_then(|files| usize::try_from(files).ok()).map_or(usize::MAX, |files| files / 4 * 3).max(1);
     if asked > most {
@@ -200,7 +224,26 @@ impl Server {
         self.counters.clone()
     }
 
-    /// How TCP connections fare.
+    /// Where DNS is answered that nobody else can read.
+    pub fn encrypted_addresses(&self) -> EncryptedAddresses {
+        self.encrypted.as_ref().map(|encrypted| encrypted.addresses().clone()).unwrap_or_default()
+    }
+
+    /// Reads certificate and key again. Who connects from now on sees the new certificate, and no connection ends. Nothing happens where there
+    /// were no encrypted listeners at the start. It waits for the disk.
+    ///
+    /// # Errors
+    /// With the file and the reason; then the certificate in force stays.
+    pub fn renew_certificate(&self, settings: &TlsSettings) -> Result<(), CertificateError> {
+        self.encrypted.as_ref().map_or(Ok(()), |encrypted| encrypted.renew(settings))
+    }
+
+    /// Until when the certificate in force is good, since the Unix epoch; `None` where there is none.
+    pub fn certificate_expires(&self) -> Option<Duration> {
+        self.encrypted.as_ref()?.certificate_expires()
+    }
+
+    /// How connections fare.
     pub fn connections(&self) -> ConnectionStats {
         self.connections.stats()
     }
@@ -225,11 +268,7 @@ impl Server {
         answer: impl Answer,
     ) -> Result<(), ListenError> {
         let (address, workers) = (bound.address, bound.udp.len());
-        let punts = self.punts.clone();
-        let mut aside = |transport| -> Result<udp::Aside, ListenError> {
-            Ok(udp::Aside { punts: punts.clone(), worker: Arc::new(Mutex::new(self.worker(address, transport, workers)?)) })
-        };
-        let (beside_udp, beside_tcp) = (Arc::new(aside(Transport::Udp)?), aside(Transport::Tcp)?);
+        let beside_udp = Arc::new(self.aside(address, Transport::Udp, workers)?);
         for (number, datagrams) in bound.udp.into_iter().enumerate() {
             let worker = self.worker(address, Transport::Udp, number)?;
             let datagrams = Arc::new(datagrams);
@@ -247,18 +286,64 @@ impl Server {
                 .map_err(|error| ListenError::Thread { address, error })?;
             self.threads.push(thread);
         }
-        let shards = (0..workers).map(|number| self.worker(address, Transport::Tcp, number)).collect::<Result<Vec<_>, _>>()?;
+        let served = Arc::new(self.served(address, Transport::Tcp, workers, publisher, answer)?);
         let listener = {
             let _entered = runtime.enter();
             tokio::net::TcpListener::from_std(bound.tcp)
         }
         .map_err(|error| ListenError::Bind { address, transport: "TCP", error })?;
-        let served = tcp::Served::new(publisher.clone(), shards, self.connections.clone(), beside_tcp, answer);
         let listener = Arc::new(listener);
         self.listeners.push(listener.clone());
-        runtime.spawn(tcp::accept(listener, Arc::new(served)));
+        let serve = move |stream, peer, place| tcp::serve(stream, peer, served.clone(), place);
+        runtime.spawn(tcp::accept(listener, self.connections.clone(), serve));
         tracing::info!(%address, workers, "answering DNS over UDP and TCP");
         Ok(())
+    }
+
+    /// Starts everything that is encrypted.
+    fn run_encrypted(
+        &mut self,
+        bound: encrypted::Bound,
+        workers: usize,
+        idle: Duration,
+        publisher: &Arc<Publisher>,
+        answer: &impl Answer,
+    ) -> Result<(), ListenError> {
+        let failed = |error| ListenError::Thread { address: self.addresses[0], error };
+        let mut encrypted = Encrypted::new(&bound, workers, idle, self.connections.clone()).map_err(failed)?;
+        for (address, listener) in bound.dot {
+            let served = self.served(address, Transport::Tls, workers, publisher, answer.clone())?;
+            encrypted.serve_tls(address, listener, served)?;
+        }
+        for (address, listener, socket) in bound.doh {
+            let served = self.served(address, Transport::Https, workers, publisher, answer.clone())?;
+            encrypted.serve_https(address, listener, socket, served, bound.doh_path.clone())?;
+        }
+        for (address, socket) in bound.doq {
+            let served = self.served(address, Transport::Quic, workers, publisher, answer.clone())?;
+            encrypted.serve_quic(address, socket, served)?;
+        }
+        self.encrypted = Some(encrypted);
+        Ok(())
+    }
+
+    /// What the connections of one address share, with a worker for each thread.
+    fn served<A: Answer>(
+        &mut self,
+        address: SocketAddr,
+        transport: Transport,
+        workers: usize,
+        publisher: &Arc<Publisher>,
+        answer: A,
+    ) -> Result<tcp::Served<A>, ListenError> {
+        let shards = (0..workers).map(|number| self.worker(address, transport, number)).collect::<Result<Vec<_>, _>>()?;
+        let aside = self.aside(address, transport, workers)?;
+        Ok(tcp::Served::new(transport, publisher.clone(), shards, aside, answer))
+    }
+
+    /// The way to the slow path, with a worker that counts behind so many others.
+    fn aside(&mut self, address: SocketAddr, transport: Transport, number: usize) -> Result<udp::Aside, ListenError> {
+        Ok(udp::Aside { punts: self.punts.clone(), worker: Arc::new(Mutex::new(self.worker(address, transport, number)?)) })
     }
 
     /// A worker with a seed of its own, its counters on the list.
@@ -273,6 +358,9 @@ impl Server {
     fn halt(&mut self) {
         self.stopping.store(true, Ordering::Relaxed);
         self.connections.close_all();
+        if let Some(mut encrypted) = self.encrypted.take() {
+            encrypted.stop();
+        }
         for runtime in [self.runtime.take(), self.slow_runtime.take()].into_iter().flatten() {
             // Waits for nothing, as whoever drops a server may stand on a runtime itself; its threads drop the tasks in their own time.
             runtime.shutdown_background();

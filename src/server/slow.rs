@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Missing, Snapshot};
 use crate::wire::{self, Outcome, Punt, Query, Transport, Worker};
 
 use super::socket::{Back, Datagrams};
@@ -101,6 +101,21 @@ impl Replies {
         // A panic under the lock leaves counters, which are good as they are.
         let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
         wire::answer_again(snapshot, &mut worker, &punted.query(), punted.draw, reply)
+    }
+}
+
+impl Replies {
+    /// As [`Replies::answer_again`], with what had no signature.
+    pub fn answer_noting(&self, snapshot: &Snapshot, punted: &Punted, reply: &mut [u8]) -> (Outcome, Vec<Missing>) {
+        let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = wire::answer_again(snapshot, &mut worker, &punted.query(), punted.draw, reply);
+        (outcome, worker.missing())
+    }
+
+    /// Says that what had no signature got none: see [`wire::answer_unsigned`].
+    pub fn answer_unsigned(&self, snapshot: &Snapshot, punted: &Punted, reply: &mut [u8]) -> Outcome {
+        let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        wire::answer_unsigned(snapshot, &mut worker, &punted.query(), punted.draw, reply)
     }
 }
 

@@ -12,12 +12,16 @@
 //! Not used: TCP_DEFER_ACCEPT, by which the kernel keeps silent connections to itself. It would have them fill the listen queue, which knows neither
 //! limits per client nor who was idle for longest.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::yield_now;
 
@@ -31,7 +35,7 @@ use super::udp::{Aside, punted};
 use super::{Answer, now_ms};
 
 /// The largest message (RFC 1035 §4.2.2: its length has 16 bits).
-const LARGEST_MESSAGE: usize = 65_535;
+pub(super) const LARGEST_MESSAGE: usize = 65_535;
 
 /// A header; what is shorter is no DNS message.
 const SMALLEST_MESSAGE: usize = 12;
@@ -85,12 +89,17 @@ pub(super) fn bind(address: SocketAddr, idle: Duration) -> io::Result<std::net::
     Ok(socket.into())
 }
 
+/// Octets that come and go in order, encrypted or not.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+
 /// What the connections of one address share.
 pub(super) struct Served<A> {
+    transport: Transport,
     publisher: Arc<Publisher>,
     shards: Vec<Mutex<Shard>>,
     next_shard: AtomicUsize,
-    connections: Arc<Connections>,
     aside: Aside,
     answer: A,
 }
@@ -117,16 +126,44 @@ struct Turn {
 }
 
 impl<A: Answer> Served<A> {
-    pub(super) fn new(
-        publisher: Arc<Publisher>,
-        workers: Vec<Worker>,
-        connections: Arc<Connections>,
-        aside: Aside,
-        answer: A,
-    ) -> Served<A> {
+    /// One worker at least, each with the transport of the queries that it will see.
+    pub(super) fn new(transport: Transport, publisher: Arc<Publisher>, workers: Vec<Worker>, aside: Aside, answer: A) -> Served<A> {
         let shard = |worker| Mutex::new(Shard { worker, reply: vec![0; LARGEST_MESSAGE].into() });
         let shards = workers.into_iter().map(shard).collect();
-        Served { publisher, shards, next_shard: AtomicUsize::new(0), connections, aside, answer }
+        Served { transport, publisher, shards, next_shard: AtomicUsize::new(0), aside, answer }
+    }
+
+    /// Answers one message, on the slow path if need be; `None` where it deserves no answer. Giving up the wait ends what is under way.
+    pub(super) async fn answer_one(&self, message: &[u8], peer: SocketAddr) -> Option<Vec<u8>> {
+        let query = self.query(message, peer);
+        let punted = {
+            let Shard { worker, reply } = &mut *self.free_shard();
+            match self.outcome(&query, worker, reply) {
+                Outcome::Reply(length) => return Some(reply[..length.min(LARGEST_MESSAGE)].to_vec()),
+                Outcome::Drop => return None,
+                Outcome::Punt(why) => punted(&query, worker, why),
+            }
+        };
+        let mut under_way = Outstanding::new();
+        under_way.take(&self.aside.punts, punted, &self.aside.worker);
+        while !under_way.is_empty() {
+            if let Some(reply) = under_way.next().await {
+                return Some(reply);
+            }
+        }
+        None
+    }
+
+    fn query<'m>(&self, message: &'m [u8], peer: SocketAddr) -> Query<'m> {
+        Query { bytes: message, peer, transport: self.transport, now_ms: now_ms() }
+    }
+
+    fn outcome(&self, query: &Query<'_>, worker: &mut Worker, reply: &mut [u8]) -> Outcome {
+        match query.bytes.len() {
+            0..SMALLEST_MESSAGE => Outcome::Drop,
+            // Loaded for each query: what is published is in the very next answer.
+            _ => (self.answer)(&self.publisher.load(), worker, query, reply),
+        }
     }
 
     /// Answers the messages at the beginning of `received`, as many as one turn allows, and puts the framed replies behind `replies`. At most
@@ -139,13 +176,8 @@ impl<A: Answer> Served<A> {
             && !turn.is_full
             && turn.punted.len() < room
         {
-            let query = Query { bytes: message, peer, transport: Transport::Tcp, now_ms: now_ms() };
-            // Loaded for each query: what is published is in the very next answer.
-            let outcome = match message.len() {
-                0..SMALLEST_MESSAGE => Outcome::Drop,
-                _ => (self.answer)(&self.publisher.load(), worker, &query, reply),
-            };
-            match outcome {
+            let query = self.query(message, peer);
+            match self.outcome(&query, worker, reply) {
                 Outcome::Reply(length) => frame(&reply[..length.min(LARGEST_MESSAGE)], replies),
                 Outcome::Drop => {
                     turn.nonsense = true;
@@ -177,8 +209,11 @@ impl<A: Answer> Served<A> {
     }
 }
 
-/// Accepts connections for ever, a task each.
-pub(super) async fn accept<A: Answer>(listener: Arc<TcpListener>, served: Arc<Served<A>>) {
+/// Accepts connections for ever. Each gets a place, and a task that does `serve`.
+pub(super) async fn accept<F>(listener: Arc<TcpListener>, connections: Arc<Connections>, serve: impl Fn(TcpStream, SocketAddr, Place) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let mut failing = false;
     let mut taken = 0usize;
     loop {
@@ -190,8 +225,10 @@ pub(super) async fn accept<A: Answer>(listener: Arc<TcpListener>, served: Arc<Se
                 if taken.is_multiple_of(MOST_ACCEPTED) {
                     yield_now().await;
                 }
-                if let Some(place) = served.connections.enter(peer.ip(), Instant::now()) {
-                    tokio::spawn(serve(stream, peer, served.clone(), place));
+                if let Some(place) = connections.enter(peer.ip(), Instant::now()) {
+                    // Replies are written whole; waiting to fill a segment only delays them.
+                    let _ = stream.set_nodelay(true);
+                    tokio::spawn(serve(stream, peer, place));
                 }
             }
             // What befell the connection before it was accepted is no matter of ours (accept(2)).
@@ -203,7 +240,7 @@ pub(super) async fn accept<A: Answer>(listener: Arc<TcpListener>, served: Arc<Se
                 }
                 // Else the door would be shut for as long as idle connections may stay.
                 if is_shortage(&error) {
-                    served.connections.make_room(Instant::now());
+                    connections.make_room(Instant::now());
                 }
                 tokio::time::sleep(REST).await;
             }
@@ -223,24 +260,27 @@ pub(super) async fn expire(connections: Arc<Connections>, idle: Duration) {
 }
 
 /// One connection, from its first octet to its last.
-async fn serve<A: Answer>(stream: TcpStream, peer: SocketAddr, served: Arc<Served<A>>, place: Place) {
+pub(super) async fn serve<A: Answer>(mut stream: TcpStream, peer: SocketAddr, served: Arc<Served<A>>, place: Place) {
     tokio::select! {
         // Told to go, it goes even in the middle of a write that the client does not take.
         () = place.told_to_go() => {
             if place.is_writing() {
-                // Else the kernel keeps what the client does not take, up to megabytes, and goes on offering it for minutes.
-                let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                abandon(&stream);
             }
         }
-        result = converse(&stream, peer, &served, &place) => if let Err(error) = result {
+        result = converse(&mut stream, peer, &served, &place) => if let Err(error) = result {
             tracing::debug!(%peer, %error, "TCP connection ended");
         }
     }
 }
 
+/// Has the kernel forget what the client does not take. Else it keeps that, up to megabytes, and goes on offering it for minutes.
+pub(super) fn abandon(stream: &TcpStream) {
+    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
 /// Answers the queries of one connection until the client closes it or sends nonsense. It holds no memory but for what it is in the midst of.
-async fn converse<A: Answer>(stream: &TcpStream, peer: SocketAddr, served: &Served<A>, place: &Place) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+pub(super) async fn converse<A: Answer>(stream: &mut impl Stream, peer: SocketAddr, served: &Served<A>, place: &Place) -> io::Result<()> {
     let mut received = Vec::new();
     let mut replies = Vec::new();
     let mut outstanding = None;
@@ -291,7 +331,7 @@ async fn converse<A: Answer>(stream: &TcpStream, peer: SocketAddr, served: &Serv
 ///
 /// While a connection has as many queries under way as it may have, it is not read from.
 async fn wait(
-    stream: &TcpStream,
+    stream: &mut impl Stream,
     received: &mut Vec<u8>,
     outstanding: &mut Option<Box<Outstanding>>,
     will_send_more: &mut bool,
@@ -338,31 +378,25 @@ fn first_message(received: &[u8]) -> Option<&[u8]> {
     rest.get(..usize::from(u16::from_be_bytes(*length)))
 }
 
-/// Errors after which the same call may well succeed.
-fn is_not_yet(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
-}
-
 /// Waits for octets and puts them behind `received`; whether there are any, or the client will send no more.
-async fn read(stream: &TcpStream, received: &mut Vec<u8>) -> io::Result<bool> {
-    loop {
-        // Nothing is held while nothing comes.
-        received.shrink_to_fit();
-        stream.readable().await?;
+async fn read(stream: &mut impl Stream, received: &mut Vec<u8>) -> io::Result<bool> {
+    poll_fn(|context| {
         // As what came grows, by doubling, but no farther than to the end of a message begun.
         let missing =
             received.first_chunk::<2>().map_or(0, |length| (2 + usize::from(u16::from_be_bytes(*length))).saturating_sub(received.len()));
         received.reserve_exact(received.len().min(missing).max(LEAST_READ));
-        match stream.try_read_buf(received) {
-            Ok(read) => return Ok(read > 0),
-            Err(error) if is_not_yet(&error) => {}
-            Err(error) => return Err(error),
+        let read = pin!(stream.read_buf(received)).poll(context);
+        if read.is_pending() {
+            // Nothing is held while nothing comes.
+            received.shrink_to_fit();
         }
-    }
+        read.map_ok(|octets| octets > 0)
+    })
+    .await
 }
 
 /// Writes all replies: length and message together (RFC 7766 §8), and those of pipelined queries in as few segments as hold them.
-async fn write(stream: &TcpStream, replies: &mut Vec<u8>, place: &Place) -> io::Result<()> {
+async fn write(stream: &mut impl Stream, replies: &mut Vec<u8>, place: &Place) -> io::Result<()> {
     if replies.is_empty() {
         return Ok(());
     }
@@ -370,21 +404,29 @@ async fn write(stream: &TcpStream, replies: &mut Vec<u8>, place: &Place) -> io::
     place.touch(Instant::now());
     let mut written = 0;
     let mut waits = false;
-    while written < replies.len() {
-        match stream.try_write(&replies[written..]) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(octets) => written += octets,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if !std::mem::replace(&mut waits, true) {
-                    place.waits(Waiting::ToWrite);
-                    replies.shrink_to_fit();
+    poll_fn(|context| {
+        loop {
+            let stream = Pin::new(&mut *stream);
+            let step = match &replies[written..] {
+                [] => stream.poll_flush(context).map_ok(|()| 0),
+                rest => stream.poll_write(context, rest),
+            };
+            match step {
+                Poll::Ready(Ok(0)) if written == replies.len() => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(octets)) => written += octets,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    if !std::mem::replace(&mut waits, true) {
+                        place.waits(Waiting::ToWrite);
+                        replies.shrink_to_fit();
+                    }
+                    return Poll::Pending;
                 }
-                stream.writable().await?;
             }
-            Err(error) if is_not_yet(&error) => {}
-            Err(error) => return Err(error),
         }
-    }
+    })
+    .await?;
     *replies = Vec::new();
     if waits {
         place.waits(Waiting::ForQuery);
@@ -395,18 +437,15 @@ async fn write(stream: &TcpStream, replies: &mut Vec<u8>, place: &Place) -> io::
 
 /// Ends a connection whose client sent nonsense: whoever sends what deserves no answer has no business here. What it sent before is answered;
 /// were the socket closed with octets unread, the kernel would reset the connection and those answers might be lost (RFC 1122 §4.2.2.13).
-async fn dismiss(stream: &TcpStream) -> io::Result<()> {
-    socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write)?;
+async fn dismiss(stream: &mut impl Stream) -> io::Result<()> {
+    stream.shutdown().await?;
     let mut unread = [0; 512];
     let mut most = LARGEST_MESSAGE;
     loop {
-        stream.readable().await?;
-        match stream.try_read(&mut unread) {
-            Ok(0) => return Ok(()),
-            Ok(read) if read < most => most -= read,
-            Ok(_) => return Ok(()),
-            Err(error) if is_not_yet(&error) => {}
-            Err(error) => return Err(error),
+        match stream.read(&mut unread).await? {
+            0 => return Ok(()),
+            read if read < most => most -= read,
+            _ => return Ok(()),
         }
     }
 }

@@ -1,6 +1,10 @@
 //! The listeners over loopback, with a stand-in that answers with the query and the snapshot's generation.
 
 mod batches;
+mod clients;
+mod encrypted;
+mod https;
+mod quic;
 mod slow;
 
 use std::io::{Read, Write};

@@ -154,10 +154,6 @@ impl Report {
         Report { lost: lost.to_vec(), generation, clients: clients.len(), population, total, names: Vec::new() }
     }
 
-    pub(super) fn add(&mut self, name: NameReport) {
-        self.names.push(name);
-    }
-
     /// Makes the mean and brings names into order.
     pub(super) fn finish(&mut self) {
         let count = self.names.len().max(1) as f64;
@@ -190,6 +186,11 @@ impl Report {
         };
         total.moves.sort_by(|a, b| b.share.total_cmp(&a.share));
         self.total = total;
+        self.put_in_order();
+    }
+
+    /// Those of which most clients move first.
+    pub(super) fn put_in_order(&mut self) {
         self.names.sort_by(|a, b| b.moved.total_cmp(&a.moved).then_with(|| a.name.cmp(&b.name)));
     }
 
@@ -217,6 +218,13 @@ impl Report {
             }
         }
         warnings
+    }
+}
+
+impl NameReport {
+    /// How many warnings [`Report::warnings`] has of it.
+    pub(super) fn warnings(&self) -> usize {
+        usize::from(self.emptied > NOTHING) + usize::from(self.fail_open > NOTHING) + self.exceeded.len()
     }
 }
 
@@ -274,9 +282,9 @@ impl Tally {
         }
     }
 
-    pub fn finish(self, name: &str, policy: Option<&Tree>, capacities: &BTreeMap<Label, u8>) -> NameReport {
+    /// What is to be reported, but for the name.
+    pub fn finish(self, policy: Option<&Tree>, capacities: &BTreeMap<Label, u8>) -> NameReport {
         let mut report = self.report;
-        report.name = name.to_string();
         let moves = self.moves.into_iter().map(|((from, to), sum)| {
             let mean = |total: Option<f64>| total.map(|total| total / sum.share);
             Move { from, to, share: sum.share, before_ms: mean(sum.before), after_ms: mean(sum.after) }

@@ -19,7 +19,7 @@ fn world(instances: &[(&str, Health)], service: &str, names: &[(&str, &str)]) ->
     let mut geo = Geo { regions: Some(BTreeMap::new()), ..Geo::default() };
     for (n, region) in ["eu", "us", "ap"].into_iter().enumerate() {
         geo.regions.as_mut().unwrap().insert(label(region), Region { azs: vec![label("1")], ..Region::default() });
-        let net: ipnet::IpNet = format!("10.{n}.0.0/18").parse().unwrap();
+        let net: IpNet = format!("10.{n}.0.0/18").parse().unwrap();
         geo.networks.push((net, Whereabouts { region: Some(label(region)), ..Whereabouts::default() }));
         let rtt = ["eu", "us", "ap"].into_iter().enumerate().map(|(m, to)| (label(to), 10.0 + 80.0 * ((m + 3 - n) % 3) as f64));
         geo.pins.push((net, rtt.collect()));
@@ -84,6 +84,12 @@ fn check(snapshot: &Snapshot, lost: &str, percent: f64, capacities: &[(&str, u8)
     let names = DecidedName::all(snapshot);
     let report = simulate(snapshot, &after, &population, &names, &[format!("region/{lost}")], &capacities, true);
     assert_eq!(text(&report), expected, "without {lost}");
+    let all = report.warnings();
+    for most in [1, 2, 100] {
+        let first = all.len().min(most);
+        let told = warnings(snapshot, &after, &population, &[format!("region/{lost}")], &capacities, most);
+        assert_eq!(told, (all[..first].to_vec(), all.len() - first), "the first {most}");
+    }
     for listed in report.names.iter().flat_map(|name| &name.listed) {
         assert!((listed.from.values().sum::<f64>() - 1.0).abs() < 1e-9 && (listed.to.values().sum::<f64>() - 1.0).abs() < 1e-9);
         assert!(percent < 100.0 || !listed.to.contains_key(&Place::Region(lost.into())), "nobody is left in {lost}: {listed:?}");

@@ -26,12 +26,12 @@
 //! is given to the next name.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
 
 use super::CompiledService;
+use crate::codec::NameBuf;
 use crate::model::Label;
 use crate::routing::ServiceId;
 
@@ -91,11 +91,10 @@ impl Default for Directory {
     }
 }
 
-/// A hash that is the same in every process: names are not secret, and an attacker cannot choose which exist.
+/// A hash that is the same in every process, and that of the label in a query's name: names are not secret, and an attacker cannot choose
+/// which exist.
 pub(super) fn hash(octets: &[u8]) -> u64 {
-    let mut hasher = foldhash::fast::FixedState::with_seed(0x5169_6e70).build_hasher();
-    hasher.write(octets);
-    hasher.finish()
+    NameBuf::hash_of_label(octets)
 }
 
 /// Where the table of a hash lies: its bits are none of those that the table itself uses.
@@ -112,12 +111,20 @@ fn at(top: &[Arc<Branch>], slot: u32) -> Option<&Arc<CompiledService>> {
 
 impl Directory {
     /// The slot of a registered service, by its lower-case label.
-    #[inline]
     pub(super) fn find(&self, label: &[u8]) -> Option<ServiceId> {
-        let hash = hash(label);
+        self.find_hashed(hash(label), label).map(|(id, _)| id)
+    }
+
+    /// The same where the label's hash is known; and what stands in the slot.
+    #[inline]
+    pub(super) fn find_hashed(&self, hash: u64, label: &[u8]) -> Option<(ServiceId, &CompiledService)> {
         let (branch, table) = table_of(hash);
-        let is_it = |slot: &u32| at(&self.top, *slot).is_some_and(|service| service.label().as_bytes() == label);
-        self.names[branch][table].find(hash, is_it).map(|slot| ServiceId(*slot))
+        let mut found = None;
+        self.names[branch][table].find(hash, |slot| {
+            found = at(&self.top, *slot).filter(|service| service.label_octets() == label).map(|service| (ServiceId(*slot), &**service));
+            found.is_some()
+        });
+        found
     }
 
     /// What stands in a slot.
@@ -142,8 +149,9 @@ impl Directory {
     }
 
     /// The slot of a name; a new one where it has none yet. [`Directory::put`] comes next.
-    pub(super) fn reserve(&mut self, label: &Label) -> ServiceId {
-        if let Some(id) = self.find(label.as_bytes()).or_else(|| self.awaited.get(label).copied()) {
+    pub(super) fn reserve(&mut self, label: &[u8]) -> ServiceId {
+        let awaited = |directory: &Directory| directory.awaited.get(std::str::from_utf8(label).ok()?).copied();
+        if let Some(id) = self.find(label).or_else(|| awaited(self)) {
             return id;
         }
         if let Some(free) = self.free.take() {
@@ -156,7 +164,7 @@ impl Directory {
 
     /// The same for a policy of a zone, which may speak of services that are registered later. [`Directory::refer`] comes next.
     pub(super) fn expect(&mut self, label: &Label) -> ServiceId {
-        let id = self.reserve(label);
+        let id = self.reserve(label.as_bytes());
         if at(&self.top, id.0).is_none() && !self.awaited.contains_key(label) {
             Arc::make_mut(&mut self.awaited).insert(label.clone(), id);
         }
@@ -165,30 +173,31 @@ impl Directory {
 
     /// Puts a service into the slot that was reserved for its name, or empties it.
     pub(super) fn put(&mut self, id: ServiceId, service: Option<Arc<CompiledService>>) {
-        let Some(known) = at(&self.top, id.0).map(|known| known.label().clone()) else {
+        let Some(known) = at(&self.top, id.0).map(AsRef::as_ref) else {
             if let Some(service) = service {
                 if self.awaited.contains_key(service.label()) {
                     Arc::make_mut(&mut self.awaited).remove(service.label());
                 }
-                let hash = hash(service.label().as_bytes());
+                let hash = hash(service.label_octets());
                 *self.slot(id) = Some(service);
                 self.registered += 1;
                 let (top, (branch, table)) = (&self.top, table_of(hash));
-                let hash_of = |slot: &u32| at(top, *slot).map_or(0, |service| self::hash(service.label().as_bytes()));
+                let hash_of = |slot: &u32| at(top, *slot).map_or(0, |service| self::hash(service.label_octets()));
                 let names = Arc::make_mut(&mut Arc::make_mut(&mut self.names)[branch]);
                 Arc::make_mut(&mut names[table]).insert_unique(hash, id.0, hash_of);
             }
             return;
         };
         if service.is_none() {
-            let hash = hash(known.as_bytes());
+            let hash = hash(known.label_octets());
+            let label = self.referred.contains_key(&id).then(|| Label::parse(known.label()).ok()).flatten();
             let (branch, table) = table_of(hash);
             let names = Arc::make_mut(&mut Arc::make_mut(&mut self.names)[branch]);
             if let Ok(entry) = Arc::make_mut(&mut names[table]).find_entry(hash, |slot| *slot == id.0) {
                 entry.remove();
             }
             self.registered -= 1;
-            self.leave(id, known);
+            self.leave(id, label);
         }
         *self.slot(id) = service;
     }
@@ -197,15 +206,16 @@ impl Directory {
     pub(super) fn refer(&mut self, referred: BTreeMap<ServiceId, Label>) {
         self.referred = Arc::new(referred);
         let awaited = std::mem::take(&mut self.awaited);
-        awaited.iter().for_each(|(label, id)| self.leave(*id, label.clone()));
+        for (label, id) in awaited.iter() {
+            self.leave(*id, self.referred.contains_key(id).then(|| label.clone()));
+        }
     }
 
-    /// Keeps a slot without a service for policies that refer to it, else for the next name.
-    fn leave(&mut self, id: ServiceId, label: Label) {
-        if self.referred.contains_key(&id) {
-            Arc::make_mut(&mut self.awaited).insert(label, id);
-        } else {
-            self.free = Some(Arc::new(Free { slot: id.0, next: self.free.take() }));
+    /// Keeps a slot without a service for policies that refer to it by this name, else for the next name.
+    fn leave(&mut self, id: ServiceId, referred: Option<Label>) {
+        match referred {
+            Some(label) => _ = Arc::make_mut(&mut self.awaited).insert(label, id),
+            None => self.free = Some(Arc::new(Free { slot: id.0, next: self.free.take() })),
         }
     }
 
@@ -231,7 +241,7 @@ mod tests {
     }
 
     fn put(directory: &mut Directory, n: usize) -> ServiceId {
-        let id = directory.reserve(&label(n));
+        let id = directory.reserve(label(n).as_bytes());
         directory.put(id, Some(Arc::new(CompiledService::bare(&label(n)))));
         id
     }
@@ -251,7 +261,7 @@ mod tests {
             for (n, slot) in slots.iter().enumerate() {
                 let is_there = left == count || n % 3 != 0;
                 assert_eq!(directory.find(label(n).as_bytes()), is_there.then_some(*slot));
-                assert_eq!(directory.at(*slot).map(|service| service.label().clone()), is_there.then(|| label(n)));
+                assert_eq!(directory.at(*slot).map(|service| service.label().to_string()), is_there.then(|| label(n).to_string()));
             }
         }
         assert_eq!(changed, slots[1]);

@@ -6,6 +6,8 @@
 mod directory;
 mod publish;
 mod services;
+mod signatures;
+mod unsigned;
 mod zones;
 
 use std::borrow::Cow;
@@ -14,7 +16,9 @@ use std::sync::Arc;
 
 use directory::Directory;
 pub use publish::Publisher;
-pub use services::{CompiledService, InstanceView, ServiceView, TurnedView};
+pub use services::{CompiledService, InstanceView, ServiceView, SrvParts, TurnedView};
+pub use signatures::{Missing, Sample, SetKey, Shelf, Signatures, Signed};
+pub use unsigned::Unsigned;
 use zones::Apexes;
 pub use zones::{AnswerTtl, Beside, CompiledZone, Delegation, FIXED, LeafRecords, Led, Lookup, NamePolicy, Owner, RrSet, ZoneError};
 
@@ -46,6 +50,8 @@ pub struct Snapshot {
     drained: Arc<[Out]>,
     /// Whether all of them are in everybody's answers, and stay there.
     serving: bool,
+    /// Signatures that were made: the same in all snapshots that come of one another.
+    signatures: Arc<Signatures>,
 }
 
 /// What is drained by region or az, by name.
@@ -107,6 +113,7 @@ impl Snapshot {
             drains: Arc::default(),
             drained: Arc::new([]),
             serving: true,
+            signatures: Arc::default(),
         }
     }
 
@@ -126,7 +133,7 @@ impl Snapshot {
                         name: format!("services.{label}"),
                         reason,
                     })?;
-                    let id = next.directory.reserve(label);
+                    let id = next.directory.reserve(label.as_bytes());
                     next.directory.put(id, Some(Arc::new(compiled)));
                 }
                 Update::Service(label, None) => {
@@ -135,7 +142,7 @@ impl Snapshot {
                     }
                 }
                 Update::Turned(service) => {
-                    if let Some(id) = next.directory.find(service.label().as_bytes()) {
+                    if let Some(id) = next.directory.find(service.label_octets()) {
                         next.directory.put(id, Some(service.clone()));
                     }
                 }
@@ -219,10 +226,21 @@ impl Snapshot {
         let mut next = self.clone();
         next.generation = Generation(self.generation.0 + 1);
         for service in services {
-            let id = next.directory.reserve(service.label());
+            let id = next.directory.reserve(service.label_octets());
             next.directory.put(id, Some(service));
         }
         next
+    }
+
+    /// Signatures that were made.
+    #[inline]
+    pub fn signatures(&self) -> &Signatures {
+        &self.signatures
+    }
+
+    /// Whether any zone is signed.
+    pub fn is_signed(&self) -> bool {
+        self.zones.iter().any(|zone| zone.epoch().is_some())
     }
 
     /// The zone that holds `name` (the longest apex that is a suffix), if any.
@@ -261,6 +279,12 @@ impl Snapshot {
     pub fn service(&self, label: &[u8]) -> Option<(ServiceId, &CompiledService)> {
         let id = self.directory.find(label)?;
         Some((id, self.directory.at(id)?))
+    }
+
+    /// The registered service whose name is label `index` of a query's name.
+    #[inline]
+    pub fn service_in(&self, name: &NameBuf, index: usize) -> Option<(ServiceId, &CompiledService)> {
+        self.directory.find_hashed(name.label_hash(index), name.label(index))
     }
 
     /// A service by its slot.

@@ -2,10 +2,11 @@
 //!
 //! All octets of a service lie in one block: a head for each instance, then instance after instance its addresses, target, ports and what
 //! its TXT record has of its own. An answer copies slices of it. What stands elsewhere is not written once more: a service's settings are
-//! held once for all services that have the same ([`Common`]), an id is the first label of the target, region and az are the pool's.
+//! held once for all services that have the same ([`Common`]), an id is the first label of the target and the service's name its last one,
+//! region and az are the pool's.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use super::zones::LeafRecords;
@@ -53,24 +54,32 @@ pub struct TurnedView<'a> {
 }
 
 /// A service, compiled. Instances are known by their number: the place in the order of ids.
+///
+/// A service of one instance with names of usual length is one allocation of 128 octets, of which there may be a million.
 #[derive(Debug)]
 pub struct CompiledService {
-    label: Label,
     pool: Pool,
     common: Arc<Common>,
-    /// Of its policy's leaves, where there are any.
-    records: Option<Arc<LeafRecords>>,
+    /// What few services have.
+    rest: Option<Box<Rest>>,
+    /// Where the service's name lies in the octets: it is the last label of the first instance's target.
+    label_at: u32,
+    label_length: u8,
     /// See [`Head`] and the module.
-    octets: Arc<[u8]>,
-    /// Most IPv4 and most IPv6 addresses that one instance has.
-    most_v4: u8,
-    most_v6: u8,
-    /// Whether an address stands at two instances, such as those of one host.
-    shares_addresses: bool,
-    /// By how many bits a weight is spread for SRV.
-    srv_shift: u8,
-    /// Who was healthy last; kept only while nobody is.
-    last_good: Option<Arc<BTreeSet<Label>>>,
+    octets: Octets,
+}
+
+/// What an SRV record of an instance is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct SrvParts<'s> {
+    /// [`CompiledService::target`], and whatever stands behind it.
+    pub target: &'s [u8],
+    /// Octets of the target.
+    pub length: usize,
+    /// [`CompiledService::port_number`].
+    pub port: u16,
+    /// Its address of IPv4, where it has no other.
+    pub only_address: Option<&'s [u8; 4]>,
 }
 
 /// What many services have in common.
@@ -84,11 +93,37 @@ struct Common {
     max_addresses: u8,
     max_srv: u8,
     tiers: u8,
+    /// Most IPv4 and most IPv6 addresses that one instance has.
+    most_v4: u8,
+    most_v6: u8,
+    /// Whether an address stands at two instances, such as those of one host.
+    shares_addresses: bool,
+    /// By how many bits a weight is spread for SRV.
+    srv_shift: u8,
+}
+
+/// What few services have.
+#[derive(Debug, Clone, Default)]
+struct Rest {
+    /// Of its policy's leaves.
+    records: Option<Arc<LeafRecords>>,
+    /// Who was healthy last, in order of ids; kept only while nobody is.
+    last_good: Option<Arc<[Label]>>,
 }
 
 static COMMON: Shared<Common> = Shared::new();
 /// Those of a service whose policy has no static records.
 static NO_RECORDS: LazyLock<LeafRecords> = LazyLock::new(LeafRecords::default);
+
+/// The octets of a service: few lie in it.
+#[derive(Debug, Clone)]
+enum Octets {
+    Within([u8; WITHIN]),
+    Apart(Arc<[u8]>),
+}
+
+/// Octets that lie in the service itself: those of one instance with one address and one port, whose names have 40 letters together.
+const WITHIN: usize = 63;
 
 /// Where the parts of one instance lie, one behind the other from `start`.
 #[derive(Debug, Clone, Copy)]
@@ -132,7 +167,7 @@ impl CompiledService {
 
         let someone_is_healthy = view.instances.iter().any(|i| i.vitals.health() == Health::Healthy);
         let last_good = match previous {
-            Some(previous) if !someone_is_healthy => previous.last_good.clone().or_else(|| Some(Arc::new(previous.healthy_ids()))),
+            Some(previous) if !someone_is_healthy => previous.last_good().cloned().or_else(|| Some(previous.healthy_ids())),
             _ => None,
         };
         let mut members = Vec::with_capacity(view.instances.len());
@@ -140,6 +175,10 @@ impl CompiledService {
         // Enough for most.
         let mut octets = Vec::with_capacity((HEAD + 64) * view.instances.len());
         octets.resize(HEAD * view.instances.len(), 0);
+        let mut label_at = 0;
+        if view.instances.is_empty() {
+            octets.extend_from_slice(label.as_bytes());
+        }
         for (n, instance) in view.instances.iter().enumerate() {
             let mut has = Need::ANY;
             let start = octets.len() as u32;
@@ -151,6 +190,9 @@ impl CompiledService {
                 has = has.and(Need::V6);
             }
             let target = write_target(&mut octets, instance.id, label);
+            if n == 0 {
+                label_at = octets.len() - label.as_bytes().len();
+            }
             let mut written = 0;
             for (name, port) in ports_of(view, instance) {
                 if let Some(number) = numbered(name, port.protocol) {
@@ -189,18 +231,18 @@ impl CompiledService {
             max_addresses: view.service.max_addresses() as u8,
             max_srv: view.service.max_srv() as u8,
             tiers: view.service.tiers() as u8,
-        });
-        Ok(CompiledService {
-            label: label.clone(),
-            srv_shift: srv_shift(&members),
-            pool: Pool::build(tree, &members, places),
-            common,
-            records,
-            octets: octets.into(),
             most_v4,
             most_v6,
             shares_addresses: shares_addresses(view),
-            last_good,
+            srv_shift: srv_shift(&members),
+        });
+        Ok(CompiledService {
+            pool: Pool::build(tree, &members, places),
+            common,
+            rest: Rest { records, last_good }.boxed(),
+            label_at: label_at as u32,
+            label_length: label.as_bytes().len() as u8,
+            octets: octets.into(),
         })
     }
 
@@ -234,9 +276,9 @@ impl CompiledService {
             || (pool.has_drained() && (0..view.count as u32).any(|member| health(member) == Some(Health::Healthy)));
         let last_good = match someone_is_healthy {
             true => None,
-            false => self.last_good.clone().or_else(|| Some(Arc::new(self.healthy_ids()))),
+            false => self.last_good().cloned().or_else(|| Some(self.healthy_ids())),
         };
-        if self.last_good.is_some() && someone_is_healthy {
+        if self.last_good().is_some() && someone_is_healthy {
             // Who was healthy last is forgotten.
             members.extend(pool.standing_as(Standing::LastGood));
         }
@@ -260,13 +302,12 @@ impl CompiledService {
                 }
             }
         }
+        let records = self.rest.as_ref().and_then(|rest| rest.records.clone());
         Some(CompiledService {
-            label: self.label.clone(),
             pool: pool.restand(&stances, steady),
             common: self.common.clone(),
-            records: self.records.clone(),
+            rest: Rest { records, last_good }.boxed(),
             octets: self.octets.clone(),
-            last_good,
             ..*self
         })
     }
@@ -278,12 +319,19 @@ impl CompiledService {
 
     /// The static records of its policy's leaves.
     pub fn records(&self) -> &LeafRecords {
-        self.records.as_deref().unwrap_or_else(|| &NO_RECORDS)
+        self.rest.as_ref().and_then(|rest| rest.records.as_deref()).unwrap_or_else(|| &NO_RECORDS)
     }
 
-    /// Its name.
-    pub fn label(&self) -> &Label {
-        &self.label
+    /// Its name, in lower case.
+    pub fn label(&self) -> &str {
+        // A label is ASCII.
+        std::str::from_utf8(self.label_octets()).unwrap_or_default()
+    }
+
+    /// Its name, in lower case.
+    #[inline]
+    pub(super) fn label_octets(&self) -> &[u8] {
+        self.slice(self.label_at as usize, self.label_length.into())
     }
 
     /// How many instances it has, in whatever state.
@@ -318,7 +366,7 @@ impl CompiledService {
 
     /// Whether an address stands at two instances: an answer holds it once (RFC 2181 §5).
     pub fn shares_addresses(&self) -> bool {
-        self.shares_addresses
+        self.common.shares_addresses
     }
 
     /// IPv4 addresses of an instance, 4 octets each.
@@ -331,6 +379,22 @@ impl CompiledService {
     pub fn v6(&self, member: u32) -> &[u8] {
         let head = self.head(member);
         self.slice(head.start as usize + usize::from(head.v4), head.v6.into())
+    }
+
+    /// What an SRV record of an instance says, in one look: its target and its port for a [`Need`] that [`CompiledService::port`] gave, and
+    /// its address, where it has one of IPv4 and no other.
+    #[inline(always)]
+    pub fn srv(&self, member: u32, need: Need) -> SrvParts<'_> {
+        let head = self.head(member);
+        let octets = self.octets.get(head.start as usize..).unwrap_or_default();
+        let target = octets.get(usize::from(head.v4) + usize::from(head.v6)..).unwrap_or_default();
+        let only_address = octets.first_chunk().filter(|_| head.v4 == 4 && head.v6 == 0);
+        let port = match (head.ports, target.get(usize::from(head.target)..).and_then(|ports| ports.first_chunk())) {
+            // Most have one.
+            (1, Some([number, high, low])) if Need::port((*number).into()) == need => u16::from_be_bytes([*high, *low]),
+            _ => self.port_number(member, need),
+        };
+        SrvParts { target, length: head.target.into(), port, only_address }
     }
 
     /// `<id>.id.<service>` in wire form, without root label: the SRV and HTTPS target once the zone's apex is put behind it.
@@ -401,7 +465,7 @@ impl CompiledService {
 
     /// Most addresses that one instance has of the family that `need` asks for ([`Need::V6`], else IPv4); at least 1.
     pub fn most_addresses(&self, need: Need) -> usize {
-        usize::from(if need == Need::V6 { self.most_v6 } else { self.most_v4 }).max(1)
+        usize::from(if need == Need::V6 { self.common.most_v6 } else { self.common.most_v4 }).max(1)
     }
 
     /// Most SRV records of an answer.
@@ -413,7 +477,7 @@ impl CompiledService {
     /// instances, so that it does not change with who is healthy. Zero is only picked where all are zero; then all are equal, and
     /// not 0, which HAProxy takes for "no traffic". An instance that recovers has the part of it that it is warm, in percent.
     pub fn srv_weight(&self, weight: u32, warmth: u8) -> u16 {
-        let spread = u64::from(weight.max(1) << self.srv_shift) * u64::from(warmth) / 100;
+        let spread = u64::from(weight.max(1) << self.common.srv_shift) * u64::from(warmth) / 100;
         u16::try_from(spread.max(1)).unwrap_or(u16::MAX)
     }
 
@@ -422,11 +486,17 @@ impl CompiledService {
         self.common.tiers.into()
     }
 
+    #[inline]
     fn slice(&self, start: usize, length: usize) -> &[u8] {
         &self.octets[start..start + length]
     }
 
-    fn healthy_ids(&self) -> BTreeSet<Label> {
+    /// Who was healthy last.
+    fn last_good(&self) -> Option<&Arc<[Label]>> {
+        self.rest.as_ref()?.last_good.as_ref()
+    }
+
+    fn healthy_ids(&self) -> Arc<[Label]> {
         let healthy = (0..self.len() as u32).filter(|n| self.pool.standing(*n) == Standing::Healthy);
         healthy.filter_map(|n| Label::parse(self.id(n)).ok()).collect()
     }
@@ -456,6 +526,37 @@ impl CompiledService {
         let view = ServiceView { service: &Service::plain(), instances: Vec::new(), out: Out::SERVING };
         let mut against = Against { places, origins, views: &mut Views::default() };
         CompiledService::compile(label, &view, &mut against, None).unwrap()
+    }
+}
+
+impl Rest {
+    /// Most have none of it.
+    fn boxed(self) -> Option<Box<Rest>> {
+        (self.records.is_some() || self.last_good.is_some()).then(|| Box::new(self))
+    }
+}
+
+impl std::ops::Deref for Octets {
+    type Target = [u8];
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Octets::Within(octets) => octets,
+            Octets::Apart(octets) => octets,
+        }
+    }
+}
+
+impl From<Vec<u8>> for Octets {
+    fn from(octets: Vec<u8>) -> Octets {
+        match octets.len() {
+            0..=WITHIN => {
+                let mut within = [0; WITHIN];
+                within[..octets.len()].copy_from_slice(&octets);
+                Octets::Within(within)
+            }
+            _ => Octets::Apart(octets.into()),
+        }
     }
 }
 
@@ -507,12 +608,12 @@ fn ports(view: &ServiceView<'_>) -> Vec<(Label, Protocol)> {
 }
 
 /// The operator's word first, then health; what is down is told apart by whether it was healthy when anything last was.
-fn standing(out: Out, instance: &InstanceView<'_>, last_good: Option<&BTreeSet<Label>>) -> Standing {
+fn standing(out: Out, instance: &InstanceView<'_>, last_good: Option<&[Label]>) -> Standing {
     match instance.vitals.health() {
         _ if out.share == Share::ALL => Standing::Drained,
         Health::Healthy => Standing::Healthy,
         Health::Pending => Standing::Pending,
-        Health::Unhealthy if last_good.is_some_and(|good| good.contains(instance.id)) => Standing::LastGood,
+        Health::Unhealthy if last_good.is_some_and(|good| good.binary_search(instance.id).is_ok()) => Standing::LastGood,
         Health::Unhealthy => Standing::Unhealthy,
     }
 }
@@ -593,4 +694,47 @@ fn write_txt(octets: &mut Vec<u8>, view: &InstanceView<'_>) -> u16 {
     view.instance.tags.iter().for_each(|tag| string("tag", tag.as_str()));
     view.instance.meta.iter().for_each(|(key, value)| string(key, value));
     (octets.len() - start) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Geo;
+    use crate::routing::{Origins, Views};
+
+    fn compiled(name: &str, ids: &[&str]) -> CompiledService {
+        let geo = Geo::default();
+        let instance: Instance = serde_json::from_str(r#"{"addresses":["192.0.2.1"],"ports":{"http":80},"region":"eu","az":"1"}"#).unwrap();
+        let places = Places::new(&geo, []).with(&instance.locality());
+        let origins = Origins::build(&places, &geo);
+        let (vitals, service) = (Vitals::default(), Service::plain());
+        let labels: Vec<Label> = ids.iter().map(|id| Label::parse(id).unwrap()).collect();
+        let view = |id| InstanceView { id, instance: &instance, vitals: &vitals, out: Out::SERVING, warmth: 100 };
+        let view = ServiceView { service: &service, instances: labels.iter().map(view).collect(), out: Out::SERVING };
+        let mut against = Against { places: &places, origins: &origins, views: &mut Views::default() };
+        CompiledService::compile(&Label::parse(name).unwrap(), &view, &mut against, None).unwrap()
+    }
+
+    /// Whether a service's octets lie in it or not, they say the same; and a million of one instance take 128 octets each.
+    #[test]
+    fn services_of_few_and_of_many_octets_are_read_alike() {
+        let long = "a-service-whose-name-is-as-long-as-a-label-can-be-63-octets-0123";
+        for name in ["w", "checkout-service-eu", &long[..63]] {
+            for ids in [&[][..], &["i"], &["web-6d4cf56db6-abcde"], &["a", "b", "c"]] {
+                let service = compiled(name, ids);
+                assert_eq!((service.label(), service.len()), (name, ids.len()));
+                for (member, id) in (0..).zip(ids) {
+                    let target: Vec<u8> = [id, "id", name].iter().flat_map(|l| [&[l.len() as u8], l.as_bytes()].concat()).collect();
+                    let octets = (service.id(member), service.target(member), service.v4(member), service.v6(member));
+                    assert_eq!(octets, (*id, &target[..], &[192, 0, 2, 1][..], &[][..]));
+                    assert_eq!(service.member(id.as_bytes()), Some(member));
+                    assert_eq!(service.port_number(member, service.default_port().unwrap().0), 80);
+                }
+            }
+        }
+        // Beside it, an Arc's counts are 16 octets and malloc's header 8.
+        assert_eq!(size_of::<CompiledService>() + 16 + 8, 128);
+        let (one, other) = (compiled("one", &["a"]), compiled("other", &["b"]));
+        assert!(one.pool().is_one_with(other.pool()) && Arc::ptr_eq(&one.common, &other.common));
+    }
 }

@@ -243,9 +243,7 @@ impl Collector for Elsewhere {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{
-        Course, Drain, Generation, Health, Instance, Label, Period, Revision, Service, Source, Subject, Timestamp, Vitals, Warming,
-    };
+    use crate::model::{Course, Drain, Generation, Health, Instance, Label, Period, Revision, Source, Subject, Timestamp, Vitals, Warming};
     use crate::registry::{DrainEntry, InstanceEntry, Registry, ServiceEntry};
 
     fn label(text: &str) -> Label {
@@ -269,8 +267,7 @@ mod tests {
             InstanceEntry { instance, source: Source::Api, revision: Revision(1), vitals }
         };
         let instances = instances.iter().map(|(id, region, probed)| (label(id), entry(region, *probed))).collect();
-        let web =
-            ServiceEntry { service: Arc::new(Service::default()), source: None, revision: Revision(0), changed: Revision(1), instances };
+        let web = ServiceEntry::of(instances, Revision(1));
         let mut registry = Registry::default();
         registry.services.insert(label("web"), web);
         registry.revision = Revision(42);

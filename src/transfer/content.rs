@@ -164,7 +164,10 @@ impl Walk {
     /// Appends what the next owner has, but the SOA; `false` behind the last.
     pub fn take(&mut self, records: &mut Records) -> bool {
         let Some((key, owner, next)) = self.zone.owner_from(self.at) else { return false };
-        for set in owner.sets().filter(|set| set.rtype() != rtype::SOA) {
+        // Signatures are made as they are asked for, so a copy has none, and keys beside no signatures would only mislead.
+        let of_keys =
+            |rtype: u16| key.is_empty() && self.zone.epoch().is_some() && matches!(rtype, rtype::DNSKEY | rtype::CDS | rtype::CDNSKEY);
+        for set in owner.sets().filter(|set| set.rtype() != rtype::SOA && !of_keys(set.rtype())) {
             add(&self.zone, key, set, &mut self.scratch, records);
         }
         self.at = next;

@@ -117,7 +117,7 @@ impl Notifier {
         let header = Header::parse(message).filter(|header| header.is_response() && header.flags & Header::OPCODE == OPCODE_NOTIFY)?;
         let mut name = NameBuf::default();
         // RFC 1996 §3.8: the question comes back. Some leave it out where the RCODE says enough.
-        let apex = (header.counts[0] == 1).then(|| name.read(message, HEADER).is_ok());
+        let apex = (header.counts.get(0) == 1).then(|| name.read(message, HEADER).is_ok());
         if apex == Some(false) {
             return None;
         }
@@ -141,7 +141,7 @@ impl Notifier {
 
 /// A NOTIFY with the new SOA as a hint (RFC 1996 §3.7).
 fn notify(id: u16, apex: &Name, soa: &Records) -> Vec<u8> {
-    let header = Header { id, flags: OPCODE_NOTIFY | Header::AA, counts: [1, 0, 0, 0] };
+    let header = Header { id, flags: OPCODE_NOTIFY | Header::AA, counts: [1, 0, 0, 0].into() };
     let mut opening = header.octets().to_vec();
     opening.extend_from_slice(apex.wire());
     opening.extend_from_slice(&rtype::SOA.to_be_bytes());

@@ -85,7 +85,7 @@ struct Rendering<'a> {
 impl Rendering<'_> {
     /// The names of a service.
     fn service(&mut self, snapshot: &Snapshot, service: &CompiledService) -> Result<(), TooMany> {
-        let own = label(service.label().as_str());
+        let own = label(service.label());
         self.name(&own, OF_SERVICES)?;
         let ports: Vec<Vec<u8>> = service.ports().map(|(name, protocol)| port(name.as_str(), protocol)).collect();
         for port in &ports {
@@ -93,7 +93,7 @@ impl Rendering<'_> {
         }
         if let Some((_, protocol)) = service.default_port() {
             // RFC 2782: the service is the port.
-            self.name(&port(service.label().as_str(), protocol), [rtype::SRV])?;
+            self.name(&port(service.label(), protocol), [rtype::SRV])?;
         }
         let (mut regions, mut azs) = (BTreeSet::new(), BTreeSet::new());
         for member in 0..service.len() as u32 {
@@ -120,7 +120,7 @@ impl Rendering<'_> {
         // What is longer is no name, and nobody can ask for it.
         let Some(owner) = NameBuf::from_wire(&owner) else { return Ok(()) };
         for qtype in types {
-            let header = Header { id: 0, flags: 0, counts: [1, 0, 0, 0] };
+            let header = Header { id: 0, flags: 0, counts: [1, 0, 0, 0].into() };
             self.query.clear();
             self.query.extend_from_slice(&header.octets());
             self.query.extend_from_slice(owner.wire());

@@ -53,7 +53,7 @@ impl Asked {
         let counts = [1, 0, 0, u16::from(!opt.is_empty())];
         // RFC 5936 §2.2.1: QR and AA; opcode and RD are the request's.
         let flags = Header::QR | Header::AA | header.flags & (Header::OPCODE | Header::RD);
-        opening[..12].copy_from_slice(&Header { id: header.id, flags, counts }.octets());
+        opening[..12].copy_from_slice(&Header { id: header.id, flags, counts: counts.into() }.octets());
         Ok(Asked { apex: Name::from_wire(question.name.wire()), extent, payload, opening, opt })
     }
 }
@@ -104,7 +104,7 @@ pub fn refusal(message: &[u8], code: u16, extended: u16, text: &str) -> Option<V
     let counts = [u16::from(request.question.is_some()), 0, 0, u16::from(!opt.is_empty())];
     let copied = if header.is_query() { Header::OPCODE | Header::RD } else { Header::OPCODE };
     let flags = Header::QR | header.flags & copied | code & 0xf;
-    reply[..12].copy_from_slice(&Header { id: header.id, flags, counts }.octets());
+    reply[..12].copy_from_slice(&Header { id: header.id, flags, counts: counts.into() }.octets());
     reply.extend_from_slice(&opt);
     Some(reply)
 }

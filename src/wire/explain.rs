@@ -231,7 +231,8 @@ pub fn explain(snapshot: &Snapshot, name: &Name, qtype: u16, client: IpAddr, dra
     let mut asked = NameBuf::default();
     let Some(header) = Header::parse(&query) else { return explanation };
     let request = &Request::parse(header, &query, &mut asked);
-    let terms = Terms { dns: &snapshot.dns, transport: Transport::Tcp, proof: Proof::Absent, cookie: None, recursion: false };
+    let terms =
+        Terms { dns: &snapshot.dns, transport: Transport::Tcp, proof: Proof::Absent, cookie: None, recursion: false, signing: None };
     let Some(room) = Room::of(request, &terms, buffer.len()) else { return explanation };
     let mut reply = Reply::new(request, &terms, room, &mut buffer);
     let mut notes = Notes { steps: Steps::default(), names: Vec::new() };
@@ -361,7 +362,9 @@ impl Watch for Notes {
                 explained.service = Some(name.service.label().to_string());
                 explained.narrowed.extend(name.filter.region.map(|region| format!("region={}", places.region_label(region))));
                 explained.narrowed.extend(name.filter.az.map(|az| format!("az={}", places.az_name_label(az))));
-                explained.narrowed.extend(name.filter.tags.iter().flatten().map(|tag| format!("tag={}", String::from_utf8_lossy(tag))));
+                explained.narrowed.extend(
+                    name.filter.tags.iter().filter(|tag| !tag.is_empty()).map(|tag| format!("tag={}", String::from_utf8_lossy(tag))),
+                );
             }
             Meaning::Instance(name) => {
                 explained.service = Some(name.service.label().to_string());

@@ -2,8 +2,9 @@
 
 use super::reply::{Reply, Section};
 use super::services::{Among, At, Level};
+use super::signed::{self, Covered, Owner};
 use crate::codec::code::{CLASS_IN, rtype};
-use crate::codec::{Full, Pointer, Rest, Spelling, Writer};
+use crate::codec::{Full, MAX_NAME, Pointer, Rest, Spelling, Writer};
 use crate::routing::{MAX_TIERS, Need, Picked};
 use crate::snapshot::{CompiledService, CompiledZone};
 
@@ -25,6 +26,10 @@ pub(super) struct Linked<'a> {
     /// Those behind; most answers lead to few.
     further: Option<[Link; MOST_SRV - FEW]>,
     count: usize,
+    /// The address records of the first, where each has one address, of IPv4, and the message holds its name.
+    addresses: [[u8; HEAD + 4]; FEW],
+    /// So many of them are written.
+    addressed: usize,
 }
 
 /// So many are noted without more room.
@@ -44,10 +49,11 @@ impl<'a> Linked<'a> {
     /// None yet.
     #[inline]
     pub fn new() -> Linked<'a> {
-        Linked { services: [None; MAX_TIERS], first: [NONE; FEW], further: None, count: 0 }
+        let addresses = [[0; HEAD + 4]; FEW];
+        Linked { services: [None; MAX_TIERS], first: [NONE; FEW], further: None, count: 0, addresses, addressed: 0 }
     }
 
-    #[inline]
+    #[inline(always)]
     fn add(&mut self, level: usize, service: &'a CompiledService, member: u32, name: usize) {
         let link = Link { member, name: name as u16, level: level as u8 };
         let slot = match self.count.checked_sub(FEW) {
@@ -57,6 +63,17 @@ impl<'a> Linked<'a> {
         if let Some((slot, known)) = slot.zip(self.services.get_mut(level)) {
             (*slot, *known) = (link, Some(service));
             self.count += 1;
+        }
+    }
+
+    /// Notes the address record of the instance that was added last, whose name stands at `name`.
+    #[inline(always)]
+    fn add_address(&mut self, name: usize, fields: &[u8; HEAD - 2], address: &[u8; 4]) {
+        if let (Some(pointer), Some(record)) = (Pointer::to(name), self.addresses.get_mut(self.addressed)) {
+            record[..2].copy_from_slice(&pointer.octets());
+            record[2..HEAD].copy_from_slice(fields);
+            record[HEAD..].copy_from_slice(address);
+            self.addressed += 1;
         }
     }
 
@@ -86,6 +103,14 @@ impl<'a> Linked<'a> {
         }
         let Some(home) = home(at) else { return };
         reply.turn_to(Section::Additional);
+        if reply.signing(home).is_some() {
+            return self.write_signed_addresses(at, home, ttl, reply);
+        }
+        // Of most answers all of them are at hand.
+        let ready = self.addresses.get(..self.addressed).filter(|ready| ready.len() == self.count);
+        if ready.is_some_and(|ready| reply.records(ready.len() as u16, ready.as_flattened()).is_ok()) {
+            return;
+        }
         // The record of one address, whose owner and data are another link's each time.
         let mut record = [0; HEAD + 4];
         record[2..HEAD].copy_from_slice(&fixed_fields(rtype::A, ttl));
@@ -119,6 +144,59 @@ impl<'a> Linked<'a> {
     }
 }
 
+impl Linked<'_> {
+    /// The same from a signed zone: each RRset with its signature, or not at all (RFC 4035 §3.1.1).
+    #[inline(never)]
+    fn write_signed_addresses(&self, at: &At<'_>, home: &CompiledZone, ttl: u32, reply: &mut Reply<'_, '_>) {
+        for (service, link) in self.links() {
+            let (labels, mut name) = (service.target(link.member), [0; MAX_NAME]);
+            let owner = match link.name {
+                0 => Owner::at(at.here, 0),
+                place => {
+                    let Some(wire) = joined(&mut name, labels, home.apex()) else { return };
+                    let spelling = match Pointer::to(place.into()) {
+                        Some(pointer) => Spelling { labels: &[], rest: Rest::At(pointer) },
+                        None => Spelling { labels, rest: Rest::Spelled(home.apex()) },
+                    };
+                    Owner { wire, spelling }
+                }
+            };
+            let (v4, v6) = (service.v4(link.member).as_chunks::<4>().0, service.v6(link.member).as_chunks::<16>().0);
+            let covered = |rtype: u16| Covered { owner, rtype, ttl, original: home.ttl().max.max(ttl) };
+            let written = write_signed_set(home, &covered(rtype::A), v4, reply)
+                .and_then(|()| write_signed_set(home, &covered(rtype::AAAA), v6, reply));
+            if written.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Writes addresses and their signature, or nothing.
+fn write_signed_set<const OCTETS: usize>(
+    home: &CompiledZone,
+    covered: &Covered<'_>,
+    addresses: &[[u8; OCTETS]],
+    reply: &mut Reply<'_, '_>,
+) -> Result<(), Full> {
+    if addresses.is_empty() {
+        return Ok(());
+    }
+    let (start, head) = (reply.position(), AddressHead::new(covered.owner.spelling, covered.rtype, covered.ttl));
+    reply.whole(|reply| {
+        addresses.iter().try_for_each(|address| head.write(address, reply))?;
+        signed::written(home, covered, start, addresses.len() as u16, reply)
+    })
+}
+
+/// Labels before an apex, as one name.
+pub(super) fn joined<'n>(room: &'n mut [u8; MAX_NAME], labels: &[u8], apex: &[u8]) -> Option<&'n [u8]> {
+    let end = labels.len() + apex.len();
+    room.get_mut(..labels.len())?.copy_from_slice(labels);
+    room.get_mut(labels.len()..end)?.copy_from_slice(apex);
+    room.get(..end)
+}
+
 /// What stands before the addresses of one owner.
 #[derive(Clone, Copy)]
 pub(super) struct AddressHead<'a> {
@@ -145,9 +223,13 @@ impl<'a> AddressHead<'a> {
     pub fn new(owner: Spelling<'a>, rtype: u16, ttl: u32) -> AddressHead<'a> {
         let encoded = match owner.rest {
             Rest::At(pointer) if owner.labels.is_empty() => {
-                let [p0, p1] = (0xc000 | pointer.offset() as u16).to_be_bytes();
-                let [t0, t1, c0, c1, s0, s1, s2, s3, l0, l1] = fixed_fields(rtype, ttl);
-                Some([p0, p1, t0, t1, c0, c1, s0, s1, s2, s3, l0, l1])
+                let length: u16 = if rtype == rtype::AAAA { 16 } else { 4 };
+                let owner = u64::from(0xc000 | pointer.offset() as u16);
+                let mut encoded = [0; HEAD];
+                let first = owner << 48 | u64::from(rtype) << 32 | u64::from(CLASS_IN) << 16 | u64::from(ttl >> 16);
+                encoded[..8].copy_from_slice(&first.to_be_bytes());
+                encoded[8..].copy_from_slice(&(ttl << 16 | u32::from(length)).to_be_bytes());
+                Some(encoded)
             }
             _ => None,
         };
@@ -155,9 +237,17 @@ impl<'a> AddressHead<'a> {
     }
 
     /// Writes the record of an address.
-    #[inline]
+    #[inline(always)]
     pub fn write<const OCTETS: usize>(&self, address: &[u8; OCTETS], reply: &mut Reply<'_, '_>) -> Result<(), Full> {
         let Some(encoded) = &self.encoded else { return reply.record(self.owner, self.rtype, self.ttl, |writer| writer.put(address)) };
+        if let (Some(first), Some(rest), Some(address)) = (encoded.first_chunk(), encoded.last_chunk(), address.first_chunk())
+            && OCTETS == 4
+        {
+            // In two words, lest it be read again before it is written.
+            let (first, rest) = (u64::from_ne_bytes(*first), u64::from(u32::from_be_bytes(*rest)));
+            let words = [first, (rest << 32 | u64::from(u32::from_be_bytes(*address))).to_be()];
+            return reply.records(1, words.map(u64::to_ne_bytes).as_flattened());
+        }
         let mut record = [0; HEAD + 16];
         record[..HEAD].copy_from_slice(encoded);
         record[HEAD..HEAD + OCTETS].copy_from_slice(address);
@@ -166,7 +256,7 @@ impl<'a> AddressHead<'a> {
 
     /// Writes addresses as far as there is room for them. `seen` is where the answers of before begin, and their count before them: what
     /// stands there is not written again.
-    #[inline]
+    #[inline(always)]
     pub fn write_unseen<const OCTETS: usize>(
         &self,
         addresses: &[[u8; OCTETS]],
@@ -196,23 +286,43 @@ pub(super) struct SrvWriter<'a, 'h, 'l> {
     ttl: u32,
     /// The record that was written last, where the owner is a pointer: the next one has much in common with it.
     last: &'l mut SrvRecord,
-    /// Octets of the labels that stand before the apex in it; 0: it is none yet.
-    last_labels: usize,
     has_pointer: bool,
+    /// The fixed fields of an address record.
+    fields: [u8; HEAD - 2],
 }
 
 /// Octets of an SRV record before its target, where the owner is a pointer.
 const SRV_HEAD: usize = 18;
-/// Octets of the longest name (RFC 1035 §3.1).
-const MAX_NAME: usize = 255;
+/// Octets that are copied in one piece.
+const PIECE: usize = 16;
+/// Octets of the names that are written by way of an [`SrvRecord`], and longer ones are not.
+const COMMON_NAME: usize = 78;
 
-/// Room for an SRV record whose owner is a pointer.
-pub(super) struct SrvRecord([u8; SRV_HEAD + MAX_NAME]);
+/// Room for an SRV record whose owner is a pointer and whose target is not uncommonly long; and for one piece more.
+pub(super) struct SrvRecord([u8; SRV_HEAD + COMMON_NAME + PIECE]);
 
 impl SrvRecord {
     #[inline(always)]
     pub fn new() -> SrvRecord {
-        SrvRecord([0; SRV_HEAD + MAX_NAME])
+        SrvRecord([0; SRV_HEAD + COMMON_NAME + PIECE])
+    }
+
+    /// Copies the first `length` octets of `from` to `at`, in pieces: what then stands behind them means nothing.
+    #[inline(always)]
+    fn paste(&mut self, at: usize, from: &[u8], length: usize) {
+        let room = self.0.get_mut(at..).unwrap_or_default();
+        match (room.first_chunk_mut::<PIECE>(), from.first_chunk()) {
+            // Nearly always.
+            (Some(room), Some(piece)) if length <= PIECE => *room = *piece,
+            _ => paste_more(room, from, length),
+        }
+    }
+}
+
+#[inline(never)]
+fn paste_more(room: &mut [u8], from: &[u8], length: usize) {
+    if let (Some(room), Some(octets)) = (room.get_mut(..length), from.get(..length)) {
+        room.copy_from_slice(octets);
     }
 }
 
@@ -229,40 +339,41 @@ impl<'a, 'h, 'l> SrvWriter<'a, 'h, 'l> {
     ) -> SrvWriter<'a, 'h, 'l> {
         let head = AddressHead::new(owner, rtype::SRV, ttl).encoded;
         last.0[..HEAD].copy_from_slice(&head.unwrap_or_default());
-        SrvWriter { owner, home: home(at), service, level, port, ttl, last, last_labels: 0, has_pointer: head.is_some() }
+        let fields = fixed_fields(rtype::A, ttl);
+        SrvWriter { owner, home: home(at), service, level, port, ttl, last, has_pointer: head.is_some(), fields }
     }
 
     /// Writes one, unless a better level leads to the instance: branches may share instances, and each has one priority.
-    #[inline]
+    #[inline(always)]
     pub fn write(&mut self, picked: Picked, linked: &mut Linked<'a>, reply: &mut Reply<'_, '_>) -> Result<(), Full> {
         let Some(home) = self.home else { return Ok(()) };
         let (service, member) = (self.service, picked.member);
         if self.level > 0 && linked.has(service, member) {
             return Ok(());
         }
-        let (labels, apex) = (service.target(member), home.apex());
-        let [p0, p1] = (self.level as u16).to_be_bytes();
-        let [w0, w1] = service.srv_weight(picked.weight, picked.warmth).to_be_bytes();
-        let [n0, n1] = service.port_number(member, self.port).to_be_bytes();
-        let octets = labels.len() + apex.len();
-        if self.has_pointer && octets <= MAX_NAME {
-            let [l0, l1] = (6 + octets as u16).to_be_bytes();
-            self.last.0[HEAD - 2..SRV_HEAD].copy_from_slice(&[l0, l1, p0, p1, w0, w1, n0, n1]);
-            let (before, behind) = self.last.0[SRV_HEAD..SRV_HEAD + octets].split_at_mut(labels.len());
-            before.copy_from_slice(labels);
-            // Ids are mostly of one length.
-            if self.last_labels != labels.len() {
-                behind.copy_from_slice(apex);
-                self.last_labels = labels.len();
-            }
-            reply.records(1, &self.last.0[..SRV_HEAD + octets])?;
+        let (parts, apex) = (service.srv(member, self.port), home.name());
+        let weight = service.srv_weight(picked.weight, picked.warmth);
+        let octets = parts.length + apex.wire().len();
+        // What stands between length and target.
+        let fields = (self.level as u64) << 32 | u64::from(weight) << 16 | u64::from(parts.port);
+        if self.has_pointer && octets <= COMMON_NAME {
+            let fields = (6 + octets as u64) << 48 | fields;
+            self.last.0[HEAD - 2..SRV_HEAD].copy_from_slice(&fields.to_be_bytes());
+            self.last.paste(SRV_HEAD, parts.target, parts.length);
+            self.last.paste(SRV_HEAD + parts.length, apex.padded(), apex.wire().len());
+            reply.records(1, self.last.0.get(..SRV_HEAD + octets).unwrap_or_default())?;
         } else {
+            let labels = parts.target.get(..parts.length).unwrap_or_default();
             reply.record(self.owner, rtype::SRV, self.ttl, |writer| {
-                writer.put(&[p0, p1, w0, w1, n0, n1])?;
-                writer.name(Spelling { labels, rest: Rest::Spelled(apex) })
+                writer.put(&fields.to_be_bytes()[2..])?;
+                writer.name(Spelling { labels, rest: Rest::Spelled(apex.wire()) })
             })?;
         }
-        linked.add(self.level, service, member, reply.position() - octets);
+        let name = reply.position() - octets;
+        linked.add(self.level, service, member, name);
+        if let Some(address) = parts.only_address {
+            linked.add_address(name, &self.fields, address);
+        }
         Ok(())
     }
 }

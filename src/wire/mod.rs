@@ -7,7 +7,8 @@
 //!        │         └─ walk         zone, then what the name is, alias by alias
 //!        │              ├─ names      static names, names of services, wildcards
 //!        │              ├─ records    static RRsets, referrals, negative answers
-//!        │              └─ services   decide, pick, and the records of instances (linked: SRV, HTTPS and their addresses)
+//!        │              ├─ services   decide, pick, and the records of instances (linked: SRV, HTTPS and their addresses)
+//!        │              └─ signed     after each RRset its signature, from those that were made; denial: what proves that something is not there
 //!        ├─ limit           has its network had enough of that
 //!        └─ Reply::finish, or a punt: the slow path answers again with the same draw, when it has what was missing
 //! ```
@@ -16,6 +17,7 @@
 mod chaos;
 mod cookies;
 mod defences;
+mod denial;
 mod empty;
 mod explain;
 mod limit;
@@ -25,10 +27,12 @@ mod records;
 mod regions;
 mod reply;
 mod services;
+mod signed;
 pub mod update;
 mod walk;
 mod watch;
 
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -41,15 +45,16 @@ pub use explain::{
 };
 use limit::Verdict;
 use reply::{Reply, Room, Terms};
+use signed::Signing;
 use walk::Asked;
 pub(crate) use walk::MAX_ALIASES;
 use watch::{Unwatched, Watch};
 
 use crate::codec::code::{CLASS_CH, CLASS_IN, extended, rcode, rtype};
 use crate::codec::{Header, Keepalive, NameBuf, Request};
-use crate::model::{Counter, Counters, SAMPLED};
+use crate::model::{Counter, Counters, SAMPLED, Timestamp};
 use crate::routing::ClientPrefix;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Missing, Shelf, Snapshot};
 
 /// How a query came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +76,13 @@ impl Transport {
     #[inline]
     pub fn is_stream(self) -> bool {
         !matches!(self, Transport::Udp)
+    }
+
+    /// Whether the connection carries queries alone, so that DNS says how long it may be idle (RFC 7828 §3); HTTP and QUIC have words of
+    /// their own for that.
+    #[inline]
+    pub fn has_keepalive(self) -> bool {
+        matches!(self, Transport::Tcp | Transport::Tls)
     }
 
     /// Whether nobody on the way can read it: what padding is for (RFC 8467 §4.1).
@@ -116,6 +128,8 @@ pub enum Punt {
     Transfer,
     /// Another server says that a zone has changed there (RFC 1996). What [`answer_again`] gives is that nobody listens.
     Notify,
+    /// Something in its answer has no signature yet. [`answer_again`] says what: [`Worker::missing`].
+    Unsigned(Shelf),
 }
 
 /// What one worker keeps from query to query.
@@ -127,6 +141,8 @@ pub struct Worker {
     random: u64,
     /// The name that is asked for: room for it is made once.
     name: NameBuf,
+    /// What had no signature when a query was answered again.
+    missing: RefCell<Vec<Missing>>,
 }
 
 impl Worker {
@@ -137,12 +153,17 @@ impl Worker {
 
     /// A worker beside others, with the defences that they share; its draws follow from `seed`.
     pub fn beside(seed: u64, counters: Arc<Counters>, defences: Arc<Defences>) -> Worker {
-        Worker { counters, defences, random: seed, name: NameBuf::default() }
+        Worker { counters, defences, random: seed, name: NameBuf::default(), missing: RefCell::default() }
     }
 
     /// The random number of the query that was answered last: the slow path answers again with the same.
     pub fn drawn(&self) -> u64 {
         scramble(self.random)
+    }
+
+    /// Takes what had no signature when a query was answered again last.
+    pub fn missing(&mut self) -> Vec<Missing> {
+        self.missing.take()
     }
 }
 
@@ -166,7 +187,7 @@ fn scramble(x: u64) -> u64 {
 /// What ends in [`Outcome::Punt`] counts as [`Counter::Punted`]; what comes of it, the slow path counts.
 pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply: &mut [u8]) -> Outcome {
     let draw = draw(&mut worker.random);
-    answer_drawn::<false>(snapshot, worker, query, draw, reply)
+    answer_drawn::<false>(snapshot, worker, query, draw, false, reply)
 }
 
 /// Answers a query that [`answer`] punted, with the random number that it drew: no rate is limited and no client noted twice.
@@ -175,19 +196,34 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
 /// nothing it is REFUSED, with everything that a reply of ours to this query has: RA, and the options of its OPT. It counts as
 /// [`Counter::Forwarded`] in either case.
 pub fn answer_again(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, draw: u64, reply: &mut [u8]) -> Outcome {
-    answer_drawn::<true>(snapshot, worker, query, draw, reply)
+    worker.missing.get_mut().clear();
+    answer_drawn::<true>(snapshot, worker, query, draw, false, reply)
+}
+
+/// As [`answer_again`], where what is missing could not be signed: TC over UDP, SERVFAIL over streams.
+pub fn answer_unsigned(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, draw: u64, reply: &mut [u8]) -> Outcome {
+    answer_drawn::<true>(snapshot, worker, query, draw, true, reply)
 }
 
 #[inline(always)]
-fn answer_drawn<const AGAIN: bool>(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, draw: u64, reply: &mut [u8]) -> Outcome {
-    let Worker { counters, defences, name, .. } = worker;
+fn answer_drawn<const AGAIN: bool>(
+    snapshot: &Snapshot,
+    worker: &mut Worker,
+    query: &Query<'_>,
+    draw: u64,
+    gives_up: bool,
+    reply: &mut [u8],
+) -> Outcome {
+    let Worker { counters, defences, name, missing, .. } = worker;
     // RFC 8906 §3: what is shorter than a header, or a response, gets no reply, or two servers could talk for ever.
     let Some(header) = Header::parse(query.bytes).filter(|header| !header.is_response()) else {
         return drop_it(counters, query, Counter::Dropped);
     };
     // What is read and what is under way are made where they stay: they are large.
-    let request = &Request::parse(header, query.bytes, name);
-    let terms = terms(snapshot, defences, query, request);
+    let mut request = Request::begin(header, query.bytes);
+    request.read(query.bytes, name);
+    let request = &request;
+    let terms = terms(snapshot, defences, query, request, AGAIN.then_some(missing));
     let Some(room) = Room::of(request, &terms, reply.len()) else {
         return drop_it(counters, query, Counter::Dropped);
     };
@@ -221,28 +257,54 @@ fn answer_drawn<const AGAIN: bool>(snapshot: &Snapshot, worker: &mut Worker, que
         counters.count(Counter::Punted);
         return Outcome::Punt(punt);
     }
-    if !AGAIN && reply.by_client && draw.is_multiple_of(SAMPLED) {
-        counters.clients.note(ClientPrefix::of(client).0);
+    if let Some(shelf) = reply.unsigned {
+        // Where it would not fit, whoever asked comes again by TCP, and it is signed then.
+        let is_cut = reply.is_truncated() && !query.transport.is_stream();
+        if is_cut || gives_up || !AGAIN && !snapshot.signatures().admits(shelf, Timestamp(query.now_ms)) {
+            reply.give_up(request);
+            return send(counters, query, &mut reply);
+        }
+        if !AGAIN {
+            counters.count(Counter::Punted);
+        }
+        return Outcome::Punt(Punt::Unsigned(shelf));
     }
+    if reply.is_truncated() {
+        counters.count(Counter::Truncated);
+    }
+    if reply.is_of_instances() {
+        if reply.by_client && draw.is_multiple_of(SAMPLED) {
+            counters.clients.note(ClientPrefix::of(client).0);
+        }
+        mark(counters, &reply, subnet.is_some());
+    }
+    send(counters, query, &mut reply)
+}
+
+/// Counts what is said of answers that depend on instances.
+#[inline]
+fn mark(counters: &Counters, reply: &Reply<'_, '_>, has_subnet: bool) {
     let mark = |set: bool, mark: Counter| {
         if set {
             counters.count(mark);
         }
     };
-    mark(reply.is_truncated(), Counter::Truncated);
-    mark(reply.by_client && subnet.is_some(), Counter::EcsUsed);
+    mark(reply.by_client && has_subnet, Counter::EcsUsed);
     mark(reply.fail_open, Counter::FailOpen);
     mark(reply.panic, Counter::Panic);
     mark(reply.empty, Counter::Empty);
-    if !reply.regions.is_empty() {
-        reply.regions.numbers().for_each(|region| counters.count_region(region));
-    }
-    send(counters, query, &mut reply)
+    reply.regions.numbers().for_each(|region| counters.count_region(region));
 }
 
 /// What the reply to a request is written for. No cookie, no hash.
 #[inline]
-fn terms<'m>(snapshot: &'m Snapshot, defences: &Defences, query: &Query<'_>, request: &Request<'_>) -> Terms<'m> {
+fn terms<'m>(
+    snapshot: &'m Snapshot,
+    defences: &Defences,
+    query: &Query<'_>,
+    request: &Request<'_>,
+    notes: Option<&'m RefCell<Vec<Missing>>>,
+) -> Terms<'m> {
     let dns = &*snapshot.dns;
     let asked = request.edns.as_ref().and_then(|edns| edns.cookie).filter(|_| dns.cookies.enabled);
     let (proof, cookie) = asked.map_or((Proof::Absent, None), |cookie| {
@@ -251,7 +313,22 @@ fn terms<'m>(snapshot: &'m Snapshot, defences: &Defences, query: &Query<'_>, req
     });
     // Asked of the sender, whatever subnet it asks for: who may use us as its resolver is whoever sends us queries.
     let recursion = !dns.forward.is_empty() && is_within(&dns.forward, query.peer.ip());
-    Terms { dns, transport: query.transport, proof, cookie, recursion }
+    Terms { dns, transport: query.transport, proof, cookie, recursion, signing: signing(snapshot, query, request, notes) }
+}
+
+/// Where signatures are taken from, for a query that has DO or asks for them by their type.
+#[inline]
+fn signing<'m>(
+    snapshot: &'m Snapshot,
+    query: &Query<'_>,
+    request: &Request<'_>,
+    notes: Option<&'m RefCell<Vec<Missing>>>,
+) -> Option<Signing<'m>> {
+    let (edns, question) = (request.edns.as_ref(), request.question.as_ref()?);
+    let (dnssec_ok, compact_ok) = edns.map_or((false, false), |edns| (edns.dnssec_ok, edns.compact_ok));
+    let wants = dnssec_ok || matches!(question.qtype, rtype::NSEC | rtype::RRSIG);
+    let now = Timestamp(query.now_ms);
+    (wants && question.qclass == CLASS_IN).then_some(Signing { snapshot, qtype: question.qtype, dnssec_ok, compact_ok, now, notes })
 }
 
 #[inline(never)]
@@ -261,7 +338,7 @@ fn is_within(networks: &[IpNet], address: IpAddr) -> bool {
 }
 
 /// Finishes and counts a reply.
-#[inline]
+#[inline(always)]
 fn send(counters: &Counters, query: &Query<'_>, reply: &mut Reply<'_, '_>) -> Outcome {
     counters.count(reply.outcome);
     let length = reply.finish();
@@ -278,6 +355,7 @@ fn drop_it(counters: &Counters, query: &Query<'_>, outcome: Counter) -> Outcome 
 }
 
 /// What RFC 8906 asks of everyone: odd queries get the RCODE that says what is odd.
+#[inline(always)]
 fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, draw: u64, reply: &mut Reply<'_, '_>, watch: &mut W) {
     if request.signed && request.fault.is_none() {
         // RFC 8945 §5.2: before anything else. It is refused where nobody verifies it.
@@ -303,7 +381,7 @@ fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, d
         // RFC 6891 §6.1.3: the reply's OPT says which version is known.
         return reply.conclude(rcode::BADVERS, Counter::Badvers);
     }
-    if request.edns.as_ref().is_some_and(|edns| edns.keepalive == Keepalive::Malformed) && reply.transport().is_stream() {
+    if request.edns.as_ref().is_some_and(|edns| edns.keepalive == Keepalive::Malformed) && reply.transport().has_keepalive() {
         // RFC 7828 §3.3.1: the timeout is the server's to say. In a datagram the option means nothing, whatever it holds.
         return reply.fail(rcode::FORMERR, Counter::Formerr, extended::OTHER, "keepalive: a query holds no timeout");
     }
@@ -331,7 +409,7 @@ fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, d
         rtype::TKEY | rtype::MAILA | rtype::MAILB => {
             reply.fail(rcode::NOTIMP, Counter::Notimp, extended::NOT_SUPPORTED, "this type of query is not offered");
         }
-        // RFC 6895 §3.1: no data can be of these types, so nobody can ask for it. RFC 9824 §3.4 says it of NXNAME.
+        // RFC 6895 §3.1: no data can be of these types, so nobody can ask for it. RFC 9824 §3.5 says it of NXNAME.
         0 | rtype::OPT | rtype::TSIG | rtype::NXNAME => {
             reply.fail(rcode::FORMERR, Counter::Formerr, extended::INVALID_TYPE, "this type cannot be asked for");
         }

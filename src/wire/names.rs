@@ -45,8 +45,18 @@ pub(super) struct InstanceName<'a> {
 }
 
 /// Finds out what `name` is, which is within `zone`.
+#[inline(always)]
 pub(super) fn resolve<'a>(snapshot: &'a Snapshot, zone: &'a CompiledZone, name: &'a NameBuf) -> Meaning<'a> {
-    let missing = match zone.lookup(name) {
+    let owner = zone.owner(name);
+    // Where nothing is delegated or redirected, what stands above a service's name has no say in it.
+    let mut tried = None;
+    if owner.is_none() && zone.services() && !zone.is_divided() {
+        match service_name(snapshot, zone, name) {
+            Ok(meaning) => return meaning,
+            Err(missing) => tried = Some(missing),
+        }
+    }
+    let missing = match zone.lookup_found(owner, name) {
         Lookup::Delegated { delegation, at } => return Meaning::Delegated { delegation, at },
         Lookup::Redirected { depth, redirection } => return Meaning::Redirected { depth, redirection },
         // A static record below a service makes the service's name an empty non-terminal, which it is not.
@@ -56,7 +66,7 @@ pub(super) fn resolve<'a>(snapshot: &'a Snapshot, zone: &'a CompiledZone, name: 
     };
     let mut existing = 0;
     if zone.services() {
-        match service_name(snapshot, zone, name) {
+        match tried.map_or_else(|| service_name(snapshot, zone, name), Err) {
             Ok(meaning) => return meaning,
             Err(missing) => existing = missing.existing,
         }
@@ -103,7 +113,7 @@ impl<'a> Labels<'a> {
 }
 
 /// Reads the labels before the apex as a service's name (DESIGN §3).
-#[inline(always)]
+#[inline(never)]
 fn service_name<'a>(snapshot: &'a Snapshot, zone: &CompiledZone, name: &'a NameBuf) -> Result<Meaning<'a>, Missing> {
     let depth = zone.depth(name);
     let mut labels = Labels { name, depth, left: depth };
@@ -111,7 +121,7 @@ fn service_name<'a>(snapshot: &'a Snapshot, zone: &CompiledZone, name: &'a NameB
     if let Some(protocol) = protocol(first).filter(|_| snapshot.has_services()) {
         return default_port_name(snapshot, labels, protocol);
     }
-    let Some((id, service)) = snapshot.service(first) else { return labels.missing() };
+    let Some((id, service)) = snapshot.service_in(name, labels.left) else { return labels.missing() };
     let mut filter = Filter::default();
     loop {
         let Some(label) = labels.next() else { return Ok(Meaning::Service(ServiceName { id, service, filter, port: None })) };

@@ -1,11 +1,14 @@
 //! Static RRsets, referrals and negative answers.
 
+use super::denial;
+use super::linked::joined;
 pub(super) use super::reply::Alias;
 use super::reply::{Here, Reply, Section};
+use super::signed::{self, Covered, Owner};
 use crate::codec::code::{rcode, rtype};
-use crate::codec::{Full, HEADER, Pointer, Rest, Spelling};
+use crate::codec::{Full, HEADER, MAX_NAME, NameBuf, Pointer, Rest, Spelling};
 use crate::model::Counter;
-use crate::snapshot::{Beside, CompiledZone, Delegation, FIXED, Led, RrSet};
+use crate::snapshot::{Beside, CompiledZone, Delegation, FIXED, Led, Lookup, RrSet};
 
 /// Where the zone's apex begins in a name within it, as the number of a label.
 fn apex_of(zone: &CompiledZone, here: &Here<'_>) -> usize {
@@ -13,28 +16,34 @@ fn apex_of(zone: &CompiledZone, here: &Here<'_>) -> usize {
 }
 
 /// Answers with an RRset, and with the addresses of the names in it as far as they fit.
-#[inline]
+#[inline(always)]
 pub(super) fn answer(zone: &CompiledZone, set: RrSet<'_>, ttl: u32, here: &Here<'_>, reply: &mut Reply<'_, '_>) {
     reply.conclude(rcode::NOERROR, Counter::Answered);
     let Ok(stands) = write_set(zone, set, ttl, here, 0, reply) else { return reply.truncate() };
+    // RFC 4035 §3.1.1: what is answered comes with its signature, or TC is set.
+    if reply.is_signing() && signed::set(zone, set, ttl, here, 0, reply).is_err() {
+        return reply.truncate();
+    }
     if let Some(beside) = set.beside() {
         reply.turn_to(Section::Additional);
         // RFC 2181 §9: what is left out here costs no TC.
-        let _ = write_beside(zone, set, beside, here, &stands, reply);
+        let _ = write_led(zone, set, beside, here, &stands, reply);
     }
 }
 
 /// Answers with a CNAME; returns the name that it leads to.
 pub(super) fn alias(zone: &CompiledZone, set: RrSet<'_>, ttl: u32, here: &Here<'_>, reply: &mut Reply<'_, '_>) -> Option<Alias> {
     reply.conclude(rcode::NOERROR, Counter::Answered);
-    if write_set(zone, set, ttl, here, 0, reply).is_err() {
+    let written = write_set(zone, set, ttl, here, 0, reply);
+    let end = reply.position();
+    if written.is_err() || reply.is_signing() && signed::set(zone, set, ttl, here, 0, reply).is_err() {
         reply.truncate();
         return None;
     }
     let (name, hole) = set.target(zone.apex())?;
     let split = hole.zip(here.pointer(apex_of(zone, here)));
     let length = split.map_or(name.wire().len(), |(at, _)| at + 2);
-    Some(Alias { name, base: reply.position() - length, split, by: None })
+    Some(Alias { name, base: end - length, split, by: None })
 }
 
 /// Answers with a DNAME, whose owner has `depth` labels before the apex, and with the CNAME that it stands for (RFC 6672 §3.1); returns
@@ -49,7 +58,7 @@ pub(super) fn redirect(
 ) -> Option<Alias> {
     reply.conclude(rcode::NOERROR, Counter::Answered);
     let owner = apex_of(zone, here).saturating_sub(depth);
-    if !told && write_set(zone, redirection, redirection.ttl(), here, owner, reply).is_err() {
+    if !told && write_signed(zone, redirection, here, owner, reply).is_err() {
         reply.truncate();
         return None;
     }
@@ -60,7 +69,7 @@ pub(super) fn redirect(
         return None;
     };
     let split = zone.apex_in(&name).zip(here.pointer(apex_of(zone, here)));
-    // RFC 6672 §3.1: the TTL is the DNAME's.
+    // RFC 6672 §3.1: the TTL is the DNAME's. §5.3.1: nobody signs it, the DNAME proves it.
     let written = reply.record(here.from(0), rtype::CNAME, redirection.ttl(), |writer| match split {
         None => writer.put(name.wire()),
         Some((at, apex)) => {
@@ -82,13 +91,17 @@ pub(super) fn referral(zone: &CompiledZone, delegation: &Delegation<'_>, here: &
         reply.conclude(rcode::NOERROR, Counter::Referral);
     }
     reply.turn_to(Section::Authority);
-    let Delegation { depth, ns, glue, others } = *delegation;
+    let Delegation { depth, ns, glue, others, .. } = *delegation;
     let cut = apex_of(zone, here).saturating_sub(depth);
     let Ok(stands) = write_set(zone, ns, ns.ttl(), here, cut, reply) else { return reply.truncate() };
+    // The NS of a cut are the child's to sign (RFC 4035 §2.2); what the parent signs is whether the child is signed.
+    if reply.is_signing() && denial::refer(zone, delegation, here, cut, reply).is_err() {
+        return reply.truncate();
+    }
     reply.turn_to(Section::Additional);
     // RFC 9471 §3.1: without the glue the referral leads nowhere. §3.2: what else is known may be left out.
     match write_beside(zone, ns, glue, here, &stands, reply) {
-        Ok(()) => drop(write_beside(zone, ns, others, here, &stands, reply)),
+        Ok(()) => drop(write_led(zone, ns, others, here, &stands, reply)),
         Err(Full) => reply.truncate(),
     }
 }
@@ -108,24 +121,53 @@ fn negative(zone: &CompiledZone, here: &Here<'_>, reply: &mut Reply<'_, '_>, rco
     reply.turn_to(Section::Authority);
     let soa = zone.negative();
     // RFC 2308 §3: caches need it, so it is not additional.
-    if write_set(zone, soa, soa.ttl(), here, apex_of(zone, here), reply).is_err() {
-        reply.truncate();
+    let apex = apex_of(zone, here);
+    if write_set(zone, soa, soa.ttl(), here, apex, reply).is_err() {
+        return reply.truncate();
+    }
+    if let Some((signing, _)) = reply.signing(zone) {
+        // RFC 9824 §3.1: the proof says that there is nothing at the name, so the name is there; §5.1: but for those who know better.
+        if rcode == rcode::NXDOMAIN && !signing.compact_ok {
+            reply.conclude(rcode::NOERROR, outcome);
+        }
+        // The SOA is signed as it stands in the zone, whose TTL may be more (RFC 4034 §3.1.4).
+        let original = zone.soa_ttl();
+        let covered = Covered { owner: Owner::at(here, apex), rtype: rtype::SOA, ttl: soa.ttl(), original };
+        let signed = signed::set_of(zone, soa, covered, reply);
+        if signed.and_then(|()| denial::deny(zone, here, reply)).is_err() {
+            reply.truncate();
+        }
     }
 }
 
 /// What ANY gets where there is no RRset at hand (RFC 8482 §4.2).
 pub(super) fn any(zone: &CompiledZone, here: &Here<'_>, reply: &mut Reply<'_, '_>) {
     reply.conclude(rcode::NOERROR, Counter::Answered);
-    if reply.record(here.from(0), rtype::HINFO, zone.ttl().max, |writer| writer.put(b"\x07RFC8482\x00")).is_err() {
+    let (start, ttl) = (reply.position(), zone.ttl().max);
+    let written = reply.record(here.from(0), rtype::HINFO, ttl, |writer| writer.put(b"\x07RFC8482\x00"));
+    let covered = Covered { owner: Owner::at(here, 0), rtype: rtype::HINFO, ttl, original: ttl };
+    if written.and_then(|()| signed::written(zone, &covered, start, 1, reply)).is_err() {
         reply.truncate();
     }
+}
+
+/// Writes an RRset and its signature.
+pub(super) fn write_signed(
+    zone: &CompiledZone,
+    set: RrSet<'_>,
+    here: &Here<'_>,
+    index: usize,
+    reply: &mut Reply<'_, '_>,
+) -> Result<(), Full> {
+    write_set(zone, set, set.ttl(), here, index, reply)?;
+    signed::set(zone, set, set.ttl(), here, index, reply)
 }
 
 /// Writes an RRset whose owner is the name from label `index` on: as many whole records as fit.
 ///
 /// Where the question holds the owner, all of them are copied as they were encoded, and their pointers and TTLs set where they differ from
 /// what they were encoded for. Where they do not all fit, or the owner stands elsewhere, it goes record by record.
-#[inline]
+#[inline(always)]
 fn write_set(
     zone: &CompiledZone,
     set: RrSet<'_>,
@@ -148,13 +190,19 @@ fn write_set(
 /// Sets pointers and TTLs of an RRset that was copied to `start`: so many octets into the question's name do owner and apex begin.
 #[inline]
 fn adapt(set: RrSet<'_>, ttl: u32, owner: usize, apex: usize, start: usize, reply: &mut Reply<'_, '_>) {
-    for record in set.records() {
-        reply.point(start + record.at, HEADER + owner);
-        reply.set_ttl(start + record.at, ttl);
-        for hole in record.holes.into_iter().flatten() {
-            reply.point(start + record.begin() + usize::from(hole), HEADER + apex);
+    let (Some(owner), Some(apex)) = (Pointer::to(HEADER + owner), Pointer::to(HEADER + apex)) else { return };
+    let octets = reply.written_from(start);
+    set.starts().for_each(|at| {
+        if let Some(head) = octets.get_mut(at..).and_then(|record| record.first_chunk_mut::<FIXED>()) {
+            head[..2].copy_from_slice(&owner.octets());
+            head[6..10].copy_from_slice(&ttl.to_be_bytes());
         }
-    }
+    });
+    set.holes().for_each(|at| {
+        if let Some(hole) = octets.get_mut(at..).and_then(|data| data.first_chunk_mut()) {
+            *hole = apex.octets();
+        }
+    });
 }
 
 #[cold]
@@ -167,11 +215,12 @@ fn write_each(
     reply: &mut Reply<'_, '_>,
 ) -> Result<Stands, Full> {
     let apex = here.pointer(apex_of(zone, here)).map_or(Rest::Spelled(zone.apex()), Rest::At);
-    let mut places = [0; NOTED];
+    let mut places = [0_u16; NOTED];
     for (n, record) in set.records().enumerate() {
         reply.record(here.from(index), set.rtype(), ttl, |writer| {
             if let Some(place) = places.get_mut(n) {
-                *place = writer.position();
+                // A message holds no more than 65,535 octets.
+                *place = writer.position() as u16;
             }
             record.write(writer, apex)
         })?;
@@ -187,7 +236,7 @@ enum Stands {
     /// From there on, as it was encoded.
     Encoded(usize),
     /// The data of its first records.
-    Each([usize; NOTED]),
+    Each([u16; NOTED]),
 }
 
 impl Stands {
@@ -199,9 +248,25 @@ impl Stands {
             Stands::Each(places) => {
                 let place = places.get(usize::from(led.record)).filter(|place| **place != 0)?;
                 let record = set.records().nth(led.record.into())?;
-                Pointer::to(place + led.place as usize - record.begin())
+                Pointer::to(usize::from(*place) + led.place as usize - record.begin())
             }
         }
+    }
+}
+
+/// Writes what belongs beside an RRset, and the signatures of what is ours of that, as far as they fit.
+#[inline]
+fn write_led(
+    zone: &CompiledZone,
+    set: RrSet<'_>,
+    beside: &Beside,
+    here: &Here<'_>,
+    stands: &Stands,
+    reply: &mut Reply<'_, '_>,
+) -> Result<(), Full> {
+    match reply.signing(zone) {
+        None => write_beside(zone, set, beside, here, stands, reply),
+        Some(_) => write_each_beside(zone, set, beside, here, stands, reply),
     }
 }
 
@@ -267,17 +332,57 @@ fn write_each_beside(
             Some(at) => Spelling { labels: &[], rest: Rest::At(at) },
             None => here.below(key, apex),
         };
+        // RFC 2181 §5: no RRset stands in a reply twice.
+        let told = (led.own || is_here).then_some(set.rtype());
+        if reply.signing(zone).is_some() {
+            let mut room = [0; MAX_NAME];
+            let wire = if led.own { here.name.wire() } else { joined(&mut room, key, zone.apex()).ok_or(Full)? };
+            return write_signed_records(zone, Owner { wire, spelling }, led.records(records), told, reply);
+        }
         reply.whole(|reply| {
             led.records(records).try_for_each(|record| {
-                let (fixed, data) = record.split_at(FIXED.min(record.len()));
-                let [_, _, t0, t1, _, _, ttl @ .., _, _] = *fixed.first_chunk::<FIXED>().ok_or(Full)?;
-                let rtype = u16::from_be_bytes([t0, t1]);
-                // RFC 2181 §5: no RRset stands in a reply twice.
-                if (led.own || is_here) && rtype == set.rtype() {
+                let (rtype, ttl, data) = parts(record)?;
+                if told == Some(rtype) {
                     return Ok(());
                 }
-                reply.record(spelling, rtype, u32::from_be_bytes(ttl), |writer| writer.put(data))
+                reply.record(spelling, rtype, ttl, |writer| writer.put(data))
             })
         })
     })
+}
+
+/// Type, TTL and data of a record whose owner is a pointer.
+fn parts(record: &[u8]) -> Result<(u16, u32, &[u8]), Full> {
+    let (fixed, data) = record.split_at(FIXED.min(record.len()));
+    let [_, _, t0, t1, _, _, ttl @ .., _, _] = *fixed.first_chunk::<FIXED>().ok_or(Full)?;
+    Ok((u16::from_be_bytes([t0, t1]), u32::from_be_bytes(ttl), data))
+}
+
+/// Writes the RRsets of a name beside an answer, but for those of the type that is `told`: each with its signature, or not at all
+/// (RFC 4035 §3.1.1).
+fn write_signed_records<'o>(
+    zone: &CompiledZone,
+    owner: Owner<'_>,
+    records: impl Iterator<Item = &'o [u8]>,
+    told: Option<u16>,
+    reply: &mut Reply<'_, '_>,
+) -> Result<(), Full> {
+    // Glue is not ours to sign (RFC 4035 §2.2).
+    let Some(name) = NameBuf::from_wire(owner.wire) else { return Ok(()) };
+    let is_ours = !matches!(zone.lookup(&name), Lookup::Delegated { .. });
+    // What a record leads to keeps its case; what is signed does not (RFC 4034 §6.2).
+    let owner = Owner { wire: name.wire(), ..owner };
+    let mut records = records.filter_map(|record| parts(record).ok()).filter(|(rtype, ..)| told != Some(*rtype)).peekable();
+    while let Some((rtype, ttl, _)) = records.peek().copied() {
+        reply.whole(|reply| {
+            let (start, mut count) = (reply.position(), 0);
+            while let Some((_, _, data)) = records.next_if(|(next, ..)| *next == rtype) {
+                reply.record(owner.spelling, rtype, ttl, |writer| writer.put(data))?;
+                count += 1;
+            }
+            let covered = Covered { owner, rtype, ttl, original: signed::original(zone, ttl, ttl) };
+            if is_ours { signed::written(zone, &covered, start, count, reply) } else { Ok(()) }
+        })?;
+    }
+    Ok(())
 }

@@ -2,10 +2,12 @@
 
 use super::cookies::{Given, Proof};
 use super::regions::RegionSet;
+use super::signed::Signing;
 use super::{Punt, Transport};
-use crate::codec::code::{CLASS_IN, option, rcode, rtype};
-use crate::codec::{Cookie, EDNS_FIXED, Edns, Full, HEADER, Header, Keepalive, NameBuf, Pointer, Request, Rest, Spelling, Writer};
+use crate::codec::code::{CLASS_IN, extended, option, rcode, rtype};
+use crate::codec::{Cookie, Counts, EDNS_FIXED, Edns, Full, HEADER, Header, Keepalive, NameBuf, Pointer, Request, Rest, Spelling, Writer};
 use crate::model::{Counter, DnsSettings};
+use crate::snapshot::{CompiledZone, Shelf};
 
 /// Least UDP payload that everyone takes (RFC 1035 §2.3.4).
 const LEAST_PAYLOAD: u16 = 512;
@@ -31,6 +33,8 @@ pub(super) struct Terms<'m> {
     pub proof: Proof,
     /// The cookie that goes back.
     pub cookie: Option<Given>,
+    /// Where signatures are taken from, if the query wants any.
+    pub signing: Option<Signing<'m>>,
     /// Names that are not ours are asked for elsewhere, for this client.
     pub recursion: bool,
 }
@@ -53,6 +57,10 @@ pub(super) struct Reply<'r, 'm> {
     pub scope: u8,
     /// What it is counted as.
     pub outcome: Counter,
+    /// Something in it has no signature yet; the shelf where what is least urgent of that belongs.
+    pub unsigned: Option<Shelf>,
+    /// CO of the query is heard (RFC 9824 §5.1).
+    pub compact_ok: bool,
     /// What the answer waits for.
     pub punt: Option<Punt>,
     /// The answer depends on who asks.
@@ -86,7 +94,7 @@ impl<'m> Room<'m> {
         let Terms { dns, transport, proof, cookie, .. } = terms;
         // The OPT is kept, whatever else has to go (RFC 6891 §7); the identifier only where there is room for it and an answer.
         let opt = request.edns.as_ref().map_or(0, |edns| {
-            let keepalive = transport.is_stream() && edns.keepalive == Keepalive::Asked;
+            let keepalive = transport.has_keepalive() && edns.keepalive == Keepalive::Asked;
             EDNS_FIXED
                 + edns.subnet.as_ref().map_or(0, |subnet| subnet.length())
                 + cookie.as_ref().map_or(0, |_| Cookie::LENGTH)
@@ -114,7 +122,7 @@ impl<'m> Room<'m> {
 
 impl<'r, 'm> Reply<'r, 'm> {
     /// Begins a reply: header and question.
-    #[inline]
+    #[inline(always)]
     pub fn new(request: &'m Request<'m>, terms: &'m Terms<'m>, room: Room<'m>, buffer: &'r mut [u8]) -> Reply<'r, 'm> {
         let mut writer = Writer::new(buffer);
         // The header is another one at the end. There is room, or there would be none at all.
@@ -128,7 +136,7 @@ impl<'r, 'm> Reply<'r, 'm> {
         let copied = if request.header.is_query() { Header::OPCODE | Header::RD } else { Header::OPCODE };
         let offered = if terms.recursion && request.header.is_query() { Header::RA } else { 0 };
         let flags = Header::QR | offered | request.header.flags & copied;
-        let counts = [u16::from(request.question.is_some()), 0, 0, 0];
+        let counts = Counts::of_question(request.question.is_some());
         Reply {
             writer,
             header: Header { id: request.header.id, flags, counts },
@@ -142,6 +150,8 @@ impl<'r, 'm> Reply<'r, 'm> {
             extended: None,
             scope: 0,
             outcome: Counter::Answered,
+            unsigned: None,
+            compact_ok: false,
             punt: None,
             by_client: false,
             fail_open: false,
@@ -151,9 +161,45 @@ impl<'r, 'm> Reply<'r, 'm> {
         }
     }
 
+    /// Whether it depends on who asks, or holds instances.
+    #[inline]
+    pub fn is_of_instances(&self) -> bool {
+        self.by_client || !self.regions.is_empty()
+    }
+
     /// How the query came.
     pub fn transport(&self) -> Transport {
         self.terms.transport
+    }
+
+    /// Whether the query wants signatures of any zone.
+    #[inline(always)]
+    pub fn is_signing(&self) -> bool {
+        self.terms.signing.is_some()
+    }
+
+    /// Where signatures are taken from, and the epoch of the zone's keys, if the zone is signed.
+    #[inline]
+    pub fn signed_by(&self, zone: &CompiledZone) -> Option<(Signing<'m>, u64)> {
+        self.terms.signing.zip(zone.epoch())
+    }
+
+    /// The same, where the query has DO: it wants the signatures of what is answered.
+    #[inline]
+    pub fn signing(&self, zone: &CompiledZone) -> Option<(Signing<'m>, u64)> {
+        self.signed_by(zone).filter(|(signing, _)| signing.dnssec_ok)
+    }
+
+    /// What is written from an offset on.
+    pub fn written(&self, from: usize) -> &[u8] {
+        self.writer.written(from)
+    }
+
+    /// Takes out a record that was written from `from` up to `to`; what stands behind it moves.
+    pub fn take_out(&mut self, from: usize, to: usize) {
+        self.writer.rotate(from, to - from);
+        self.writer.rewind(self.writer.position() - (to - from));
+        self.header.counts.remove(self.section as u32, 1);
     }
 
     /// What the query's cookie proves of its sender.
@@ -165,7 +211,7 @@ impl<'r, 'm> Reply<'r, 'm> {
     /// in cookies, back with the server cookie that this reply gives it (RFC 7873 §5.2.3), which is one round trip instead of three.
     pub fn slip(&mut self, question: &Request<'_>) {
         self.writer.rewind(question.opening.len());
-        self.header.counts[1..].fill(0);
+        self.header.counts = Counts::of_question(question.question.is_some());
         self.header.flags &= Header::QR | Header::OPCODE | Header::RD;
         if !question.header.is_query() {
             // Still NOTIMP: to NOTIFY or UPDATE, NOERROR would say that it was taken.
@@ -177,6 +223,21 @@ impl<'r, 'm> Reply<'r, 'm> {
         }
         self.outcome = Counter::Slipped;
         (self.scope, self.identity, self.extended) = (0, None, None);
+        self.compact_ok = false;
+    }
+
+    /// Takes everything back but the question, where what was answered cannot be signed now: whoever asked asks again, by TCP, where there
+    /// is a reply that says so.
+    #[cold]
+    pub fn give_up(&mut self, question: &Request<'_>) {
+        self.slip(question);
+        if self.terms.transport.is_stream() {
+            self.header.flags &= !Header::TC;
+            self.fail(rcode::SERVFAIL, Counter::Servfail, extended::OTHER, "the answer cannot be signed now");
+        } else {
+            self.rcode = rcode::NOERROR;
+            self.truncate();
+        }
     }
 
     /// Sets the RCODE, what it counts as, and the reason for people (RFC 8914).
@@ -232,7 +293,7 @@ impl<'r, 'm> Reply<'r, 'm> {
 
     /// How many records the answer section has.
     pub fn answers(&self) -> u16 {
-        self.header.counts[Section::Answer as usize]
+        self.header.counts.get(Section::Answer as u32)
     }
 
     /// Where the next octet goes.
@@ -269,7 +330,7 @@ impl<'r, 'm> Reply<'r, 'm> {
         data: impl FnOnce(&mut Writer<'r>) -> Result<(), Full>,
     ) -> Result<(), Full> {
         self.writer.record(owner, rtype, class, ttl, data)?;
-        self.header.counts[self.section as usize] += 1;
+        self.header.counts.add(self.section as u32, 1);
         Ok(())
     }
 
@@ -277,10 +338,8 @@ impl<'r, 'm> Reply<'r, 'm> {
     /// holds what they stand for.
     #[inline]
     pub fn records(&mut self, count: u16, octets: &[u8]) -> Result<(), Full> {
-        let counted = &mut self.header.counts[self.section as usize];
-        let more = counted.checked_add(count).ok_or(Full)?;
         self.writer.put(octets)?;
-        *counted = more;
+        self.header.counts.add(self.section as u32, count);
         Ok(())
     }
 
@@ -292,10 +351,10 @@ impl<'r, 'm> Reply<'r, 'm> {
         }
     }
 
-    /// Sets the TTL of the record that was written at an offset, whose owner is a pointer.
+    /// What is written from `from` on, to be changed.
     #[inline]
-    pub fn set_ttl(&mut self, at: usize, ttl: u32) {
-        self.writer.set(at + 6, &ttl.to_be_bytes());
+    pub fn written_from(&mut self, from: usize) -> &mut [u8] {
+        self.writer.written_mut(from)
     }
 
     /// Turns the answers behind `from`, which are all of one length, so that the one that `draw` says comes first.
@@ -327,13 +386,13 @@ impl<'r, 'm> Reply<'r, 'm> {
     }
 
     /// Writes the OPT and the header; returns the reply's length.
-    #[inline]
+    #[inline(always)]
     pub fn finish(&mut self) -> usize {
         self.writer.set_limit(self.limit);
         if let Some(edns) = self.edns {
             let before = self.writer.position();
             match self.write_opt(edns) {
-                Ok(()) => self.header.counts[Section::Additional as usize] += 1,
+                Ok(()) => self.header.counts.add(Section::Additional as u32, 1),
                 // Cannot happen: room was kept. A reply without OPT is the lesser evil.
                 Err(Full) => self.writer.rewind(before),
             }
@@ -343,9 +402,10 @@ impl<'r, 'm> Reply<'r, 'm> {
         self.writer.position()
     }
 
+    #[inline(always)]
     fn write_opt(&mut self, edns: &Edns<'m>) -> Result<(), Full> {
-        // RFC 6891 §6.1.3: the upper eight bits of the RCODE, version 0, and DO as it came (RFC 3225 §3).
-        let ttl = u32::from(self.rcode >> 4) << 24 | u32::from(edns.dnssec_ok) << 15;
+        // RFC 6891 §6.1.3: the upper eight bits of the RCODE, version 0, and DO as it came (RFC 3225 §3); CO where it was heard.
+        let ttl = u32::from(self.rcode >> 4) << 24 | u32::from(edns.dnssec_ok) << 15 | u32::from(self.compact_ok) << 14;
         let ([p0, p1], [t0, t1, t2, t3]) = (self.payload.to_be_bytes(), ttl.to_be_bytes());
         self.writer.put(&[0, 0, rtype::OPT as u8, p0, p1, t0, t1, t2, t3, 0, 0])?;
         let begin = self.writer.position();
@@ -370,7 +430,7 @@ impl<'r, 'm> Reply<'r, 'm> {
     #[inline(never)]
     fn write_further_options(&mut self, edns: &Edns<'m>) -> Result<(), Full> {
         let (writer, terms) = (&mut self.writer, &self.terms);
-        if terms.transport.is_stream() && edns.keepalive == Keepalive::Asked {
+        if terms.transport.has_keepalive() && edns.keepalive == Keepalive::Asked {
             // RFC 7828 §3.1: in units of 100 milliseconds.
             let idle = u16::try_from(terms.dns.tcp_idle_ms / 100).unwrap_or(u16::MAX);
             writer.u16(option::KEEPALIVE)?;

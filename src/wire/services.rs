@@ -7,6 +7,7 @@ use super::linked::{AddressHead, Linked, MOST_SRV, SrvRecord, SrvWriter, write_h
 use super::names::{InstanceName, ServiceName};
 use super::records::{self, Alias};
 use super::reply::{Here, Reply};
+use super::signed::{self, Covered, Owner};
 use super::walk::Asked;
 use super::watch::Watch;
 use crate::codec::Full;
@@ -26,7 +27,23 @@ pub(super) enum Wanted {
     Https,
 }
 
+/// Whether instances of a service can have records of a type, at its name or at that of a port.
+pub(super) fn can_answer(service: &CompiledService, port: Option<Need>, rtype: u16) -> bool {
+    Wanted::of(rtype, port).is_some_and(|wanted| wanted.need(service).is_some())
+}
+
 impl Wanted {
+    /// The type.
+    fn rtype(self) -> u16 {
+        match self {
+            Wanted::V4 => rtype::A,
+            Wanted::V6 => rtype::AAAA,
+            Wanted::Srv(_) => rtype::SRV,
+            Wanted::Txt => rtype::TXT,
+            Wanted::Https => rtype::HTTPS,
+        }
+    }
+
     /// What is asked of a name; before `_port._proto` nothing but SRV stands.
     fn of(qtype: u16, port: Option<Need>) -> Option<Wanted> {
         match (qtype, port) {
@@ -116,6 +133,7 @@ struct Plan<'a> {
 }
 
 /// Answers for a service, or a part of it.
+#[inline(always)]
 pub(super) fn answer_service<W: Watch>(at: &At<'_>, name: &ServiceName<'_>, reply: &mut Reply<'_, '_>, watch: &mut W) -> Option<Alias> {
     let mut wanted = Wanted::of(at.asked.qtype, name.port);
     if at.asked.qtype == rtype::ANY {
@@ -130,7 +148,7 @@ pub(super) fn answer_service<W: Watch>(at: &At<'_>, name: &ServiceName<'_>, repl
         records::nodata(at.zone, at.here, reply);
         return None;
     }
-    let start = Start::Service(name.id, name.filter);
+    let start = Start::Service(name.id, &name.filter);
     let plan = Plan { start, wanted, tiers: name.service.tiers(), records: name.service.records(), longest: None };
     answer_plan(at, &plan, reply, watch)
 }
@@ -198,12 +216,13 @@ pub(super) fn answer_instance<W: Watch>(at: &At<'_>, name: &InstanceName<'_>, re
 }
 
 /// Decides, and answers with what was chosen.
+#[inline(never)]
 fn answer_plan<W: Watch>(at: &At<'_>, plan: &Plan<'_>, reply: &mut Reply<'_, '_>, watch: &mut W) -> Option<Alias> {
     let snapshot = at.asked.snapshot;
     let is_srv = matches!(plan.wanted, Some(Wanted::Srv(_)));
     let tiers = if is_srv { plan.tiers } else { 0 };
-    let mut decision = Decision::NOTHING;
-    decide_into(&mut decision, snapshot, &plan.start, at.asked.client, at.asked.draw, tiers, watch.trace());
+    let mut decision = Decision::nothing();
+    decide_into(&mut decision, snapshot, &plan.start, &at.asked.client, at.asked.draw, tiers, watch.trace());
     reply.by_client = true;
     // Behind an alias the answer holds where both decisions do: both prefixes hold the client, so that is the longer one.
     reply.scope = reply.scope.max(decision.scope);
@@ -368,9 +387,15 @@ fn write<'a, W: Watch>(at: &At<'a>, levels: &[Level<'a>], wanted: Wanted, ttl: u
         // Many clients take the first address: each gets its turn. Which instances answer was drawn with the upper bits.
         reply.rotate_answers(start, reply.answers() - before, at.asked.draw as u32);
     }
+    let count = reply.answers() - before;
+    if count > 0 && written.is_ok() && reply.is_signing() {
+        // Its TTL follows health: one signature serves all TTLs that it can have.
+        let covered = Covered { owner: Owner::at(at.here, 0), rtype: wanted.rtype(), ttl, original: at.zone.ttl().max.max(ttl) };
+        written = signed::written(at.zone, &covered, start, count, reply);
+    }
     if written.is_err() {
         reply.truncate();
-    } else if reply.answers() == before {
+    } else if count == 0 {
         records::nodata(at.zone, at.here, reply);
     } else if let Some(linked) = linked {
         linked.write_addresses(at, ttl, reply);

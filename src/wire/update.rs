@@ -45,7 +45,7 @@ pub fn is_notify(header: &Header) -> bool {
 /// What is malformed: the first that is found.
 pub fn read_update(message: &[u8]) -> Result<ZoneUpdate, Malformed> {
     let header = Header::parse(message).ok_or(Fault::Short)?;
-    if header.counts[0] != 1 {
+    if header.counts.get(0) != 1 {
         return Err(Malformed::Zone);
     }
     let mut name = NameBuf::default();
@@ -126,12 +126,12 @@ pub fn conclude(message: &[u8], code: u16, why: Option<(u16, &str)>) -> Option<V
     let header = Header::parse(message).filter(|header| !header.is_response())?;
     let mut name = NameBuf::default();
     // RFC 2136 §3.8 leaves it to the server whether the sections come back: the zone does, so that the reply is told from others.
-    let end = name.follow(message, HEADER).ok().filter(|_| header.counts[0] == 1).map(|end| end + 4);
+    let end = name.follow(message, HEADER).ok().filter(|_| header.counts.get(0) == 1).map(|end| end + 4);
     let zone = end.and_then(|end| message.get(HEADER..end)).unwrap_or_default();
     let edns = has_edns(message);
     let flags = Header::QR | header.flags & Header::OPCODE | code & 0x0f;
     let counts = [u16::from(!zone.is_empty()), 0, 0, u16::from(edns)];
-    let mut reply = Header { id: header.id, flags, counts }.octets().to_vec();
+    let mut reply = Header { id: header.id, flags, counts: counts.into() }.octets().to_vec();
     reply.extend_from_slice(zone);
     if edns {
         reply.extend(b"\0\0\x29\x04\xd0");

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::denial;
 use super::names::{Meaning, resolve};
 use super::records;
 use super::reply::{Alias, Here, Reply};
@@ -27,6 +28,7 @@ pub(super) struct Asked<'s> {
 }
 
 /// Answers a question of class IN.
+#[inline(always)]
 pub(super) fn answer_name<W: Watch>(asked: &Asked<'_>, name: &NameBuf, reply: &mut Reply<'_, '_>, watch: &mut W) {
     let here = Here::question(name);
     let Some(zone) = zone_of(asked, name) else {
@@ -90,6 +92,7 @@ impl Way<'_> {
 
 /// The zone that answers for a name: the one with the longest apex. The DS of a child's apex is in the zone above, where that
 /// delegates to the child (RFC 4035 §3.1.4.1).
+#[inline(always)]
 fn zone_of<'s>(asked: &Asked<'s>, name: &NameBuf) -> Option<&'s CompiledZone> {
     let zone = asked.snapshot.zone(name)?;
     if asked.qtype == rtype::DS && zone.depth(name) == 0 && name.labels() > 0 {
@@ -101,6 +104,7 @@ fn zone_of<'s>(asked: &Asked<'s>, name: &NameBuf) -> Option<&'s CompiledZone> {
 }
 
 /// Answers as far as one name goes; returns the alias that it leads to.
+#[inline(always)]
 fn answer_in<W: Watch>(
     asked: &Asked<'_>,
     zone: &CompiledZone,
@@ -130,6 +134,9 @@ fn answer_in<W: Watch>(
         return None;
     }
     reply.set_authoritative();
+    if reply.is_signing() && denial::begin(asked, zone, here, &meaning, reply) {
+        return None;
+    }
     let at = At { asked, zone, here };
     match &meaning {
         Meaning::Redirected { depth, redirection } => {
@@ -147,6 +154,7 @@ fn answer_in<W: Watch>(
 }
 
 /// Answers from what a zone has at a name.
+#[inline(always)]
 fn answer_owner<W: Watch>(at: &At<'_>, owner: Owner<'_>, way: &Way<'_>, reply: &mut Reply<'_, '_>, watch: &mut W) -> Option<Alias> {
     let set = match at.asked.qtype {
         // RFC 8482 §4.1: one RRset is answer enough.

@@ -88,7 +88,7 @@ fn row(kind: PolicyKind, count: usize) {
         picked = 0;
         for client in &clients {
             draw = draw.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-            let decision = decide(&world, Start::Service(ServiceId(0), Filter::default()), *client, draw, 0, &mut Silent);
+            let decision = decide(&world, Start::Service(ServiceId(0), &Filter::ALL), *client, draw, 0, &mut Silent);
             if let Some(Choice::Instances(selection)) = &decision.tiers[0] {
                 pick(&world, selection, Need::V4, 8, draw, |_| picked += 1);
             }

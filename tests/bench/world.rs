@@ -5,10 +5,14 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use signpost::config;
 use signpost::control::Writer;
-use signpost::model::{Counters, Revision, Settings, Timestamp};
+use signpost::model::{Algorithm, Counters, Denial, KeyRole, Revision, Settings, Timestamp, ZoneKey, ZoneSigning};
+use signpost::serve::signing::Signer;
+use signpost::sign::digest::key_tag;
+use signpost::sign::{Keyring, PrivateKey, Ring, Secret};
 use signpost::snapshot::Snapshot;
 use signpost::wire::{self, Outcome, Query, Transport, Worker};
 
@@ -58,6 +62,48 @@ pub fn snapshot(names: usize) -> Arc<Snapshot> {
     let writer: Writer<usize> = Writer::begin((Revision(0), Vec::new()), world.zones, world.geo, &settings.dns, Timestamp(0)).unwrap();
     writer.snapshot().clone()
 }
+
+/// The same with every zone signed by a key on P-256, and who signs.
+pub fn signed(names: usize) -> (Arc<Snapshot>, Signer) {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), names);
+    let settings = Settings { zones_dir: folder.path().join("zones"), geo_dir: folder.path().join("geo"), ..Settings::default() };
+    let mut world = config::world(&settings).unwrap_or_else(|findings| panic!("{findings:?}"));
+    let mut keyring = Keyring::default();
+    for zone in &mut world.zones {
+        let key = Arc::new(PrivateKey::new(Algorithm::EcdsaP256Sha256, Secret([7; 32])).unwrap());
+        let (role, public) = (KeyRole::Csk, key.public().into());
+        let tag = key_tag(&key.dnskey(role));
+        let shown = ZoneKey { flags: role.flags(), algorithm: 13, tag, public, signs_keys: true, signs_zone: true, published: true };
+        let (cds, cdnskey) = (Vec::new(), Vec::new());
+        let signing = ZoneSigning { keys: vec![shown], dnskey_ttl: 3600, denial: Denial::Compact, cds, cdnskey, epoch: 1 };
+        let ring = Ring::new(&signing, &[(tag, key)].into(), Duration::from_secs(1_209_600), 7).unwrap();
+        keyring.put(zone.apex.clone(), Some(Arc::new(ring)));
+        zone.signing = Some(Arc::new(signing));
+    }
+    let writer: Writer<usize> = Writer::begin((Revision(0), Vec::new()), world.zones, world.geo, &settings.dns, Timestamp(0)).unwrap();
+    (writer.snapshot().clone(), Signer::new(Arc::new(arc_swap::ArcSwap::from_pointee(keyring))))
+}
+
+/// A query of [`rows`] with DO.
+pub fn with_do(query: &[u8]) -> Vec<u8> {
+    let (mut query, end) = (query.to_vec(), query.len());
+    // The OPT without options stands last, and its flags before the length of those.
+    query[end - 4] |= 0x80;
+    query
+}
+
+/// Answers one query over UDP, signing what it lacks; the octets of the reply.
+pub fn answer_signed(snapshot: &Snapshot, signer: &Signer, worker: &mut Worker, bytes: &[u8], now_ms: u64, reply: &mut [u8]) -> usize {
+    let query = Query { bytes, peer: SocketAddr::from(([127, 0, 0, 1], 40_000)), transport: Transport::Udp, now_ms };
+    match signer.answer(snapshot, worker, &query, reply) {
+        Outcome::Reply(length) => length,
+        outcome => panic!("{outcome:?}"),
+    }
+}
+
+/// When everything is asked: milliseconds since the Unix epoch.
+pub const NOW_MS: u64 = 1_700_000_000_000;
 
 /// Writes [`files`] below a folder.
 pub fn write(folder: &Path, names: usize) {
@@ -128,7 +174,7 @@ pub fn rows(count: usize, names: usize) -> Vec<Row> {
 }
 
 /// A query with EDNS and a payload of 1232 octets, for a client subnet where one is given.
-fn query(name: &str, rtype: u16, subnet: Option<[u8; 3]>) -> Vec<u8> {
+pub fn query(name: &str, rtype: u16, subnet: Option<[u8; 3]>) -> Vec<u8> {
     let mut message = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1];
     for label in name.split('.') {
         message.push(label.len() as u8);
@@ -153,7 +199,7 @@ pub fn worker() -> Worker {
 #[inline]
 pub fn answer(snapshot: &Snapshot, worker: &mut Worker, bytes: &[u8], reply: &mut [u8]) -> usize {
     let peer = SocketAddr::from(([127, 0, 0, 1], 40_000));
-    match wire::answer(snapshot, worker, &Query { bytes, peer, transport: Transport::Udp, now_ms: 1_700_000_000_000 }, reply) {
+    match wire::answer(snapshot, worker, &Query { bytes, peer, transport: Transport::Udp, now_ms: NOW_MS }, reply) {
         Outcome::Reply(length) => length,
         Outcome::Drop => 0,
         Outcome::Punt(punt) => panic!("nobody's names are forwarded here, and yet {punt:?}"),

@@ -11,6 +11,7 @@ use signpost::model::{Counters, Revision, Settings, Timestamp};
 use signpost::wire::{self, Outcome, Query, Transport, Worker};
 
 use crate::message::Question;
+use crate::transcripts::Story;
 
 thread_local! {
     /// Allocations of this thread. Other tests run beside this one, so each thread counts for itself.
@@ -192,4 +193,60 @@ fn no_answer_allocates() {
     let before = ALLOCATIONS.with(Cell::get);
     drop(std::hint::black_box(Box::new(7)));
     assert_eq!(ALLOCATIONS.with(Cell::get) - before, 1, "the allocator counts");
+}
+
+#[test]
+fn no_signed_answer_allocates_whose_signatures_are_there() {
+    let mut files = vec![("zones/svc.example.toml", ZONE.to_string()), ("geo/networks.toml", NETWORKS.to_string())];
+    files[0].1 += "[services.web.instances.a]\naddresses = [\"192.0.2.1\", \"2001:db8::1\"]\nports = { https = 443, http = 80 }\n\
+                   region = \"boston\"\naz = \"az-1\"\ntags = [\"blue\"]\n";
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    let story = Story::signed(&files, &["*"]);
+    let (snapshot, signer) = (story.snapshot(), story.signer().0);
+    let mut worker = Worker::new(7, Arc::new(Counters::default()));
+    let mut reply = vec![0; 65_535];
+    for (question, least) in [
+        ("web.svc.example A do", 2),
+        ("web.svc.example AAAA do", 2),
+        ("web.svc.example SRV do", 2),
+        ("web.svc.example HTTPS do tcp", 2),
+        ("web.svc.example TXT do", 2),
+        ("web.svc.example MX do", 0),
+        ("_http._tcp.web.svc.example SRV do", 2),
+        ("a.id.web.svc.example A do", 2),
+        ("blue.tag.web.svc.example A do", 2),
+        ("ns1.svc.example A do", 2),
+        ("svc.example DNSKEY do", 2),
+        ("svc.example NS do", 2),
+        ("alias.svc.example A do", 4),
+        ("x.wild.svc.example MX do", 2),
+        ("x.old.svc.example MX do tcp", 5),
+        ("nosuch.svc.example A do", 0),
+        ("nosuch.svc.example A do co", 0),
+        ("child.svc.example A do", 0),
+        ("web.svc.example ANY do", 2),
+        ("web.svc.example NSEC do", 2),
+        ("web.svc.example RRSIG do", 1),
+    ] {
+        let asked = Question::parse(question);
+        let bytes = asked.bytes();
+        let transport = if asked.tcp { Transport::Tcp } else { Transport::Udp };
+        let query = Query { bytes: &bytes, peer: SocketAddr::new(asked.from, 40_000), transport, now_ms: story.now().0 };
+        // What is missing is signed first; and a thread that reads the map for the first time is made known to it.
+        signer.answer(&snapshot, &mut worker, &query, &mut reply);
+        for _ in 0..20 {
+            let before = ALLOCATIONS.with(Cell::get);
+            let outcome = wire::answer(&snapshot, &mut worker, &query, &mut reply);
+            assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0, "allocations for {question}");
+            assert!(matches!(outcome, Outcome::Reply(_)), "{question}: {outcome:?}");
+            let answers = u16::from_be_bytes([reply[6], reply[7]]);
+            assert!(answers >= least, "{question} has {answers} answers: it is not the answer that was meant");
+        }
+    }
+    // What has no signature is handed on without a piece of memory either.
+    let bytes = Question::parse("another.svc.example A do").bytes();
+    let query = Query { bytes: &bytes, peer: ([192, 0, 2, 1], 53).into(), transport: Transport::Udp, now_ms: story.now().0 };
+    let before = ALLOCATIONS.with(Cell::get);
+    let outcome = wire::answer(&snapshot, &mut worker, &query, &mut reply);
+    assert!(matches!(outcome, Outcome::Punt(_)) && ALLOCATIONS.with(Cell::get) == before, "{outcome:?}");
 }

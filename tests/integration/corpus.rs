@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::checks::answer::Worlds;
 use crate::checks::ask::Asker;
 use crate::checks::update::Updates;
-use crate::checks::zone;
+use crate::checks::{transfer, zone};
 
 /// Runs each seed of a target; the file that fails is named.
 fn each(folder: &str, mut check: impl FnMut(&[u8])) -> usize {
@@ -43,4 +43,9 @@ fn toml_zones_of_the_corpus_are_refused_or_served() {
 fn updates_of_the_corpus_are_refused_or_served() {
     let mut updates = Updates::new();
     assert!(each("update", |octets| updates.check(octets)) > 20);
+}
+
+#[test]
+fn messages_of_other_servers_in_the_corpus_are_read_and_trusted_by_signature_alone() {
+    assert!(each("transfer", transfer::check) >= 15);
 }

@@ -11,8 +11,10 @@ mod checks;
 mod command;
 mod connections;
 mod corpus;
+mod dnssec;
 mod drill;
 mod durability;
+mod encrypted;
 mod evacuation;
 mod figures;
 mod floors;
@@ -25,9 +27,11 @@ mod policies;
 mod process;
 mod reload;
 mod rfc_table;
+mod signed;
 mod simulate;
 mod steering;
 mod transcripts;
+mod transfer;
 mod updates;
 
 /// Counts allocations, thread by thread, for the one test that looks; the others notice nothing.

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
+use hickory_proto::dnssec::rdata::DNSSECRData;
 use hickory_proto::op::Message;
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -19,6 +20,8 @@ pub struct Question {
     pub ecs: Option<IpNet>,
     /// Payload size and version; `None`: no OPT.
     pub edns: Option<(u16, u8)>,
+    /// DO and CO.
+    pub flags: u8,
     pub from: IpAddr,
     pub tcp: bool,
     pub tls: bool,
@@ -61,6 +64,7 @@ impl Question {
             opcode: 0,
             ecs: None,
             edns: Some((1232, 0)),
+            flags: 0,
             from: [192, 0, 2, 200].into(),
             tcp: false,
             tls: false,
@@ -73,6 +77,8 @@ impl Question {
             match word.split_once('=') {
                 None if word == "tcp" => question.tcp = true,
                 None if word == "tls" => question.tls = true,
+                None if word == "do" => question.flags |= 0x80,
+                None if word == "co" => question.flags |= 0x40,
                 None if word == "noedns" => question.edns = None,
                 None if word == "bare" => question.bare = true,
                 Some(("cookie", "new")) => question.cookie = Some(CookieAsked::New),
@@ -115,7 +121,7 @@ impl Question {
         if let Some((size, version)) = self.edns {
             bytes.extend_from_slice(&[0, 0, 41]);
             bytes.extend_from_slice(&size.to_be_bytes());
-            bytes.extend_from_slice(&[0, version, 0, 0]);
+            bytes.extend_from_slice(&[0, version, self.flags, 0]);
             let mut option = Vec::new();
             if let Some(ecs) = self.ecs {
                 let octets = match ecs.network() {
@@ -189,6 +195,12 @@ pub fn render(reply: &[u8], question: &Question) -> Vec<String> {
         }
     }
     if let Some(edns) = &message.edns {
+        if edns.flags().z & 0x4000 != 0 {
+            head.push_str(" co");
+        }
+        if edns.flags().dnssec_ok != (question.flags & 0x80 != 0) {
+            head.push_str(" OTHER-DO");
+        }
         if let Some(EdnsOption::Subnet(subnet)) = edns.option(EdnsCode::Subnet) {
             let same = question.ecs.is_some_and(|ecs| ecs.network() == subnet.addr() && ecs.prefix_len() == subnet.source_prefix());
             let _ = write!(head, " scope={}{}", subnet.scope_prefix(), if same { "" } else { " OTHER-SUBNET" });
@@ -232,6 +244,19 @@ fn record_line(record: &Record) -> String {
         return format!("{} {} DNAME {}", record.name, record.ttl, name_of(&record.data));
     }
     let data = match &record.data {
+        RData::DNSSEC(DNSSECRData::NSEC(nsec)) => {
+            let types = nsec.type_bit_maps().map(|rtype| match rtype {
+                RecordType::Unknown(128) => "NXNAME".into(),
+                RecordType::Unknown(number) => format!("TYPE{number}"),
+                known => known.to_string(),
+            });
+            [nsec.next_domain_name().to_string()].into_iter().chain(types).collect::<Vec<_>>().join(" ")
+        }
+        RData::DNSSEC(DNSSECRData::RRSIG(rrsig)) => {
+            let input = rrsig.input();
+            let (covered, labels, original, signer) = (input.type_covered, input.num_labels, input.original_ttl, &input.signer_name);
+            format!("{covered} labels={labels} original={original} by={signer}")
+        }
         RData::TXT(txt) => txt.txt_data.iter().map(|t| format!("{:?}", String::from_utf8_lossy(t))).collect::<Vec<_>>().join(" "),
         data => data.to_string(),
     };

@@ -8,17 +8,21 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 use signpost::config;
 use signpost::control::{Input, Landing, Observation, ProbeOrder, Writer};
 use signpost::model::{
-    CheckState, Counter, Counters, Drain, DrainFields, Instance, InstanceKey, Label, Out, Period, ProbeResult, Pushed, Revision, Service,
-    ServiceFields, Settings, Subject, Timestamp,
+    Algorithm, CheckState, Counter, Counters, Drain, DrainFields, Instance, InstanceKey, Label, Name, Out, Period, ProbeResult, Pushed,
+    Revision, Service, ServiceFields, Settings, Subject, Timestamp,
 };
 use signpost::registry::{Command, Precondition};
+use signpost::serve::signing::Signer;
+use signpost::sign::Keyring;
 use signpost::snapshot::Snapshot;
-use signpost::wire::{self, Outcome, Query, Transport, Worker};
+use signpost::wire::{Outcome, Query, Transport, Worker};
 
+use crate::dnssec::{self, Anchors};
 use crate::message::{CookieAsked, Question, cookie_of, render, summary};
 
 /// Where a story's declared services come from.
@@ -40,6 +44,10 @@ pub struct Story {
     declared: Declared,
     folder: tempfile::TempDir,
     files: BTreeMap<String, String>,
+    /// Apexes of zones that are signed, each with its algorithm; `*`: all.
+    signed: Vec<(String, Algorithm)>,
+    signer: Signer,
+    anchors: Anchors,
     /// The file of the zone that holds the declared services.
     zone: Option<String>,
     services: BTreeMap<String, Value>,
@@ -59,7 +67,13 @@ pub struct Story {
 impl Story {
     /// A story that has begun with these files: path and text.
     pub fn of_files(files: &[(&str, &str)]) -> Story {
+        Story::signed(files, &[])
+    }
+
+    /// The same with these zones signed.
+    pub fn signed(files: &[(&str, &str)], apexes: &[&str]) -> Story {
         let mut story = Story::new(Declared::InTheZoneFile);
+        apexes.iter().for_each(|apex| story.tell(&format!("sign {apex}")));
         story.files = files.iter().map(|(path, text)| (path.to_string(), text.to_string())).collect();
         story.tell("start");
         story
@@ -76,6 +90,16 @@ impl Story {
         self.writer.as_ref().expect("the story has started").snapshot().clone()
     }
 
+    /// Who signs, and what is signed.
+    pub fn signer(&self) -> (&Signer, &Anchors) {
+        (&self.signer, &self.anchors)
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
     /// What is out of answers, and how far.
     pub fn outs(&self) -> BTreeMap<Subject, Out> {
         let registry = self.writer.as_ref().expect("the story has started").registry().read().unwrap();
@@ -88,6 +112,9 @@ impl Story {
             declared,
             folder: tempfile::tempdir().unwrap(),
             files: BTreeMap::new(),
+            signed: Vec::new(),
+            signer: Signer::default(),
+            anchors: Anchors::default(),
             zone: None,
             services: BTreeMap::new(),
             instances: Vec::new(),
@@ -130,6 +157,12 @@ impl Story {
                 let (key, json) = instance(rest);
                 self.services.entry(key.service.to_string()).or_insert_with(|| json!({}));
                 self.instances.push((key, json));
+                Vec::new()
+            }
+            "sign" => {
+                let (apex, algorithm) = rest.split_once(' ').unwrap_or((rest, "ed25519"));
+                let algorithm = Algorithm::ALL.into_iter().find(|known| known.name() == algorithm).expect("an algorithm");
+                self.signed.push((apex.into(), algorithm));
                 Vec::new()
             }
             "start" => self.start(),
@@ -204,10 +237,19 @@ impl Story {
         let told = if file.exists() { config::settings(Some(&file), &BTreeMap::new()).unwrap() } else { Settings::default() };
         let settings =
             Settings { file: Some(file), zones_dir: self.folder.path().join("zones"), geo_dir: self.folder.path().join("geo"), ..told };
-        let world = match config::world(&settings) {
+        let mut world = match config::world(&settings) {
             Ok(world) => world,
             Err(findings) => panic!("{}", findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
         };
+        let mut keyring = Keyring::default();
+        for (n, zone) in world.zones.iter_mut().enumerate() {
+            let is_it = |(apex, _): &&(String, Algorithm)| apex == "*" || Name::parse(apex).unwrap() == zone.apex;
+            if let Some((_, algorithm)) = self.signed.iter().find(is_it) {
+                dnssec::sign(zone, *algorithm, 1 + n as u8, &mut keyring);
+            }
+        }
+        self.signer = Signer::new(Arc::new(ArcSwap::from_pointee(keyring)));
+        self.anchors = Anchors::of(&world.zones);
         self.writer = Some(Writer::begin((Revision(0), Vec::new()), world.zones, world.geo, &settings.dns, self.now).unwrap());
         let mut lines = Vec::new();
         if self.declared == Declared::OverTheApi {
@@ -324,9 +366,12 @@ impl Story {
             _ => Transport::Udp,
         };
         let query = Query { bytes: &bytes, peer, transport, now_ms: self.now.0 };
-        let mut answer = || match wire::answer(&snapshot, &mut self.worker, &query, &mut reply) {
+        let mut answer = || match self.signer.answer(&snapshot, &mut self.worker, &query, &mut reply) {
             Outcome::Reply(length) => {
                 let reply = reply[..length].to_vec();
+                if question.flags & 0x80 != 0 && question.rtype != 255 && reply[3] & 15 != 1 {
+                    dnssec::validate(&reply, &self.anchors, self.now.0).unwrap_or_else(|why| panic!("{}: {why}", question.name));
+                }
                 cookie_of(&reply).into_iter().for_each(|cookie| _ = self.cookies.insert(question.from, cookie));
                 Some(reply)
             }

@@ -23,7 +23,7 @@ pub struct Signpost {
     /// Where it answers, UDP and TCP.
     pub dns: SocketAddr,
     api: SocketAddr,
-    _running: Running,
+    running: Running,
 }
 
 impl Signpost {
@@ -42,8 +42,18 @@ impl Signpost {
             let mut command = Command::new(env!("CARGO_BIN_EXE_signpost"));
             command.arg("serve").arg("--config").arg(config);
             let ready = move || http(api, "GET", "/readyz", "").is_ok_and(|(status, _)| status == 200);
-            (command, Box::new(ready), move |_running| Signpost { dns, api, _running })
+            (command, Box::new(ready), move |running| Signpost { dns, api, running })
         })
+    }
+
+    /// Where its API listens.
+    pub fn api(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// The folder it lives in: `signpost.toml`, `zones/…`.
+    pub fn folder(&self) -> &Path {
+        self.running.folder.path()
     }
 
     /// `PUT`s a document; it must be accepted.

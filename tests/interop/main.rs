@@ -1,4 +1,4 @@
-//! Tests against other people's programs: dig, kdig and drill, Unbound, BIND and Knot Resolver, NSD and Knot, dnsmasq and glibc, HAProxy.
+//! Tests against other people's programs: dig, kdig and drill, Unbound, BIND and Knot Resolver, NSD and Knot, dnsmasq and glibc, HAProxy, curl.
 //!
 //! They start the real binary on loopback and need what `.ci/run` installs; a missing program is a failure, never a skip.
 //! Run them with `cargo test --features interop --test interop`.
@@ -10,14 +10,18 @@ mod clients;
 mod compliance;
 mod datagrams;
 mod differential;
+mod dnssec;
+mod encrypted;
 mod glibc;
 mod haproxy;
 mod harness;
 mod internet;
+mod keys;
 mod options;
 #[path = "../overlap/mod.rs"]
 mod overlap;
 mod peers;
+mod primaries;
 mod rdata;
 mod recursors;
 mod reply;

@@ -1,242 +1,168 @@
-//! Signpost as a secondary of other servers: Knot, NSD and BIND's named hand it zones, whole and as differences, and tell it of changes; Knot
-//! a catalog.
+//! Other people's servers and clients copy zones: dig and kdig verify what is signed, Knot and NSD follow as secondaries.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::harness::{Peer, Signpost, find, free_port, loopback, run, wait_until};
+use crate::harness::{Files, Peer, Signpost, at, loopback, run, wait_until};
 
-/// Generous: the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(30);
-const SECRET: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+const PATIENCE: Duration = Duration::from_secs(20);
+const KEY: &str = "hmac-sha256:transfer-key:YSBzZWNyZXQgb2YgYXQgbGVhc3QgMTYgb2N0ZXRz";
+/// What stands behind `[dns]`.
+const TABLES: &str = "[tsig.transfer-key]\nalgorithm = \"hmac-sha256\"\nsecret = \"YSBzZWNyZXQgb2YgYXQgbGVhc3QgMTYgb2N0ZXRz\"\n\
+    [tsig.strong]\nalgorithm = \"hmac-sha512\"\nsecret = \"YSBzZWNyZXQgb2YgYXQgbGVhc3QgMTYgb2N0ZXRz\"\n\
+    [transfer.\"*\"]\nkeys = [\"transfer-key\", \"strong\"]\nservices = \"render\"\nnotify = []\n";
 
-/// A zone with this serial; `lines` beside its apex.
-fn zone(serial: u32, timers: &str, lines: &str) -> String {
-    let mut text = format!("$TTL 60\n@ SOA ns1 hostmaster {serial} {timers}\n@ NS ns1\n@ NS ns2.example.net.\nns1 A 127.0.0.1\n{lines}");
-    // So many that a difference is smaller than the zone.
-    (0..200).for_each(|n| text.push_str(&format!("host{n} A 10.0.0.{n}\n")));
-    text
+const FILES: Files = &[
+    (
+        "zones/example.com.zone",
+        "$TTL 1h\n@ SOA ns1 hostmaster 2026112101 2h 1h 2w 60\n@ NS ns1\n@ NS ns2\n@ MX 10 mail\nns1 A 192.0.2.1\nns2 A 192.0.2.2\n\
+         mail A 192.0.2.3\nmail AAAA 2001:db8::3\nwww CNAME mail\n*.wild TXT \"any\" \"thing\"\na.b.c TXT deep\nsub NS ns.sub\nns.sub A 192.0.2.9\n\
+         _sip._tcp SRV 0 5 5060 mail\n@ CAA 0 issue \"ca.example\"\nunknown TYPE65280 \\# 3 010203\nold DNAME mail\n",
+    ),
+    ("zones/large.example.zone", "$TTL 60\n@ SOA ns.x. h.x. 1 2h 1h 2w 5\n@ NS ns.x.\n$GENERATE 1-20000 host-$ TXT some-text-of-host-$\n"),
+    (
+        "zones/svc.example.toml",
+        "services = true\nns = [\"ns1.svc.example.\"]\n[records]\nns1 = { A = [\"192.0.2.53\"] }\n[names.api]\npolicy = \"failover\"\n\
+         branches = [{ service = \"web\" }, { records = { A = [\"192.0.2.200\"] } }]\n",
+    ),
+];
+
+/// The records that a server gives of a zone, as dig prints them, but the SOA.
+fn records(server: &[String], apex: &str, more: &[&str]) -> BTreeSet<String> {
+    let mut args: Vec<&str> = server.iter().map(String::as_str).collect();
+    args.extend([apex, "AXFR", "+noall", "+answer", "+onesoa"]);
+    args.extend(more);
+    let text = run("dig", &args);
+    let lines = text.lines().filter(|line| !line.starts_with(';') && !line.is_empty() && !line.contains("\tTSIG\t"));
+    lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).filter(|line| !line.contains(" SOA ")).collect()
 }
 
-const SLOW: &str = "3600 600 86400 60";
-
-fn write(folder: &Path, name: &str, text: &str) {
-    std::fs::write(folder.join(name), text).expect("a file");
-}
-
-/// Signpost as the secondary of these zones: lines of `signpost.toml`.
-fn secondary(port: u16, settings: &str) -> Signpost {
-    let settings = format!("workers = 1\n[tsig.k]\nsecret = \"{SECRET}\"\n{settings}");
-    Signpost::start_on(
-        &[loopback(port)],
-        &settings,
-        &[("zones/here.example.zone", "$TTL 60\n@ SOA ns h 1 2h 1h 2w 1h\n@ NS ns\nns A 127.0.0.1\n")],
-    )
-}
-
-fn dig(server: &Signpost, words: &[&str]) -> String {
-    let mut args: Vec<String> = server.at().into();
-    args.extend(words.iter().map(|word| word.to_string()));
-    run("dig", &args)
-}
-
-fn short(server: &Signpost, name: &str, rtype: &str) -> String {
-    dig(server, &["+short", name, rtype]).trim().to_string()
-}
-
-/// What the API says of a zone.
-fn state(server: &Signpost, zone: &str) -> serde_json::Value {
-    let list = server.get("/v1/secondaries");
-    let found = list["secondaries"].as_array().expect("a list").iter().find(|state| state["zone"] == zone).cloned();
-    found.unwrap_or_default()
-}
-
-#[track_caller]
-fn comes(server: &Signpost, zone: &str, serial: u64) {
-    let came = wait_until(PATIENCE, || state(server, zone)["serial"] == serial);
-    assert!(came, "{zone} is not at {serial}: {}", server.get("/v1/secondaries"));
-}
-
-/// Knot with a zone `x.example`, which tells a secondary on this port.
-fn knot(port: u16, timers: &'static str, signed: bool) -> Peer {
-    Peer::start("knotd", |folder, address| {
-        write(folder, "x.example.zone", &zone(1, timers, "www A 192.0.2.1\n"));
-        let key = if signed { "    key: k\n" } else { "" };
-        let config = format!(
-            "server:\n  rundir: \"{folder}\"\n  listen: {}@{}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n\
-             database:\n  storage: \"{folder}/db\"\ncontrol:\n  listen: \"{folder}/knot.sock\"\nlog:\n  - target: stderr\n    any: debug\n\
-             key:\n  - id: k\n    algorithm: hmac-sha256\n    secret: {SECRET}\nremote:\n  - id: signpost\n    address: 127.0.0.1@{port}\n{key}\
-             acl:\n  - id: transfer\n    action: transfer\n    address: 127.0.0.1\n{key}\
-             zone:\n  - domain: x.example\n    storage: \"{folder}\"\n    file: x.example.zone\n    zonefile-sync: -1\n    zonefile-load: difference\n    \
-             notify: signpost\n    acl: transfer\n",
-            address.ip(),
-            address.port(),
-            folder = folder.display()
-        );
-        write(folder, "knot.conf", &config);
-        ["-c", "knot.conf"].map(String::from).into()
-    })
-}
-
-fn knotc(knot: &Peer, words: &[&str]) -> String {
-    let socket = knot.folder.join("knot.sock").display().to_string();
-    let words: Vec<&str> = ["-s", &socket].into_iter().chain(words.iter().copied()).collect();
-    run("knotc", &words)
+fn serial(server: &[String], apex: &str) -> Option<u32> {
+    let args: Vec<&str> = server.iter().map(String::as_str).chain([apex, "SOA", "+short", "+time=1", "+tries=1"]).collect();
+    run("dig", &args).split_whitespace().nth(2)?.parse().ok()
 }
 
 #[test]
-fn knot_hands_over_a_zone_signed_and_then_its_differences() {
-    let port = free_port();
-    let knot = knot(port, SLOW, true);
-    let server = secondary(port, &format!("[secondary.\"x.example\"]\nprimaries = [\"{}#k\"]", knot.address));
-    comes(&server, "x.example.", 1);
-    assert_eq!((short(&server, "www.x.example", "A"), short(&server, "host7.x.example", "A")), ("192.0.2.1".into(), "10.0.0.7".into()));
-    write(&knot.folder, "x.example.zone", &zone(2, SLOW, "www A 192.0.2.2\nnew TXT \"a b\" \"c\\\"d\"\n"));
-    knotc(&knot, &["zone-reload", "x.example"]);
-    // A NOTIFY leads to it long before the refresh would.
-    comes(&server, "x.example.", 2);
-    assert_eq!(
-        (short(&server, "www.x.example", "A"), short(&server, "new.x.example", "TXT")),
-        ("192.0.2.2".into(), "\"a b\" \"c\\\"d\"".into())
-    );
-    let log = knot.log();
-    assert!(log.contains("IXFR, outgoing") && log.matches("AXFR, outgoing, remote 127.0.0.1").count() > 0, "{log}");
-    // A stranger's NOTIFY is not believed, nor one without the key.
-    let told = run("dig", &[server.at().as_slice(), &["+opcode=notify".into(), "x.example".into(), "SOA".into()]].concat());
-    assert!(told.contains("status: REFUSED"), "{told}");
-    let other = run("dig", &[server.at().as_slice(), &["+opcode=notify".into(), "here.example".into(), "SOA".into()]].concat());
-    assert!(other.contains("status: NOTIMP"), "{other}");
-}
-
-#[test]
-fn nsd_hands_over_a_zone() {
-    let port = free_port();
-    let nsd = Peer::start("nsd", |folder, address| {
-        write(folder, "x.example.zone", &zone(1, SLOW, "www A 192.0.2.1\n"));
-        let config = format!(
-            "server:\n  ip-address: {}@{}\n  do-ip6: no\n  server-count: 1\n  username: \"\"\n  zonesdir: \"{folder}\"\n  database: \"\"\n  \
-             pidfile: \"{folder}/nsd.pid\"\n  xfrdfile: \"{folder}/xfrd.state\"\n  xfrdir: \"{folder}\"\n  zonelistfile: \"{folder}/zone.list\"\n  \
-             zonefiles-check: yes\nremote-control:\n  control-enable: no\nkey:\n  name: k\n  algorithm: hmac-sha256\n  secret: \"{SECRET}\"\n\
-             zone:\n  name: \"x.example\"\n  zonefile: \"x.example.zone\"\n  provide-xfr: 127.0.0.1 k\n  notify: 127.0.0.1@{port} k\n",
-            address.ip(),
-            address.port(),
-            folder = folder.display()
-        );
-        write(folder, "nsd.conf", &config);
-        ["-d", "-c", "nsd.conf"].map(String::from).into()
-    });
-    let server = secondary(port, &format!("[secondary.\"x.example\"]\nprimaries = [\"127.0.0.1:9\", \"{}#k\"]", nsd.address));
-    comes(&server, "x.example.", 1);
-    assert_eq!(short(&server, "www.x.example", "A"), "192.0.2.1");
-    write(&nsd.folder, "x.example.zone", &zone(2, SLOW, "www A 192.0.2.2\n"));
-    let pid = std::fs::read_to_string(nsd.folder.join("nsd.pid")).expect("NSD's process id");
-    run("sh", &["-c".to_string(), format!("kill -HUP {}", pid.trim())]);
-    comes(&server, "x.example.", 2);
-    assert_eq!(short(&server, "www.x.example", "A"), "192.0.2.2");
-}
-
-#[test]
-fn named_hands_over_a_zone_that_is_updated_there() {
-    let port = free_port();
-    let named = Peer::start("named", |folder, address| {
-        write(folder, "x.example.zone", &zone(1, SLOW, "www A 192.0.2.1\n"));
-        let config = format!(
-            "options {{ directory \"{folder}\"; listen-on port {port_own} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; pid-file none; recursion no;\n\
-             dnssec-validation no; session-keyfile none; notify explicit; notify-delay 0; }};\ncontrols {{ }};\n\
-             key k {{ algorithm hmac-sha256; secret \"{SECRET}\"; }};\n\
-             zone \"x.example\" {{ type primary; file \"x.example.zone\"; allow-transfer {{ key k; }}; allow-update {{ key k; }};\n\
-             also-notify {{ 127.0.0.1 port {port} key k; }}; }};\n",
-            folder = folder.display(),
-            port_own = address.port()
-        );
-        write(folder, "named.conf", &config);
-        crate::peers::named_args(folder)
-    });
-    let server = secondary(port, &format!("[secondary.\"x.example\"]\nprimaries = [\"{}#k\"]", named.address));
-    comes(&server, "x.example.", 1);
-    write(
-        &named.folder,
-        "script",
-        &format!(
-            "server 127.0.0.1 {}\nzone x.example\nupdate delete www.x.example. A\nupdate add www.x.example. 60 A 192.0.2.2\nsend\n",
-            named.address.port()
-        ),
-    );
-    let said = run("nsupdate", &["-y", &format!("hmac-sha256:k:{SECRET}"), &named.folder.join("script").display().to_string()]);
-    assert_eq!(said.trim(), "");
-    comes(&server, "x.example.", 2);
-    assert_eq!((short(&server, "www.x.example", "A"), short(&server, "host9.x.example", "A")), ("192.0.2.2".into(), "10.0.0.9".into()));
-    assert!(named.log().contains("IXFR started"), "{}", named.log());
-}
-
-/// What no primary confirms for as long as the SOA says is answered with SERVFAIL, until one does.
-#[test]
-fn a_zone_expires() {
-    let port = free_port();
-    let mut knot = knot(port, "2 2 5 60", false);
-    let server = secondary(port, &format!("[secondary.\"x.example\"]\nprimaries = [\"{}\"]", knot.address));
-    comes(&server, "x.example.", 1);
-    knot.end();
-    let expired = wait_until(PATIENCE, || dig(&server, &["www.x.example", "A"]).contains("status: SERVFAIL"));
-    assert!(expired, "{}", server.get("/v1/secondaries"));
-    let said = dig(&server, &["www.x.example", "A"]);
-    assert!(said.contains("EDE: 24 (Invalid Data)"), "{said}");
-    let state = state(&server, "x.example.");
-    assert!(state["expired"] == true && state["failure"].as_str().is_some_and(|why| !why.is_empty()), "{state}");
-    assert_eq!(short(&server, "ns.here.example", "A"), "127.0.0.1", "other zones are answered");
-}
-
-/// A catalog (RFC 9432): its members come and go; one that is broken changes nothing.
-#[test]
-fn members_of_a_catalog_come_and_go() {
-    let port = free_port();
-    let catalog = |serial: u32, lines: &str| format!("$TTL 0\n@ SOA invalid. invalid. {serial} 3600 600 86400 0\n@ NS invalid.\n{lines}");
-    let list = |members: &[&str]| {
-        let lines: String = members.iter().map(|member| format!("{} PTR {member}\n", member.replace('.', "-") + "u.zones")).collect();
-        format!("version TXT \"2\"\n{lines}")
+fn dig_and_kdig_copy_zones_and_verify_what_is_signed() {
+    let signpost = Signpost::start_on(&[], TABLES, FILES);
+    let strong = KEY.replace("sha256", "sha512").replace("transfer-key", "strong");
+    for (apex, key, count) in [("example.com", KEY, 19), ("example.com", &strong, 19), ("large.example", KEY, 20_002)] {
+        let mut args: Vec<&str> = vec!["-y", key];
+        let server = signpost.at();
+        args.extend(server.iter().map(String::as_str));
+        args.extend([apex, "AXFR"]);
+        let text = run("dig", &args);
+        assert!(text.contains(&format!("XFR size: {} records", count + 1)), "{text:.2000}");
+        assert!(!text.contains("WARNING") && !text.contains("verify"), "{text:.2000}");
+        let text = run("kdig", &args);
+        assert!(text.contains(&format!("{} records", count + 2)) || text.contains(&format!("{} records", count + 1)), "{text:.2000}");
+        assert!(!text.contains("WARNING") && !text.contains("ERROR"), "{text:.2000}");
+    }
+    // The latest serial: its SOA alone; an older one that nobody knows: all of it. Over UDP, the SOA.
+    let ixfr = |since: u32, more: &[&str]| {
+        let mut args = vec!["-y".to_string(), KEY.into()];
+        args.extend(signpost.at());
+        args.extend(["example.com".into(), format!("IXFR={since}"), "+noall".into(), "+answer".into()]);
+        args.extend(more.iter().map(ToString::to_string));
+        run("dig", &args).lines().filter(|line| line.contains("\tIN\t")).count()
     };
-    let knot = Peer::start("knotd", |folder, address| {
-        write(folder, "cat.example.zone", &catalog(1, &list(&["a.example.", "b.example."])));
-        let member = |apex: &str| {
-            write(folder, &format!("{apex}.zone"), &zone(1, SLOW, "www A 192.0.2.1\n"));
-            format!("  - domain: {apex}\n")
-        };
-        let zones: String = ["a.example", "b.example", "c.example"].into_iter().map(member).collect();
+    assert_eq!((ixfr(2026112101, &[]), ixfr(2026112100, &[]), ixfr(2026112100, &["+notcp"])), (1, 20, 1));
+    let refused = run("dig", &signpost.at().into_iter().chain(["example.com".into(), "AXFR".into()]).collect::<Vec<_>>());
+    assert!(refused.contains("REFUSED") && refused.contains("EDE: 18 (Prohibited)"), "{refused}");
+    // A question that is signed gets an answer that is.
+    let text = run("kdig", &signpost.at().into_iter().chain(["-y".into(), KEY.into(), "mail.example.com".into()]).collect::<Vec<_>>());
+    assert!(text.contains("192.0.2.3") && text.contains("TSIG") && !text.contains("WARNING"), "{text}");
+}
+
+/// A secondary follows: the zone as it is, a change of its file by IXFR, and what is registered.
+fn follows(program: &str, arrange: impl Fn(&Path, std::net::SocketAddr, u16) -> Vec<String>) -> Peer {
+    let signpost = Signpost::start_on(&[], TABLES, FILES);
+    let peer = Peer::start(program, |folder, address| arrange(folder, address, signpost.dns.port()));
+    let there: Vec<String> = at(peer.address).into();
+    let here: Vec<String> = signpost.at().into_iter().chain(["-y".into(), KEY.into()]).collect();
+    let same = |apex: &str| {
+        let same = || serial(&there, apex).is_some() && records(&there, apex, &[]) == records(&here, apex, &[]);
+        assert!(
+            wait_until(PATIENCE, same),
+            "{program} {apex}\n{:?}\n{:?}\n{}",
+            records(&there, apex, &[]),
+            records(&here, apex, &[]),
+            peer.log()
+        );
+    };
+    same("example.com");
+    same("svc.example");
+    // From now on it is told.
+    let config = signpost.folder().join("signpost.toml");
+    let text = std::fs::read_to_string(&config).expect("a config");
+    std::fs::write(&config, text.replace("notify = []", &format!("notify = [\"{}#transfer-key\"]", peer.address))).expect("a config");
+    let zone = signpost.folder().join("zones/example.com.zone");
+    let text = std::fs::read_to_string(&zone).expect("a zone");
+    // Two changes, of which one is without a serial of its own: secondaries follow all the same.
+    for (text, expected) in [
+        (text.replace("2026112101", "2026112105").replace("mail A 192.0.2.3", "mail A 192.0.2.33"), 2026112105),
+        (text.replace("2026112101", "2026112105").replace("a.b.c TXT deep", "d.e.f TXT deeper"), 2026112106),
+    ] {
+        std::fs::write(signpost.folder().join("new"), &text).expect("a file");
+        std::fs::rename(signpost.folder().join("new"), &zone).expect("a file");
+        let followed = wait_until(PATIENCE, || serial(&there, "example.com") == Some(expected));
+        assert!(followed, "{program}: {:?}, not {expected}\n{}", serial(&there, "example.com"), peer.log());
+        same("example.com");
+    }
+    let before = serial(&there, "svc.example").expect("a serial");
+    signpost.put("/v1/services/web/instances/eu1", r#"{"addresses":["192.0.2.10"],"ports":{"http":8080},"region":"eu-west","az":"a"}"#);
+    let shown = || {
+        records(&there, "svc.example", &[]).iter().any(|record| record.starts_with("api.svc.example.") && record.ends_with(" A 192.0.2.10"))
+    };
+    assert!(wait_until(PATIENCE, shown), "{program}: {:?}\n{}", records(&there, "svc.example", &[]), peer.log());
+    assert!(serial(&there, "svc.example").is_some_and(|serial| serial > before));
+    peer
+}
+
+#[test]
+fn knot_follows_as_a_secondary() {
+    let peer = follows("knotd", |folder, address, primary| {
         let config = format!(
             "server:\n  rundir: \"{folder}\"\n  listen: {}@{}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n\
              database:\n  storage: \"{folder}/db\"\ncontrol:\n  listen: \"{folder}/knot.sock\"\nlog:\n  - target: stderr\n    any: info\n\
-             remote:\n  - id: signpost\n    address: 127.0.0.1@{port}\nacl:\n  - id: transfer\n    action: transfer\n    address: 127.0.0.1\n\
-             template:\n  - id: default\n    storage: \"{folder}\"\n    file: \"%s.zone\"\n    zonefile-sync: -1\n    zonefile-load: difference\n    \
-             notify: signpost\n    acl: transfer\nzone:\n  - domain: cat.example\n{zones}",
+             key:\n  - id: transfer-key\n    algorithm: hmac-sha256\n    secret: YSBzZWNyZXQgb2YgYXQgbGVhc3QgMTYgb2N0ZXRz\n\
+             remote:\n  - id: primary\n    address: {}@{primary}\n    key: transfer-key\n\
+             acl:\n  - id: notify\n    address: 127.0.0.1\n    key: transfer-key\n    action: notify\n\
+             \x20 - id: transfer\n    address: 127.0.0.1\n    action: transfer\n\
+             template:\n  - id: default\n    storage: \"{folder}\"\n    master: primary\n    acl: [notify, transfer]\n\
+             zone:\n  - domain: example.com\n  - domain: svc.example\n",
+            address.ip(),
+            address.port(),
+            loopback(primary).ip(),
+            folder = folder.display()
+        );
+        std::fs::write(folder.join("knot.conf"), config).expect("a config file");
+        ["-c", "knot.conf"].map(String::from).into()
+    });
+    let log = peer.log();
+    assert!(log.contains("IXFR, incoming") && log.contains("notify, incoming"), "{log}");
+}
+
+#[test]
+fn nsd_follows_as_a_secondary() {
+    follows("nsd", |folder, address, primary| {
+        let mut config = format!(
+            "server:\n  ip-address: {}@{}\n  do-ip6: no\n  server-count: 1\n  username: \"\"\n  zonesdir: \"{folder}\"\n  database: \"\"\n  \
+             pidfile: \"{folder}/nsd.pid\"\n  xfrdfile: \"{folder}/xfrd.state\"\n  xfrdir: \"{folder}\"\n  zonelistfile: \"{folder}/zone.list\"\n  \
+             verbosity: 2\nremote-control:\n  control-enable: no\n\
+             key:\n  name: transfer-key\n  algorithm: hmac-sha256\n  secret: \"YSBzZWNyZXQgb2YgYXQgbGVhc3QgMTYgb2N0ZXRz\"\n",
             address.ip(),
             address.port(),
             folder = folder.display()
         );
-        write(folder, "knot.conf", &config);
-        ["-c", "knot.conf"].map(String::from).into()
+        for apex in ["example.com", "svc.example"] {
+            config += &format!(
+                "zone:\n  name: \"{apex}\"\n  zonefile: \"{apex}.zone\"\n  request-xfr: 127.0.0.1@{primary} transfer-key\n  \
+                 allow-notify: 127.0.0.1 transfer-key\n  provide-xfr: 127.0.0.1 NOKEY\n"
+            );
+        }
+        std::fs::write(folder.join("nsd.conf"), config).expect("a config file");
+        ["-d", "-c", "nsd.conf"].map(String::from).into()
     });
-    find("knotc");
-    let server = secondary(port, &format!("[secondary.\"cat.example\"]\nprimaries = [\"{}\"]\ncatalog = true", knot.address));
-    comes(&server, "a.example.", 1);
-    comes(&server, "b.example.", 1);
-    assert_eq!(short(&server, "www.a.example", "A"), "192.0.2.1");
-    assert_eq!(state(&server, "a.example.")["catalog"], "cat.example.");
-    let publish = |serial: u32, lines: &str| {
-        write(&knot.folder, "cat.example.zone", &catalog(serial, lines));
-        knotc(&knot, &["zone-reload", "cat.example"]);
-    };
-    publish(2, &list(&["b.example.", "c.example."]));
-    comes(&server, "c.example.", 1);
-    let gone = wait_until(PATIENCE, || dig(&server, &["www.a.example", "A"]).contains("status: REFUSED"));
-    assert!(gone, "{}", server.get("/v1/secondaries"));
-    // Without a version it is no catalog: nothing is changed by it (RFC 9432 §5.1).
-    publish(3, "x.zones PTR a.example.\n");
-    let told =
-        wait_until(PATIENCE, || state(&server, "cat.example.")["failure"].as_str().is_some_and(|why| why.contains("catalog is broken")));
-    assert!(told, "{}", server.get("/v1/secondaries"));
-    assert_eq!((short(&server, "www.c.example", "A"), state(&server, "cat.example.")["serial"].as_u64()), ("192.0.2.1".into(), Some(2)));
-    publish(4, &list(&["c.example."]));
-    comes(&server, "cat.example.", 4);
-    let gone = wait_until(PATIENCE, || dig(&server, &["www.b.example", "A"]).contains("status: REFUSED"));
-    assert!(gone, "{}", server.get("/v1/secondaries"));
 }

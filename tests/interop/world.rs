@@ -107,7 +107,12 @@ pub const REGISTERED: &[(&str, &str)] = &[
 
 /// A running server with all of it.
 pub fn start() -> Signpost {
-    let signpost = Signpost::start(FILES);
+    start_with("")
+}
+
+/// The same with more in `[dns]`, or in sections of their own.
+pub fn start_with(dns: &str) -> Signpost {
+    let signpost = Signpost::start_on(&[], dns, FILES);
     for (path, body) in REGISTERED {
         signpost.put(path, body);
     }

@@ -23,7 +23,7 @@ use fits::unfit;
 pub use view::{View, type_text};
 
 use super::Registry;
-use crate::model::{Name, RecordSet, Revision, Timestamp, Zone};
+use crate::model::{Name, RecordSet, Revision, Timestamp, Zone, ZoneSigning};
 
 /// What was changed of a zone beside its file.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -130,6 +130,27 @@ impl Registry {
         &self.files
     }
 
+    /// Forgets the records of zones that nobody changes: of a million names they take four times what a snapshot has of them.
+    pub fn release_records(&mut self) {
+        let overlays = &self.overlays;
+        if let Some(files) = Arc::get_mut(&mut self.files) {
+            let unused = files.iter_mut().filter(|zone| !zone.held && !overlays.contains_key(&zone.apex));
+            unused.for_each(|zone| zone.records = BTreeMap::new());
+        }
+    }
+
+    /// Replaces what zones show of their keys, of those that are given; returns what was there.
+    pub fn sign(&mut self, signing: &BTreeMap<Name, Option<Arc<ZoneSigning>>>) -> BTreeMap<Name, Option<Arc<ZoneSigning>>> {
+        let files = Arc::make_mut(&mut self.files);
+        let mut before = BTreeMap::new();
+        for (apex, signing) in signing {
+            if let Some(zone) = self.places.get(apex).and_then(|place| files.get_mut(*place)) {
+                before.insert(apex.clone(), std::mem::replace(&mut zone.signing, signing.clone()));
+            }
+        }
+        before
+    }
+
     /// The serial that goes with what a zone's file says is another; returns by how much it moves.
     pub fn raise_serial(&mut self, apex: &Name, serial: u32) -> Option<u32> {
         let zone = Arc::make_mut(&mut self.files).get_mut(*self.places.get(apex)?)?;
@@ -163,6 +184,7 @@ impl Registry {
     pub fn ground(&mut self, files: Arc<Vec<Zone>>) -> Vec<super::Warning> {
         self.places = Arc::new(files.iter().enumerate().map(|(place, zone)| (zone.apex.clone(), place)).collect());
         self.files = files;
+        self.name_all();
         let mut warnings = Vec::new();
         let mut overlays = std::mem::take(&mut self.overlays);
         for (apex, overlay) in &mut overlays {

@@ -3,7 +3,7 @@
 //! Rows move within their groups, whose ends and sums are counted anew. Nothing is sorted by name, hashed or looked up, and what does not
 //! depend on health is shared with the pool before.
 
-use super::{Group, Healthy, Pool, Row, Standing, row_of};
+use super::{Body, Group, Healthy, Pool, Row, Standing, row_of};
 
 /// How an instance stands now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,8 @@ impl Pool {
     /// This pool with some instances standing as given: what [`Pool::build`] makes of all of them. One that is named twice stands as said
     /// last. `steady_ms`: in which no standing of all of them can change.
     pub fn restand(&self, stances: &[Stance], steady_ms: u32) -> Pool {
-        let (mut groups, mut rows) = (self.groups.clone(), self.rows.clone());
+        let Body { tree, groups, rows, particulars, .. } = &*self.body;
+        let (mut groups, mut rows) = (groups.clone(), rows.clone());
         let mut touched: Vec<usize> = Vec::with_capacity(stances.len());
         for stance in stances {
             let at = self.row_at(stance.member);
@@ -33,30 +34,31 @@ impl Pool {
         for group in touched {
             groups[group].recount(&mut rows);
         }
-        Pool {
-            tree: self.tree.clone(),
+        let body = Body {
+            tree: tree.clone(),
             row_of: row_of(&rows),
             healthy: Healthy::of(&groups),
             groups,
             rows,
-            particulars: self.particulars.clone(),
+            particulars: particulars.clone(),
             steady_ms,
-        }
+        };
+        Pool { seed: self.seed, body: body.held() }
     }
 
     /// The members that stand so.
     pub fn standing_as(&self, standing: Standing) -> impl Iterator<Item = u32> + '_ {
-        self.rows.iter().filter(move |row| row.standing == standing).map(|row| row.member)
+        self.body.rows.iter().filter(move |row| row.standing == standing).map(|row| row.member)
     }
 
     /// The members that are not as warm as can be.
     pub fn warming(&self) -> impl Iterator<Item = u32> + '_ {
-        self.rows.iter().filter(|row| row.warmth < 100).map(|row| row.member)
+        self.body.rows.iter().filter(|row| row.warmth < 100).map(|row| row.member)
     }
 
     /// Whether any member is drained by itself or with the service.
     pub fn has_drained(&self) -> bool {
-        self.groups.iter().any(|group| !self.drained_rows(group).is_empty())
+        self.body.groups.iter().any(|group| !self.drained_rows(group).is_empty())
     }
 }
 

@@ -107,6 +107,24 @@ impl Draft<'_> {
             self.encode(&zone.apex, rtype::NS, zone.ns_ttl, &servers)?,
         ];
         self.owners.insert(Key::default(), Entry { sets, policy: None });
+        self.add_keys()
+    }
+
+    /// The public keys of a signed zone, and what it asks its parent for.
+    fn add_keys(&mut self) -> Result<(), ZoneError> {
+        let apex = &self.zone.apex;
+        let Some(signing) = &self.zone.signing else { return Ok(()) };
+        for (rtype, rdata) in
+            [(rtype::DNSKEY, signing.dnskey()), (rtype::CDS, signing.cds.clone()), (rtype::CDNSKEY, signing.cdnskey.clone())]
+        {
+            if self.zone.records.contains_key(&(apex.clone(), rtype)) {
+                return Err(self.error(apex, "the zone is signed here: its DNSKEY, CDS and CDNSKEY come from its keys, not from records"));
+            }
+            if !rdata.is_empty() {
+                let encoded = self.encode(apex, rtype, signing.dnskey_ttl, &rdata)?;
+                self.owners.entry(Key::default()).or_default().sets.push(encoded);
+            }
+        }
         Ok(())
     }
 
@@ -238,7 +256,10 @@ impl Draft<'_> {
         let ttl = AnswerTtl { min: seconds(self.zone.ttl.min), max: seconds(self.zone.ttl.max) };
         let (file, services) = (self.zone.file.as_str().into(), self.zone.services);
         let (names, extras, besides) = (names.finish(), extras.into(), besides.into());
-        Ok(CompiledZone { apex, file, services, ttl, negative, hash, names, extras, besides })
+        let epoch = self.zone.signing.as_ref().map(|signing| signing.epoch);
+        let soa_ttl = self.zone.soa.ttl;
+        let divided = !self.cuts.is_empty() || !self.redirections.is_empty();
+        Ok(CompiledZone { apex, file, services, divided, ttl, epoch, soa_ttl, negative, hash, names, extras, besides })
     }
 
     /// Where the names will stand that others refer to, wildcards and delegations; and how many octets all names take.

@@ -19,6 +19,7 @@ pub use additional::{Beside, Led};
 pub(super) use apexes::Apexes;
 use compile::Entry;
 use names::{Found, Names};
+use rrset::Head;
 use rrset::RrSetBuf;
 pub use rrset::{FIXED, LeafRecords, RrSet};
 
@@ -33,7 +34,13 @@ pub struct CompiledZone {
     apex: NameBuf,
     file: Box<str>,
     services: bool,
+    /// Something is delegated or redirected.
+    divided: bool,
     ttl: AnswerTtl,
+    /// Names the keys that sign it; `None`: it is not signed.
+    epoch: Option<u64>,
+    /// The SOA's own TTL.
+    soa_ttl: u32,
     /// The SOA as it stands in negative answers.
     negative: RrSetBuf,
     /// The apex's hash, from which those of the names within go on.
@@ -102,6 +109,8 @@ pub struct Delegation<'z> {
     pub depth: usize,
     /// The NS RRset.
     pub ns: RrSet<'z>,
+    /// What else the zone holds at the cut, of which DS is ours.
+    pub cut: Owner<'z>,
     /// Name servers with addresses in this zone that stand at or below the cut: without these nobody could reach them (RFC 9471 §2.1).
     pub glue: &'z Beside,
     /// Those that stand elsewhere in this zone, below a cut of their own or in no need of one (RFC 9471 §2.2).
@@ -169,9 +178,26 @@ impl CompiledZone {
         self.services
     }
 
+    /// Whether anything in it is delegated, or redirected by a DNAME.
+    #[inline]
+    pub fn is_divided(&self) -> bool {
+        self.divided
+    }
+
     /// Limits of the TTL of answers that depend on health.
     pub fn ttl(&self) -> AnswerTtl {
         self.ttl
+    }
+
+    /// The SOA's own TTL, in seconds.
+    pub fn soa_ttl(&self) -> u32 {
+        self.soa_ttl
+    }
+
+    /// Names the keys that sign it ([`crate::model::ZoneSigning::epoch`]); `None`: it is not signed.
+    #[inline]
+    pub fn epoch(&self) -> Option<u64> {
+        self.epoch
     }
 
     /// The SOA with the TTL of negative answers: the lesser of the SOA's own and its MINIMUM (RFC 2308 §3).
@@ -186,10 +212,14 @@ impl CompiledZone {
     }
 
     /// What stands at a name that is within the zone.
-    #[inline]
+    #[inline(always)]
     pub fn owner(&self, name: &NameBuf) -> Option<Owner<'_>> {
         let depth = self.depth(name);
-        let hash = (0..depth).rev().fold(self.hash, |behind, label| name.hash(label, behind));
+        let (mut hash, mut index) = (self.hash, depth);
+        while index > 0 {
+            index -= 1;
+            hash = name.hash(index, hash);
+        }
         self.names.find(hash, name, 0, name.start(depth)).map(|found| self.stands(found))
     }
 
@@ -253,9 +283,24 @@ impl CompiledZone {
     }
 
     /// Looks a name up that is within the zone (RFC 1034 §4.3.2 step 3, with the DNAME of RFC 6672 §3.2).
-    #[inline]
+    #[inline(always)]
     pub fn lookup(&self, name: &NameBuf) -> Lookup<'_> {
-        let Some(owner) = self.owner(name) else { return self.lookup_above(name) };
+        self.lookup_found(self.owner(name), name)
+    }
+
+    /// The same, where [`CompiledZone::owner`] was asked already.
+    #[inline(always)]
+    pub fn lookup_found<'z>(&'z self, owner: Option<Owner<'z>>, name: &NameBuf) -> Lookup<'z> {
+        match owner {
+            Some(owner) if owner.extra.is_none_or(|extra| extra.cut_above.is_none()) => Lookup::Owner(owner),
+            Some(owner) => self.lookup_cut(owner),
+            None => self.lookup_above(name),
+        }
+    }
+
+    /// At or below a delegation.
+    #[inline(never)]
+    fn lookup_cut<'z>(&'z self, owner: Owner<'z>) -> Lookup<'z> {
         let cut = self.stands_at(owner.extra.and_then(|extra| extra.cut_above));
         match cut.and_then(|cut| Some((cut, cut.delegation()?))) {
             None => Lookup::Owner(owner),
@@ -265,6 +310,7 @@ impl CompiledZone {
     }
 
     /// From the apex down to the first name that is missing.
+    #[inline(never)]
     fn lookup_above(&self, name: &NameBuf) -> Lookup<'_> {
         let depth = self.depth(name);
         let end = name.start(depth);
@@ -290,9 +336,17 @@ impl CompiledZone {
 
 impl<'z> Owner<'z> {
     /// The static RRset of a type.
-    #[inline]
+    #[inline(always)]
     pub fn set(&self, rtype: u16) -> Option<RrSet<'z>> {
-        self.sets().find(|set| set.rtype() == rtype)
+        let mut octets = self.found.octets;
+        for _ in 0..self.found.sets {
+            let head = Head::of(octets)?;
+            if head.rtype() == rtype {
+                return Some(head.read(octets, &self.zone.besides)?.0);
+            }
+            octets = octets.get(head.size()..)?;
+        }
+        None
     }
 
     /// All static RRsets.
@@ -321,7 +375,7 @@ impl<'z> Owner<'z> {
     #[inline]
     fn delegation(&self) -> Option<Delegation<'z>> {
         let Cut { depth, glue, others } = self.extra?.cut.as_deref()?;
-        Some(Delegation { depth: *depth, ns: self.set(rtype::NS)?, glue, others })
+        Some(Delegation { depth: *depth, ns: self.set(rtype::NS)?, cut: *self, glue, others })
     }
 
     #[inline]

@@ -60,7 +60,7 @@ impl Names {
     }
 
     /// What stands at the name whose key are the `length` octets of `name` from `start` on; `hash` is that of the whole name.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, hash: u64, name: &NameBuf, start: usize, length: usize) -> Option<Found<'_>> {
         let (mut slot, tag) = home(hash, self.slots.len());
         loop {
@@ -78,10 +78,10 @@ impl Names {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn is_at(&self, at: usize, name: &NameBuf, start: usize, length: usize) -> Option<Found<'_>> {
         let (key, found) = self.read(at)?;
-        let (same, octets) = key.split_at_checked(length.next_multiple_of(8))?;
+        let (same, octets) = key.split_at_checked((length + 7) & !7)?;
         (usize::from(*self.octets.get(at)?) == length && name.has(start, length, same)).then_some(Found { octets, ..found })
     }
 
@@ -111,12 +111,11 @@ impl Names {
         self.octets.get(at + HEAD..at + HEAD + length).unwrap_or_default()
     }
 
-    #[inline]
+    #[inline(always)]
     fn read(&self, at: usize) -> Option<(&[u8], Found<'_>)> {
         let (head, behind) = self.octets.get(at..)?.split_first_chunk::<HEAD>()?;
-        let [_, _, s0, s1, e0, e1, e2, e3] = *head;
-        let extra = u32::from_le_bytes([e0, e1, e2, e3]) as usize;
-        Some((behind, Found { at, extra, sets: u16::from_le_bytes([s0, s1]), octets: behind }))
+        let head = u64::from_le_bytes(*head);
+        Some((behind, Found { at, extra: (head >> 32) as usize, sets: (head >> 16) as u16, octets: behind }))
     }
 }
 

@@ -37,6 +37,10 @@ pub struct RrSet<'z> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RrSetBuf(Box<[u8]>);
 
+/// What stands ahead of an RRset's records.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Head<'z>(&'z [u8; HEAD]);
+
 /// One record of an RRset.
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'z> {
@@ -142,20 +146,7 @@ impl<'z> RrSet<'z> {
     /// The RRset that begins where `octets` begin, and what stands behind it.
     #[inline]
     pub(super) fn read(octets: &'z [u8], besides: &'z [Beside]) -> Option<(RrSet<'z>, &'z [u8])> {
-        let (head, rest) = octets.split_first_chunk::<HEAD>()?;
-        let [t0, t1, c0, c1, l0, l1, l2, l3, h0, h1, before, _, b0, b1, b2, b3] = *head;
-        let (length, holes) = (u32::from_le_bytes([l0, l1, l2, l3]) as usize, 4 * usize::from(u16::from_le_bytes([h0, h1])));
-        let (records, rest) = rest.split_at_checked(length.next_multiple_of(8))?;
-        let (offsets, rest) = rest.split_at_checked(holes.next_multiple_of(8))?;
-        let set = RrSet {
-            rtype: u16::from_le_bytes([t0, t1]),
-            count: u16::from_le_bytes([c0, c1]),
-            before,
-            octets: records.get(..length)?,
-            holes: offsets.get(..holes)?,
-            beside: besides.get(u32::from_le_bytes([b0, b1, b2, b3]) as usize),
-        };
-        Some((set, rest))
+        Head::of(octets)?.read(octets, besides)
     }
 
     /// The type.
@@ -216,6 +207,23 @@ impl<'z> RrSet<'z> {
         self.beside
     }
 
+    /// The offset of each of its records.
+    #[inline]
+    pub fn starts(&self) -> impl Iterator<Item = usize> + use<'z> {
+        let (octets, mut next) = (self.octets, 0);
+        std::iter::from_fn(move || {
+            let at = next;
+            next += record_length(octets.get(at..)?)?;
+            Some(at)
+        })
+    }
+
+    /// The offset of each pointer to the apex in its records.
+    #[inline]
+    pub fn holes(&self) -> impl Iterator<Item = usize> + use<'z> {
+        self.holes.as_chunks().0.iter().map(|offset| u32::from_le_bytes(*offset) as usize)
+    }
+
     /// Each of its records.
     #[inline]
     pub fn records(&self) -> impl Iterator<Item = Record<'z>> + use<'z> {
@@ -271,6 +279,62 @@ impl<'z> RrSet<'z> {
             })
         })
     }
+}
+
+impl<'z> Head<'z> {
+    /// That of the RRset that begins where `octets` begin.
+    #[inline(always)]
+    pub fn of(octets: &'z [u8]) -> Option<Head<'z>> {
+        octets.first_chunk().map(Head)
+    }
+
+    /// The RRset's type.
+    #[inline(always)]
+    pub fn rtype(self) -> u16 {
+        self.number(0) as u16
+    }
+
+    #[inline(always)]
+    fn number(self, at: usize) -> u32 {
+        self.0[at..].first_chunk().map_or(0, |octets| u32::from_le_bytes(*octets))
+    }
+
+    /// Octets of its records, and of its holes.
+    #[inline(always)]
+    fn lengths(self) -> (usize, usize) {
+        (self.number(4) as usize, 4 * (self.number(8) & 0xffff) as usize)
+    }
+
+    /// Octets of all of it.
+    #[inline(always)]
+    pub fn size(self) -> usize {
+        let (records, holes) = self.lengths();
+        HEAD + padded(records) + padded(holes)
+    }
+
+    /// The RRset whose head this is, which begins where `octets` begin, and what stands behind it.
+    #[inline(always)]
+    pub fn read(self, octets: &'z [u8], besides: &'z [Beside]) -> Option<(RrSet<'z>, &'z [u8])> {
+        let (length, holes) = self.lengths();
+        let (set, rest) = octets.split_at_checked(self.size())?;
+        let [_, _, c0, c1, _, _, _, _, _, _, before, ..] = *self.0;
+        let offsets = HEAD + padded(length);
+        let set = RrSet {
+            rtype: self.rtype(),
+            count: u16::from_le_bytes([c0, c1]),
+            before,
+            octets: set.get(HEAD..HEAD + length)?,
+            holes: set.get(offsets..offsets + holes)?,
+            beside: besides.get(self.number(BESIDE) as usize),
+        };
+        Some((set, rest))
+    }
+}
+
+/// So many octets, filled up to a multiple of 8.
+#[inline(always)]
+fn padded(octets: usize) -> usize {
+    (octets + 7) & !7
 }
 
 impl Record<'_> {

@@ -1,7 +1,7 @@
 //! Lookups in small zones, and zones that cannot be served.
 
 use super::*;
-use crate::model::{Defined, Label, Name, Period, RecordSet, Zone};
+use crate::model::{Defined, Denial, Label, Name, Period, RecordSet, Zone, ZoneKey, ZoneSigning};
 use crate::routing::{Against, Origins, Places, Views};
 
 fn name(text: &str) -> Name {
@@ -244,4 +244,40 @@ fn a_zone_that_would_lie_is_refused_with_the_name() {
     let mut inverted = zone(&[]);
     inverted.ttl.min = Period::seconds(60);
     assert_eq!(compile(&inverted).unwrap_err().name, "ttl.min");
+}
+
+#[test]
+fn the_apex_of_a_signed_zone_carries_its_published_keys() {
+    let key = |tag: u16, published: bool| ZoneKey {
+        flags: ZoneKey::ZONE | ZoneKey::SECURE_ENTRY,
+        algorithm: 13,
+        tag,
+        public: [tag as u8; 64].into(),
+        signs_keys: true,
+        signs_zone: true,
+        published,
+    };
+    let signing = |cds: &[&[u8]]| ZoneSigning {
+        keys: vec![key(7, true), key(8, false)],
+        dnskey_ttl: 3600,
+        denial: Denial::Compact,
+        cds: cds.iter().map(|data| (*data).into()).collect(),
+        cdnskey: Vec::new(),
+        epoch: 1,
+    };
+    let mut signed = zone(&[("www", rtype::A, A)]);
+    signed.signing = Some(signing(&[]).into());
+    let apex = NameBuf::from_wire(signed.apex.wire()).unwrap();
+    let compiled = compile(&signed).unwrap();
+    assert_eq!(found(&compiled, "svc.example"), format!("{:?}", [rtype::SOA, rtype::NS, rtype::DNSKEY]));
+    let Lookup::Owner(owner) = compiled.lookup(&apex) else { panic!("the apex is there") };
+    let keys = owner.sets().find(|set| set.rtype() == rtype::DNSKEY).unwrap();
+    let data: Vec<&[u8]> = keys.records().map(|record| record.data).collect();
+    assert_eq!((keys.ttl(), data), (3600, vec![&[&[1, 1, 3, 13][..], &[7; 64]].concat()[..]]), "flags, protocol, algorithm, key");
+    signed.signing = Some(signing(&[b"\0\x07\x0d\x02digest"]).into());
+    assert_eq!(found(&compile(&signed).unwrap(), "svc.example"), format!("{:?}", [rtype::SOA, rtype::NS, rtype::DNSKEY, rtype::CDS]));
+    let record = RecordSet { ttl: 60, rdata: vec![b"\x01\x01\x03\x0dx"[..].into()] };
+    signed.records.insert((signed.apex.clone(), rtype::DNSKEY), record);
+    let error = compile(&signed).unwrap_err();
+    assert_eq!((error.name.as_str(), error.reason.contains("signed here")), ("svc.example.", true), "{error}");
 }

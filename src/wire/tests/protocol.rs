@@ -1,7 +1,11 @@
 //! Headers, EDNS, sizes and odd queries: RFC 6891, RFC 7871, RFC 8906, RFC 8914, RFC 9619.
 
-use super::super::Transport;
+use std::sync::Arc;
+
+use super::super::{Outcome, Punt, Query, Transport, Worker, answer, answer_again};
 use super::world::{Asked, World, read, zone};
+use crate::model::{Counters, DnsSettings};
+use crate::snapshot::Snapshot;
 
 fn world() -> World {
     let long = format!("long TXT {}", "x".repeat(100));
@@ -135,4 +139,28 @@ fn the_server_says_of_itself_what_the_operator_lets_it() {
     // RFC 5001 §2.1: data in a query means nothing; nobody gets the identifier twice.
     assert_eq!(reply(&mut world, "www.plain.example A option3=6162").unwrap(), format!("{WWW} nsid=eu1"));
     assert_eq!(reply(&mut world, "www.plain.example A nsid option3=6162").unwrap(), format!("{WWW} nsid=eu1"));
+}
+
+#[test]
+fn copies_of_zones_and_signed_messages_go_aside() {
+    let mut worker = Worker::new(1, Arc::new(Counters::default()));
+    let mut snapshot = Snapshot::empty();
+    let mut outcome = |snapshot: &Snapshot, qtype: u8, signed: bool| {
+        let mut bytes = vec![0, 7, 0, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(signed)];
+        bytes.extend([1, b'x', 0, 0, qtype, 0, 1]);
+        if signed {
+            bytes.extend(b"\x01k\x00\x00\xfa\x00\xff\x00\x00\x00\x00\x00\x00");
+        }
+        let query = Query { bytes: &bytes, peer: ([192, 0, 2, 1], 53).into(), transport: Transport::Tcp, now_ms: 0 };
+        let (mut reply, outcome) = ([0; 512], answer(snapshot, &mut worker, &query, &mut [0; 512]));
+        let draw = worker.drawn();
+        let Outcome::Reply(_) = answer_again(snapshot, &mut worker, &query, draw, &mut reply) else { panic!("a refusal") };
+        (outcome, reply[3] & 0xf)
+    };
+    assert!(matches!(outcome(&snapshot, 252, false), (Outcome::Reply(_), 5)), "where no zone is copied, nothing waits for it");
+    assert_eq!(outcome(&snapshot, 1, true), (Outcome::Punt(Punt::Authenticated), 9));
+    snapshot.dns = Arc::new(DnsSettings { transfers: true, ..(*snapshot.dns).clone() });
+    assert_eq!(outcome(&snapshot, 252, false), (Outcome::Punt(Punt::Transfer), 5));
+    assert_eq!(outcome(&snapshot, 251, false), (Outcome::Punt(Punt::Transfer), 5));
+    assert_eq!(outcome(&snapshot, 252, true), (Outcome::Punt(Punt::Authenticated), 9));
 }

@@ -6,6 +6,7 @@
 //!                      …, or a flood of it          ─┼─ limited ──┴─ reply::check ─ message::read
 //! zone_text(file, …)   a zone, then queries to it   ─┘
 //! update(octets)       an update of a zone, which is refused or served
+//! transfer(octets)     a message of another server: TSIG, AXFR, IXFR, a reply to NOTIFY
 //! ```
 
 pub mod answer;
@@ -13,5 +14,6 @@ pub mod ask;
 pub mod limited;
 pub mod message;
 pub mod reply;
+pub mod transfer;
 pub mod update;
 pub mod zone;

@@ -15,7 +15,7 @@ const TC: u16 = 0x0200;
 const RD: u16 = 0x0100;
 
 /// RCODEs after which nothing but OPT follows.
-const BARE: [u16; 5] = [1, 4, 5, 16, 23];
+const BARE: [u16; 6] = [1, 4, 5, 9, 16, 23];
 /// Those with a name's data or its absence: NOERROR, NXDOMAIN, YXDOMAIN (RFC 6672 §2.2).
 const TOLD: [u16; 3] = [0, 3, 6];
 /// Most aliases that an answer follows, and what stands beside each.

@@ -1,0 +1,282 @@
+//! Keys of a whole server: made, kept, led from step to step on a virtual clock, lost, imported, and given up.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+
+use super::super::{Running, settings};
+use super::*;
+use crate::codec::NameBuf;
+use crate::codec::code::rtype;
+use crate::model::{Geo, Settings, Timestamp};
+use crate::snapshot::{Lookup, Unsigned};
+use crate::store::{Embedded, Engine};
+
+const DAY: u64 = 86_400_000;
+
+fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
+}
+
+fn zone() -> Zone {
+    Zone::new(name("svc.example"), "zones/svc.example.toml", name("ns1.svc.example"), 1)
+}
+
+/// A server's keys, on a clock that stands still until it is set.
+struct Bench {
+    folder: tempfile::TempDir,
+    now: Arc<AtomicU64>,
+    settings: DnssecSettings,
+    keys: Option<(Keys, Control)>,
+}
+
+impl Bench {
+    fn new(settings: DnssecSettings) -> Bench {
+        let now = Arc::new(AtomicU64::new(1_700_000_000_000));
+        Bench { folder: tempfile::tempdir().unwrap(), now, settings, keys: None }
+    }
+
+    /// Starts, or starts again.
+    async fn start(&mut self) -> Result<(), ServeError> {
+        let now = self.now.clone();
+        let clock: Clock = Arc::new(move || Timestamp(now.load(Ordering::Relaxed)));
+        let keys = Keys::open(self.folder.path().join("keys"), clock.clone())?;
+        let (zones, prepared) = keys.prepare(&self.settings, vec![zone()]).await?;
+        let engine = Engine::Embedded(Embedded::in_memory().unwrap());
+        let control = Control::start(engine, zones, Geo::default(), Settings::default().dns, None, clock).await.unwrap();
+        keys.settle(prepared, &control).await;
+        // Steps are taken when the test says so.
+        if let Some(task) = lock(&keys.0.task).take() {
+            task.abort();
+        }
+        self.keys = Some((keys, control));
+        Ok(())
+    }
+
+    fn keys(&self) -> &Keys {
+        &self.keys.as_ref().unwrap().0
+    }
+
+    /// Takes every step that is due after so many days.
+    async fn pass(&self, days: f64) {
+        self.now.fetch_add((days * DAY as f64) as u64, Ordering::Relaxed);
+        self.keys().0.advance().await.unwrap();
+        self.keys().0.heartbeat();
+    }
+
+    fn document(&self) -> ZoneKeysDocument {
+        self.keys().zone(&name("svc.example")).unwrap()
+    }
+
+    /// The keys in words, and how many of them answers show.
+    fn shown(&self) -> String {
+        let stages: Vec<String> = self.document().keys.iter().map(|key| format!("{} {}", key.role.name(), key.stage)).collect();
+        let snapshot = self.keys.as_ref().unwrap().1.publisher().load();
+        let apex = NameBuf::from_wire(name("svc.example").wire()).unwrap();
+        let Lookup::Owner(owner) = snapshot.zone(&apex).unwrap().lookup(&apex) else { panic!("the apex is there") };
+        let count = |rtype: u16| owner.sets().find(|set| set.rtype() == rtype).map_or(0, |set| set.len());
+        format!("{}; {} DNSKEY {} CDS", stages.join(", "), count(rtype::DNSKEY), count(rtype::CDS))
+    }
+
+    /// Tags of the keys that sign a type at the apex.
+    fn signers(&self, rtype: u16) -> Vec<u16> {
+        let set = Unsigned::new(name("svc.example"), name("svc.example"), rtype, 30, vec![[1; 4].into()]);
+        let signatures = self.keys().ring().load().sign(&set, Timestamp(self.now.load(Ordering::Relaxed))).unwrap();
+        signatures.iter().map(|signature| u16::from_be_bytes([signature.rdata[16], signature.rdata[17]])).collect()
+    }
+}
+
+fn of_svc(split: bool) -> DnssecSettings {
+    DnssecSettings { zones: vec![name("svc.example")], split, ..DnssecSettings::default() }
+}
+
+#[tokio::test]
+async fn keys_are_made_kept_and_led_from_step_to_step() {
+    let mut bench = Bench::new(of_svc(true));
+    bench.start().await.unwrap();
+    assert_eq!(bench.shown(), "ksk published, zsk active; 2 DNSKEY 0 CDS");
+    let tags = |bench: &Bench| bench.document().keys.iter().map(|key| key.tag).collect::<Vec<_>>();
+    let first = tags(&bench);
+    assert_eq!((bench.signers(rtype::DNSKEY), bench.signers(rtype::SOA)), (vec![first[0]], vec![first[1]]));
+    bench.start().await.unwrap();
+    assert_eq!(tags(&bench), first, "the same after a start");
+
+    bench.pass(0.1).await;
+    assert_eq!(bench.shown(), "ksk submitted, zsk active; 2 DNSKEY 1 CDS");
+    assert!(bench.document().ds_wanted && bench.document().note.unwrap().contains(&format!("ds-seen svc.example {}", first[0])));
+    bench.keys().ds_seen(name("svc.example"), first[0]).await.unwrap();
+    assert_eq!(bench.keys().ds_seen(name("svc.example"), 1).await, Err(RollRefusal::Unknown(1).into()));
+    bench.pass(91.0).await;
+    assert_eq!(bench.shown(), "ksk active, zsk active, zsk published; 3 DNSKEY 1 CDS");
+    // A start in between changes nothing but the time that is waited.
+    bench.start().await.unwrap();
+    bench.pass(0.1).await;
+    assert_eq!(bench.shown(), "ksk active, zsk retired, zsk active; 3 DNSKEY 1 CDS");
+    let second = tags(&bench)[2];
+    assert_eq!(bench.signers(rtype::SOA), [second]);
+    bench.pass(0.1).await;
+    assert_eq!(bench.shown(), "ksk active, zsk active; 2 DNSKEY 1 CDS");
+    let files = || std::fs::read_dir(bench.folder.path().join("keys/svc.example")).unwrap().count();
+    assert_eq!(files(), 5, "two keys of two files each, and the list");
+
+    assert!(matches!(bench.keys().roll(name("svc.example"), KeyRole::Csk).await, Err(KeyRefusal::Roll(RollRefusal::NoSuchRole(..)))));
+    bench.keys().roll(name("svc.example"), KeyRole::Ksk).await.unwrap();
+    assert_eq!(bench.signers(rtype::DNSKEY).len(), 2, "both sign the keys");
+    bench.pass(0.1).await;
+    let third = tags(&bench)[2];
+    bench.keys().ds_seen(name("svc.example"), third).await.unwrap();
+    bench.pass(2.0).await;
+    assert_eq!(bench.shown(), "zsk active, ksk active; 2 DNSKEY 1 CDS");
+    assert_eq!((bench.signers(rtype::DNSKEY), files()), (vec![third], 5));
+    assert_eq!(bench.keys().zone(&name("other.example")), Err(KeyRefusal::UnknownZone(name("other.example"))));
+}
+
+#[tokio::test]
+async fn lost_keys_are_said_and_a_zone_in_use_stays_signed() {
+    let mut bench = Bench::new(of_svc(false));
+    bench.start().await.unwrap();
+    let tag = bench.document().keys[0].tag;
+    let path = bench.folder.path().join(format!("keys/svc.example/Ksvc.example.+013+{tag:05}.private"));
+    let private = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    // Who runs goes on with what is in memory; a start says what is missing.
+    bench.keys().prepare(&bench.settings, vec![zone()]).await.unwrap();
+    let Err(ServeError::World(findings)) = bench.start().await else { panic!("a start without a key") };
+    assert!(
+        findings.len() == 1 && findings[0].file == path.display().to_string() && findings[0].reason.contains("missing"),
+        "{findings:?}"
+    );
+    assert_eq!(check(bench.folder.path().join("keys"), &bench.settings, &[zone()]), findings);
+    std::fs::write(&path, private).unwrap();
+    bench.start().await.unwrap();
+
+    // Out of [dnssec] before the parent was asked for a DS: unsigned at once. And signed again, with the same key.
+    let nothing = DnssecSettings::default();
+    let (zones, prepared) = bench.keys().prepare(&nothing, vec![zone()]).await.unwrap();
+    assert!(zones[0].signing.is_none());
+    drop(prepared);
+    bench.pass(0.1).await;
+    assert_eq!(bench.shown(), "csk submitted; 1 DNSKEY 1 CDS");
+    let signed = async |bench: &Bench| bench.keys().prepare(&DnssecSettings::default(), vec![zone()]).await.unwrap().0[0].signing.is_some();
+    assert!(signed(&bench).await, "the parent may have a DS");
+    let step = async |bench: &Bench, step| bench.keys().unsign(name("svc.example"), step).await;
+    assert_eq!(step(&bench, UnsignStep::Gone).await, Err(RollRefusal::Staying.into()));
+    step(&bench, UnsignStep::Ask).await.unwrap();
+    assert!(!bench.document().ds_wanted && bench.document().note.unwrap().contains("--ds-gone"));
+    bench.pass(9.0).await;
+    assert!(signed(&bench).await, "nobody said that it is gone");
+    step(&bench, UnsignStep::Gone).await.unwrap();
+    bench.pass(1.0).await;
+    assert!(signed(&bench).await, "caches may have it");
+    bench.pass(0.1).await;
+    assert!(!signed(&bench).await);
+    bench.settings = nothing;
+    bench.start().await.unwrap();
+    assert_eq!(bench.keys().zone(&name("svc.example")), Err(KeyRefusal::NotSigned(name("svc.example"))));
+    bench.settings = of_svc(false);
+    bench.start().await.unwrap();
+    assert_eq!((bench.shown(), bench.document().keys[0].tag), ("csk published; 1 DNSKEY 0 CDS".into(), tag));
+}
+
+#[tokio::test]
+async fn keys_of_another_server_are_in_use_from_the_start() {
+    let secret = |n: u8| Arc::new(PrivateKey::new(Algorithm::Ed25519, Secret([n; 32])).unwrap());
+    let apex = name("svc.example");
+    let brought = |n: u8, role: KeyRole| ImportedKey {
+        private: formats::private_text(&secret(n)),
+        public: Some(formats::public_text(&apex, role, &secret(n))),
+        role: None,
+    };
+    let mut bench = Bench::new(DnssecSettings::default());
+    bench.start().await.unwrap();
+    let refused = async |bench: &Bench, keys: Vec<ImportedKey>| bench.keys().import(apex.clone(), keys).await.unwrap_err().to_string();
+    assert!(refused(&bench, vec![brought(1, KeyRole::Zsk)]).await.contains("one csk is expected"));
+    let wrong = ImportedKey { private: brought(2, KeyRole::Csk).private, ..brought(1, KeyRole::Csk) };
+    assert!(refused(&bench, vec![wrong]).await.contains("keys[0].public"));
+    let pem = ImportedKey { private: "-----BEGIN RSA PRIVATE KEY-----".into(), public: None, role: None };
+    assert!(refused(&bench, vec![pem]).await.contains("keys[0].private"));
+    assert!(bench.keys().import(name("other.example"), vec![brought(1, KeyRole::Csk)]).await.is_err());
+    // Before the zone is signed: it is signed with them.
+    let kept = bench.keys().import(apex.clone(), vec![brought(1, KeyRole::Ksk), brought(2, KeyRole::Zsk)]).await.unwrap();
+    assert!(!kept.signed && kept.note.unwrap().contains("[dnssec]"));
+    bench.start().await.unwrap();
+    assert!(bench.keys().list().zones.is_empty(), "kept, and not in use");
+    bench.settings = of_svc(false);
+    bench.start().await.unwrap();
+    assert_eq!(bench.shown(), "ksk active, zsk active; 2 DNSKEY 1 CDS");
+    assert!(refused(&bench, vec![brought(3, KeyRole::Csk)]).await.contains("may have a DS"));
+    // Where new keys were made, and nobody was told of them, they give way.
+    let mut bench = Bench::new(of_svc(false));
+    bench.start().await.unwrap();
+    bench.keys().import(apex.clone(), vec![brought(3, KeyRole::Csk)]).await.unwrap();
+    assert_eq!(bench.shown(), "csk active; 1 DNSKEY 1 CDS");
+    assert_eq!(bench.signers(rtype::SOA), [digest::key_tag(&secret(3).dnskey(KeyRole::Csk))]);
+    assert_eq!(std::fs::read_dir(bench.folder.path().join("keys/svc.example")).unwrap().count(), 3, "and are gone");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_whole_server_has_keys_over_its_api() {
+    let home = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = home.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let config = |more: &str| {
+        let text = format!("version = 1\n[dns]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n[api]\nlisten = \"127.0.0.1:0\"\n{more}");
+        write("signpost.toml", &text);
+    };
+    config("[dnssec]\nzones = [\"svc.example\"]\nalgorithm = \"ed25519\"\n");
+    let zone = "ns = [\"ns1.svc.example.\"]\n[records]\nns1 = { A = [\"192.0.2.53\"] }\n";
+    write("zones/svc.example.toml", zone);
+    write("zones/plain.example.toml", &zone.replace("svc", "plain"));
+    let read = || settings(Some(&home.path().join("signpost.toml"))).unwrap();
+    let mut running = Running::start(read()).await.unwrap();
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let base = format!("http://{}", running.api);
+    let get = async |path: &str| client.get(format!("{base}{path}")).send().await.unwrap().json::<Value>().await.unwrap();
+    let post = async |path: &str, body: Value| {
+        let response = client.post(format!("{base}{path}")).json(&body).send().await.unwrap();
+        (response.status().as_u16(), response.json::<Value>().await.unwrap())
+    };
+    let list = get("/v1/keys").await;
+    let key = &list["zones"][0]["keys"][0];
+    assert_eq!((&list["zones"][0]["zone"], &key["role"], &key["algorithm"]), (&json!("svc.example."), &json!("csk"), &json!("ed25519")));
+    assert_eq!(get("/v1/keys/SVC.example").await["ds"].as_array().unwrap().len(), 2);
+    for (path, body, status, kind) in [
+        ("/v1/keys/svc.example/roll", json!({ "key": "csk" }), 409, "key-conflict"),
+        ("/v1/keys/svc.example/roll", json!({ "key": "dnskey" }), 422, "field"),
+        ("/v1/keys/plain.example/roll", json!({ "key": "csk" }), 409, "not-signed"),
+        ("/v1/keys/no.example/roll", json!({ "key": "csk" }), 404, "unknown-zone"),
+        ("/v1/keys/a..b/roll", json!({ "key": "csk" }), 422, "field"),
+        ("/v1/keys/svc.example/ds-seen", json!({ "tag": key["tag"] }), 409, "key-conflict"),
+        ("/v1/keys/svc.example/unsign", json!({ "step": "gone" }), 409, "key-conflict"),
+        ("/v1/keys/plain.example/import", json!({ "keys": [{ "private": "HUSH" }] }), 422, "field"),
+        ("/v1/keys/plain.example/import", json!({ "keys": [{ "private": { "HUSH": 1 } }] }), 422, "field"),
+        ("/v1/keys/plain.example/import", json!({ "keys": "HUSH" }), 422, "field"),
+    ] {
+        let (found, problem) = post(path, body).await;
+        assert_eq!((found, problem["type"].as_str()), (status, Some(&*format!("urn:signpost:problem:{kind}"))), "{path}: {problem}");
+    }
+    let private = "Private-key-format: v1.3\nAlgorithm: 15 (ED25519)\nPrivateKey: ODIyNjAzODQ2MjgwODAxMjI2NDUxOTAyMDQxNDIyNjI=\n";
+    let (status, kept) = post("/v1/keys/plain.example/import", json!({ "keys": [{ "private": private }] })).await;
+    assert_eq!((status, &kept["keys"][0]["stage"]), (200, &json!("active")), "{kept}");
+    let audit = std::fs::read_to_string(home.path().join("data/audit.jsonl")).unwrap();
+    assert!(audit.contains("/v1/keys/plain.example/import") && !audit.contains("HUSH") && !audit.contains("ODIy"), "{audit}");
+    assert!(audit.contains("\"key\":\"csk\""), "what is no secret stands there");
+
+    config("[dnssec]\nzones = [\"*\"]\n");
+    assert!(running.reload("test").await);
+    assert_eq!(get("/v1/keys").await["zones"].as_array().unwrap().len(), 2, "both, one with the keys that were brought");
+    assert_eq!(get("/v1/keys/plain.example").await["keys"][0]["stage"], "active");
+    // A zone that is signed by another program is refused, and all stays as it was.
+    write("zones/plain.example.toml", &(zone.replace("svc", "plain") + "\"@\" = { DNSKEY = [\"257 3 13 AQID\"] }\n"));
+    assert!(!running.reload("test").await);
+    assert_eq!(get("/v1/keys").await["zones"].as_array().unwrap().len(), 2);
+    config("[dnssec]\nzones = [\"svc.example\", \"no.example\"]\n");
+    assert!(!running.reload("test").await);
+    let status = get("/v1/status").await["files"]["findings"].to_string();
+    assert!(status.contains("dnssec.zones[1]: there is no zone no.example."), "{status}");
+    running.stop().await;
+    assert_eq!(std::fs::read_dir(home.path().join("data/keys")).unwrap().count(), 3, "two zones and the clock");
+}
