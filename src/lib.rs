@@ -13,7 +13,7 @@
 //! | 2 | [`snapshot`] | the immutable, precompiled world that one query sees |
 //! | 3 | [`wire`], [`sign`], [`store`], [`simulate`], [`transfer`] | bytes in, bytes out; keys and signatures; what is written down; who would be served where, if; copies of zones |
 //! | 4 | [`control`] | the single writer |
-//! | 5 | [`config`], [`probe`], [`server`], [`forward`], [`drill`], [`api`], [`cli`], [`telemetry`] | shells: IO, clocks, threads; they never use each other |
+//! | 5 | [`config`], [`secondary`], [`probe`], [`server`], [`forward`], [`drill`], [`api`], [`cli`], [`telemetry`] | shells: IO, clocks, threads; they never use each other |
 //! | roof | [`serve`] | joins the shells into a running server |
 //!
 //! # Three straight lines
@@ -68,6 +68,7 @@ pub mod model;
 pub mod probe;
 pub mod registry;
 pub mod routing;
+pub mod secondary;
 pub mod serve;
 pub mod server;
 pub mod sign;

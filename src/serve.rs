@@ -15,6 +15,7 @@ mod check;
 mod drills;
 mod keys;
 mod metrics;
+mod secondaries;
 mod serials;
 pub mod signing;
 mod simulate;
@@ -22,6 +23,7 @@ mod slow;
 #[cfg(test)]
 mod tests;
 mod transfers;
+mod updates;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -39,6 +41,7 @@ use crate::drill::Drills;
 use crate::forward::Forward;
 use crate::model::{DnsSettings, Name, Settings, Timestamp, TlsSettings, Zone};
 use crate::probe::{self, Prober};
+use crate::secondary::{self, Secondaries};
 use crate::server::{self, CertificateError, EncryptedAddresses, Server};
 use crate::snapshot::ZoneError;
 use crate::store::{Embedded, Engine, OpenError};
@@ -174,6 +177,7 @@ async fn serve(settings: Settings) -> Result<(), ServeError> {
         }
     };
     watching.include(&running.sources);
+    let mut wishes: Vec<secondaries::Wish> = Vec::new();
     loop {
         let reason = tokio::select! {
             name = stop.signal() => {
@@ -182,13 +186,23 @@ async fn serve(settings: Settings) -> Result<(), ServeError> {
             }
             Some(()) = hangup.recv() => "SIGHUP",
             Some(()) = changes.recv() => "files changed",
+            Some(wish) = running.wished.recv() => {
+                wishes.push(wish);
+                "a zone was copied"
+            }
         };
+        // What came meanwhile is read with it.
+        while let Ok(wish) = running.wished.try_recv() {
+            wishes.push(wish);
+        }
         let before = watched(&running.settings);
         running.reload(reason).await;
         if watched(&running.settings) != before {
             watching = watch(&running.settings)?;
         }
         watching.include(&running.sources);
+        // Whoever wished for it may have gone.
+        wishes.drain(..).for_each(|wish| _ = wish.send(()));
     }
     drop(watching);
     tokio::select! {
@@ -238,6 +252,12 @@ pub struct Running {
     prober: Arc<Prober>,
     http: Api,
     drills: Drills,
+    updates: Arc<updates::Updates>,
+    secondaries: Secondaries,
+    /// Looks after them; ends when it is told to.
+    copying_in: secondary::Task,
+    /// Who waits for the files to be read again.
+    wished: mpsc::Receiver<secondaries::Wish>,
     /// Signs what will be asked for.
     background: signing::Background,
     keys: keys::Keys,
@@ -317,6 +337,7 @@ impl Running {
         keys: keys::Keys,
         serials: KeptSerials,
     ) -> Result<Running, ServeError> {
+        let updates = Arc::new(updates::Updates::new(&settings, control.clone(), clock.clone()));
         let transfers = Arc::new(Transfers::new(control.clone(), &settings, serials));
         let signer = Arc::new(signing::Signer::new(keys.ring()));
         let mut random = [0; 32];
@@ -325,14 +346,26 @@ impl Running {
         control.publisher().load().signatures().seed(random);
         let background = signing::Background::start(signer.clone(), control.publisher().clone(), clock.clone());
         let background = background.map_err(|error| ServeError::System { what: "no threads can be started", error })?;
+        let (wishes, wished) = mpsc::channel(secondaries::WISHES);
+        let take = secondaries::take(&settings.data_dir, control.clone(), wishes);
+        let seed =
+            getrandom::u64().map_err(|error| ServeError::System { what: "no random numbers", error: std::io::Error::other(error) })?;
+        let (secondaries, copying_in) = secondary::start(&settings, control.clone(), clock.clone(), take, seed);
         let forward = Arc::new(Forward::new(&settings.forward));
-        let slow = Arc::new(slow::SlowPath::new(control.publisher().clone(), signer.clone(), transfers.clone(), forward.clone()));
+        let slow = Arc::new(slow::SlowPath {
+            publisher: control.publisher().clone(),
+            signer: signer.clone(),
+            transfers: transfers.clone(),
+            updates: updates.clone(),
+            secondaries: secondaries.clone(),
+            forward: forward.clone(),
+        });
         let server = Arc::new(server::start(&settings.dns, control.publisher().clone(), slow)?);
         let prober = probe::start(control.clone(), &settings.probe);
         let prober = Arc::new(prober.map_err(|error| ServeError::System { what: "the prober cannot start", error })?);
         let dns = server.addresses().to_vec();
         let (refused, is_refused) = watch::channel(None);
-        let metrics = Arc::new(metrics::metrics(&control, &server, &prober, &forward, &is_refused, &clock));
+        let metrics = Arc::new(metrics::metrics(&control, &server, &prober, &forward, &is_refused, &clock, &secondaries));
         let counted = metrics.clone();
         let (ready, is_ready) = watch::channel(false);
         let clients = simulate::clients(&server);
@@ -343,6 +376,10 @@ impl Running {
             clock: clock.clone(),
             records: |rtype, text| config::parse_record(rtype, text, &Name::root()),
             drills: Arc::new(drills.clone()),
+            secondaries: {
+                let secondaries = secondaries.clone();
+                Arc::new(move || secondaries.states())
+            },
             keys: Arc::new(keys.clone()),
             clients: clients.clone(),
             ready: is_ready,
@@ -360,6 +397,7 @@ impl Running {
                 return Err(error.into());
             }
         };
+        updates.audit_in(http.audit());
         // The first snapshot is published and every listener runs.
         ready.send_replace(true);
         simulate::warn(&control, clients.clone(), ready.subscribe());
@@ -377,6 +415,10 @@ impl Running {
             prober,
             http,
             drills,
+            updates,
+            secondaries,
+            copying_in,
+            wished,
             background,
             keys,
             clients,
@@ -408,6 +450,8 @@ impl Running {
                     tracing::warn!("zone {gone} is no longer served: its file is gone");
                 }
                 (self.apexes, self.sources) = (taken.apexes, taken.sources);
+                self.updates.reload(&taken.settings);
+                self.secondaries.reload(&taken.settings);
                 self.drills.define(&taken.settings.drills, &self.clock);
                 self.transfers.define(&taken.settings);
                 for key in restart_needed(&self.started_with, &taken.settings) {
@@ -513,6 +557,8 @@ impl Running {
         self.ready.send_replace(false);
         self.http.stop().await;
         self.copying.abort();
+        self.secondaries.stop();
+        self.copying_in.finished().await;
         // Whoever is led away by a drill is led back before control stops.
         self.drills.stop().await;
         self.keys.stop().await;

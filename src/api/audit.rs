@@ -36,14 +36,14 @@ pub struct Entry<'a> {
     pub author: &'a str,
     /// Where the request came from; empty where that is not known.
     pub peer: &'a str,
-    /// The method.
+    /// The method; `UPDATE` of an update over DNS, whose author is a key.
     pub method: &'a str,
-    /// The path and query.
+    /// The path and query; of an update the zone.
     pub path: &'a str,
     /// The body, as [`one_line`] gives it; stands last.
     #[serde(skip)]
     pub body: Option<Cow<'a, [u8]>>,
-    /// The HTTP status of the reply.
+    /// The HTTP status of the reply; of an update the RCODE.
     pub status: u16,
     /// The revision of the write, where one was made.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -32,6 +32,7 @@ mod routes;
 mod services;
 mod simulate;
 mod status;
+mod updates;
 mod views;
 
 #[cfg(test)]
@@ -49,9 +50,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::control::{Clock, Control};
-use crate::model::{ApiSettings, Locality, Timestamp};
+use crate::model::{ApiSettings, Locality, SecondaryState, Timestamp};
 use access::Access;
-use audit::Audit;
+pub use audit::{Audit, Entry};
 use problem::{Problem, Unavailable};
 
 pub use drills::DrillDesk;
@@ -72,6 +73,8 @@ pub struct ApiContext {
     pub records: RecordReader,
     /// Carries out drills.
     pub drills: Arc<dyn DrillDesk>,
+    /// How zones fare that are copied from other servers.
+    pub secondaries: Arc<dyn Fn() -> Vec<SecondaryState> + Send + Sync>,
     /// Keeps the keys of signed zones.
     pub keys: Arc<dyn KeyDesk>,
     /// Client prefixes that were seen to ask, as [`ClientPrefix`](crate::routing::ClientPrefix) numbers them, and how often each.
@@ -148,6 +151,7 @@ pub enum ListenError {
 pub struct Api {
     address: SocketAddr,
     insecure: bool,
+    audit: Audit,
     access: Arc<ArcSwap<Access>>,
     /// Tells those who listen for long that the rules are others.
     reloaded: watch::Sender<()>,
@@ -177,11 +181,12 @@ pub async fn start(settings: &ApiSettings, context: ApiContext) -> Result<Api, L
     let (stop, stopping) = watch::channel(false);
     let access = Arc::new(ArcSwap::from_pointee(Access::new(&settings.tokens, settings.insecure)));
     let (reloaded, reloads) = watch::channel(());
+    let kept = audit.clone();
     let shared = Arc::new(Shared::new(context, (access.clone(), reloads), audit, stopping.clone(), address));
     let writes = shared.writes.clone();
     let serving = tokio::spawn(listen::serve(listener, router(shared), stopping));
     tracing::info!(%address, tokens = settings.tokens.len(), audit = %settings.audit.display(), "the API listens");
-    Ok(Api { address, insecure: settings.insecure, access, reloaded, writes, stop, serving })
+    Ok(Api { address, insecure: settings.insecure, audit: kept, access, reloaded, writes, stop, serving })
 }
 
 /// Refuses to serve strangers unprotected (DESIGN §10).
@@ -196,6 +201,11 @@ impl Api {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The audit log, for writes that come another way.
+    pub fn audit(&self) -> Audit {
+        self.audit.clone()
     }
 
     /// Refuses settings that [`Api::reload`] would refuse, and changes nothing: for those who take more than the API's settings, all or

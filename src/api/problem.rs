@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::keys::KeyRefusal;
 use crate::control::ApplyError;
 use crate::model::{DrillRefusal, FieldError, Revision};
-use crate::registry::Refusal;
+use crate::registry::{Refusal, UpdateRefusal};
 use crate::sign::RollRefusal;
 
 /// A problem document (RFC 9457 §3). Nothing was changed, unless `detail` says otherwise.
@@ -159,6 +159,8 @@ impl From<Refusal> for Problem {
             Refusal::Unsafe { .. } => Problem::new(StatusCode::CONFLICT, urn!("unsafe"), "The drain would leave too little", detail),
             Refusal::DefinedInFile { .. } => Problem::new(StatusCode::CONFLICT, urn!("defined-in-file"), "A zone file defines it", detail),
             Refusal::NameTaken(..) => Problem::new(StatusCode::CONFLICT, urn!("name-taken"), "The name is taken", detail),
+            Refusal::Update(UpdateRefusal::NotAuth(_)) => unknown(urn!("unknown-zone")),
+            Refusal::Update(_) => Problem::new(StatusCode::CONFLICT, urn!("update"), "The zone cannot be changed so", detail),
             Refusal::Field(error) => Problem::field(error),
             Refusal::Precondition(revision) => Problem {
                 revision,

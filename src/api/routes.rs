@@ -14,7 +14,7 @@ use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use super::problem::Problem;
 use super::{
     Shared, access, discovery, drains, drills, events, explain, heartbeats, instances, keys, measurements, page, regions, services,
-    simulate, status,
+    simulate, status, updates,
 };
 use crate::model::{CheckFields, Right};
 
@@ -120,6 +120,11 @@ routes! {
     "/v1/simulate" {
         get Listed(Read) => simulate::list;
         post Asked(Read) => simulate::compare;
+    }
+    "/v1/secondaries" { get Whole(Read) => updates::secondaries; }
+    "/v1/zones/{zone}/updates" {
+        get Whole(Read) => updates::list;
+        delete Whole(Operate) => updates::delete;
     }
     "/v1/status" { get Listed(Read) => status::get; }
     "/v1/events" { get Listed(Read) => events::stream; }

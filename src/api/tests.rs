@@ -105,6 +105,7 @@ impl Desk {
             clock,
             records: |rtype, _| Err(format!("{rtype} is not known here")),
             drills: Arc::new(Rehearsal::default()),
+            secondaries: Arc::new(Vec::new),
             keys: Arc::new(NoKeys),
             clients: Arc::new(Vec::new),
             ready: is_ready,

@@ -203,6 +203,21 @@ pub(super) enum ClientOrder {
         #[arg(long, value_name = "IP|CIDR")]
         client: Option<String>,
     },
+    /// List what updates over DNS changed of a zone, or drop it
+    ///
+    /// Updates (RFC 2136) lie over the zone's file. One whose RRset changed in the file since is marked: what the update said is answered.
+    #[command(after_help = "Examples:\n  signpost updates example.com\n  signpost updates example.com --drop")]
+    Updates {
+        /// The zone, such as example.com
+        #[arg(value_parser = zone_path)]
+        zone: String,
+        /// Drop all of it: the zone is as its file says, with a later serial
+        #[arg(long)]
+        drop: bool,
+    },
+    /// List zones that are copied from other servers: their serials, when they are looked at again, and what stands in the way
+    #[command(after_help = "Example:\n  signpost secondaries")]
+    Secondaries,
     /// Rehearse a loss: list drills, begin one, read its report, end it early
     ///
     /// A drill is a drain that is measured, watched, and lifted again. Without a subcommand: the drills of the configuration, with their next
@@ -523,6 +538,12 @@ pub(super) fn instance_key(text: &str) -> Result<InstanceKey, String> {
     Ok(InstanceKey { service: label(service)?, id: label(id)? })
 }
 
+/// A zone's name, as it stands in a path.
+fn zone_path(text: &str) -> Result<String, String> {
+    let name = Name::parse(text).map_err(|e| e.to_string())?;
+    Ok(name.to_string().bytes().map(|b| if b"/%?#\\".contains(&b) { format!("%{b:02X}") } else { char::from(b).into() }).collect())
+}
+
 fn subject(text: &str) -> Result<Subject, String> {
     Subject::parse(text).map_err(|e| match e.expected.contains(" not ") || e.expected.contains('"') {
         true => format!("expected {}", e.expected),
@@ -589,8 +610,8 @@ mod tests {
             seen += 1;
         }
         assert_eq!(
-            seen, 31,
-            "signpost, its 21 subcommands, token create, drills run, show and stop, and keys ds, roll, ds-seen, import and unsign"
+            seen, 33,
+            "signpost, its 23 subcommands, token create, drills run, show and stop, and keys ds, roll, ds-seen, import and unsign"
         );
     }
 

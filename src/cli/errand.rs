@@ -121,6 +121,14 @@ async fn carry_out(order: ClientOrder, server: &Connection) -> Result<Page, Fail
             let query: Vec<_> = client.iter().map(|client| ("client", client.as_str())).chain([("limit", "1000")]).collect();
             shown(server, views::measurements(server.get("/v1/measurements", &query).await?.body))
         }
+        ClientOrder::Updates { zone, drop: false } => {
+            shown(server, views::updates(server.get(&format!("/v1/zones/{zone}/updates"), &[]).await?.body, now()))
+        }
+        ClientOrder::Updates { zone, drop: true } => {
+            let reply = server.delete(&format!("/v1/zones/{zone}/updates")).await?;
+            Ok(said(format!("{zone} is as its file says"), reply))
+        }
+        ClientOrder::Secondaries => shown(server, views::secondaries(server.get("/v1/secondaries", &[]).await?.body, now())),
         ClientOrder::Drills { order } => drills::carry_out(order, server).await,
         ClientOrder::Keys { order } => keys::carry_out(order, server).await,
         ClientOrder::Simulate(arguments) => simulate::carry_out(arguments, server).await,
@@ -299,6 +307,22 @@ mod tests {
             "the drain of service/web stands still",
         );
         check("signpost resume service/web", ("200 OK", "{}"), "POST /v1/drains/service/web/resume {}", "the drain of service/web goes on");
+        check(
+            "signpost updates x.example",
+            ("200 OK", r#"{"zone":"x.example.","serial":7,"changes":0,"updates":[]}"#),
+            "GET /v1/zones/x.example./updates",
+            "no updates: x.example. is as its file says, serial 7\n",
+        );
+        check("signpost secondaries", ("200 OK", r#"{"secondaries":[]}"#), "GET /v1/secondaries", "no zones are copied");
+        let update = r#"{"zone":"x.example.","serial":8,"changes":1,"updates":[{"name":"a.x.example.","type":"A","ttl":60,
+            "records":["192.0.2.1"],"key":"k.","at":"2026-11-20T12:00:00Z","file_changed":true,"answered":true}]}"#;
+        check("signpost updates x.example", ("200 OK", update), "GET /v1/zones/x.example./updates", "x.example. serial 8");
+        check(
+            "signpost updates x.example --drop",
+            ("200 OK", r#"{"revision":7}"#),
+            "DELETE /v1/zones/x.example./updates",
+            "x.example. is as its file says at revision 7\n",
+        );
         check("signpost drains", ("200 OK", r#"{"drains":[]}"#), "GET /v1/drains", "nothing is drained\n");
         check("signpost services", ("200 OK", r#"{"services":[]}"#), "GET /v1/services", "no services yet");
         check(

@@ -108,8 +108,14 @@ pub mod rcode {
     pub const REFUSED: u16 = 5;
     /// The name would be too long (RFC 6672 §2.2).
     pub const YXDOMAIN: u16 = 6;
+    /// An RRset exists that should not (RFC 2136 §2.2).
+    pub const YXRRSET: u16 = 7;
+    /// An RRset does not exist that should (RFC 2136 §2.2).
+    pub const NXRRSET: u16 = 8;
     /// Not authoritative (RFC 2136 §2.2), or not authorized (RFC 8945 §5.2).
     pub const NOTAUTH: u16 = 9;
+    /// A name is not within the zone (RFC 2136 §2.2).
+    pub const NOTZONE: u16 = 10;
     /// The EDNS version is not known (RFC 6891 §9).
     pub const BADVERS: u16 = 16;
     /// The server cookie is not valid (RFC 7873 §8).
@@ -125,7 +131,10 @@ pub mod rcode {
             NOTIMP => "NOTIMP",
             REFUSED => "REFUSED",
             YXDOMAIN => "YXDOMAIN",
+            YXRRSET => "YXRRSET",
+            NXRRSET => "NXRRSET",
             NOTAUTH => "NOTAUTH",
+            NOTZONE => "NOTZONE",
             BADVERS => "BADVERS",
             BADCOOKIE => "BADCOOKIE",
             _ => "RESERVED",
@@ -159,6 +168,8 @@ pub mod extended {
     pub const PROHIBITED: u16 = 18;
     /// The server is not authoritative for the name.
     pub const NOT_AUTHORITATIVE: u16 = 20;
+    /// The data that the server has for the zone is not good, such as too old (RFC 8914 §4.25).
+    pub const INVALID_DATA: u16 = 24;
     /// The operation or query is not supported.
     pub const NOT_SUPPORTED: u16 = 21;
     /// Nobody who was asked said anything (RFC 8914 §4.23).

@@ -140,6 +140,8 @@ pub enum Fault {
     OptionLength,
     /// A TSIG that is not the last record of the additional section (RFC 8945 §5.1).
     TsigPlace,
+    /// Record data that does not have the form of its type.
+    RecordData,
     /// A compression pointer that does not lead to a name before it (RFC 1035 §4.1.4).
     Pointer,
     /// An IXFR without the SOA that its sender has (RFC 1995 §3).
@@ -165,6 +167,7 @@ impl Fault {
             Fault::OptSection => "OPT outside the additional section",
             Fault::OptionLength => "EDNS option longer than OPT",
             Fault::TsigPlace => "TSIG is not the last record",
+            Fault::RecordData => "record data that does not fit its type",
             Fault::Pointer => "a compression pointer leads nowhere",
             Fault::SerialMissing => "IXFR without an SOA in the authority section",
             Fault::CookieLength => "COOKIE: neither 8 nor 16 to 40 octets",

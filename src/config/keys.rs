@@ -503,10 +503,30 @@ pub(super) const KEYS: &[Key] = &[
         form: Form::Tables,
         set: |_, _, _| Err(here("transfers are written as [transfer.\"ZONE\"] tables")),
     },
+    Key {
+        path: UPDATE,
+        about: "[update.\"ZONE\"] tables: who may change the zone's records over DNS (RFC 2136): rights, a list of { key (of [tsig.NAME]), \
+                names (relative to the zone: \"@\", \"_acme-challenge\", \"*.dyn\" for one label, \"**\" for any number), types (\"ANY\": all) }",
+        form: Form::Tables,
+        set: |_, _, _| Err(here("rights are written as [update.\"ZONE\"] tables")),
+    },
+    Key {
+        path: SECONDARY,
+        about: "[secondary.\"ZONE\"] tables: zones that are copied from other servers: primaries (a list as of notify in [transfer]), and \
+                catalog (whether it lists zones that are copied from the same primaries, RFC 9432; default false)",
+        form: Form::Tables,
+        set: |_, _, _| Err(here("secondaries are written as [secondary.\"ZONE\"] tables")),
+    },
 ];
+
+/// The table of zones that are copied, by zone.
+pub(super) const SECONDARY: &str = "secondary";
 
 /// The table of transfers, by zone.
 pub(super) const TRANSFER: &str = "transfer";
+
+/// The table of rights to change zones, by zone.
+pub(super) const UPDATE: &str = "update";
 
 /// The table of keys for messages between servers, by name.
 pub(super) const TSIG: &str = "tsig";

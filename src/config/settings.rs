@@ -7,8 +7,8 @@ use toml::Value;
 
 use super::document::{Document, Item, Spot};
 use super::finding::{ConfigError, Finding};
-use super::keys::{DRILLS, Draft, Form, KEYS, Key, TRANSFER, TSIG};
-use super::{forward, suggest, transfer, tsig};
+use super::keys::{DRILLS, Draft, Form, KEYS, Key, SECONDARY, TRANSFER, TSIG, UPDATE};
+use super::{forward, secondary, suggest, transfer, tsig, update};
 use crate::model::{DrillFields, FieldError, Label, Locality, Settings};
 
 /// The file that is read when none is named.
@@ -16,7 +16,7 @@ const DEFAULT_FILE: &str = "signpost.toml";
 /// What the variables begin with; the parts of a key are joined by two underscores as well.
 const PREFIX: &str = "SIGNPOST__";
 /// Tables whose keys are names: they are taken whole.
-const NAMED: [&str; 3] = [DRILLS, TSIG, TRANSFER];
+const NAMED: [&str; 5] = [DRILLS, TSIG, TRANSFER, UPDATE, SECONDARY];
 /// Where a finding about a variable says it stands.
 const ENVIRONMENT: &str = "environment";
 
@@ -116,6 +116,8 @@ impl Reading {
         match path {
             TRANSFER => self.draft.settings.transfer = transfer::read(table, &mut self.named, &mut self.findings),
             TSIG => self.draft.settings.tsig = tsig::read(table, base, &mut self.findings),
+            UPDATE => self.draft.settings.updates = update::read(table, &mut self.named, &mut self.findings),
+            SECONDARY => self.draft.settings.secondary = secondary::read(table, &mut self.named, &mut self.findings),
             _ => self.drills(table),
         }
     }
@@ -223,6 +225,11 @@ impl Reading {
             wrong("api.listen", format!("{} is in dns.listen too, and DNS answers on TCP as well: take another port", api.listen));
         }
         settings.dns.transfers = !settings.transfer.is_empty();
+        settings.dns.secondaries = !settings.secondary.is_empty();
+        // What a primary says is not ours to change.
+        for apex in settings.updates.keys().filter(|apex| settings.secondary.contains_key(*apex)) {
+            wrong("update", format!("{apex} is copied from its primaries ([secondary]): send updates to them"));
+        }
         encrypted(&settings, &mut wrong);
         self.findings.extend(transfer::unknown_keys(self.named, &settings.tsig));
         self.findings.sort();
@@ -373,6 +380,57 @@ mod tests {
         check(&with("algoritm = \"x\""), "signpost.toml:4: tsig.\"Transfer.key\".algoritm: unknown key; did you mean");
         let said = read("version = 1", &[("SIGNPOST__TSIG", "{ k = { secret = c2VjcmV0 } }")]).unwrap_err();
         assert!(said.iter().all(|finding| !finding.contains("c2Vj")), "{said:?}");
+    }
+
+    #[test]
+    fn rights_to_update_are_read() {
+        let key = "[tsig.certbot]\nsecret = \"c2VjcmV0IG9mIDE2IG9jdGV0cyBhdCBsZWFzdA==\"\n";
+        let with = |lines: &str| format!("version = 1\n{key}[update.\"Example.com\"]\n{lines}\n");
+        let rights = "rights = [{ key = \"certbot\", names = [\"_acme-challenge\", \"*.dyn\"], types = [\"TXT\", \"a\"] },\n\
+                      { key = \"Certbot.\", names = [\"**\"], types = [\"ANY\"] }]";
+        let settings = read(&with(rights), &[]).unwrap();
+        let apex = Name::parse("example.com").unwrap();
+        let [one, two] = settings.updates[&apex].as_slice() else { panic!() };
+        let name = |text: &str| Name::parse_relative(text, Some(&apex)).unwrap();
+        assert!(one.grants(&apex, &name("x.dyn"), Some(1)) && !one.grants(&apex, &name("x.dyn"), Some(28)));
+        assert!(two.grants(&apex, &apex, Some(6)) && one.key == two.key);
+        let check = |lines: &str, expected: &str| {
+            let said = read(&with(lines), &[]).unwrap_err();
+            assert!(said.len() == 1 && said[0].starts_with(expected), "{lines}: {said:?}");
+        };
+        let right = |key: &str, names: &str, types: &str| format!("rights = [{{ key = \"{key}\", names = [{names}], types = [{types}] }}]");
+        let at = |field: &str| format!("signpost.toml:5: update.\"Example.com\".rights[0]{field}");
+        check("", "signpost.toml:4: update.\"Example.com\": `rights` is missing");
+        check(&right("nobody", "\"@\"", "\"A\""), &(at(".key") + ": there is no key nobody."));
+        check(&right("certbot", "", "\"A\""), &(at(".names") + ": at least one is needed"));
+        check(&right("certbot", "\"@\"", ""), &(at(".types") + ": at least one is needed"));
+        check(&right("certbot", "\"a.example.\"", "\"A\""), &(at(".names[0]") + ": names are relative to the zone"));
+        check(&right("certbot", "\"@\"", "\"AAAAA\""), &(at(".types[0]") + ": unknown record type"));
+        check("rights = [{ key = \"certbot\", names = [\"@\"] }]", &(at("") + ": `types` is missing"));
+        check("right = []", "signpost.toml:5: update.\"Example.com\".right: unknown key");
+        let both = with(&right("certbot", "\"@\"", "\"A\"")) + "[secondary.\"example.com\"]\nprimaries = [\"192.0.2.1\"]\n";
+        let said = read(&both, &[]).unwrap_err();
+        assert!(said.len() == 1 && said[0].contains("example.com. is copied from its primaries"), "{said:?}");
+    }
+
+    #[test]
+    fn secondaries_are_read() {
+        let key = "[tsig.k]\nsecret = \"c2VjcmV0IG9mIDE2IG9jdGV0cyBhdCBsZWFzdA==\"\n";
+        let with = |name: &str, lines: &str| format!("version = 1\n{key}[secondary.\"{name}\"]\n{lines}\n");
+        let settings = read(&with("X.example", "primaries = [\"192.0.2.1\", \"[2001:db8::1]:5353#k\"]\ncatalog = true"), &[]).unwrap();
+        let of = &settings.secondary[&Name::parse("x.example").unwrap()];
+        let primaries: Vec<String> = of.primaries.iter().map(ToString::to_string).collect();
+        assert_eq!((primaries.join(" ").as_str(), of.catalog), ("192.0.2.1:53 [2001:db8::1]:5353#k.", true));
+        assert!(settings.dns.secondaries);
+        let check = |name: &str, lines: &str, expected: &str| {
+            let said = read(&with(name, lines), &[]).unwrap_err();
+            assert!(said.len() == 1 && said[0].contains(expected), "{lines}: {said:?}");
+        };
+        check("x", "", "signpost.toml:4: secondary.x: `primaries` is missing");
+        check("x", "primaries = [\"192.0.2.1#none\"]", "signpost.toml:5: secondary.x.primaries[0]: there is no key none.");
+        check("x", "primaries = [\"ns1\"]", "primaries[0]: an address such as");
+        check("x", "primaries = [\"192.0.2.1\"]\ncatalogue = true", "catalogue: unknown key; did you mean");
+        check(".", "primaries = [\"192.0.2.1\"]", "the root zone cannot be copied");
     }
 
     #[test]

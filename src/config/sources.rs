@@ -65,7 +65,9 @@ impl Source {
 
     /// The files besides the zone's own, which has the name `name`, as they were just before they were read.
     pub fn prints<'s>(&'s self, name: &'s str) -> impl Iterator<Item = (PathBuf, Option<Print>)> + 's {
-        let others = self.texts.iter().filter(move |(path, _)| path.file_name().and_then(|n| n.to_str()) != Some(name));
+        // What is kept of another server's zone has a folder in its name.
+        let own = name.rsplit('/').next();
+        let others = self.texts.iter().filter(move |(path, _)| path.file_name().and_then(|n| n.to_str()) != own);
         others.map(|(path, text)| (path.clone(), text.print.clone()))
     }
 

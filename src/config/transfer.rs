@@ -78,7 +78,7 @@ fn keys(item: &Item<'_>, named: &mut Vec<Named>, findings: &mut Vec<Finding>) ->
     keys
 }
 
-fn named_key(item: &Item<'_>, path: &str, key: Name) -> Named {
+pub(super) fn named_key(item: &Item<'_>, path: &str, key: Name) -> Named {
     let shown = key.to_string();
     let reason = format!("there is no key {0}: add [tsig.{1}] with algorithm and secret", shown, quoted(shown.trim_end_matches('.')));
     Named { key, unknown: item.finding(path, reason) }

@@ -12,7 +12,7 @@ use super::sources::{Source, Sources};
 use super::zone::Draft;
 use super::{alias, checks, geo, master, policies, references, zone};
 use crate::codec::code::rtype;
-use crate::model::{Geo, Name, RecordSet, Settings, Subject, Zone};
+use crate::model::{Geo, Name, RecordSet, Settings, Subject, Zone, copied, kept_file};
 
 /// A world without anything that stands in the way of serving it.
 #[derive(Debug, Clone)]
@@ -38,12 +38,29 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong, in all files, in the order of files and lines.
 pub fn world(settings: &Settings) -> Result<Loaded, Vec<Finding>> {
-    let reading = read(settings, &BTreeMap::new(), false);
-    match reading.findings.is_empty() {
-        true => Ok(reading.loaded()),
-        false => Err(reading.findings),
+    let (mut origins, mut left_out) = (BTreeMap::new(), Vec::new());
+    loop {
+        let mut reading = read(settings, &origins, false);
+        // What was copied from another server is nobody's file: it never keeps this one from starting, and is copied again.
+        let (kept, others): (Vec<Finding>, Vec<Finding>) = std::mem::take(&mut reading.findings)
+            .into_iter()
+            .partition(|finding| reading.files.iter().any(|(name, path, _)| name.starts_with(KEPT) && *path == finding.file));
+        if kept.is_empty() {
+            reading.warnings.append(&mut left_out);
+            return if others.is_empty() { Ok(reading.loaded()) } else { Err(others) };
+        }
+        for finding in kept {
+            let of = |(name, path, _): &&(String, String, _)| name.starts_with(KEPT) && *path == finding.file;
+            if let Some((name, ..)) = reading.files.iter().find(of) {
+                origins.insert(name.clone(), Origin::Out);
+            }
+            left_out.push(finding);
+        }
     }
 }
+
+/// What the names of files begin with that are kept of other servers' zones; no zone file's name has a `/`.
+const KEPT: &str = "secondary/";
 
 /// What was read, fit to be served or not.
 pub(super) struct Reading {
@@ -94,7 +111,11 @@ pub(super) fn read(settings: &Settings, origins: &BTreeMap<String, Origin>, agai
         }
     }
     notes.put_in_order();
-    let zones = drafts.into_iter().map(|draft| draft.zone).collect();
+    let kept = settings.data_dir.join(KEPT).display().to_string();
+    // What is signed is compiled again with every change of its keys; keys may be there of zones that are signed no more.
+    let signs = settings.dnssec.all || !settings.dnssec.zones.is_empty() || settings.data_dir.join("keys").exists();
+    let held = |zone: &Zone| signs || settings.updates.contains_key(&zone.apex) || zone.file.starts_with(&kept);
+    let zones = drafts.into_iter().map(|draft| Zone { held: held(&draft.zone), ..draft.zone }).collect();
     Reading { findings: notes.findings, warnings: notes.warnings, zones, geo, files }
 }
 
@@ -206,6 +227,9 @@ fn zones(
     for name in names {
         let path = dir.join(&name);
         let file = path.display().to_string();
+        if name.starts_with(KEPT) {
+            continue;
+        }
         if !is_read(&name) {
             if unexpected(&name, &path) {
                 others.push(path);
@@ -246,6 +270,7 @@ fn zones(
         }
         files.push((name, file, source));
     }
+    Copies { settings, origins, geo }.read(&mut drafts, &apexes, files, notes);
     // What a zone includes is not unexpected beside it.
     let included: BTreeSet<PathBuf> = files.iter().filter_map(|(_, _, s)| s.as_ref()).flat_map(|s| s.files()).map(same).collect();
     for path in others.into_iter().filter(|path| !included.contains(&same(path))) {
@@ -253,6 +278,68 @@ fn zones(
         notes.warnings.push(Finding::of_file(path.display().to_string(), reason));
     }
     drafts
+}
+
+/// Reads what is kept of zones that are copied from other servers.
+struct Copies<'k> {
+    settings: &'k Settings,
+    origins: &'k BTreeMap<String, Origin>,
+    geo: &'k Geo,
+}
+
+impl Copies<'_> {
+    fn read(
+        &self,
+        drafts: &mut Vec<Draft>,
+        apexes: &BTreeMap<Name, String>,
+        files: &mut Vec<(String, String, Option<Arc<Source>>)>,
+        notes: &mut Notes,
+    ) {
+        // Those that the settings name, the catalogs among them; then what these list.
+        for apex in self.settings.secondary.keys() {
+            self.zone(apex, drafts, apexes, files, notes);
+        }
+        let all = copied(&self.settings.secondary, |apex| drafts.iter().map(|draft| &draft.zone).find(|zone| zone.apex == *apex));
+        for apex in all.into_iter().filter(|(_, (_, catalog))| catalog.is_some()).map(|(apex, _)| apex) {
+            self.zone(&apex, drafts, apexes, files, notes);
+        }
+    }
+
+    fn zone(
+        &self,
+        apex: &Name,
+        drafts: &mut Vec<Draft>,
+        apexes: &BTreeMap<Name, String>,
+        files: &mut Vec<(String, String, Option<Arc<Source>>)>,
+        notes: &mut Notes,
+    ) {
+        let path = kept_file(&self.settings.data_dir, apex);
+        let file = path.display().to_string();
+        if let Some(other) = apexes.get(apex) {
+            let reason = format!("the zone is copied from other servers ([secondary], or a catalog), and {other} is served instead");
+            return notes.warnings.push(Finding::of_file(other, reason));
+        }
+        let name = format!("{KEPT}{}", path.file_name().and_then(|name| name.to_str()).unwrap_or_default());
+        let mut read = |fetch: &mut dyn FnMut(&Path) -> io::Result<Arc<str>>, source: Option<Arc<Source>>| {
+            match zone_file(&path, apex, 1, self.geo, fetch, notes) {
+                Ok(draft) => drafts.extend(draft),
+                Err(finding) => notes.findings.push(finding),
+            }
+            files.push((name.clone(), file.clone(), source));
+        };
+        match self.origins.get(&name) {
+            Some(Origin::Out) => {}
+            Some(Origin::Last(last)) => read(&mut |path| last.recall(path), Some(last.clone())),
+            None => {
+                // It may not have come yet.
+                let mut source = Source::default();
+                if source.fetch(&path).is_ok() {
+                    let source = Arc::new(source);
+                    read(&mut |path| source.recall(path), Some(source.clone()));
+                }
+            }
+        }
+    }
 }
 
 /// A path that is the same for every way to write it.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::core::RETRY;
 use super::records;
 use crate::model::{InstanceKey, Label, Revision, Subject, Timestamp, Vitals};
-use crate::registry::{Change, Registry, Turn};
+use crate::registry::{Change, Registry, SetChange, Turn};
 use crate::store::{Condition, Key, MAX_OPERATIONS, Operation};
 
 /// See the module.
@@ -50,6 +50,8 @@ enum Record {
     Drain(Subject),
     Lifted(Label),
     Files,
+    /// What nobody reads any more.
+    Stray(Key),
 }
 
 impl Behind {
@@ -104,6 +106,14 @@ impl Behind {
         }
     }
 
+    /// RRsets of updates that were dropped are to be erased.
+    pub fn strays(&mut self, strays: impl Iterator<Item = (Key, Revision)>) {
+        for (key, revision) in strays {
+            self.written.insert(key.clone(), revision);
+            self.note(Record::Stray(key));
+        }
+    }
+
     /// Whether the store holds everything.
     pub fn is_empty(&self) -> bool {
         self.stale.is_empty() && self.flight.is_empty()
@@ -150,6 +160,17 @@ impl Behind {
                 vec![put(key, records::value(drain), before)]
             }
             Change::Undrain { subject, .. } => erase(records::drain_key(subject)).into_iter().collect(),
+            Change::Zone(change) => {
+                let zone = put(records::zone_key(&change.apex), records::zone_value(change), change.before);
+                let set = |set: &SetChange| {
+                    let key = records::set_key(&change.apex, change.epoch, &set.key);
+                    match records::set_value(change, set) {
+                        Some(value) => Some(put(key, value, set.before)),
+                        None => set.before.map(|before| delete(key, before)),
+                    }
+                };
+                [zone].into_iter().chain(change.sets.iter().filter_map(set)).collect()
+            }
             Change::Push { key, pushed } => {
                 let mut vitals = registry.instance(key).map(|entry| entry.vitals.clone()).unwrap_or_default();
                 vitals.set_pushed(Some(pushed.clone()));
@@ -190,7 +211,7 @@ impl Behind {
                 self.erased.remove(&stored_at);
                 self.written.remove(&stored_at);
             }
-            Change::PutInstance { .. } | Change::PutService { .. } => {}
+            Change::PutInstance { .. } | Change::PutService { .. } | Change::Zone(_) => {}
         }
     }
 
@@ -224,6 +245,7 @@ impl Behind {
                 Record::Drain(subject) => records::drain_key(subject),
                 Record::Lifted(region) => records::lifted_key(region),
                 Record::Files => records::files_key(),
+                Record::Stray(key) => key.clone(),
             };
             if touched.contains(&key) {
                 left.push(record);
@@ -245,7 +267,7 @@ impl Behind {
                 None => erase,
             },
             Record::Drain(subject) if registry.drains.contains_key(subject) => None,
-            Record::Drain(_) => erase,
+            Record::Drain(_) | Record::Stray(_) => erase,
             Record::Lifted(region) => match registry.lifted.get(region) {
                 Some(ended) => Some(Operation::Put { key, value: records::value(ended), condition: condition(before) }),
                 None => erase,
@@ -273,7 +295,7 @@ impl Behind {
             match record {
                 Record::Health(key) => _ = services.insert(key.service),
                 Record::Drain(subject) => drains.push(subject),
-                Record::Lifted(_) => {}
+                Record::Lifted(_) | Record::Stray(_) => {}
                 Record::Files => services.append(&mut self.files),
             }
         }

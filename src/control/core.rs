@@ -23,8 +23,8 @@ use super::lapse::Round;
 use super::orders::Orders;
 use super::told::Told;
 use super::{Applied, ApplyError, Event, Observation, ProbeOrder};
-use crate::model::{FieldError, InstanceKey, Label, Revision, SafetySettings, Service, Subject, Timestamp};
-use crate::registry::{Change, Command, Draft, Hold, Registry};
+use crate::model::{InstanceKey, Label, Name, Revision, SafetySettings, Subject, Timestamp};
+use crate::registry::{Change, Command, Draft, Hold, Refusal, Registry};
 use crate::store::{CommitError, Key, MAX_OPERATIONS, Operation};
 
 /// How long after a failure what can wait is tried again.
@@ -84,6 +84,8 @@ pub struct Effects<T> {
     pub services: BTreeMap<Label, Extent>,
     /// Whether drains of regions or azs changed.
     pub drained: bool,
+    /// Zones whose records are no longer as they were.
+    pub zones: BTreeSet<Name>,
     /// For the prober.
     pub orders: Vec<ProbeOrder>,
     /// For everyone who listens.
@@ -94,7 +96,14 @@ pub struct Effects<T> {
 
 impl<T> Default for Effects<T> {
     fn default() -> Effects<T> {
-        Effects { services: BTreeMap::new(), drained: false, orders: Vec::new(), events: Vec::new(), answers: Vec::new() }
+        Effects {
+            services: BTreeMap::new(),
+            drained: false,
+            zones: BTreeSet::new(),
+            orders: Vec::new(),
+            events: Vec::new(),
+            answers: Vec::new(),
+        }
     }
 }
 
@@ -123,8 +132,8 @@ impl<T> Effects<T> {
     }
 }
 
-/// Says whether a service's settings can be compiled into answers.
-pub type Trial<'a> = &'a dyn Fn(&Registry, &Label, &Service) -> Result<(), FieldError>;
+/// Says whether a service's settings, or a zone's records, can be compiled into answers.
+pub type Trial<'a> = &'a mut dyn FnMut(&Registry, &Change) -> Result<(), Refusal>;
 
 /// See the module.
 #[derive(Debug)]
@@ -297,7 +306,8 @@ impl<T> Core<T> {
                 continue;
             }
             let planned = registry.plan(&mut draft, &command, now).and_then(|change| match &change {
-                Change::PutService { name, service, .. } => match trial(&registry, name, service) {
+                Change::Zone(zone) if zone.is_void() => Ok(change),
+                Change::PutService { .. } | Change::Zone(_) => match trial(&registry, &change) {
                     Ok(()) => Ok(change),
                     Err(error) => {
                         // It was alone, and nothing is planned any more.
@@ -325,6 +335,16 @@ impl<T> Core<T> {
                     break;
                 }
             };
+            if let Change::Zone(zone) = &change
+                && zone.is_void()
+            {
+                // It is so already, and durable.
+                if let Origin::Caller { reply, .. } = origin {
+                    let applied = Applied { revision: registry.revision, created: false };
+                    self.effects.answers.push((reply, Ok(applied)));
+                }
+                continue;
+            }
             if let Change::DeleteService { name, instances, .. } = &change
                 && instances.len() > PURGE
             {

@@ -23,7 +23,7 @@ mod told;
 mod wheel;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
@@ -108,7 +108,7 @@ pub struct Event {
     /// The revision it belongs to.
     #[schema(value_type = u64)]
     pub revision: Revision,
-    /// `registered`, `replaced`, `deregistered`, `expired`, `service_changed`, `service_removed`, `drained`, `paused`, `resumed`, `lifting`, `undrained`, `drain_expired`, `health`, `reloaded`, `reload_refused`,
+    /// `registered`, `replaced`, `deregistered`, `expired`, `service_changed`, `service_removed`, `drained`, `paused`, `resumed`, `lifting`, `undrained`, `drain_expired`, `health`, `zone_changed`, `reloaded`, `reload_refused`,
     /// `drill_refused`, `drill_began`, `drill_aborted`, `drill_ended`, `drill_skipped`.
     pub kind: &'static str,
     /// What it is about: `instance/web/eu1`, `region/eu-west`, `service/web`, `drill/RUN`, or `config`.
@@ -339,6 +339,15 @@ impl Control {
         }
     }
 
+    /// These zones, and no others, are too old to be answered from: SERVFAIL, when this returns.
+    pub async fn expire(&self, apexes: BTreeSet<Name>) {
+        let (reply, done) = oneshot::channel();
+        if self.calls.send(Call::Expire(apexes, reply)).await.is_ok() {
+            // An error: the server stops.
+            _ = done.await;
+        }
+    }
+
     /// Replaces zones, geo data and answer settings, all or nothing.
     pub async fn load(&self, zones: Vec<Zone>, geo: Geo, dns: DnsSettings) -> Result<(), ZoneError> {
         let (reply, answer) = oneshot::channel();
@@ -434,3 +443,5 @@ impl Control {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod update_tests;

@@ -1,6 +1,7 @@
 //! What a landing comes to: state, orders for the prober, events and answers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::core::{Core, Origin, Planned, RETRY, read, write};
@@ -10,7 +11,7 @@ use super::orders::Orders;
 use super::records::{self, Stored};
 use super::{Applied, ApplyError, Event, ProbeOrder, Probes, StartError};
 use crate::model::{Course, Drain, Geo, Health, InstanceKey, Label, Revision, Service, Subject, Timestamp, Vitals, Zone};
-use crate::registry::{Change, DrainEntry, InstanceEntry, LoadError, Probing, Registry, ServiceEntry, Steering, Turn, probing};
+use crate::registry::{Change, DrainEntry, InstanceEntry, LoadError, OverlaySet, Probing, Registry, ServiceEntry, Steering, Turn, probing};
 use crate::snapshot::ZoneError;
 use crate::store::Item;
 
@@ -20,6 +21,12 @@ impl<T> Core<T> {
     pub(super) fn carry_out(&mut self, registry: &mut Registry, now: Timestamp, planned: Planned<T>, revision: Revision) -> Carried<T> {
         let Planned { change, origin, author } = planned;
         let before = looks(registry, &change);
+        if let Change::Zone(zone) = &change
+            && let Some(overlay) = registry.overlays.get(&zone.apex).filter(|overlay| overlay.epoch != zone.epoch)
+        {
+            let dropped = |(key, set): (&_, &OverlaySet)| (records::set_key(&zone.apex, overlay.epoch, key), set.revision);
+            self.behind.strays(overlay.sets.iter().map(dropped));
+        }
         let done = registry.carry_out(&change, now, revision);
         let registry = &*registry;
         self.behind.carried_out(&change, registry, revision);
@@ -51,6 +58,7 @@ impl<T> Core<T> {
                 back.for_each(|(region, _)| self.behind.lifted(region.clone()));
                 self.drains_changed(subject);
             }
+            Change::Zone(zone) => _ = self.effects.zones.insert(zone.apex.clone()),
             Change::PutService { .. } | Change::Push { .. } => {}
         }
         if let Change::Push { key, .. } = &change {
@@ -157,6 +165,9 @@ impl<T> Core<T> {
             self.drains_changed(subject);
             self.watch(now, subject, &entry.drain);
         }
+        let apexes = registry.overlays.keys().chain(next.overlays.keys());
+        let changed = apexes.filter(|apex| registry.overlays.get(*apex) != next.overlays.get(*apex));
+        self.effects.zones.extend(changed.cloned());
         *registry = next;
         drop(registry);
         for (key, turn) in turned {
@@ -199,12 +210,13 @@ impl<T> Core<T> {
     pub(super) fn reread(
         &mut self,
         (revision, items): (Revision, Vec<Item>),
-        zones: &[Zone],
+        zones: &Arc<Vec<Zone>>,
         geo: &Geo,
         now: Timestamp,
     ) -> Result<(), StartError> {
-        let Stored { registry, health, written } = records::read(revision, items)?;
+        let Stored { registry, health, written, strays } = records::read(revision, items)?;
         let (mut next, _) = registry.restored(zones, geo.regions.clone(), now).map_err(zone_error)?;
+        next.ground(zones.clone());
         let gone = recall(&mut next, health, now);
         {
             let known = read(&self.registry);
@@ -222,7 +234,9 @@ impl<T> Core<T> {
         let back: Vec<Label> = ended.iter().filter_map(|(subject, ended)| next.end_drain(subject, *ended)).collect();
         let stored: Vec<(InstanceKey, Vitals)> = vitals(&next).map(|(key, vitals)| (key, vitals.clone())).collect();
         next.carry_on(&read(&self.registry), now);
+        let strays: Vec<_> = strays.into_iter().filter_map(|key| Some((key.clone(), *written.get(&key)?))).collect();
         self.behind.reread(written);
+        self.behind.strays(strays.into_iter());
         for ((key, stored), (_, known)) in stored.into_iter().zip(vitals(&next)) {
             if Turn::between(&stored, known).learned {
                 self.behind.health(key);
@@ -353,7 +367,7 @@ fn looks(registry: &Registry, change: &Change) -> BTreeMap<InstanceKey, Look> {
     match change {
         Change::PutInstance { key, .. } | Change::DeleteInstance { key, .. } => one(&key.id).into_iter().collect(),
         Change::PutService { .. } | Change::DeleteService { .. } => entry.instances.keys().filter_map(one).collect(),
-        Change::Push { .. } | Change::Drain { .. } | Change::Undrain { .. } | Change::Steer { .. } => BTreeMap::new(),
+        Change::Push { .. } | Change::Drain { .. } | Change::Undrain { .. } | Change::Steer { .. } | Change::Zone(_) => BTreeMap::new(),
     }
 }
 
@@ -389,6 +403,14 @@ fn news(change: &Change, created: bool, expired: bool, now: Timestamp) -> Option
             Steering::Resume => ("resumed", subject.to_string(), format!("at {:.1} %", shown(drain, now))),
         },
         Change::Undrain { subject, .. } => ("undrained", subject.to_string(), String::new()),
+        Change::Zone(zone) => {
+            let what = match zone.sets.len() {
+                0 => "as its file says".to_string(),
+                1 => "1 RRset".to_string(),
+                n => format!("{n} RRsets"),
+            };
+            ("zone_changed", format!("zone/{}", zone.apex), format!("{what}, serial {}", zone.serial))
+        }
         Change::Push { .. } => return None,
     })
 }

@@ -6,6 +6,8 @@
 //! health/SERVICE/ID          the last known health, of files' instances too; written behind, but for pushed statuses
 //! drains/KIND/NAME           drains in force
 //! lifted/REGION              when a region's drain last ended; written behind
+//! updates/APEX               how often a zone was changed by updates, and how often all of that was dropped: its epoch
+//! updates/APEX/EPOCH/NAME/TYPE   an RRset that is otherwise than in the zone's file; `/` in names is written `\047`
 //! files/loaded               which services were no longer the same when files were last loaded; its revision is what counts
 //! ```
 
@@ -18,9 +20,9 @@ use serde::{Deserialize, Serialize};
 
 use super::StartError;
 use crate::model::{
-    Branch, BranchFields, Goal, Instance, InstanceKey, Label, Revision, Service, ServiceFields, Subject, Timestamp, Vitals,
+    Branch, BranchFields, Goal, Instance, InstanceKey, Label, Name, RecordSet, Revision, Service, ServiceFields, Subject, Timestamp, Vitals,
 };
-use crate::registry::{DrainEntry, Registry, ServiceEntry};
+use crate::registry::{Becomes, DrainEntry, Overlay, OverlaySet, Registry, ServiceEntry, SetChange, ZoneChange};
 use crate::store::{Item, Key, Value};
 
 /// The key of a service's settings.
@@ -51,6 +53,78 @@ pub(super) fn lifted_key(region: &Label) -> Key {
 /// The key of what is noted of loaded files.
 pub(super) fn files_key() -> Key {
     "files/loaded".into()
+}
+
+/// The key of how often a zone was changed.
+pub(super) fn zone_key(apex: &Name) -> Key {
+    format!("updates/{}", path(apex)).into()
+}
+
+/// The key of an RRset that was changed.
+pub(super) fn set_key(apex: &Name, epoch: u32, (owner, rtype): &(Name, u16)) -> Key {
+    format!("updates/{}/{epoch}/{}/{rtype}", path(apex), path(owner)).into()
+}
+
+/// A name as one part of a key.
+fn path(name: &Name) -> String {
+    name.to_string().replace('/', "\\047")
+}
+
+/// How often a zone was changed, as JSON.
+pub(super) fn zone_value(change: &ZoneChange) -> Value {
+    value(&StoredZone { changes: change.changes, epoch: change.epoch })
+}
+
+/// An RRset that was changed, as JSON; `None`: it leaves the store.
+pub(super) fn set_value(change: &ZoneChange, set: &SetChange) -> Option<Value> {
+    let set_of = |records: Option<&RecordSet>| {
+        let hexadecimal = |rdata: &[u8]| rdata.iter().map(|octet| format!("{octet:02x}")).collect();
+        value(&StoredSet {
+            ttl: records.map(|records| records.ttl),
+            rdata: records.into_iter().flat_map(|records| &records.rdata).map(|rdata| hexadecimal(rdata)).collect(),
+            over: format!("{:x}", set.over),
+            author: change.author.to_string(),
+            at: change.at,
+        })
+    };
+    match &set.becomes {
+        Becomes::AsInFile => None,
+        Becomes::Gone => Some(set_of(None)),
+        Becomes::Records(records) => Some(set_of(Some(records))),
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredZone {
+    changes: u32,
+    epoch: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredSet {
+    /// Where it is gone, there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ttl: Option<u32>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    rdata: Vec<String>,
+    over: String,
+    author: String,
+    at: Timestamp,
+}
+
+fn read_set(stored: StoredSet, revision: Revision) -> Result<OverlaySet, String> {
+    let rdata = stored.rdata.iter().map(|text| octets(text)).collect::<Result<Vec<_>, _>>()?;
+    let set = stored.ttl.map(|ttl| Arc::new(RecordSet { ttl, rdata }));
+    let over = u64::from_str_radix(&stored.over, 16).map_err(|error| format!("over: {error}"))?;
+    Ok(OverlaySet { set, over, author: stored.author.into(), at: stored.at, revision, fits: true })
+}
+
+/// RDATA in hexadecimal.
+fn octets(text: &str) -> Result<Box<[u8]>, String> {
+    let octets = (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok());
+    octets.collect::<Option<_>>().ok_or_else(|| format!("{text:?} is no RDATA in hexadecimal"))
 }
 
 /// The services of which files say something else, as JSON: for people who look.
@@ -112,9 +186,7 @@ fn collect(fields: &[BranchFields], branches: &[Branch], records: &mut Vec<Store
 fn read_service(stored: StoredService) -> Result<Service, String> {
     let mut known = BTreeMap::new();
     for record in stored.records {
-        let octets = (0..record.rdata.len()).step_by(2).map(|at| u8::from_str_radix(record.rdata.get(at..at + 2)?, 16).ok());
-        let octets: Option<Box<[u8]>> = octets.collect();
-        let octets = octets.ok_or_else(|| format!("{:?} is no RDATA in hexadecimal", record.rdata))?;
+        let octets = octets(&record.rdata)?;
         known.insert((record.r#type, record.text), (record.code, octets));
     }
     let parse = |rtype: &str, text: &str| {
@@ -131,8 +203,10 @@ pub(super) struct Stored {
     pub registry: Registry,
     /// The last health of instances.
     pub health: Vec<(InstanceKey, Vitals)>,
-    /// When each record that is written behind was written: drains, health, returns of regions and files.
+    /// When each record that is written behind was written: drains, health, returns of regions, files, and strays.
     pub written: HashMap<Key, Revision>,
+    /// RRsets of updates that were dropped.
+    pub strays: Vec<Key>,
 }
 
 /// Reads all items of a store, in the order of their keys.
@@ -157,6 +231,8 @@ pub(super) struct Reading {
     lifted: Vec<(Label, Timestamp)>,
     health: Vec<(InstanceKey, Vitals)>,
     written: Vec<(Key, Revision)>,
+    zones: Vec<(Name, StoredZone, Revision)>,
+    sets: Vec<(Name, u32, (Name, u16), OverlaySet)>,
     molds: HashMap<Box<[u8]>, Instance>,
     /// The first value that could not be read.
     failure: Option<StartError>,
@@ -208,7 +284,22 @@ impl Reading {
                 self.written.push(written());
             }
             Some(("files", _)) => self.written.push(written()),
-            _ => return Err("its key is none of services/…, instances/…, health/…, drains/…, lifted/… and files/…".into()),
+            Some(("updates", rest)) => self.take_update(rest, revision, value)?,
+            _ => return Err("its key is none of services/…, instances/…, health/…, drains/…, lifted/…, updates/… and files/…".into()),
+        }
+        Ok(())
+    }
+
+    fn take_update(&mut self, rest: &str, revision: Revision, value: &[u8]) -> Result<(), String> {
+        let name = |text: &str| Name::parse(text).map_err(|error| error.to_string());
+        match rest.split('/').collect::<Vec<_>>().as_slice() {
+            [apex] => self.zones.push((name(apex)?, read_value(value)?, revision)),
+            [apex, epoch, owner, rtype] => {
+                let epoch = epoch.parse().map_err(|_| "its key has no epoch")?;
+                let rtype = rtype.parse().map_err(|_| "its key has no type")?;
+                self.sets.push((name(apex)?, epoch, (name(owner)?, rtype), read_set(read_value(value)?, revision)?));
+            }
+            _ => return Err("its key names no RRset".into()),
         }
         Ok(())
     }
@@ -269,8 +360,24 @@ pub(super) fn joined(revision: Revision, mut first: Reading, mut second: Reading
     }
     registry.drains.extend(first.drains.into_iter().chain(second.drains));
     registry.lifted.extend(first.lifted.into_iter().chain(second.lifted));
+    let mut written: HashMap<Key, Revision> = first.written.into_iter().chain(second.written).collect();
+    for (apex, StoredZone { changes, epoch }, revision) in first.zones.into_iter().chain(second.zones) {
+        registry.overlays.insert(apex, Overlay { changes, epoch, revision: Some(revision), sets: BTreeMap::new() });
+    }
+    let mut strays = Vec::new();
+    for (apex, epoch, key, set) in first.sets.into_iter().chain(second.sets) {
+        match registry.overlays.get_mut(&apex).filter(|overlay| overlay.epoch == epoch) {
+            Some(overlay) => _ = overlay.sets.insert(key, set),
+            // Dropped with all others of its epoch, and not yet erased.
+            None => {
+                let key = set_key(&apex, epoch, &key);
+                written.insert(key.clone(), set.revision);
+                strays.push(key);
+            }
+        }
+    }
     let health = first.health.into_iter().chain(second.health).collect();
-    Ok(Stored { registry, health, written: first.written.into_iter().chain(second.written).collect() })
+    Ok(Stored { registry, health, written, strays })
 }
 
 const NO_INSTANCE: &str = "its key names no instance";

@@ -3,7 +3,7 @@
 // The task decides nothing by this clock: it bounds how long a stop may take.
 #![allow(clippy::disallowed_methods)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
@@ -42,6 +42,8 @@ pub(super) enum Call {
     Measure(Vec<Sample>, oneshot::Sender<Result<(), FieldError>>),
     /// The serial of a zone, as it is from now on.
     Serial(Name, u32, oneshot::Sender<()>),
+    /// Zones that are too old to be answered from.
+    Expire(BTreeSet<Name>, oneshot::Sender<()>),
     /// The end.
     Stop(oneshot::Sender<()>),
 }
@@ -153,6 +155,10 @@ impl Task {
             // Published before who asked learns of it, as all answers are: it stands in line behind its publication.
             Some(Call::Serial(apex, serial, reply)) => {
                 writer.raise_serial(&apex, serial);
+                self.raised.push(reply);
+            }
+            Some(Call::Expire(apexes, reply)) => {
+                writer.expire(apexes);
                 self.raised.push(reply);
             }
             Some(Call::Stop(reply)) => {

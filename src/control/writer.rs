@@ -1,6 +1,7 @@
 //! The single writer, without IO: the mind of [`Core`], and the snapshot that follows it. The server drives it with a clock, a store
 //! and channels; transcripts drive it with virtual time and none of these.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 
@@ -10,9 +11,9 @@ use super::records::{self, Stored};
 use super::survey::{Sample, Surveys};
 use super::{Applied, ApplyError, Event, ProbeOrder, StartError, compile, start};
 use crate::model::{DnsSettings, FieldError, Geo, Label, Name, Revision, Service, Timestamp, Zone, ZoneSigning};
-use crate::registry::{Registry, Warning};
+use crate::registry::{Change, Registry, UpdateRefusal, Warning};
 use crate::routing::{Origins, Survey, Surveyed};
-use crate::snapshot::{ServiceView, Snapshot, Update, ZoneError};
+use crate::snapshot::{CompiledZone, ServiceView, Snapshot, Update, ZoneError};
 use crate::store::Item;
 
 /// See the module.
@@ -20,9 +21,9 @@ use crate::store::Item;
 pub struct Writer<T> {
     pub(super) core: Core<T>,
     snapshot: Arc<Snapshot>,
-    /// The zones in force, without their records: of a million names these took four times what the snapshot has of them.
-    zones: Vec<Zone>,
     geo: Geo,
+    /// A zone that was compiled to see whether an update of it can be served, the change that this is, and the epoch.
+    tried: Option<(Name, u32, u32, Arc<CompiledZone>)>,
     /// Whether the snapshot was loaded, or measurements came into it, and it was not yet given out.
     loaded: bool,
     pub(super) surveys: Surveys,
@@ -58,22 +59,27 @@ impl<T> Writer<T> {
 
     /// As [`Writer::begin`], with what was read of the store.
     pub(super) fn resume(stored: Stored, zones: Vec<Zone>, geo: Geo, dns: &DnsSettings, now: Timestamp) -> Result<Writer<T>, StartError> {
-        let Stored { registry, health, written } = stored;
+        let Stored { registry, health, written, strays } = stored;
         let (mut registry, warnings) = registry.restored(&zones, geo.regions.clone(), now).map_err(zone_error)?;
         warn(&warnings);
+        let zones = Arc::new(zones);
+        warn(&registry.ground(zones));
         let over = registry.drains.iter().filter(|(_, entry)| entry.drain.is_over(now));
         let ended: Vec<_> = over.map(|(subject, entry)| (subject.clone(), entry.drain.over())).collect();
         let gone = recall(&mut registry, health, now);
-        let updates = [Update::Geo(&geo), Update::Dns(dns), Update::Zones(&zones)];
-        let snapshot = Snapshot::empty().update(&updates)?;
+        let first = Snapshot::empty().update(&[Update::Geo(&geo), Update::Dns(dns)])?;
+        let snapshot = beside_updates(&mut registry, |_, served| first.update(&[Update::Served(served)]))?;
+        registry.release_records();
         let mut astray = BTreeSet::new();
         let snapshot = Arc::new(start::compile(&snapshot, &registry, &mut astray, now)?);
+        let strays: Vec<_> = strays.into_iter().filter_map(|key| Some((key.clone(), *written.get(&key)?))).collect();
         let mut core = Core::new(registry, written, now);
+        core.behind.strays(strays.into_iter());
         ended.into_iter().for_each(|(subject, ended)| core.end_drain(now, &subject, ended));
         gone.into_iter().for_each(|key| core.behind.health(key));
         // Nobody has seen anything yet: the snapshot is whole, and the prober asks for all its orders.
         core.effects();
-        Ok(Writer { core, snapshot, zones: without_records(zones), geo, loaded: false, surveys: Surveys::default(), astray })
+        Ok(Writer { core, snapshot, geo, tried: None, loaded: false, surveys: Surveys::default(), astray })
     }
 
     /// Takes one input.
@@ -110,8 +116,17 @@ impl<T> Writer<T> {
 
     /// What goes to the store now; `None` also while something is under way.
     pub fn depart(&mut self, now: Timestamp) -> Option<Departure> {
-        let snapshot = self.snapshot.clone();
-        self.core.depart(now, &|registry, name, service| compile::try_service(&snapshot, registry, name, service, now))
+        let (snapshot, tried) = (self.snapshot.clone(), &mut self.tried);
+        self.core.depart(now, &mut |registry, change| match change {
+            Change::PutService { name, service, .. } => Ok(compile::try_service(&snapshot, registry, name, service, now)?),
+            Change::Zone(change) => {
+                let Some(zone) = registry.zone_with(change) else { return Ok(()) };
+                let compiled = snapshot.compile_zone(&zone).map_err(|error| UpdateRefusal::Unfit(error.name, error.reason))?;
+                *tried = compiled.map(|compiled| (change.apex.clone(), change.changes, change.epoch, compiled));
+                Ok(())
+            }
+            _ => Ok(()),
+        })
     }
 
     /// Takes what the store said.
@@ -122,32 +137,34 @@ impl<T> Writer<T> {
     /// Replaces zones, geo data and answer settings, all or nothing. Nothing may be under way.
     pub fn load(&mut self, zones: Vec<Zone>, geo: Geo, dns: &DnsSettings, now: Timestamp) -> Result<(), ZoneError> {
         let before = self.snapshot.origins.clone();
-        let (next, differ) = {
+        let (next, differ, count) = {
             let registry = read(&self.core.registry);
-            let (next, warnings) = registry.loaded(&zones, geo.regions.clone(), now).map_err(zone_error)?;
+            let (mut next, mut warnings) = registry.loaded(&zones, geo.regions.clone(), now).map_err(zone_error)?;
+            let count = zones.len();
+            warnings.extend(next.ground(Arc::new(zones)));
             let same_places = geo == self.geo;
             let names: BTreeSet<&Label> = registry.services.keys().chain(next.services.keys()).collect();
             let differ: BTreeSet<Label> =
                 names.into_iter().filter(|name| registry.services.get(*name) != next.services.get(*name)).cloned().collect();
             let plain: BTreeMap<&Label, Service> =
                 self.astray.iter().filter_map(|name| Some((name, compile::plain(&next.services.get(name)?.service)))).collect();
-            let update = |plain: &BTreeMap<&Label, Service>| {
-                let mut updates = vec![Update::Dns(dns), Update::Zones(&zones)];
+            let update = |next: &Registry, served: &[Cow<'_, Zone>], plain: &BTreeMap<&Label, Service>| {
+                let mut updates = vec![Update::Dns(dns), Update::Served(served)];
                 if !same_places {
                     updates.insert(0, Update::Geo(&geo));
                 }
                 updates.extend(differ.iter().filter(|name| !next.services.contains_key(*name)).map(|name| Update::Service(name, None)));
                 let changed = |name: &&Label| !same_places || differ.contains(*name) || self.astray.contains(*name);
                 updates.extend(next.services.keys().filter(changed).map(|name| {
-                    let view = compile::view(&next, name, now);
+                    let view = compile::view(next, name, now);
                     let service = plain.get(name);
                     Update::Service(name, view.map(|view| ServiceView { service: service.unwrap_or(view.service), ..view }))
                 }));
                 self.snapshot.update(&updates)
             };
-            let snapshot = match update(&BTreeMap::new()) {
+            let snapshot = match beside_updates(&mut next, |next, served| update(next, served, &BTreeMap::new())) {
                 // It was so before: no reason to refuse whatever else the files say.
-                Err(_) if !plain.is_empty() => update(&plain)?,
+                Err(_) if !plain.is_empty() => beside_updates(&mut next, |next, served| update(next, served, &plain))?,
                 outcome => {
                     let snapshot = outcome?;
                     self.astray.clear();
@@ -155,14 +172,15 @@ impl<T> Writer<T> {
                 }
             };
             self.snapshot = Arc::new(snapshot);
+            next.release_records();
             warn(&warnings);
-            (next, differ)
+            (next, differ, count)
         };
         self.core.behind.files(differ);
         self.core.replace(next, now);
-        let detail = format!("{} zones, {} services", zones.len(), read(&self.core.registry).services.len());
+        let detail = format!("{count} zones, {} services", read(&self.core.registry).services.len());
         self.core.tell(now, "reloaded", "config".into(), detail, "");
-        (self.zones, self.geo, self.loaded) = (without_records(zones), geo, true);
+        (self.geo, self.loaded) = (geo, true);
         if !self.snapshot.origins.is_same_build(&before)
             && let Some(origins) = self.surveys.anew(now, &self.snapshot)
         {
@@ -173,36 +191,55 @@ impl<T> Writer<T> {
 
     /// Replaces what zones show of their keys, of those that are given, all or nothing.
     pub fn sign(&mut self, signing: &BTreeMap<Name, Option<Arc<ZoneSigning>>>) -> Result<(), ZoneError> {
-        let mut zones = self.zones.clone();
-        for zone in &mut zones {
-            if let Some(signing) = signing.get(&zone.apex) {
-                zone.signing = signing.clone();
+        let before = self.core.write().sign(signing);
+        let outcome = {
+            let registry = read(&self.core.registry);
+            let served = |apex| registry.changed_zone(apex).or_else(|| Some(registry.zone(apex)?.0.clone()));
+            let zones: Vec<Zone> = signing.keys().filter_map(served).collect();
+            self.snapshot.update(&zones.iter().map(Update::Zone).collect::<Vec<_>>())
+        };
+        match outcome {
+            Ok(snapshot) => {
+                (self.snapshot, self.loaded) = (Arc::new(snapshot), true);
+                Ok(())
+            }
+            Err(error) => {
+                self.core.write().sign(&before);
+                Err(error)
             }
         }
-        self.snapshot = Arc::new(self.snapshot.update(&[Update::Zones(&zones)])?);
-        (self.zones, self.loaded) = (zones, true);
-        Ok(())
     }
 
     /// Moves the serial of a zone: something of it changed that no file says.
     pub fn raise_serial(&mut self, apex: &Name, serial: u32) {
-        let Some(zone) = self.zones.iter_mut().find(|zone| zone.apex == *apex) else { return };
-        let by = serial.wrapping_sub(std::mem::replace(&mut zone.soa.serial, serial));
+        let Some(by) = self.core.write().raise_serial(apex, serial) else { return };
         // A serial contradicts nothing.
         if let Ok(snapshot) = self.snapshot.update(&[Update::Raised(apex, by)]) {
             (self.snapshot, self.loaded) = (Arc::new(snapshot), true);
         }
     }
 
+    /// These zones, and no others, are too old to be answered from.
+    pub fn expire(&mut self, apexes: BTreeSet<Name>) {
+        // That contradicts nothing.
+        if let Ok(snapshot) = self.snapshot.update(&[Update::Expired(&apexes)]) {
+            (self.snapshot, self.loaded) = (Arc::new(snapshot), true);
+        }
+    }
+
     /// Takes what the store holds when a commit's fate was not known.
     pub fn reread(&mut self, state: (Revision, Vec<Item>), now: Timestamp) -> Result<(), StartError> {
-        self.core.reread(state, &self.zones, &self.geo, now)
+        let zones = read(&self.core.registry).files().clone();
+        self.core.reread(state, &zones, &self.geo, now)
     }
 
     /// What is to be made known of all that since the last call.
     pub fn output(&mut self, now: Timestamp) -> Output<T> {
-        let Effects { services, drained, orders, events, answers } = self.core.effects();
+        let Effects { services, drained, zones, orders, events, answers } = self.core.effects();
         let mut changed = std::mem::take(&mut self.loaded);
+        for apex in &zones {
+            changed |= self.follow_zone(apex);
+        }
         if drained || !services.is_empty() {
             let registry = read(&self.core.registry);
             self.snapshot = Arc::new(follow(&self.snapshot, &registry, &services, drained, &mut self.astray, now));
@@ -210,6 +247,36 @@ impl<T> Writer<T> {
         }
         let snapshot = changed.then(|| self.snapshot.clone());
         Output { snapshot, orders, events, answers }
+    }
+
+    /// Takes the records of a zone as they now are. Returns whether answers are otherwise.
+    fn follow_zone(&mut self, apex: &Name) -> bool {
+        let tried = self.tried.take();
+        loop {
+            let outcome = {
+                let registry = read(&self.core.registry);
+                let Some((zone, overlay)) = registry.zone(apex) else { return false };
+                let counts = overlay.map(|overlay| (overlay.changes, overlay.epoch));
+                let same = tried.as_ref().filter(|(of, changes, epoch, _)| of == apex && counts == Some((*changes, *epoch)));
+                match (same, registry.changed_zone(apex)) {
+                    (Some((.., compiled)), _) => self.snapshot.update(&[Update::Compiled(compiled.clone())]),
+                    (None, Some(changed)) => self.snapshot.update(&[Update::Zone(&changed)]),
+                    (None, None) => self.snapshot.update(&[Update::Zone(zone)]),
+                }
+            };
+            let error = match outcome {
+                Ok(next) => {
+                    self.snapshot = Arc::new(next);
+                    return true;
+                }
+                Err(error) => error,
+            };
+            // It was tried before it was written; what is left is what the store had and was read anew.
+            tracing::error!(%error, "what updates changed does not go with the file: the file's is answered");
+            if !self.core.write().blame(&error.file, &error.name) {
+                return false;
+            }
+        }
     }
 
     fn take_measured(&mut self, origins: Arc<Origins>) {
@@ -268,10 +335,22 @@ fn follow(
     next
 }
 
-/// Zones once they are compiled: nobody asks for their records again, for what names they take the registry knows.
-fn without_records(mut zones: Vec<Zone>) -> Vec<Zone> {
-    zones.iter_mut().for_each(|zone| zone.records = BTreeMap::new());
-    zones
+/// The snapshot that `compile` makes of the zones as they are to be served. What updates changed never keeps a zone from being served:
+/// where it does not go with what the files say now, the files' records are.
+fn beside_updates(
+    registry: &mut Registry,
+    compile: impl Fn(&Registry, &[Cow<'_, Zone>]) -> Result<Snapshot, ZoneError>,
+) -> Result<Snapshot, ZoneError> {
+    loop {
+        let error = match compile(registry, &registry.served()) {
+            Ok(snapshot) => return Ok(snapshot),
+            Err(error) => error,
+        };
+        if !registry.blame(&error.file, &error.name) {
+            return Err(error);
+        }
+        tracing::error!(%error, "what updates changed does not go with the file any more: the file's is answered");
+    }
 }
 
 fn warn(warnings: &[Warning]) {

@@ -21,6 +21,7 @@ mod port;
 mod recovery;
 mod report;
 mod schedule;
+mod secondary;
 mod service;
 mod settings;
 mod share;
@@ -30,6 +31,7 @@ mod signing;
 mod time;
 mod transfer;
 mod tsig;
+mod update;
 mod zone;
 
 pub use addresses::Addresses;
@@ -57,6 +59,7 @@ pub use report::{
     LastOld, Moment, RegionShares, Watched,
 };
 pub use schedule::{Schedule, ScheduleError};
+pub use secondary::{CatalogError, SecondarySettings, SecondaryState, catalog_members, copied, kept_file};
 pub use service::{MAX_SERVICE_PORTS, Service, ServiceFields, Source, Subject};
 pub use settings::{
     ApiSettings, CookieSecret, CookieSettings, DnsSettings, LogFormat, LogSettings, ProbeSettings, RateLimitSettings, Right,
@@ -69,6 +72,7 @@ pub use signing::{Algorithm, Denial, KeyRole, KeyStage, ZoneKey, ZoneSigning};
 pub use time::{Period, PeriodError, Timestamp};
 pub use transfer::{Peer, ServicesInTransfer, TransferSettings};
 pub use tsig::{TsigAlgorithm, TsigKey, TsigSecret};
+pub use update::{Edit, NamePattern, Prerequisite, UpdateRight, UpdateTypes, ZoneUpdate};
 pub use zone::{APEX_TTL, AliasOf, Defined, RecordSet, Soa, Zone, ZoneTtl};
 
 /// A store's revision: grows with every commit.

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{DnssecSettings, DrillFields, ForwardSettings, Label, Locality, Name, Period, TransferSettings, TsigKey};
+use super::{
+    DnssecSettings, DrillFields, ForwardSettings, Label, Locality, Name, Period, SecondarySettings, TransferSettings, TsigKey, UpdateRight,
+};
 
 /// Everything the server is told at start.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +42,10 @@ pub struct Settings {
     pub drills: BTreeMap<Label, DrillFields>,
     /// `[tsig.NAME]`: secrets shared with other servers, by name.
     pub tsig: BTreeMap<Name, TsigKey>,
+    /// `[secondary."ZONE"]`: zones that are copied from other servers, by zone.
+    pub secondary: BTreeMap<Name, SecondarySettings>,
+    /// `[update."ZONE"]`: who may change records of zones over DNS, by zone.
+    pub updates: BTreeMap<Name, Vec<UpdateRight>>,
     /// `[transfer."ZONE"]`: transfers to secondaries, by zone; `None`: every zone that has no table of its own.
     pub transfer: BTreeMap<Option<Name>, TransferSettings>,
 }
@@ -70,6 +76,8 @@ pub struct DnsSettings {
     pub forward: Vec<IpNet>,
     /// Whether any zone is transferred to anybody: there is a `[transfer."ZONE"]`.
     pub transfers: bool,
+    /// Whether any zone is copied from another server: there is a `[secondary."ZONE"]`.
+    pub secondaries: bool,
     /// DNS cookies.
     pub cookies: CookieSettings,
     /// Response rate limiting.
@@ -297,6 +305,7 @@ impl Default for Settings {
                 unverified_max: 0,
                 forward: Vec::new(),
                 transfers: false,
+                secondaries: false,
                 cookies: CookieSettings::default(),
                 rate_limit: RateLimitSettings::default(),
                 tls: TlsSettings::default(),
@@ -312,6 +321,8 @@ impl Default for Settings {
             log: LogSettings { level: "info".into(), format: LogFormat::Text },
             drills: BTreeMap::new(),
             tsig: BTreeMap::new(),
+            updates: BTreeMap::new(),
+            secondary: BTreeMap::new(),
             transfer: BTreeMap::new(),
         }
     }

@@ -32,6 +32,8 @@ pub struct Zone {
     pub defined: BTreeMap<Label, Defined>,
     /// The keys that it is signed with, which no zone file says; `None`: it is not signed.
     pub signing: Option<Arc<ZoneSigning>>,
+    /// Whether its records are wanted once it is compiled: it may be changed, signed anew, or is copied from another server.
+    pub held: bool,
 }
 
 impl Zone {
@@ -52,6 +54,7 @@ impl Zone {
             aliases: BTreeMap::new(),
             defined: BTreeMap::new(),
             signing: None,
+            held: true,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{DrainEntry, InstanceEntry, Instances, Registry, ServiceEntry, vitals};
+use super::{DrainEntry, InstanceEntry, Instances, Registry, ServiceEntry, ZoneChange, vitals};
 use crate::model::{Drain, Instance, InstanceKey, Label, Pushed, Revision, Service, Source, Subject, Timestamp};
 
 /// A change that was planned. `before` is when the resource was last written, `None` where it is new: the condition of the write.
@@ -78,6 +78,8 @@ pub enum Change {
         /// The status.
         pushed: Pushed,
     },
+    /// Records of a zone are changed.
+    Zone(ZoneChange),
 }
 
 /// How a drain's course is changed.
@@ -101,11 +103,12 @@ pub struct Done {
 }
 
 impl Change {
-    /// The service that is no longer as it was; `None`: a drain of a region or an az changed.
+    /// The service that is no longer as it was; `None`: a drain of a region or an az changed, or a zone.
     pub fn service(&self) -> Option<&Label> {
         match self {
             Change::PutInstance { key, .. } | Change::DeleteInstance { key, .. } | Change::Push { key, .. } => Some(&key.service),
             Change::PutService { name, .. } | Change::DeleteService { name, .. } => Some(name),
+            Change::Zone(_) => None,
             Change::Drain { subject, .. } | Change::Undrain { subject, .. } | Change::Steer { subject, .. } => match subject {
                 Subject::Service(name) => Some(name),
                 Subject::Instance(key) => Some(&key.service),
@@ -130,6 +133,7 @@ impl Registry {
                 before.into_iter().for_each(|before| self.warm_up(key, before, now));
             }
             Change::DeleteInstance { key, .. } => self.remove_instance(key, revision),
+            Change::Zone(change) => self.change_zone(change, revision),
             Change::PutService { name, service, exists, .. } => {
                 done.created = !exists;
                 let entry = self.services.entry(name.clone()).or_insert_with(ServiceEntry::implicit);

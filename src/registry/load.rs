@@ -91,10 +91,36 @@ impl Registry {
         Ok((self, warnings))
     }
 
+    /// Notes which names services cannot have because of what files say: as long as all of their records are at hand.
+    pub(super) fn name_all(&mut self) {
+        self.named = Arc::new(taken(&self.files));
+    }
+
+    /// Notes anew which names services cannot have.
+    pub(super) fn take_names(&mut self) {
+        let mut names = BTreeMap::clone(&self.named);
+        for zone in self.files.iter().filter(|zone| zone.services) {
+            let sets = self.overlays.get(&zone.apex).into_iter().flat_map(|overlay| &overlay.sets);
+            for ((owner, _), _) in sets.filter(|(_, set)| set.fits && set.set.is_some()) {
+                if let Some(name) = service_of(owner, &zone.apex) {
+                    names.entry(name).or_insert_with(|| format!("an update of {}", zone.apex).into());
+                }
+            }
+        }
+        self.taken = Arc::new(names);
+    }
+
+    /// The registered service whose name, or a name below whose, `owner` is.
+    pub(super) fn service_at(&self, zone: &Zone, owner: &Name) -> Option<&Label> {
+        let name = service_of(owner, &zone.apex).filter(|_| zone.services)?;
+        Some(self.services.get_key_value(&name)?.0)
+    }
+
     /// Takes the names that services cannot have from a registry beside the same zone files: for one that was restored beside what was
     /// left of them.
     pub fn keep_taken(&mut self, from: &Registry) {
-        self.taken = from.taken.clone();
+        self.named = from.named.clone();
+        self.take_names();
     }
 
     /// Registered services whose names records or policies of files have, and the files.
@@ -114,6 +140,10 @@ impl Registry {
             revision: self.revision,
             safety: self.safety,
             lifted: self.lifted.clone(),
+            overlays: self.overlays.clone(),
+            files: self.files.clone(),
+            places: self.places.clone(),
+            named: self.named.clone(),
             longest_ttl: longest_ttl(zones),
             taken: Arc::new(taken(zones)),
             ..Registry::default()

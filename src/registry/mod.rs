@@ -11,6 +11,7 @@ mod instances;
 mod load;
 mod plan;
 mod safety;
+pub(crate) mod updates;
 mod vitals;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,11 +24,12 @@ pub use instances::Instances;
 pub use load::{LoadError, Warning};
 pub use plan::{Draft, Hold};
 pub use safety::{Breach, concerns};
+pub use updates::{Becomes, MAX_SETS, Overlay, OverlaySet, SetChange, UpdateRefusal, View, ZoneChange, type_text};
 pub use vitals::Turn;
 
 use crate::model::{
-    Drain, FieldError, Instance, InstanceKey, Label, Locality, Out, Period, Pushed, Region, Revision, SafetySettings, Service, Share,
-    Source, Subject, Timestamp, Vitals, ZoneTtl,
+    Drain, FieldError, Instance, InstanceKey, Label, Locality, Name, Out, Period, Pushed, Region, Revision, SafetySettings, Service, Share,
+    Source, Subject, Timestamp, UpdateRight, Vitals, Zone, ZoneTtl, ZoneUpdate,
 };
 
 /// What a caller demands of the resource before it is changed (RFC 9110 §13.1).
@@ -108,6 +110,22 @@ pub enum Command {
         /// The status.
         pushed: Pushed,
     },
+    /// Change records of a zone (RFC 2136).
+    Update {
+        /// What is asked for.
+        update: Arc<ZoneUpdate>,
+        /// The name of the key that asks for it.
+        key: Name,
+        /// What that key may do in the zone.
+        rights: Vec<UpdateRight>,
+    },
+    /// Drop all that updates changed of a zone: it is as its file says.
+    DropUpdates {
+        /// Its apex.
+        apex: Name,
+        /// By whom.
+        author: String,
+    },
 }
 
 /// Why a command was refused. Nothing was changed.
@@ -150,6 +168,9 @@ pub enum Refusal {
     /// A static record or a name with a policy has the service's name.
     #[error("the name {0} is taken by a record or policy in {1}")]
     NameTaken(Label, String),
+    /// An update of a zone.
+    #[error(transparent)]
+    Update(#[from] UpdateRefusal),
     /// A field cannot stand as it is.
     #[error(transparent)]
     Field(#[from] FieldError),
@@ -195,10 +216,18 @@ pub struct Registry {
     pub safety: SafetySettings,
     /// When regions came back that were drained: others may have to wait.
     pub lifted: BTreeMap<Label, Timestamp>,
+    /// What updates changed of zones, by apex; also of zones that are served no more.
+    pub overlays: BTreeMap<Name, Overlay>,
+    /// The zones as their files say.
+    files: Arc<Vec<Zone>>,
+    /// Where each of them stands, by apex.
+    places: Arc<BTreeMap<Name, usize>>,
     /// The longest TTL of answers in any zone, where there are zones.
     longest_ttl: Option<Period>,
     /// Names that records and policies of zones with services have, and the file that says so.
     taken: Arc<BTreeMap<Label, Arc<str>>>,
+    /// Those of them that files say.
+    named: Arc<BTreeMap<Label, Arc<str>>>,
     /// What was registered over the API and stands behind what files say of the same name.
     beneath: Beneath,
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{Change, Command, DrainEntry, Precondition, Refusal, Registry, ServiceEntry, Steering, checks};
+use super::{Change, Command, DrainEntry, Precondition, Refusal, Registry, ServiceEntry, Steering, checks, updates};
 use crate::model::{
     BranchFields, Drain, FieldError, Instance, InstanceKey, Label, MAX_SERVICE_PORTS, Period, Protocol, Pushed, Region, Revision, Service,
     Source, Subject, Timestamp, check_ramp,
@@ -85,6 +85,18 @@ impl Registry {
                 self.plan_steering(draft, subject, Steering::Resume, |drain| drain.resume(now).ok_or_else(refusal))
             }
             Command::Push { key, pushed } => self.plan_push(draft, key, pushed),
+            Command::Update { update, key, rights } => {
+                draft.free()?;
+                let change = updates::plan(self, update, key, rights, now).map_err(Refusal::from)?;
+                draft.alone = !change.is_void();
+                Ok(Change::Zone(change))
+            }
+            Command::DropUpdates { apex, author } => {
+                draft.free()?;
+                let change = updates::plan_drop(self, apex, author, now).map_err(Refusal::from)?;
+                draft.alone = !change.is_void();
+                Ok(Change::Zone(change))
+            }
         }
     }
 

@@ -5,8 +5,10 @@ use std::sync::{Arc, Weak};
 use super::{Refused, VERSION};
 use crate::control::{Clock, Control};
 use crate::forward::{Forward, ForwardStats, UpstreamStats};
+use crate::model::SecondaryState;
 use crate::probe::{ProbeStats, Prober};
 use crate::routing::Measurements;
+use crate::secondary::Secondaries;
 use crate::server::{ConnectionStats, Server, SlowStats};
 use crate::telemetry::{Metrics, Reading, WorkerCounters};
 use crate::wire::Transport;
@@ -19,6 +21,7 @@ pub(super) fn metrics(
     forward: &Arc<Forward>,
     refused: &Refused,
     clock: &Clock,
+    secondaries: &Secondaries,
 ) -> Metrics {
     let counters = server.counters().into_iter().map(|(_, counters)| counters).collect();
     let workers = server.counters().into_iter().map(|(labels, counters)| WorkerCounters {
@@ -38,6 +41,26 @@ pub(super) fn metrics(
     let refused = refused.clone();
     let help = "1 while the files as last read are in force, 0 while they are wrong and what was read before them is served";
     metrics = metrics.with_reading(Reading::Gauge, "files_in_force", help, move || f64::from(refused.borrow().is_none()));
+    type OfZones = fn(&[SecondaryState]) -> f64;
+    let copied: [(Reading, &'static str, &'static str, OfZones); 4] = [
+        (Reading::Gauge, "secondary_zones", "Zones that are copied from other servers", |zones| zones.len() as f64),
+        (Reading::Gauge, "secondary_zones_failing", "Zones of which the last attempt to copy them failed", |zones| {
+            zones.iter().filter(|zone| !zone.failure.is_empty()).count() as f64
+        }),
+        (
+            Reading::Gauge,
+            "secondary_zones_expired",
+            "Zones that no primary has confirmed for too long: they are answered with SERVFAIL",
+            |zones| zones.iter().filter(|zone| zone.expired).count() as f64,
+        ),
+        (Reading::Counter, "secondary_transfers", "Copies of zones taken", |zones| {
+            zones.iter().map(|zone| zone.transfers).sum::<u64>() as f64
+        }),
+    ];
+    for (kind, name, help, read) in copied {
+        let secondaries = secondaries.clone();
+        metrics = metrics.with_reading(kind, name, help, move || read(&secondaries.states()));
+    }
     type OfProbes = fn(&ProbeStats) -> f64;
     let probes: [(Reading, &'static str, &'static str, OfProbes); 9] = [
         (Reading::Gauge, "probe_checks", "Active checks of all instances", |s| s.checks as f64),

@@ -1,8 +1,9 @@
 //! The slow path at the roof: what a punted query needs, the shells have; none of them knows of the others.
 //!
 //! ```text
-//!   Punt::Authenticated ─▶ its TSIG is verified ─▶ a transfer, or what is ours of the answer; signed
+//!   Punt::Authenticated ─▶ its TSIG is verified ─▶ a transfer, an update (allowed, durable, published), a NOTIFY, or what is ours of the answer; signed
 //!   Punt::Transfer ─▶ the zone, message after message
+//!   Punt::Notify  ─▶ from a primary: its zone is looked at
 //!   Punt::Unsigned ─▶ what is missing is signed, and the query answered again (signing)
 //!   Punt::Forward ─▶ what is ours of the answer (wire::answer_again) ─▶ the rest from an upstream
 //! ```
@@ -13,13 +14,17 @@ use futures_util::future::BoxFuture;
 
 use super::signing::Signer;
 use super::transfers::{Transfers, now};
+use super::updates::Updates;
 use crate::codec::code::{extended, rcode, rtype};
-use crate::codec::{Header, NameBuf, Request};
+use crate::codec::{HEADER, Header, NameBuf, Request};
 use crate::forward::{Forward, ToForward};
+use crate::model::Name;
+use crate::secondary::Secondaries;
 use crate::server::{Punted, Replies, Slow};
 use crate::snapshot::Publisher;
 use crate::transfer::refusal;
 use crate::tsig::{self, Received, Tsig};
+use crate::wire::update::{conclude, is_notify, is_update};
 use crate::wire::{Outcome, Punt};
 
 /// The largest message.
@@ -31,18 +36,21 @@ const LEAST_PAYLOAD: usize = 512;
 /// Joins what the slow path needs.
 #[derive(Debug)]
 pub(super) struct SlowPath {
-    publisher: Arc<Publisher>,
-    signer: Arc<Signer>,
-    transfers: Arc<Transfers>,
-    forward: Arc<Forward>,
+    /// Where the world is.
+    pub publisher: Arc<Publisher>,
+    /// What signs answers.
+    pub signer: Arc<Signer>,
+    /// Copies of zones.
+    pub transfers: Arc<Transfers>,
+    /// Changes of zones.
+    pub updates: Arc<Updates>,
+    /// Zones that are copied from elsewhere.
+    pub secondaries: Secondaries,
+    /// Names that are not ours.
+    pub forward: Arc<Forward>,
 }
 
 impl SlowPath {
-    /// Answers from what `publisher` holds, signs with `signer`, and has what is not there from `forward`.
-    pub(super) fn new(publisher: Arc<Publisher>, signer: Arc<Signer>, transfers: Arc<Transfers>, forward: Arc<Forward>) -> SlowPath {
-        SlowPath { publisher, signer, transfers, forward }
-    }
-
     /// How long the reply to a query may be, in octets.
     fn limit(&self, punted: &Punted) -> usize {
         if punted.transport.is_stream() {
@@ -86,6 +94,23 @@ impl SlowPath {
         let Some(header) = header else { return };
         let request = Request::parse(header, &plain.query, &mut name);
         let qtype = request.question.as_ref().filter(|_| header.is_query()).map(|question| question.qtype);
+        if is_update(&header) && request.fault.is_none() {
+            let (updates, now) = (self.updates.clone(), now());
+            // On its own: a client that hangs up cannot stop it between the change and its audit line.
+            let answer = async move { updates.answer(&plain.query, plain.peer, signer, now).await };
+            if let Ok(Some(reply)) = tokio::spawn(answer).await {
+                _ = replies.send(reply).await;
+            }
+            return;
+        }
+        if is_notify(&header) && request.fault.is_none() {
+            if let Some(mut reply) = self.notified(&plain, Some(signer.key().name()))
+                && signer.sign(&mut reply, now()).is_ok()
+            {
+                _ = replies.send(reply).await;
+            }
+            return;
+        }
         if matches!(qtype, Some(rtype::AXFR | rtype::IXFR)) {
             return self.transfers.answer(&plain, Some(signer), &mut replies).await;
         }
@@ -99,11 +124,27 @@ impl SlowPath {
             reply.truncate(request.opening.len());
             let flags = Header::parse(&reply).map_or(0, |header| header.flags & !0xf | Header::TC);
             let counts = [header.counts.get(0), 0, 0, 0].into();
-            let Some(opening) = reply.get_mut(..crate::codec::HEADER) else { return };
+            let Some(opening) = reply.get_mut(..HEADER) else { return };
             opening.copy_from_slice(&Header { id: header.id, flags, counts }.octets());
         }
         if signer.sign(&mut reply, now()).is_ok() {
             _ = replies.send(reply).await;
+        }
+    }
+
+    /// The reply to a NOTIFY (RFC 1996 §3.12): its zone, and whether it is listened to.
+    fn notified(&self, query: &Punted, key: Option<&Name>) -> Option<Vec<u8>> {
+        let mut name = NameBuf::default();
+        name.follow(&query.query, HEADER).ok()?;
+        let zone = Name::from_wire(name.wire());
+        match (self.secondaries.has(&zone), self.secondaries.notify(&zone, query.peer, key)) {
+            (_, true) => conclude(&query.query, rcode::NOERROR, None),
+            // RFC 1996 §3.10: who is no primary of the zone is not believed.
+            (true, false) => {
+                tracing::info!(%zone, peer = %query.peer, "a NOTIFY was ignored: it comes from none of the zone's primaries");
+                conclude(&query.query, rcode::REFUSED, Some((extended::PROHIBITED, "not from a primary of this zone")))
+            }
+            (false, false) => conclude(&query.query, rcode::NOTIMP, Some((extended::NOT_SUPPORTED, "the zone is no secondary here"))),
         }
     }
 
@@ -132,6 +173,11 @@ impl Slow for SlowPath {
         Box::pin(async move {
             match query.why {
                 Punt::Authenticated => self.authenticated(query, replies).await,
+                Punt::Notify => {
+                    if let Some(reply) = self.notified(&query, None) {
+                        _ = replies.send(reply).await;
+                    }
+                }
                 Punt::Transfer => self.transfers.answer(&query, None, &mut replies).await,
                 Punt::Unsigned(_) => {
                     if let Some(own) = self.own(&query, &replies, LARGEST_MESSAGE) {

@@ -10,7 +10,8 @@ mod signatures;
 mod unsigned;
 mod zones;
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use directory::Directory;
@@ -41,6 +42,8 @@ pub struct Snapshot {
     zones: Arc<[Arc<CompiledZone>]>,
     services_zone: Option<Arc<CompiledZone>>,
     by_apex: Arc<Apexes>,
+    /// Apexes of zones that are too old; `None`: there are none.
+    expired: Option<Arc<BTreeSet<Box<[u8]>>>>,
     directory: Directory,
     drains: Arc<Drains>,
     /// By locality number: whether it or its region is drained.
@@ -74,6 +77,14 @@ pub enum Update<'a> {
     },
     /// All zones.
     Zones(&'a [Zone]),
+    /// All zones, some of which are not as their files say.
+    Served(&'a [Cow<'a, Zone>]),
+    /// A zone that is there already, with the same policies and other records.
+    Zone(&'a Zone),
+    /// The same, compiled by [`Snapshot::compile_zone`].
+    Compiled(Arc<CompiledZone>),
+    /// Zones that are too old to be answered from, by apex: of those that are copied from other servers.
+    Expired(&'a BTreeSet<Name>),
     /// By how much the serial of a zone moves.
     Raised(&'a Name, u32),
     /// Everything under `geo/`. What was measured is to be compiled anew.
@@ -97,6 +108,7 @@ impl Snapshot {
             zones: Arc::new([]),
             services_zone: None,
             by_apex: Arc::default(),
+            expired: None,
             directory: Directory::default(),
             drains: Arc::default(),
             drained: Arc::new([]),
@@ -135,7 +147,17 @@ impl Snapshot {
                     }
                 }
                 Update::Drained { regions, azs } => next.drains = Arc::new(Drains { regions: (*regions).clone(), azs: (*azs).clone() }),
-                Update::Zones(zones) => next.compile_zones(zones)?,
+                Update::Zones(zones) => next.compile_zones(zones.iter())?,
+                Update::Served(zones) => next.compile_zones(zones.iter().map(AsRef::as_ref))?,
+                Update::Zone(zone) => {
+                    let compiled = next.compile_one(zone)?;
+                    next.put_zone(compiled);
+                }
+                Update::Compiled(zone) => next.put_zone(zone.clone()),
+                Update::Expired(apexes) => {
+                    let wire: BTreeSet<Box<[u8]>> = apexes.iter().map(|apex| apex.wire().into()).collect();
+                    next.expired = (!wire.is_empty()).then(|| Arc::new(wire));
+                }
                 Update::Raised(apex, by) => next.raise_serial(apex, *by),
                 Update::Dns(settings) => next.dns = Arc::new((*settings).clone()),
                 Update::Measured(origins) if origins.is_same_build(&next.origins) => next.origins = origins.clone(),
@@ -192,6 +214,13 @@ impl Snapshot {
         services.map(compile).collect()
     }
 
+    /// Compiles a zone that is there already, with the same policies and other records. `None`: it compiles, and has policies, which
+    /// refer to the snapshot that they were compiled against; else it is good for [`Update::Compiled`], also of a later snapshot.
+    pub fn compile_zone(&self, zone: &Zone) -> Result<Option<Arc<CompiledZone>>, ZoneError> {
+        let compiled = self.clone().compile_one(zone)?;
+        Ok(zone.names.is_empty().then_some(compiled))
+    }
+
     /// This snapshot with services that [`Snapshot::compile_apart`] made of it.
     pub fn joined(&self, services: impl Iterator<Item = Arc<CompiledService>>) -> Snapshot {
         let mut next = self.clone();
@@ -218,6 +247,12 @@ impl Snapshot {
     #[inline]
     pub fn zone(&self, name: &NameBuf) -> Option<&CompiledZone> {
         self.by_apex.find(name, 0)
+    }
+
+    /// Whether a zone is too old to be answered from.
+    #[inline]
+    pub fn is_expired(&self, zone: &CompiledZone) -> bool {
+        self.expired.as_ref().is_some_and(|expired| expired.contains(zone.apex()))
     }
 
     /// The zone that holds what is one label above `name`, if any.
@@ -299,6 +334,7 @@ impl Snapshot {
                     self.add_named(&view.service.policy);
                 }
                 Update::Zones(zones) => zones.iter().flat_map(|z| z.names.values()).for_each(|policy| self.add_named(policy)),
+                Update::Served(zones) => zones.iter().flat_map(|z| z.names.values()).for_each(|policy| self.add_named(policy)),
                 _ => {}
             }
         }
@@ -322,7 +358,7 @@ impl Snapshot {
         self.services_zone = self.zones.iter().find(|zone| zone.services()).cloned();
     }
 
-    fn compile_zones(&mut self, zones: &[Zone]) -> Result<(), ZoneError> {
+    fn compile_zones<'z>(&mut self, zones: impl ExactSizeIterator<Item = &'z Zone>) -> Result<(), ZoneError> {
         // Those that the zones before asked for may be wanted no more.
         self.views = Views::default();
         let mut compiled = Vec::with_capacity(zones.len());
@@ -345,6 +381,26 @@ impl Snapshot {
         self.zones = compiled.into();
         self.by_apex = Arc::new(by_apex);
         Ok(())
+    }
+}
+
+impl Snapshot {
+    fn compile_one(&mut self, zone: &Zone) -> Result<Arc<CompiledZone>, ZoneError> {
+        let directory = &mut self.directory;
+        let mut against = Against { places: &self.places, origins: &self.origins, views: &mut self.views };
+        // Its policies are as they were: the slots that they refer to are kept.
+        let mut refer = |service: &Label| Some(directory.expect(service));
+        CompiledZone::compile(zone, &mut against, &mut refer).map(Arc::new)
+    }
+
+    /// Puts a zone in the place of the one with its apex.
+    fn put_zone(&mut self, zone: Arc<CompiledZone>) {
+        let zones = self.zones.iter().map(|known| if known.apex() == zone.apex() { zone.clone() } else { known.clone() });
+        self.zones = zones.collect();
+        let mut by_apex = Apexes::default();
+        self.zones.iter().for_each(|zone| by_apex.insert(zone.clone()));
+        self.by_apex = Arc::new(by_apex);
+        self.services_zone = self.zones.iter().find(|zone| zone.services()).cloned();
     }
 }
 

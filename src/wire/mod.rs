@@ -28,6 +28,7 @@ mod regions;
 mod reply;
 mod services;
 mod signed;
+pub mod update;
 mod walk;
 mod watch;
 
@@ -125,6 +126,8 @@ pub enum Punt {
     Authenticated,
     /// It asks for a copy of a zone (RFC 5936, RFC 1995). What [`answer_again`] gives is the refusal.
     Transfer,
+    /// Another server says that a zone has changed there (RFC 1996). What [`answer_again`] gives is that nobody listens.
+    Notify,
     /// Something in its answer has no signature yet. [`answer_again`] says what: [`Worker::missing`].
     Unsigned(Shelf),
 }
@@ -359,9 +362,17 @@ fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, d
         reply.punt = Some(Punt::Authenticated);
         return reply.fail(rcode::NOTAUTH, Counter::Refused, extended::NOT_SUPPORTED, "no TSIG is verified here");
     }
+    if update::is_update(&request.header) && request.fault.is_none() {
+        // RFC 2136 §3.3 leaves it to the server whom it trusts, RFC 3007 §1 advises against trusting addresses.
+        return reply.fail(rcode::REFUSED, Counter::Refused, extended::PROHIBITED, "an update needs a TSIG");
+    }
+    if update::is_notify(&request.header) && request.fault.is_none() && snapshot.dns.secondaries {
+        // From whom it comes is looked at beside this path; where no zone is copied it is an opcode as any other.
+        reply.punt = Some(Punt::Notify);
+    }
     if !request.header.is_query() {
         // RFC 8906 §3.1.4.
-        return reply.fail(rcode::NOTIMP, Counter::Notimp, extended::NOT_SUPPORTED, "only the opcode QUERY is offered");
+        return reply.fail(rcode::NOTIMP, Counter::Notimp, extended::NOT_SUPPORTED, "only the opcodes QUERY and UPDATE are offered");
     }
     if let Some(fault) = request.fault {
         return reply.fail(rcode::FORMERR, Counter::Formerr, extended::OTHER, fault.reason());

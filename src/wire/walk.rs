@@ -37,6 +37,10 @@ pub(super) fn answer_name<W: Watch>(asked: &Asked<'_>, name: &NameBuf, reply: &m
         reply.forward();
         return;
     };
+    if asked.snapshot.is_expired(zone) {
+        // RFC 1034 §4.3.5: data that could not be confirmed for so long is good for nothing.
+        return reply.fail(rcode::SERVFAIL, Counter::Servfail, extended::INVALID_DATA, "the zone has expired: no primary answers");
+    }
     let way = Way { name, by: None, before: None };
     if let Some(alias) = answer_in(asked, zone, &here, &way, reply, watch) {
         follow(asked, &way, &alias, MAX_ALIASES, reply, watch);
@@ -55,6 +59,10 @@ fn follow<W: Watch>(asked: &Asked<'_>, way: &Way<'_>, alias: &Alias, left: usize
         reply.forward();
         return watch.outside(&alias.name);
     };
+    if asked.snapshot.is_expired(zone) {
+        // As where the alias leads to a zone of another server: whoever asks goes on there.
+        return watch.outside(&alias.name);
+    }
     let way = Way { name: &alias.name, by: alias.by, before: Some(way) };
     let next = answer_in(&asked, zone, &alias.here(), &way, reply, watch);
     if let Some(next) = next.filter(|_| left > 1) {

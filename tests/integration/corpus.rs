@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::checks::answer::Worlds;
 use crate::checks::ask::Asker;
+use crate::checks::update::Updates;
 use crate::checks::{transfer, zone};
 
 /// Runs each seed of a target; the file that fails is named.
@@ -36,6 +37,12 @@ fn master_files_of_the_corpus_are_refused_or_served() {
 fn toml_zones_of_the_corpus_are_refused_or_served() {
     let mut asker = Asker::new();
     assert!(each("zone_toml", |octets| zone::check("z.test.toml", octets, &mut asker)) > 20);
+}
+
+#[test]
+fn updates_of_the_corpus_are_refused_or_served() {
+    let mut updates = Updates::new();
+    assert!(each("update", |octets| updates.check(octets)) > 20);
 }
 
 #[test]

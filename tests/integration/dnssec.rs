@@ -253,7 +253,9 @@ pub fn validate(reply: &[u8], anchors: &Anchors, now_ms: u64) -> Result<Verdict,
     let as_parent = |name: &Wire| read.qtype == DS && *name == read.name && of(2, SOA).all(|soa| soa.name != *name);
     for ((section, name, rtype), records) in &sets {
         let what = || format!("{} TYPE{rtype} in section {section}", show(name));
-        let Some((apex, keys)) = anchors.zone(name, *rtype == DS || *rtype == NSEC && as_parent(name)) else { return Err(format!("{}: whose is it?", what())) };
+        let Some((apex, keys)) = anchors.zone(name, *rtype == DS || *rtype == NSEC && as_parent(name)) else {
+            return Err(format!("{}: whose is it?", what()));
+        };
         let signatures: Vec<&Rr> = read
             .records
             .iter()

@@ -33,6 +33,7 @@ mod simulate;
 mod steering;
 mod transcripts;
 mod transfer;
+mod updates;
 
 /// Counts allocations, thread by thread, for the one test that looks; the others notice nothing.
 #[global_allocator]

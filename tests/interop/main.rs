@@ -22,11 +22,13 @@ mod options;
 #[path = "../overlap/mod.rs"]
 mod overlap;
 mod peers;
+mod primaries;
 mod rdata;
 mod recursors;
 mod reply;
 mod scopes;
 mod secondaries;
+mod updates;
 mod walkers;
 mod world;
 mod zonemaster;

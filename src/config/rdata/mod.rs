@@ -97,7 +97,7 @@ pub(super) fn type_number(name: &str) -> Result<u16, String> {
 }
 
 /// The same where a type is data, which [`ALIAS`] is none of.
-fn stored_type(name: &str) -> Result<u16, String> {
+pub(super) fn stored_type(name: &str) -> Result<u16, String> {
     match type_number(name)? {
         ALIAS => Err(format!("{name} is no type of stored data")),
         number => Ok(number),

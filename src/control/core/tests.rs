@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::control::records;
-use crate::model::{Geo, Health, SafetySettings, Share, Zone};
+use crate::model::{FieldError, Geo, Health, SafetySettings, Share, Zone};
 use crate::registry::tests::{command, command_at, key, label, zone};
 use crate::store::{Condition, Item, Value};
 
@@ -54,8 +54,8 @@ impl Rig {
     }
 
     fn depart(&mut self) -> Option<Departure> {
-        self.core.depart(self.now, &|_, name, _| match name.as_str() {
-            "bad" => Err(FieldError::new("branches", "does not compile")),
+        self.core.depart(self.now, &mut |_, change| match change {
+            Change::PutService { name, .. } if name.as_str() == "bad" => Err(FieldError::new("branches", "does not compile").into()),
             _ => Ok(()),
         })
     }
@@ -98,7 +98,7 @@ impl Rig {
         self.core.land(self.now, landing);
         if self.core.is_unsure() {
             let state = self.state();
-            self.core.reread(state, &[], &Geo::default(), self.now).unwrap();
+            self.core.reread(state, &Arc::default(), &Geo::default(), self.now).unwrap();
         }
     }
 
@@ -267,7 +267,7 @@ fn follow(script: &str) {
                 rig.run();
                 let now = rig.now;
                 rig.core = Core::new(Registry::default(), HashMap::new(), now);
-                rig.core.reread(rig.state(), &[], &Geo::default(), now).unwrap();
+                rig.core.reread(rig.state(), &Arc::default(), &Geo::default(), now).unwrap();
             }
             ["beat", id] => rig.beat(named(id)),
             ["old", id, "h"] => {
@@ -515,7 +515,7 @@ fn a_ramp_is_shown_step_by_step_and_survives_a_restart() {
             let before = out(&rig);
             assert!((0.49..0.51).contains(&before.share.ratio()));
             rig.core = Core::new(Registry::default(), HashMap::new(), rig.now);
-            rig.core.reread(rig.state(), &[], &Geo::default(), rig.now).unwrap();
+            rig.core.reread(rig.state(), &Arc::default(), &Geo::default(), rig.now).unwrap();
             rig.core.effects();
             assert_eq!(out(&rig), before);
         }
@@ -690,7 +690,7 @@ fn a_drain_that_ended_before_the_store_was_read_anew_is_erased() {
     rig.weather = Weather::Fine;
     rig.now = Timestamp(5_000);
     let state = rig.state();
-    rig.core.reread(state, &[], &Geo::default(), rig.now).unwrap();
+    rig.core.reread(state, &Arc::default(), &Geo::default(), rig.now).unwrap();
     rig.run();
     assert_eq!(rig.items.keys().map(|key| &**key).collect::<Vec<_>>(), ["instances/web/a", "lifted/eu"]);
     // One that was lifted without the writer hearing of it has ended as well.
@@ -882,7 +882,7 @@ proptest! {
         prop_assert!(rig.core.is_idle());
         let visible = essence(&read(&rig.core.registry));
         let mut again: Core<usize> = Core::new(Registry::default(), HashMap::new(), rig.now);
-        again.reread(rig.state(), &[], &Geo::default(), rig.now).unwrap();
+        again.reread(rig.state(), &Arc::default(), &Geo::default(), rig.now).unwrap();
         prop_assert_eq!(visible, essence(&read(&again.registry)));
         let orphans = rig.items.keys().filter(|key| key.starts_with("health/"));
         let registry = read(&rig.core.registry);

@@ -1,0 +1,148 @@
+//! Updates over DNS (RFC 2136) at the roof: what the key of a message may do, and the reply when it is durable and in answers.
+//!
+//! ```text
+//!   Punt::Authenticated ─▶ rights of the key ─▶ audit log ready? ─▶ control: durable, published ─▶ audit line ─▶ signed reply
+//! ```
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+
+use crate::api::{Audit, Entry};
+use crate::codec::code::{extended, rcode};
+use crate::codec::present;
+use crate::control::{ApplyError, Clock, Control};
+use crate::model::{Edit, Name, Revision, Settings, UpdateRight, ZoneUpdate};
+use crate::registry::{Command, Refusal, type_text};
+use crate::tsig::Signer;
+use crate::wire::update::{conclude, read_update};
+
+/// Takes updates.
+pub(super) struct Updates {
+    control: Control,
+    clock: Clock,
+    /// Who may do what, by zone.
+    rights: ArcSwap<BTreeMap<Name, Vec<UpdateRight>>>,
+    /// The API opens it, after the listeners are there.
+    audit: OnceLock<Audit>,
+}
+
+/// What comes of an update.
+struct Verdict {
+    rcode: u16,
+    why: Option<(u16, String)>,
+    revision: Option<Revision>,
+}
+
+impl Verdict {
+    fn refuse(rcode: u16, extended: u16, why: impl Into<String>) -> Verdict {
+        Verdict { rcode, why: Some((extended, why.into())), revision: None }
+    }
+}
+
+impl Updates {
+    pub(super) fn new(settings: &Settings, control: Control, clock: Clock) -> Updates {
+        Updates { control, clock, rights: ArcSwap::from_pointee(settings.updates.clone()), audit: OnceLock::new() }
+    }
+
+    /// Takes the rights of other settings.
+    pub(super) fn reload(&self, settings: &Settings) {
+        self.rights.store(Arc::new(settings.updates.clone()));
+    }
+
+    /// What a key may change in a zone.
+    fn rights(&self, apex: &Name, key: &Name) -> Vec<UpdateRight> {
+        self.rights.load().get(apex).into_iter().flatten().filter(|right| right.key == *key).cloned().collect()
+    }
+
+    /// Writes lines into this log from now on. Until then no update is taken.
+    pub(super) fn audit_in(&self, audit: Audit) {
+        // Set once, when the API listens.
+        _ = self.audit.set(audit);
+    }
+
+    /// The reply to an update whose signature holds; `None`: it deserves none. `message` is without its TSIG.
+    pub(super) async fn answer(&self, message: &[u8], peer: SocketAddr, mut signer: Signer, now: u64) -> Option<Vec<u8>> {
+        let verdict = self.judge(message, peer, &signer).await;
+        let why = verdict.why.as_ref().map(|(code, text)| (*code, text.as_str()));
+        let mut reply = conclude(message, verdict.rcode, why)?;
+        signer.sign(&mut reply, now).ok()?;
+        Some(reply)
+    }
+
+    async fn judge(&self, message: &[u8], peer: SocketAddr, signer: &Signer) -> Verdict {
+        let update = match read_update(message) {
+            Ok(update) => Arc::new(update),
+            Err(malformed) => return Verdict::refuse(rcode::FORMERR, extended::OTHER, malformed.to_string()),
+        };
+        let key = signer.key().name().clone();
+        let unaudited = |error: &dyn std::fmt::Display| {
+            Verdict::refuse(rcode::SERVFAIL, extended::OTHER, format!("the audit log cannot be written: {error}"))
+        };
+        let Some(audit) = self.audit.get() else { return unaudited(&"it is not open yet") };
+        if let Err(error) = audit.ready().await {
+            return unaudited(&error);
+        }
+        let command = Command::Update { update: update.clone(), rights: self.rights(&update.apex, &key), key: key.clone() };
+        let verdict = match self.control.apply(command, &key.to_string()).await {
+            Ok(applied) => Verdict { rcode: rcode::NOERROR, why: None, revision: Some(applied.revision) },
+            Err(ApplyError::Refused(Refusal::Update(refusal))) => Verdict::refuse(refusal.rcode(), refusal.extended(), refusal.to_string()),
+            Err(ApplyError::Refused(refusal)) => Verdict::refuse(rcode::REFUSED, extended::OTHER, refusal.to_string()),
+            Err(error @ (ApplyError::Store(_) | ApplyError::Unknown(_) | ApplyError::Partly { .. } | ApplyError::Stopping)) => {
+                Verdict::refuse(rcode::SERVFAIL, extended::OTHER, error.to_string())
+            }
+        };
+        if let Some((_, why)) = &verdict.why {
+            tracing::info!(%key, zone = %update.apex, %peer, rcode = rcode::name(verdict.rcode), "an update was refused: {why}");
+        }
+        // A question whether prerequisites hold changes nothing, and needs no line.
+        if update.edits.is_empty() {
+            return verdict;
+        }
+        let body = serde_json::to_vec(&told(&update)).unwrap_or_default();
+        let (author, from, path) = (key.to_string(), peer.to_string(), update.apex.to_string());
+        let entry = Entry {
+            at: (self.clock)(),
+            author: &author,
+            peer: &from,
+            method: "UPDATE",
+            path: &path,
+            body: Some(body.into()),
+            status: verdict.rcode,
+            revision: verdict.revision,
+            reason: verdict.why.as_ref().map(|(_, text)| text.as_str()),
+            left_out: 0,
+        };
+        match audit.append(&entry).await {
+            Ok(()) => verdict,
+            Err(error) => {
+                tracing::error!(%error, "the audit log cannot be written; updates are refused until it can");
+                let made = if verdict.rcode == rcode::NOERROR { "the change was made, but " } else { "" };
+                Verdict::refuse(rcode::SERVFAIL, extended::OTHER, format!("{made}its audit line could not be written: {error}"))
+            }
+        }
+    }
+}
+
+/// Edits of an audit line; one message may hold thousands.
+const TOLD: usize = 100;
+
+/// The edits as people write them.
+fn told(update: &ZoneUpdate) -> Vec<String> {
+    let one = |edit: &Edit| match edit {
+        Edit::Add { name, rtype, ttl, rdata } => format!("add {name} {ttl} {} {}", type_text(*rtype), present(*rtype, rdata)),
+        Edit::DeleteSet(name, rtype) => format!("delete {name} {}", type_text(*rtype)),
+        Edit::DeleteName(name) => format!("delete {name}"),
+        Edit::DeleteRecord(name, rtype, rdata) => format!("delete {name} {} {}", type_text(*rtype), present(*rtype, rdata)),
+    };
+    let more = update.edits.len().saturating_sub(TOLD);
+    update.edits.iter().take(TOLD).map(one).chain((more > 0).then(|| format!("and {more} more"))).collect()
+}
+
+impl std::fmt::Debug for Updates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Updates")
+    }
+}

@@ -1,0 +1,184 @@
+//! Other people's programs that change zones (RFC 2136): nsupdate, as certbot-dns-rfc2136 and external-dns use the protocol, and dnspython as
+//! octodns-bind does.
+
+use std::io::Write;
+
+use crate::harness::{Files, Signpost, run};
+
+const KEY: &str = "hmac-sha256:certbot:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+const ADMIN: &str = "hmac-sha512:admin:YWRtaW5hZG1pbmFkbWluYWRtaW5hZG1pbmFkbWluYWRtaW5hZG1pbg==";
+
+/// Stands at the end of `[dns]`.
+const SETTINGS: &str = r#"workers = 1
+[tsig.certbot]
+secret = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+[tsig.admin]
+algorithm = "hmac-sha512"
+secret = "YWRtaW5hZG1pbmFkbWluYWRtaW5hZG1pbmFkbWluYWRtaW5hZG1pbg=="
+[transfer."example.com"]
+keys = ["admin"]
+[update."example.com"]
+rights = [
+  { key = "certbot", names = ["_acme-challenge.**"], types = ["TXT"] },
+  { key = "admin", names = ["**"], types = ["ANY"] },
+]
+"#;
+
+const FILES: Files = &[(
+    "zones/example.com.zone",
+    "$TTL 300\n@ SOA ns1 hostmaster 2026112100 7200 900 1209600 300\n@ NS ns1\n@ NS ns2.example.net.\nns1 A 127.0.0.1\nwww A 192.0.2.1\n\
+     www A 192.0.2.2\nmail MX 10 www\nalias CNAME www\n",
+)];
+
+fn server() -> Signpost {
+    Signpost::start_on(&[], SETTINGS, FILES)
+}
+
+/// Runs nsupdate on these lines with `send` behind them; what it prints, which is nothing where all is well.
+fn nsupdate(server: &Signpost, key: &str, lines: &str) -> String {
+    let mut script = tempfile::NamedTempFile::new().expect("a script");
+    let [address, port] = [server.dns.ip().to_string(), server.dns.port().to_string()];
+    write!(script, "server {address} {port}\nzone example.com\n{lines}\nsend\n").expect("a script");
+    run("nsupdate", &["-y", key, &script.path().display().to_string()])
+}
+
+fn dig(server: &Signpost, words: &[&str]) -> String {
+    let mut args: Vec<String> = server.at().into();
+    args.extend(words.iter().map(|word| word.to_string()));
+    run("dig", &args)
+}
+
+fn short(server: &Signpost, name: &str, rtype: &str) -> String {
+    let mut lines: Vec<String> = dig(server, &["+short", name, rtype]).lines().map(String::from).collect();
+    lines.sort();
+    lines.join(" ")
+}
+
+#[test]
+fn nsupdate_adds_deletes_and_is_told_why_not() {
+    let server = server();
+    let check = |key: &str, lines: &str, expected: &str| {
+        let said = nsupdate(&server, key, lines);
+        assert_eq!(said.trim(), expected, "{lines}");
+    };
+    check(ADMIN, "update add new.example.com. 60 A 192.0.2.9", "");
+    assert_eq!(short(&server, "new.example.com", "A"), "192.0.2.9");
+    assert!(short(&server, "example.com", "SOA").contains(" 2026112101 "));
+    check(ADMIN, "update delete www.example.com. A 192.0.2.1\nupdate add www.example.com. 60 AAAA 2001:db8::1", "");
+    assert_eq!(
+        (short(&server, "www.example.com", "A"), short(&server, "www.example.com", "AAAA")),
+        ("192.0.2.2".into(), "2001:db8::1".into())
+    );
+    check(ADMIN, "update delete www.example.com.", "");
+    assert!(dig(&server, &["www.example.com", "A"]).contains("NXDOMAIN"));
+    // Prerequisites (RFC 2136 §2.4).
+    check(ADMIN, "prereq yxdomain nobody.example.com.\nupdate add p.example.com. 60 A 192.0.2.1", "update failed: NXDOMAIN");
+    check(ADMIN, "prereq nxdomain new.example.com.\nupdate add p.example.com. 60 A 192.0.2.1", "update failed: YXDOMAIN");
+    check(ADMIN, "prereq yxrrset new.example.com. TXT\nupdate add p.example.com. 60 A 192.0.2.1", "update failed: NXRRSET");
+    check(ADMIN, "prereq nxrrset new.example.com. A\nupdate add p.example.com. 60 A 192.0.2.1", "update failed: YXRRSET");
+    check(ADMIN, "prereq yxrrset new.example.com. IN A 192.0.2.8\nupdate add p.example.com. 60 A 192.0.2.1", "update failed: NXRRSET");
+    assert_eq!(short(&server, "p.example.com", "A"), "");
+    check(
+        ADMIN,
+        "prereq yxrrset new.example.com. IN A 192.0.2.9\nprereq nxdomain p.example.com.\nupdate add p.example.com. 60 A 192.0.2.1",
+        "",
+    );
+    assert_eq!(short(&server, "p.example.com", "A"), "192.0.2.1");
+    // Rights, by name and by type; what the zone could not be served with.
+    check(KEY, "update add www.example.com. 60 TXT x", "update failed: REFUSED");
+    check(KEY, "update add _acme-challenge.example.com. 60 CNAME www.example.com.", "update failed: REFUSED");
+    check(ADMIN, "update add sub.example.com. 60 NS ns.sub.example.com.", "update failed: REFUSED");
+    check(ADMIN, "update add sub.example.com. 60 NS ns.sub.example.com.\nupdate add ns.sub.example.com. 60 A 192.0.2.7", "");
+    assert!(dig(&server, &["a.sub.example.com", "A"]).contains("ns.sub.example.com.\t60\tIN\tA\t192.0.2.7"));
+    let wrong = "hmac-sha256:certbot:d3Jvbmcgc2VjcmV0IHRoYXQgaXMgbG9uZyBlbm91Z2g=";
+    assert!(nsupdate(&server, wrong, "update add _acme-challenge.example.com. 60 TXT x").contains("NOTAUTH"));
+    // A reply says why, where somebody looks.
+    let mut script = tempfile::NamedTempFile::new().expect("a script");
+    write!(script, "server {} {}\nupdate add www.example.com. 60 TXT x\nsend\n", server.dns.ip(), server.dns.port()).expect("a script");
+    let said = run("nsupdate", &[&script.path().display().to_string()]);
+    assert!(said.contains("REFUSED"), "without a key: {said}");
+}
+
+/// As certbot's dns-rfc2136 plugin: a challenge comes, is seen, and goes; two at once for a name and its wildcard.
+#[test]
+fn challenges_come_and_go() {
+    let server = server();
+    let name = "_acme-challenge.www.example.com";
+    for challenge in ["first", "second"] {
+        assert_eq!(nsupdate(&server, KEY, &format!("update add {name}. 120 TXT \"{challenge}\"")).trim(), "");
+    }
+    assert_eq!(short(&server, name, "TXT"), "\"first\" \"second\"");
+    for challenge in ["first", "second"] {
+        assert_eq!(nsupdate(&server, KEY, &format!("update delete {name}. TXT \"{challenge}\"")).trim(), "");
+    }
+    assert!(dig(&server, &[name, "TXT"]).contains("NXDOMAIN"));
+    let list = server.get("/v1/zones/example.com/updates");
+    assert_eq!(
+        (list["changes"].as_u64(), list["updates"].as_array().map(Vec::len)),
+        (Some(4), Some(0)),
+        "nothing is left over the file: {list}"
+    );
+}
+
+/// As external-dns' rfc2136 provider: records and the TXT that says whose they are in one message; changed as delete and add; the zone is
+/// read by AXFR.
+#[test]
+fn a_controller_keeps_records_and_says_that_they_are_its_own() {
+    let server = server();
+    let owner = "\"heritage=external-dns,external-dns/owner=k8s,external-dns/resource=service/default/nginx\"";
+    let create = format!("update add nginx.example.com. 300 A 192.0.2.20\nupdate add a-nginx.example.com. 0 TXT {owner}");
+    assert_eq!(nsupdate(&server, ADMIN, &create).trim(), "");
+    let change = "update delete nginx.example.com. A 192.0.2.20\nupdate add nginx.example.com. 300 A 192.0.2.21";
+    assert_eq!(nsupdate(&server, ADMIN, change).trim(), "");
+    let zone = dig(&server, &["-y", ADMIN, "example.com", "AXFR"]);
+    assert!(zone.contains("nginx.example.com.\t300\tIN\tA\t192.0.2.21") && zone.contains("heritage=external-dns"), "{zone}");
+    assert!(!zone.contains("192.0.2.20") && zone.contains(" 2026112102 "), "{zone}");
+    let remove = format!("update delete nginx.example.com. A 192.0.2.21\nupdate delete a-nginx.example.com. TXT {owner}");
+    assert_eq!(nsupdate(&server, ADMIN, &remove).trim(), "");
+    assert!(!dig(&server, &["-y", ADMIN, "example.com", "AXFR"]).contains("nginx"));
+}
+
+/// As octodns-bind: AXFR with TSIG, then one UPDATE over TCP with all differences, both by dnspython.
+#[test]
+fn dnspython_reads_a_zone_and_changes_it() {
+    let server = server();
+    let script = format!(
+        r#"
+import dns.query, dns.tsigkeyring, dns.update, dns.zone, dns.rcode, dns.name
+address, port = "{address}", {port}
+keyring = dns.tsigkeyring.from_text({{"admin.": "YWRtaW5hZG1pbmFkbWluYWRtaW5hZG1pbmFkbWluYWRtaW5hZG1pbg=="}})
+def transfer():
+    xfr = dns.query.xfr(address, "example.com", port=port, keyring=keyring, keyname="admin.", keyalgorithm="hmac-sha512", lifetime=20)
+    return dns.zone.from_xfr(xfr)
+zone = transfer()
+print(len(zone.nodes))
+update = dns.update.Update("example.com", keyring=keyring, keyname="admin.", keyalgorithm="hmac-sha512")
+update.delete("www", "A")
+update.add("www", 3600, "A", "192.0.2.30", "192.0.2.31")
+update.add("mx", 300, "MX", "10 www.example.com.")
+update.add("srv", 300, "SRV", "1 2 8080 www.example.com.")
+update.add("caa", 300, "CAA", '0 issue "letsencrypt.org"')
+update.add("web", 300, "HTTPS", '1 . alpn="h2,h3"')
+for n in range(100):
+    update.add("h%d" % n, 300, "A", "10.0.0.%d" % n)
+print(dns.rcode.to_text(dns.query.tcp(update, address, port=port, timeout=20).rcode()))
+after = transfer()
+print(sorted(r.to_text() for r in after.find_rdataset("www", "A")), len(after.nodes), after.find_rdataset("web", "HTTPS"))
+many = dns.update.Update("example.com", keyring=keyring, keyname="admin.", keyalgorithm="hmac-sha512")
+for n in range(300):
+    many.add("m%d" % n, 300, "A", "10.0.1.1")
+print(dns.rcode.to_text(dns.query.tcp(many, address, port=port, timeout=20).rcode()), len(transfer().nodes))
+"#,
+        address = server.dns.ip(),
+        port = server.dns.port()
+    );
+    // Debian's own, whose package dnspython is.
+    let said = run("/usr/bin/python3", &["-c", &script]);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 4, "{said}");
+    assert_eq!(lines[1], "NOERROR", "{said}");
+    assert!(lines[2].starts_with("['192.0.2.30', '192.0.2.31'] ") && lines[2].ends_with("HTTPS 1 . alpn=\"h2,h3\""), "{said}");
+    let nodes: usize = lines[2].split(' ').nth(2).and_then(|n| n.parse().ok()).expect("a number");
+    assert_eq!(nodes, lines[0].parse::<usize>().expect("a number") + 104, "{said}");
+    assert_eq!(lines[3], format!("REFUSED {nodes}"), "more than one commit holds: all or nothing");
+}
