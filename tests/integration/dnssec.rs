@@ -170,8 +170,7 @@ fn verify(
     ttl: u32,
     data: &[&[u8]],
     rrsig: &[u8],
-    apex: &[u8],
-    keys: &[Box<[u8]>],
+    (apex, keys): (&[u8], &[Box<[u8]>]),
     now: u32,
 ) -> Result<(), String> {
     let (signer, signature) = name_at(rrsig, 18);
@@ -253,7 +252,9 @@ pub fn validate(reply: &[u8], anchors: &Anchors, now_ms: u64) -> Result<Verdict,
     let as_parent = |name: &Wire| read.qtype == DS && *name == read.name && of(2, SOA).all(|soa| soa.name != *name);
     for ((section, name, rtype), records) in &sets {
         let what = || format!("{} TYPE{rtype} in section {section}", show(name));
-        let Some((apex, keys)) = anchors.zone(name, *rtype == DS || *rtype == NSEC && as_parent(name)) else { return Err(format!("{}: whose is it?", what())) };
+        let Some((apex, keys)) = anchors.zone(name, *rtype == DS || *rtype == NSEC && as_parent(name)) else {
+            return Err(format!("{}: whose is it?", what()));
+        };
         let signatures: Vec<&Rr> = read
             .records
             .iter()
@@ -277,7 +278,7 @@ pub fn validate(reply: &[u8], anchors: &Anchors, now_ms: u64) -> Result<Verdict,
             if rrsig.ttl != records[0].ttl {
                 return Err(format!("the RRSIG of {} has another TTL", what()));
             }
-            verify(name, *rtype, records[0].ttl, &data, &rrsig.data, apex, keys, now).map_err(|why| format!("{}: {why}", what()))?;
+            verify(name, *rtype, records[0].ttl, &data, &rrsig.data, (&apex[..], keys), now).map_err(|why| format!("{}: {why}", what()))?;
         }
     }
     for record in read.records.iter().filter(|record| record.rtype == RRSIG && read.qtype != RRSIG) {
