@@ -170,8 +170,7 @@ fn verify(
     ttl: u32,
     data: &[&[u8]],
     rrsig: &[u8],
-    apex: &[u8],
-    keys: &[Box<[u8]>],
+    (apex, keys): (&[u8], &[Box<[u8]>]),
     now: u32,
 ) -> Result<(), String> {
     let (signer, signature) = name_at(rrsig, 18);
@@ -279,7 +278,7 @@ pub fn validate(reply: &[u8], anchors: &Anchors, now_ms: u64) -> Result<Verdict,
             if rrsig.ttl != records[0].ttl {
                 return Err(format!("the RRSIG of {} has another TTL", what()));
             }
-            verify(name, *rtype, records[0].ttl, &data, &rrsig.data, apex, keys, now).map_err(|why| format!("{}: {why}", what()))?;
+            verify(name, *rtype, records[0].ttl, &data, &rrsig.data, (&apex[..], keys), now).map_err(|why| format!("{}: {why}", what()))?;
         }
     }
     for record in read.records.iter().filter(|record| record.rtype == RRSIG && read.qtype != RRSIG) {
