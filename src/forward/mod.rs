@@ -126,12 +126,15 @@ pub struct UpstreamStats {
     pub is_aside: bool,
 }
 
+/// What comes of a question that is under way; `None` until it is known.
+type Flight = watch::Receiver<Option<Arc<Entry>>>;
+
 /// Asks upstreams, and keeps what they reply.
 pub struct Forward {
     timing: Timing,
     routes: RwLock<Arc<Routes>>,
     cache: Cache,
-    flights: Mutex<HashMap<(Question, Option<Subnet>), watch::Receiver<Option<Arc<Entry>>>>>,
+    flights: Mutex<HashMap<(Question, Option<Subnet>), Flight>>,
     places: Arc<Semaphore>,
     counts: Counts,
 }

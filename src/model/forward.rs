@@ -28,7 +28,7 @@ impl ForwardSettings {
 
     /// Whether anything is forwarded for anybody.
     pub fn is_on(&self) -> bool {
-        !self.networks.is_empty() && !(self.upstreams.is_empty() && self.zones.is_empty())
+        !self.networks.is_empty() && (!self.upstreams.is_empty() || !self.zones.is_empty())
     }
 
     /// Every upstream, in the order of the file.

@@ -239,7 +239,8 @@ mod tests {
     fn requests_ask_by_parameter_or_body_and_others_are_told_why_not() {
         let query = Ok(Asked::Query(b"foobar".into()));
         let post = "content-type: application/dns-message";
-        let cases: [(&str, &str, &[&str], Result<Asked, Refusal>); 22] = [
+        type Case<'a> = (&'a str, &'a str, &'a [&'a str], Result<Asked, Refusal>);
+        let cases: [Case<'_>; 22] = [
             ("GET", "/dns-query?dns=Zm9vYmFy", &[], query.clone()),
             ("HEAD", "/dns-query?dns=Zm9vYmFy", &[], query.clone()),
             ("GET", "https://dns.example/dns-query?dns=Zm9vYmFy", &["accept: application/dns-message"], query.clone()),

@@ -197,7 +197,7 @@ fn no_answer_allocates() {
 
 #[test]
 fn no_signed_answer_allocates_whose_signatures_are_there() {
-    let mut files = vec![("zones/svc.example.toml", ZONE.to_string()), ("geo/networks.toml", NETWORKS.to_string())];
+    let mut files = [("zones/svc.example.toml", ZONE.to_string()), ("geo/networks.toml", NETWORKS.to_string())];
     files[0].1 += "[services.web.instances.a]\naddresses = [\"192.0.2.1\", \"2001:db8::1\"]\nports = { https = 443, http = 80 }\n\
                    region = \"boston\"\naz = \"az-1\"\ntags = [\"blue\"]\n";
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
