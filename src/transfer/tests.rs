@@ -126,7 +126,7 @@ fn a_zone_is_streamed_whole_in_messages_that_are_full() {
 fn differences_bring_a_secondary_from_any_version_to_the_latest() {
     let (mut journal, mut versions) = (Journal::default(), Vec::new());
     for (n, numbers) in [(0u32, 0..30), (1, 5..40), (2, 5..60), (3, 20..60)] {
-        let mut written = zone(u32::MAX - 1 + n * 2, numbers);
+        let mut written = zone((u32::MAX - 1).wrapping_add(n * 2), numbers);
         if n > 1 {
             // Of one RRset nothing but the TTL is another.
             written.records.get_mut(&(name("host-30.deep.example.com"), rtype::A)).unwrap().ttl = 77;

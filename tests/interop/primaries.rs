@@ -73,6 +73,8 @@ fn knot(port: u16, timers: &'static str, signed: bool) -> Peer {
             address.port(),
             folder = folder.display()
         );
+        // Its journal is there, or it loads nothing anew.
+        std::fs::create_dir_all(folder.join("db")).expect("a folder");
         write(folder, "knot.conf", &config);
         ["-c", "knot.conf"].map(String::from).into()
     })
@@ -212,6 +214,8 @@ fn members_of_a_catalog_come_and_go() {
             address.port(),
             folder = folder.display()
         );
+        // Its journal is there, or it loads nothing anew.
+        std::fs::create_dir_all(folder.join("db")).expect("a folder");
         write(folder, "knot.conf", &config);
         ["-c", "knot.conf"].map(String::from).into()
     });

@@ -47,7 +47,7 @@ fn serial(server: &[String], apex: &str) -> Option<u32> {
 fn dig_and_kdig_copy_zones_and_verify_what_is_signed() {
     let signpost = Signpost::start_on(&[], TABLES, FILES);
     let strong = KEY.replace("sha256", "sha512").replace("transfer-key", "strong");
-    for (apex, key, count) in [("example.com", KEY, 19), ("example.com", &strong, 19), ("large.example", KEY, 20_002)] {
+    for (apex, key, count) in [("example.com", KEY, 17), ("example.com", &strong, 17), ("large.example", KEY, 20_002)] {
         let mut args: Vec<&str> = vec!["-y", key];
         let server = signpost.at();
         args.extend(server.iter().map(String::as_str));
@@ -56,8 +56,8 @@ fn dig_and_kdig_copy_zones_and_verify_what_is_signed() {
         assert!(text.contains(&format!("XFR size: {} records", count + 1)), "{text:.2000}");
         assert!(!text.contains("WARNING") && !text.contains("verify"), "{text:.2000}");
         let text = run("kdig", &args);
-        assert!(text.contains(&format!("{} records", count + 2)) || text.contains(&format!("{} records", count + 1)), "{text:.2000}");
-        assert!(!text.contains("WARNING") && !text.contains("ERROR"), "{text:.2000}");
+        assert!(text.contains(&format!("{} records", count + 1)), "{text:.2000}");
+        assert!(!text.contains("WARNING") && !text.contains(";; ERROR"), "{text:.2000}");
     }
     // The latest serial: its SOA alone; an older one that nobody knows: all of it. Over UDP, the SOA.
     let ixfr = |since: u32, more: &[&str]| {
@@ -67,7 +67,7 @@ fn dig_and_kdig_copy_zones_and_verify_what_is_signed() {
         args.extend(more.iter().map(ToString::to_string));
         run("dig", &args).lines().filter(|line| line.contains("\tIN\t")).count()
     };
-    assert_eq!((ixfr(2026112101, &[]), ixfr(2026112100, &[]), ixfr(2026112100, &["+notcp"])), (1, 20, 1));
+    assert_eq!((ixfr(2026112101, &[]), ixfr(2026112100, &[]), ixfr(2026112100, &["+notcp"])), (1, 18, 1));
     let refused = run("dig", &signpost.at().into_iter().chain(["example.com".into(), "AXFR".into()]).collect::<Vec<_>>());
     assert!(refused.contains("REFUSED") && refused.contains("EDE: 18 (Prohibited)"), "{refused}");
     // A question that is signed gets an answer that is.

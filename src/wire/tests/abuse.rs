@@ -169,8 +169,8 @@ fn what_slips_never_says_that_something_was_done() {
     world.dns(|dns| (dns.rate_limit.per_second, dns.rate_limit.slip) = (1, 1));
     // To who sends NOTIFY or UPDATE, NOERROR says that it was taken, and neither TC nor BADCOOKIE says anything.
     world.check(&[
-        ("www.plain.example A opcode=5", "NOTIMP ede=21"),
-        ("www.plain.example A opcode=5", "NOTIMP"),
+        ("www.plain.example A opcode=5", "REFUSED ede=18"),
+        ("www.plain.example A opcode=5", "REFUSED"),
         ("www.plain.example A opcode=4 cookie=0102030405060708", "NOTIMP cookie+16"),
         ("www.plain.example A class=4", "NOERROR tc"),
         ("www.plain.example A version=1", "NOERROR tc"),

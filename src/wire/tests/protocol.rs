@@ -28,7 +28,7 @@ fn odd_queries_get_the_rcode_that_says_what_is_odd() {
         ("www.plain.example A version=1", "BADVERS"),
         ("www.plain.example A opcode=1", "NOTIMP ede=21"),
         ("www.plain.example A opcode=4", "NOTIMP ede=21"),
-        ("www.plain.example A opcode=5 noedns", "NOTIMP"),
+        ("www.plain.example A opcode=5 noedns", "REFUSED"),
         ("www.plain.example A opcode=15", "NOTIMP ede=21"),
         ("www.plain.example A class=255", "REFUSED ede=21"),
         ("www.plain.example A class=4 noedns", "REFUSED"),
