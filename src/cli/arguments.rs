@@ -209,7 +209,7 @@ pub(super) enum ClientOrder {
     #[command(after_help = "Examples:\n  signpost updates example.com\n  signpost updates example.com --drop")]
     Updates {
         /// The zone, such as example.com
-        #[arg(value_parser = zone)]
+        #[arg(value_parser = zone_path)]
         zone: String,
         /// Drop all of it: the zone is as its file says, with a later serial
         #[arg(long)]
@@ -539,7 +539,7 @@ pub(super) fn instance_key(text: &str) -> Result<InstanceKey, String> {
 }
 
 /// A zone's name, as it stands in a path.
-fn zone(text: &str) -> Result<String, String> {
+fn zone_path(text: &str) -> Result<String, String> {
     let name = Name::parse(text).map_err(|e| e.to_string())?;
     Ok(name.to_string().bytes().map(|b| if b"/%?#\\".contains(&b) { format!("%{b:02X}") } else { char::from(b).into() }).collect())
 }

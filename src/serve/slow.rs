@@ -22,7 +22,7 @@ use crate::secondary::Secondaries;
 use crate::server::{Punted, Replies, Slow};
 use crate::snapshot::Publisher;
 use crate::transfer::refusal;
-use crate::tsig::{self, Received, Signer, Tsig};
+use crate::tsig::{self, Received, Tsig};
 use crate::wire::update::{conclude, is_notify, is_update};
 use crate::wire::{Outcome, Punt};
 
