@@ -40,7 +40,7 @@ pub struct Entry<'a> {
     pub method: &'a str,
     /// The path and query; of an update the zone.
     pub path: &'a str,
-    /// The body, as [`one_line`] gives it; stands last.
+    /// The body, as `one_line` gives it; stands last.
     #[serde(skip)]
     pub body: Option<Cow<'a, [u8]>>,
     /// The HTTP status of the reply; of an update the RCODE.

@@ -412,7 +412,7 @@ pub(super) enum KeysOrder {
     /// 1. `signpost keys unsign ZONE`: CDS and CDNSKEY ask the parent to remove every DS (RFC 8078 §4); where it reads neither, ask it
     ///    yourself. The zone stays signed.
     /// 2. `signpost keys unsign ZONE --ds-gone`, once no server of the parent has a DS.
-    /// 3. `signpost keys` says when no cache has one either: take the zone out of [dnssec] zones then. Taken out before, it stays signed.
+    /// 3. `signpost keys` says when no cache has one either: take the zone out of dnssec.zones then. Taken out before, it stays signed.
     #[command(
         verbatim_doc_comment,
         after_help = "Examples:\n  signpost keys unsign svc.example\n  signpost keys unsign svc.example --ds-gone\n  signpost keys unsign svc.example --undo"

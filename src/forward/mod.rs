@@ -7,7 +7,7 @@
 //!                                                              └─ nothing ▶ flight ─▶ reply, or SERVFAIL
 //!   flight: one for all who ask the same ─▶ Group::ask ─▶ the quickest upstream, the next one, … ─▶ cache
 //! ```
-//! Replies pass through as the octets that came ([`message`]): the upstream's records, our header, question and OPT. The exchange with an upstream is
+//! Replies pass through as the octets that came (`message`): the upstream's records, our header, question and OPT. The exchange with an upstream is
 //! hickory-net's. hickory's own resolver and pool are not used: their cache goes by name and type alone, so that it would give one
 //! client subnet (RFC 7871), or one who wants DNSSEC records, what is another's, and they make records of replies, which loses the
 //! octets of what they do not know.

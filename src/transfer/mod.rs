@@ -5,7 +5,7 @@
 //!            render: names that      └─ difference to the version before ─▶ Journal ─▶ IXFR
 //!            depend on health                                          └─▶ Notifier: who is told, and told again
 //! ```
-//! What a zone says of itself is read from the snapshot as it is; names of services and names with policies are [rendered](render): asked for, as
+//! What a zone says of itself is read from the snapshot as it is; names of services and names with policies are [rendered](render()): asked for, as
 //! any client would. Serials of zones whose files say none are [`Serials`]' to keep.
 
 mod content;
