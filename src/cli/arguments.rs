@@ -394,7 +394,7 @@ pub(super) enum KeysOrder {
     /// Bring the keys of another server, so that the DS in the parent stays as it is
     ///
     /// Takes K*.private and K*.key files as BIND, Knot and ldns export them, and unencrypted PEM (PKCS #8): one key that signs everything,
-    /// or a ksk and a zsk; ECDSA on P-256, or Ed25519. Import them before the zone stands in [dnssec]: then it is signed with them from
+    /// or a ksk and a zsk; ECDSA on P-256, or Ed25519. Import them before the zone stands in dnssec.zones: then it is signed with them from
     /// the start.
     #[command(
         after_help = "Examples:\n  signpost keys import svc.example Ksvc.example.+013+12345.private\n  signpost keys import svc.example key.pem"
