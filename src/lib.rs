@@ -16,7 +16,7 @@
 //! | 5 | [`config`], [`secondary`], [`probe`], [`server`], [`forward`], [`drill`], [`api`], [`cli`], [`telemetry`] | shells: IO, clocks, threads; they never use each other |
 //! | roof | [`serve`] | joins the shells into a running server |
 //!
-//! # Three straight lines
+//! # The straight lines
 //!
 //! **A query**: [`server`] receives a datagram, with those that wait beside it, and calls [`wire::answer`], which parses it ([`codec`]), finds the zone and the service
 //! ([`snapshot`]), decides and picks ([`routing`]), and writes the reply. Nothing is allocated and nobody is waited for.
