@@ -73,7 +73,10 @@ fn keys_that_are_kept_here_sign_a_zone_elsewhere() {
         std::fs::write(&plain, format!("$ORIGIN svc.example.\n{zone}{include}")).unwrap();
         let (plain, signed) = (plain.to_str().unwrap(), signed.to_str().unwrap());
         let stem = file(folder.path(), &stem, "private");
-        done("dnssec-signzone", &["-q", "-z", "-o", "svc.example", "-f", signed, plain, stem.to_str().unwrap()]);
+        done(
+            "dnssec-signzone",
+            &["-q", "-z", "-d", folder.path().to_str().unwrap(), "-o", "svc.example", "-f", signed, plain, stem.to_str().unwrap()],
+        );
         done("dnssec-verify", &["-q", "-z", "-o", "svc.example", signed]);
         done("ldns-verify-zone", &[signed]);
     }
