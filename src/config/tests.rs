@@ -61,6 +61,21 @@ fn warned(text: &str, expected: &[&str]) {
 }
 
 #[test]
+fn tables_of_zones_that_are_not_here_are_worth_a_second_look() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("zones")).unwrap();
+    std::fs::write(dir.path().join("zones/here.example.toml"), HEAD).unwrap();
+    let mut settings = Settings { zones_dir: dir.path().join("zones"), geo_dir: dir.path().join("geo"), ..Settings::default() };
+    for apex in ["here.example", "gone.example"] {
+        settings.updates.insert(name(apex), Vec::new());
+        settings.transfer.insert(Some(name(apex)), Default::default());
+    }
+    settings.transfer.insert(None, Default::default());
+    let said: Vec<String> = world(&settings).unwrap().warnings.iter().map(|warning| warning.field.clone()).collect();
+    assert_eq!(said, ["transfer.\"gone.example\"", "update.\"gone.example\""]);
+}
+
+#[test]
 fn keys_and_values_of_a_zone() {
     refused("ttl = { min = \"1m\", max = \"5s\" }", &["3: ttl.min: 1m is more than `max`, 5s"]);
     refused("ttl = { min = \"500ms\" }", &["3: ttl.min: whole seconds up to 7 days are expected, not 500ms"]);

@@ -102,6 +102,7 @@ pub(super) fn read(settings: &Settings, origins: &BTreeMap<String, Origin>, agai
     }
     places(settings, &geo, &mut notes);
     signed(settings, &drafts, &files, &mut notes);
+    named(settings, &drafts, &files, &mut notes);
     if drafts.is_empty() && notes.findings.is_empty() {
         if settings.file.is_none() {
             drafts.push(built_in(settings));
@@ -159,6 +160,21 @@ fn signed(settings: &Settings, drafts: &[Draft], files: &[(String, String, Optio
                 notes.findings.push(draft.spot(apex, rtype, 0).finding(&draft.zone.file, reason));
             }
         }
+    }
+}
+
+/// Whether zones that `[update]` and `[transfer]` name are here; what a catalog lists may come yet, so this is only worth a second look.
+fn named(settings: &Settings, drafts: &[Draft], files: &[(String, String, Option<Arc<Source>>)], notes: &mut Notes) {
+    let known: BTreeSet<Name> = files.iter().filter_map(|(name, ..)| apex_of(name)).collect();
+    let is_here =
+        |apex: &Name| known.contains(apex) || settings.secondary.contains_key(apex) || drafts.iter().any(|draft| draft.zone.apex == *apex);
+    let updates = settings.updates.keys().map(|apex| ("update", apex));
+    let transfers = settings.transfer.keys().flatten().map(|apex| ("transfer", apex));
+    for (table, apex) in updates.chain(transfers).filter(|(_, apex)| !is_here(apex)) {
+        let file = settings.file.as_ref().map_or("environment".into(), |f| f.display().to_string());
+        let reason = format!("there is no zone {apex}: no {} is in {}", file_name(apex), settings.zones_dir.display());
+        let field = format!("{table}.\"{}\"", apex.to_string().trim_end_matches('.'));
+        notes.warnings.push(Finding { file, line: None, field, reason });
     }
 }
 

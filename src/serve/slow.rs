@@ -115,11 +115,7 @@ impl SlowPath {
             return self.transfers.answer(&plain, Some(signer), &mut replies).await;
         }
         let Some(mut reply) = self.own(&plain, &replies, LARGEST_MESSAGE) else { return };
-        let most = match plain.transport.is_stream() {
-            true => LARGEST_MESSAGE,
-            false => request.edns.as_ref().map_or(512, |edns| usize::from(edns.payload.max(512))),
-        };
-        if reply.len() + signer.room() > most {
+        if reply.len() + signer.room() > self.limit(&plain) {
             // RFC 8945 §5.3: what has no room beside its TSIG is sent with the question alone, and TC.
             reply.truncate(request.opening.len());
             let flags = Header::parse(&reply).map_or(0, |header| header.flags & !0xf | Header::TC);
