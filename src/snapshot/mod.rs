@@ -3,6 +3,7 @@
 //! A [`Snapshot`] shares everything that an update leaves alone: a health change moves the instances that turned within their service
 //! ([`Snapshot::restand`]) and copies the way to it (see `directory`), not the world.
 
+mod ahead;
 mod directory;
 mod publish;
 mod services;
@@ -14,6 +15,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use ahead::Ahead;
 use directory::Directory;
 pub use publish::Publisher;
 pub use services::{CompiledService, InstanceView, ServiceView, SrvParts, TurnedView};
@@ -42,6 +44,8 @@ pub struct Snapshot {
     zones: Arc<[Arc<CompiledZone>]>,
     services_zone: Option<Arc<CompiledZone>>,
     by_apex: Arc<Apexes>,
+    /// Some zone has more names than the processor's caches hold.
+    vast_zones: bool,
     /// Apexes of zones that are too old; `None`: there are none.
     expired: Option<Arc<BTreeSet<Box<[u8]>>>>,
     directory: Directory,
@@ -108,6 +112,7 @@ impl Snapshot {
             zones: Arc::new([]),
             services_zone: None,
             by_apex: Arc::default(),
+            vast_zones: false,
             expired: None,
             directory: Directory::default(),
             drains: Arc::default(),
@@ -352,6 +357,7 @@ impl Snapshot {
             false => zone.clone(),
         });
         self.zones = zones.collect();
+        self.vast_zones = self.zones.iter().any(|zone| ahead::is_vast(zone));
         let mut by_apex = Apexes::default();
         self.zones.iter().for_each(|zone| by_apex.insert(zone.clone()));
         self.by_apex = Arc::new(by_apex);
@@ -378,6 +384,7 @@ impl Snapshot {
         }
         self.directory.refer(referred);
         self.services_zone = compiled.iter().find(|zone| zone.services()).cloned();
+        self.vast_zones = compiled.iter().any(|zone| ahead::is_vast(zone));
         self.zones = compiled.into();
         self.by_apex = Arc::new(by_apex);
         Ok(())
