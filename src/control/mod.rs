@@ -356,6 +356,15 @@ impl Control {
         answer.await.unwrap_or_else(|_| Err(stopping()))
     }
 
+    /// Replaces one zone, or adds it; all others stay as they are. It has no policies and no services, and nothing of other zones leads to it. It is in
+    /// answers when this returns.
+    pub async fn put_zone(&self, zone: Zone) -> Result<(), ZoneError> {
+        let (reply, answer) = oneshot::channel();
+        let stopping = || ZoneError { file: String::new(), name: "zone".into(), reason: ApplyError::Stopping.to_string() };
+        self.calls.send(Call::Put(Box::new(zone), reply)).await.map_err(|_| stopping())?;
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
     /// Replaces what zones show of their keys, of those that are given; `None`: such a zone is signed no more. All or nothing.
     pub async fn sign(&self, signing: BTreeMap<Name, Option<Arc<ZoneSigning>>>) -> Result<(), ZoneError> {
         let (reply, answer) = oneshot::channel();

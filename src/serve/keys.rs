@@ -148,6 +148,16 @@ impl Keys {
         self.0.changed.notify_one();
     }
 
+    /// Whether a zone is signed, or was and may not be unsigned yet.
+    pub fn holds(&self, apex: &Name) -> bool {
+        self.0.state().zones.contains_key(apex)
+    }
+
+    /// Takes that one more zone is answered, which is not signed.
+    pub fn serve(&self, apex: Name) {
+        self.0.state().served.insert(apex);
+    }
+
     /// Leads no key any further. A step that is under way is done first.
     pub async fn stop(self) {
         let _turn = self.0.turn.lock().await;

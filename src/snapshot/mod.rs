@@ -83,7 +83,7 @@ pub enum Update<'a> {
     Zones(&'a [Zone]),
     /// All zones, some of which are not as their files say.
     Served(&'a [Cow<'a, Zone>]),
-    /// A zone that is there already, with the same policies and other records.
+    /// A zone that is there already, with the same policies and other records, or one that is new and has none.
     Zone(&'a Zone),
     /// The same, compiled by [`Snapshot::compile_zone`].
     Compiled(Arc<CompiledZone>),
@@ -400,10 +400,14 @@ impl Snapshot {
         CompiledZone::compile(zone, &mut against, &mut refer).map(Arc::new)
     }
 
-    /// Puts a zone in the place of the one with its apex.
+    /// Puts a zone in the place of the one with its apex, or behind all others.
     fn put_zone(&mut self, zone: Arc<CompiledZone>) {
-        let zones = self.zones.iter().map(|known| if known.apex() == zone.apex() { zone.clone() } else { known.clone() });
-        self.zones = zones.collect();
+        let mut zones: Vec<Arc<CompiledZone>> = self.zones.to_vec();
+        match zones.iter_mut().find(|known| known.apex() == zone.apex()) {
+            Some(known) => *known = zone,
+            None => zones.push(zone),
+        }
+        self.zones = zones.into();
         let mut by_apex = Apexes::default();
         self.zones.iter().for_each(|zone| by_apex.insert(zone.clone()));
         self.by_apex = Arc::new(by_apex);
