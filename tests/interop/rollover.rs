@@ -1,7 +1,10 @@
 //! Whole rollovers below a parent that others serve: Knot signs it and NSD copies it, BIND's dnssec-cds reads what the zone asks for, and Unbound,
 //! which keeps what it has for its TTL, and delv validate every shape of answer before, during and after each step. Never is anything bogus.
 
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -11,7 +14,7 @@ use crate::peers::{self, ask};
 use crate::reply::Reply;
 
 /// A step may take that long; the longest wait is some seconds, but the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Every shape of answer, with TTLs so short that a roll is over soon.
 const FILES: Files = &[
@@ -193,14 +196,103 @@ fn write(folder: &Path, name: &str, text: &str) {
     std::fs::write(folder.join(name), text).expect("a file of the test");
 }
 
+/// Somebody who asks Unbound for everything again and again, while an instance comes and goes.
+struct Watch {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    unbound: Peer,
+    /// How Unbound sees the zone now; nobody: it is enough.
+    seen: Mutex<Option<Seen>>,
+    /// What was wrong, and how often all of it was right.
+    result: Mutex<Result<usize, String>>,
+}
+
+impl Watch {
+    fn start(unbound: Peer, api: SocketAddr) -> Watch {
+        let shared = Arc::new(Shared { unbound, seen: Mutex::new(Some(Seen::Insecure)), result: Mutex::new(Ok(0)) });
+        let of_thread = shared.clone();
+        let thread = std::thread::spawn(move || {
+            let (begin, shared) = (Instant::now(), of_thread);
+            for n in 0.. {
+                let Some(seen) = *shared.seen.lock().unwrap() else { return };
+                let status = if n % 2 == 0 { "critical" } else { "passing" };
+                let body = json!({ "status": status }).to_string();
+                let flipped = http(api, "PUT", "/v1/services/web/instances/b1/status", &body).is_ok_and(|(status, _)| status == 200);
+                let wrong = if flipped { wrong(&shared.unbound, seen) } else { Some("no flip".into()) };
+                if *shared.seen.lock().unwrap() != Some(seen) {
+                    continue;
+                }
+                let mut result = shared.result.lock().unwrap();
+                match wrong {
+                    None => *result = result.clone().map(|rounds| rounds + 1),
+                    Some(wrong) => {
+                        *result = Err(format!("{:?} after the start, {wrong}\n{}", begin.elapsed(), shared.unbound.log()));
+                        return;
+                    }
+                }
+                drop(result);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        Watch { shared, thread: Some(thread) }
+    }
+
+    /// How it is from now on.
+    fn expect(&self, seen: Seen) {
+        *self.shared.seen.lock().unwrap() = Some(seen);
+    }
+
+    /// How often all of it was right.
+    fn rounds(&self) -> usize {
+        match &*self.shared.result.lock().unwrap() {
+            Ok(rounds) => *rounds,
+            Err(wrong) => panic!("{wrong}"),
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        *self.shared.seen.lock().unwrap() = None;
+        self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Asks a validator for everything; the first reply that is wrong.
+fn wrong(unbound: &Peer, seen: Seen) -> Option<String> {
+    let queries: String = SHAPES.iter().map(|(name, rtype, ..)| format!("{name} {rtype}\n")).collect();
+    write(&unbound.folder, "queries", &queries);
+    let mut words: Vec<String> = crate::harness::at(unbound.address).into();
+    words.extend(["+dnssec", "+time=10", "+tries=1", "-f"].map(String::from));
+    words.push(unbound.folder.join("queries").display().to_string());
+    let printed = run("dig", &words);
+    let replies = Reply::all(&printed);
+    if replies.len() != SHAPES.len() {
+        return Some(printed);
+    }
+    let wrong = |(reply, (name, rtype, data, below)): (&Reply, &(&str, &str, bool, bool))| {
+        // Compact denial knows no NXDOMAIN; who is not signed does.
+        let fine = reply.status == "NOERROR" || reply.status == "NXDOMAIN" && !data && (*below || seen != Seen::Secure);
+        // A DNSKEY is there as long as the zone is signed.
+        let has = reply.data(rtype).is_empty() != *data || (seen != Seen::Secure && *rtype == "DNSKEY");
+        let secure = match seen {
+            Seen::Secure => reply.flag("ad") != *below,
+            Seen::Insecure => !reply.flag("ad"),
+            Seen::Either => true,
+        };
+        (!fine || !has || !secure).then(|| format!("{seen:?}: {name} {rtype}\n{reply}"))
+    };
+    replies.iter().zip(SHAPES).find_map(wrong)
+}
+
 /// The zone, its parent, and who validates.
 struct Scene {
+    watch: Watch,
     signpost: Signpost,
     parent: Parent,
-    /// Runs through all of it.
-    unbound: Peer,
-    flips: u32,
-    begin: Instant,
 }
 
 impl Scene {
@@ -225,61 +317,41 @@ impl Scene {
         replace(&path, &zone);
         let there = wait_until(PATIENCE, || !ask(signpost.dns, "sub.svc.example DS").data("DS").is_empty());
         assert!(there, "{}", signpost.get("/v1/status"));
-        let unbound = unbound(&parent, &signpost);
-        Scene { signpost, parent, unbound, flips: 0, begin: Instant::now() }
+        let watch = Watch::start(unbound(&parent, &signpost), signpost.api());
+        Scene { watch, signpost, parent }
     }
 
-    /// Asks a validator for everything.
-    fn look(&self, unbound: &Peer, seen: Seen, when: &str) {
-        let queries: String = SHAPES.iter().map(|(name, rtype, ..)| format!("{name} {rtype}\n")).collect();
-        let file = unbound.folder.join("queries");
-        std::fs::write(&file, queries).expect("a file");
-        let mut words: Vec<String> = crate::harness::at(unbound.address).into();
-        words.extend(["+dnssec", "+time=10", "+tries=1", "-f"].map(String::from));
-        words.push(file.display().to_string());
-        let replies = Reply::all(&run("dig", &words));
-        assert_eq!(replies.len(), SHAPES.len(), "{when}");
-        for (reply, (name, rtype, data, below)) in replies.iter().zip(SHAPES) {
-            let what = || format!("{when}, {:?} after the start: {name} {rtype}\n{reply}\n{}", self.begin.elapsed(), unbound.log());
-            // Compact denial knows no NXDOMAIN; who is not signed does.
-            let fine = reply.status == "NOERROR" || reply.status == "NXDOMAIN" && !data && (*below || seen == Seen::Insecure);
-            assert!(fine, "{}", what());
-            // A DNSKEY is there as long as the zone is signed.
-            let has = !reply.data(rtype).is_empty();
-            assert!(has == *data || (seen == Seen::Insecure && *rtype == "DNSKEY"), "{}", what());
-            match seen {
-                Seen::Secure => assert_eq!(reply.flag("ad"), !below, "{}", what()),
-                Seen::Insecure => assert!(!reply.flag("ad"), "{}", what()),
-                Seen::Either => {}
-            }
-        }
-    }
-
-    /// Asks, with instances that come and go, until something is so.
-    fn watch(&mut self, seen: Seen, what: &str, mut until: impl FnMut(&Scene) -> bool) {
+    /// Waits until something is so.
+    #[track_caller]
+    fn until(&self, what: &str, mut until: impl FnMut(&Scene) -> bool) {
         let begin = Instant::now();
-        loop {
-            let done = until(self);
-            self.flips += 1;
-            let status = ["critical", "passing"][self.flips as usize % 2];
-            self.signpost.put("/v1/services/web/instances/b1/status", &json!({ "status": status }).to_string());
-            self.look(&self.unbound, seen, what);
-            if done {
-                return;
-            }
+        while !until(self) {
+            self.watch.rounds();
             assert!(begin.elapsed() < PATIENCE, "{what} did not come: {:#}", self.keys());
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(20));
         }
+        self.watch.rounds();
+    }
+
+    /// Waits until everything was asked again some times, and longer than any cache keeps anything.
+    #[track_caller]
+    fn rest(&self) {
+        let (begin, rounds) = (Instant::now(), self.watch.rounds());
+        self.until("rest", |scene| scene.watch.rounds() > rounds + 2 && begin.elapsed() > Duration::from_secs(4));
     }
 
     /// Has everything validated by a cache that is empty, and by delv from the DS that the parent has.
+    #[track_caller]
     fn validate(&self, when: &str) {
-        self.look(&unbound(&self.parent, &self.signpost), Seen::Secure, when);
+        if let Some(wrong) = wrong(&unbound(&self.parent, &self.signpost), Seen::Secure) {
+            panic!("{when}: {wrong}");
+        }
         for n in BY_DELV {
             let (name, rtype, _, below) = SHAPES[n];
             let said = self.delv(name, rtype);
             assert!(said.contains(if below { "unsigned" } else { "fully validated" }), "{when}: {name} {rtype}: {said}");
         }
+        self.watch.rounds();
     }
 
     /// Has delv ask Signpost itself, from the DS that the parent has.
@@ -306,8 +378,9 @@ impl Scene {
         stages.join(", ")
     }
 
-    fn becomes(&mut self, seen: Seen, stages: &str) {
-        self.watch(seen, stages, |scene| scene.stages() == stages);
+    #[track_caller]
+    fn becomes(&self, stages: &str) {
+        self.until(stages, |scene| scene.stages() == stages);
     }
 
     fn call(&self, what: &str, body: Value) {
@@ -317,30 +390,27 @@ impl Scene {
     }
 
     /// The parent gets the first DS, by hand.
-    fn secure(&mut self, first: &str, by_hand: bool) {
-        self.becomes(Seen::Insecure, first);
+    fn secure(&self, first: &str, by_hand: bool) {
+        self.becomes(first);
+        assert!(self.watch.rounds() > 0);
         let ds = self.keys()["ds"][0].as_str().expect("a DS").replacen(" IN ", " 2 IN ", 1);
+        self.watch.expect(Seen::Either);
         self.parent.update(&format!("update add {ds}"));
         if by_hand {
             self.ds_seen();
         }
-        let active = first.replace("submitted", "active");
-        self.becomes(Seen::Either, &active);
-        // What is in caches without a DS is there for a second at most.
-        let begin = Instant::now();
-        self.watch(Seen::Either, "DS", |_| begin.elapsed() > Duration::from_secs(3));
-        self.watch(Seen::Secure, "all is secure", |_| true);
+        self.becomes(&first.replace("submitted", "active"));
+        self.rest();
+        self.watch.expect(Seen::Secure);
         self.validate("before");
     }
 
     /// Somebody looks at both servers of the parent and says what is there.
-    fn ds_seen(&mut self) {
-        let tag = {
-            let keys = self.keys();
-            let submitted = keys["keys"].as_array().expect("keys").iter().find(|key| key["stage"] == "submitted").cloned();
-            submitted.expect("a key that waits for its DS")["tag"].as_u64().expect("a tag")
-        };
-        self.watch(Seen::Either, "DS at NSD", |scene| {
+    fn ds_seen(&self) {
+        let keys = self.keys();
+        let submitted = keys["keys"].as_array().expect("keys").iter().find(|key| key["stage"] == "submitted").cloned();
+        let tag = submitted.expect("a key that waits for its DS")["tag"].as_u64().expect("a tag");
+        self.until("DS at NSD", |scene| {
             let ds = ask(scene.parent.nsd.address, "svc.example DS");
             let data = ds.data("DS");
             data.len() == 1 && data[0].starts_with(&format!("{tag} "))
@@ -361,71 +431,70 @@ fn unbound(parent: &Parent, signpost: &Signpost) -> Peer {
     let dnskey = ask(parent.knot.address, "+nosplit example DNSKEY");
     let anchors: String = dnskey.data("DNSKEY").iter().map(|key| format!("  trust-anchor: \"example. DNSKEY {key}\"\n")).collect();
     let server = format!("  do-ip6: no\n  aggressive-nsec: yes\n  val-log-level: 2\n  val-max-restart: 0\n{anchors}");
-    let stub = |zone: &str, at: std::net::SocketAddr| {
-        format!("stub-zone:\n  name: \"{zone}\"\n  stub-addr: {}@{}\n  stub-first: no\n", at.ip(), at.port())
-    };
+    let stub =
+        |zone: &str, at: SocketAddr| format!("stub-zone:\n  name: \"{zone}\"\n  stub-addr: {}@{}\n  stub-first: no\n", at.ip(), at.port());
     let below = ["svc.example", "plain.svc.example", "sub.svc.example"].map(|zone| stub(zone, signpost.dns)).concat();
     peers::unbound("validator iterator", "", &server, &(stub("example", parent.knot.address) + &below))
 }
 
 #[test]
 fn a_ksk_and_a_zsk_roll_and_the_zone_leaves_while_the_parent_is_asked() {
-    let mut scene = Scene::start("keys = \"ksk+zsk\"\nalgorithm = \"ecdsap256sha256\"", true);
+    let scene = Scene::start("keys = \"ksk+zsk\"\nalgorithm = \"ecdsap256sha256\"", true);
     scene.secure("ksk submitted, zsk active", false);
 
     scene.call("roll", json!({ "key": "zsk" }));
-    scene.becomes(Seen::Secure, "ksk active, zsk active, zsk published");
+    scene.becomes("ksk active, zsk active, zsk published");
     scene.validate("a ZSK is published");
-    scene.becomes(Seen::Secure, "ksk active, zsk active, zsk retired");
+    scene.becomes("ksk active, zsk active, zsk retired");
     scene.validate("a ZSK is active");
-    scene.becomes(Seen::Secure, "ksk active, zsk active");
-    scene.validate("a ZSK is gone");
+    scene.becomes("ksk active, zsk active");
+    scene.rest();
 
     scene.call("roll", json!({ "key": "ksk" }));
-    scene.becomes(Seen::Secure, "ksk active, ksk published, zsk active");
-    scene.validate("a KSK is published");
-    scene.becomes(Seen::Secure, "ksk active, ksk submitted, zsk active");
+    scene.becomes("ksk active, ksk published, zsk active");
+    scene.becomes("ksk active, ksk submitted, zsk active");
     scene.validate("a KSK is submitted");
     scene.parent.poll(&scene.signpost, false);
-    scene.validate("the parent has the DS");
-    scene.becomes(Seen::Secure, "ksk active, ksk retired, zsk active");
+    scene.becomes("ksk active, ksk retired, zsk active");
     scene.validate("a KSK is active");
-    scene.becomes(Seen::Secure, "ksk active, zsk active");
+    scene.becomes("ksk active, zsk active");
+    scene.rest();
     scene.validate("a KSK is gone");
 
     // Out of DNSSEC (RFC 8078 §4).
     scene.call("unsign", json!({ "step": "ask" }));
-    scene.watch(Seen::Secure, "CDS", |scene| ask(scene.signpost.dns, "svc.example CDS").data("CDS") == ["0 0 0 00"]);
+    assert_eq!(ask(scene.signpost.dns, "svc.example CDS").data("CDS"), ["0 0 0 00"]);
     assert_eq!(ask(scene.signpost.dns, "svc.example CDNSKEY").data("CDNSKEY"), ["0 3 0 AA=="]);
     // BIND's dnssec-cds takes this for a key: here somebody else reads it, and validates it.
     for rtype in ["CDS", "CDNSKEY"] {
         let said = scene.delv("svc.example", rtype);
         assert!(said.contains("fully validated"), "{said}");
     }
+    scene.watch.expect(Seen::Either);
     scene.parent.update("update delete svc.example DS");
     let note = |scene: &Scene| scene.keys()["note"].as_str().unwrap_or_default().to_string();
-    scene.watch(Seen::Either, "no cache has a DS", |scene| note(scene).contains("no cache holds a DS any more"));
+    scene.until("no cache has a DS", |scene| note(scene).contains("no cache holds a DS any more"));
     let path = scene.signpost.folder().join("signpost.toml");
     let text = std::fs::read_to_string(&path).expect("signpost.toml");
     replace(&path, &text.replace("\"svc.example\", \"sub.svc.example\"", "\"sub.svc.example\""));
-    scene.watch(Seen::Insecure, "unsigned", |scene| ask(scene.signpost.dns, "svc.example DNSKEY").data("DNSKEY").is_empty());
-    let begin = Instant::now();
-    scene.watch(Seen::Insecure, "unsigned", |_| begin.elapsed() > Duration::from_secs(3));
+    scene.until("it is unsigned", |scene| ask(scene.signpost.dns, "svc.example DNSKEY").data("DNSKEY").is_empty());
+    scene.watch.expect(Seen::Insecure);
+    scene.rest();
 }
 
 #[test]
 fn a_csk_rolls_and_somebody_says_what_the_parent_has() {
-    let mut scene = Scene::start("algorithm = \"ed25519\"", false);
+    let scene = Scene::start("algorithm = \"ed25519\"", false);
     scene.secure("csk submitted", true);
     scene.call("roll", json!({ "key": "csk" }));
-    scene.becomes(Seen::Secure, "csk active, csk published");
+    scene.becomes("csk active, csk published");
     scene.validate("a CSK is published");
-    scene.becomes(Seen::Secure, "csk active, csk submitted");
+    scene.becomes("csk active, csk submitted");
     scene.parent.poll(&scene.signpost, true);
-    scene.validate("the parent has the DS");
     scene.ds_seen();
-    scene.becomes(Seen::Secure, "csk active, csk retired");
+    scene.becomes("csk active, csk retired");
     scene.validate("a CSK is active");
-    scene.becomes(Seen::Secure, "csk active");
+    scene.becomes("csk active");
+    scene.rest();
     scene.validate("a CSK is gone");
 }
