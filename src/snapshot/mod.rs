@@ -22,7 +22,9 @@ pub use services::{CompiledService, InstanceView, ServiceView, SrvParts, TurnedV
 pub use signatures::{Missing, Sample, SetKey, Shelf, Signatures, Signed};
 pub use unsigned::Unsigned;
 use zones::Apexes;
-pub use zones::{AnswerTtl, Beside, CompiledZone, Delegation, FIXED, LeafRecords, Led, Lookup, NamePolicy, Owner, RrSet, ZoneError};
+pub use zones::{
+    AnswerTtl, Beside, CompiledZone, Delegation, FIXED, LeafRecords, Led, Lookup, NamePolicy, Owner, RrSet, ZoneError, ZonePatch,
+};
 
 use crate::codec::NameBuf;
 use crate::model::{DnsSettings, Generation, Geo, Label, Locality, Name, Out, Policy, Settings, Share, Zone};
@@ -224,6 +226,13 @@ impl Snapshot {
     pub fn compile_zone(&self, zone: &Zone) -> Result<Option<Arc<CompiledZone>>, ZoneError> {
         let compiled = self.clone().compile_one(zone)?;
         Ok(zone.names.is_empty().then_some(compiled))
+    }
+
+    /// A zone that is there already with other RRsets at some names, and the zone that it was made of: good for [`Update::Compiled`] as long
+    /// as that is in its place. `zone` says the rest of it; its records are not looked at. `None`: it is to be compiled whole.
+    pub fn patch_zone(&self, zone: &Zone, patch: &ZonePatch<'_>) -> Result<Option<(Arc<CompiledZone>, Arc<CompiledZone>)>, ZoneError> {
+        let Some(base) = self.zone_at(zone.apex.wire()) else { return Ok(None) };
+        Ok(base.patched(zone, patch)?.map(|patched| (Arc::new(patched), base.clone())))
     }
 
     /// This snapshot with services that [`Snapshot::compile_apart`] made of it.

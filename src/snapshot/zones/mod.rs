@@ -8,6 +8,7 @@ mod apexes;
 mod checks;
 mod compile;
 mod names;
+mod patch;
 mod rrset;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,8 @@ pub use additional::{Beside, Led};
 pub(super) use apexes::Apexes;
 use compile::Entry;
 use names::{Found, Names};
+use patch::Spare;
+pub use patch::ZonePatch;
 use rrset::Head;
 use rrset::RrSetBuf;
 pub use rrset::{FIXED, LeafRecords, RrSet};
@@ -50,6 +53,8 @@ pub struct CompiledZone {
     extras: Arc<[Extra]>,
     /// What belongs beside RRsets, by the numbers that these have.
     besides: Arc<[Beside]>,
+    /// Numbers of both that nothing has.
+    spare: Arc<Spare>,
 }
 
 /// Limits of the TTL of answers that depend on health, in seconds.
@@ -70,11 +75,11 @@ pub struct Owner<'z> {
 }
 
 /// What stands at few names beside static RRsets. Other names are told by where they begin among the names.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Extra {
     at: usize,
-    policy: Option<Box<NamePolicy>>,
-    cut: Option<Box<Cut>>,
+    policy: Option<Arc<NamePolicy>>,
+    cut: Option<Arc<Cut>>,
     /// The owner of the highest cut at or above this name: what stands here is occluded, not ours to answer.
     cut_above: Option<usize>,
     /// A DNAME stands here, so nothing exists below (RFC 6672 §2.4).
