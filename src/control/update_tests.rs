@@ -53,7 +53,7 @@ impl Desk {
 
     fn commit(&mut self, operations: &[Operation]) -> Revision {
         self.revision.0 += 1;
-        assert!(operations.len() <= crate::store::MAX_OPERATIONS);
+        assert!(operations.len() <= crate::store::MOST_OPERATIONS);
         for operation in operations {
             let (Operation::Put { key, condition, .. } | Operation::Delete { key, condition }) = operation;
             let now = self.items.get(key).map_or(Condition::Absent, |(revision, _)| Condition::At(*revision));
@@ -289,6 +289,8 @@ proptest! {
                     prop_assert!(moved > 0 && moved < 1 << 31, "the serial goes forward");
                     let again = begin(desk.revision, desk.items(), zones());
                     prop_assert_eq!(answered(&again), answered(&desk.writer));
+                    let told = |writer: &Writer<u32>| writer.snapshot().zones().next().unwrap().told();
+                    prop_assert_eq!(told(&again), told(&desk.writer), "patched or compiled whole");
                 }
                 Err(ApplyError::Refused(_)) => {
                     prop_assert_eq!(&*core::read(desk.writer.registry()), &before);

@@ -13,7 +13,7 @@ use super::{Applied, ApplyError, Event, ProbeOrder, StartError, compile, start};
 use crate::model::{DnsSettings, FieldError, Geo, Label, Name, Revision, Service, Timestamp, Zone, ZoneSigning};
 use crate::registry::{Change, Registry, UpdateRefusal, Warning};
 use crate::routing::{Origins, Survey, Surveyed};
-use crate::snapshot::{CompiledZone, ServiceView, Snapshot, Update, ZoneError};
+use crate::snapshot::{CompiledZone, ServiceView, Snapshot, Update, ZoneError, ZonePatch};
 use crate::store::Item;
 
 /// See the module.
@@ -22,13 +22,24 @@ pub struct Writer<T> {
     pub(super) core: Core<T>,
     snapshot: Arc<Snapshot>,
     geo: Geo,
-    /// A zone that was compiled to see whether an update of it can be served, the change that this is, and the epoch.
-    tried: Option<(Name, u32, u32, Arc<CompiledZone>)>,
+    /// A zone that was compiled to see whether an update of it can be served.
+    tried: Option<Tried>,
     /// Whether the snapshot was loaded, or measurements came into it, and it was not yet given out.
     loaded: bool,
     pub(super) surveys: Surveys,
     /// Registered services whose policies cannot be compiled: they are answered by the default one.
     astray: BTreeSet<Label>,
+}
+
+/// A zone with a change that was not yet made.
+#[derive(Debug)]
+struct Tried {
+    apex: Name,
+    /// The change that this is, and the epoch.
+    counts: (u32, u32),
+    compiled: Arc<CompiledZone>,
+    /// The zone that it was made of; `None`: it was compiled whole.
+    base: Option<Arc<CompiledZone>>,
 }
 
 /// What is to be made known, in this order.
@@ -120,9 +131,20 @@ impl<T> Writer<T> {
         self.core.depart(now, &mut |registry, change| match change {
             Change::PutService { name, service, .. } => Ok(compile::try_service(&snapshot, registry, name, service, now)?),
             Change::Zone(change) => {
-                let Some(zone) = registry.zone_with(change) else { return Ok(()) };
-                let compiled = snapshot.compile_zone(&zone).map_err(|error| UpdateRefusal::Unfit(error.name, error.reason))?;
-                *tried = compiled.map(|compiled| (change.apex.clone(), change.changes, change.epoch, compiled));
+                let unfit = |error: ZoneError| UpdateRefusal::Unfit(error.name, error.reason);
+                let patched = match registry.patch_with(change) {
+                    Some((zone, sets)) => snapshot.patch_zone(zone, &ZonePatch { sets, serial: change.serial }).map_err(unfit)?,
+                    None => None,
+                };
+                let (compiled, base) = match patched {
+                    Some((compiled, base)) => (Some(compiled), Some(base)),
+                    None => {
+                        let Some(zone) = registry.zone_with(change) else { return Ok(()) };
+                        (snapshot.compile_zone(&zone).map_err(unfit)?, None)
+                    }
+                };
+                let (apex, counts) = (change.apex.clone(), (change.changes, change.epoch));
+                *tried = compiled.map(|compiled| Tried { apex, counts, compiled, base });
                 Ok(())
             }
             _ => Ok(()),
@@ -303,10 +325,11 @@ impl<T> Writer<T> {
             None => return false,
             Some((_, overlay)) => overlay.map(|overlay| (overlay.changes, overlay.epoch)),
         };
-        // It was compiled to be tried, and nothing else of the zone changed since.
-        let tried = self.tried.take().filter(|(of, changes, epoch, _)| of == apex && counts == Some((*changes, *epoch)));
-        let next = match tried {
-            Some((.., compiled)) => self.snapshot.update(&[Update::Compiled(compiled)]),
+        // It was made to be tried, nothing else of the zone changed since, and what it was made of is still the zone.
+        let stands = |base: &Arc<CompiledZone>| self.snapshot.zone_at(apex.wire()).is_some_and(|zone| Arc::ptr_eq(zone, base));
+        let fresh = |tried: &Tried| tried.apex == *apex && counts == Some(tried.counts) && tried.base.as_ref().is_none_or(stands);
+        let next = match self.tried.take().filter(fresh) {
+            Some(tried) => self.snapshot.update(&[Update::Compiled(tried.compiled)]),
             None => self.compile_zone(apex),
         };
         match next {

@@ -3,6 +3,7 @@
 //! A [`Snapshot`] shares everything that an update leaves alone: a health change moves the instances that turned within their service
 //! ([`Snapshot::restand`]) and copies the way to it (see `directory`), not the world.
 
+mod ahead;
 mod directory;
 mod publish;
 mod services;
@@ -14,13 +15,16 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use ahead::Ahead;
 use directory::Directory;
 pub use publish::Publisher;
 pub use services::{CompiledService, InstanceView, ServiceView, SrvParts, TurnedView};
 pub use signatures::{Missing, Sample, SetKey, Shelf, Signatures, Signed};
 pub use unsigned::Unsigned;
 use zones::Apexes;
-pub use zones::{AnswerTtl, Beside, CompiledZone, Delegation, FIXED, LeafRecords, Led, Lookup, NamePolicy, Owner, RrSet, ZoneError};
+pub use zones::{
+    AnswerTtl, Beside, CompiledZone, Delegation, FIXED, LeafRecords, Led, Lookup, NamePolicy, Owner, RrSet, ZoneError, ZonePatch,
+};
 
 use crate::codec::NameBuf;
 use crate::model::{DnsSettings, Generation, Geo, Label, Locality, Name, Out, Policy, Settings, Share, Zone};
@@ -42,6 +46,8 @@ pub struct Snapshot {
     zones: Arc<[Arc<CompiledZone>]>,
     services_zone: Option<Arc<CompiledZone>>,
     by_apex: Arc<Apexes>,
+    /// Some zone has more names than the processor's caches hold.
+    vast_zones: bool,
     /// Apexes of zones that are too old; `None`: there are none.
     expired: Option<Arc<BTreeSet<Box<[u8]>>>>,
     directory: Directory,
@@ -108,6 +114,7 @@ impl Snapshot {
             zones: Arc::new([]),
             services_zone: None,
             by_apex: Arc::default(),
+            vast_zones: false,
             expired: None,
             directory: Directory::default(),
             drains: Arc::default(),
@@ -219,6 +226,13 @@ impl Snapshot {
     pub fn compile_zone(&self, zone: &Zone) -> Result<Option<Arc<CompiledZone>>, ZoneError> {
         let compiled = self.clone().compile_one(zone)?;
         Ok(zone.names.is_empty().then_some(compiled))
+    }
+
+    /// A zone that is there already with other RRsets at some names, and the zone that it was made of: good for [`Update::Compiled`] as long
+    /// as that is in its place. `zone` says the rest of it; its records are not looked at. `None`: it is to be compiled whole.
+    pub fn patch_zone(&self, zone: &Zone, patch: &ZonePatch<'_>) -> Result<Option<(Arc<CompiledZone>, Arc<CompiledZone>)>, ZoneError> {
+        let Some(base) = self.zone_at(zone.apex.wire()) else { return Ok(None) };
+        Ok(base.patched(zone, patch)?.map(|patched| (Arc::new(patched), base.clone())))
     }
 
     /// This snapshot with services that [`Snapshot::compile_apart`] made of it.
@@ -352,6 +366,7 @@ impl Snapshot {
             false => zone.clone(),
         });
         self.zones = zones.collect();
+        self.vast_zones = self.zones.iter().any(|zone| ahead::is_vast(zone));
         let mut by_apex = Apexes::default();
         self.zones.iter().for_each(|zone| by_apex.insert(zone.clone()));
         self.by_apex = Arc::new(by_apex);
@@ -378,6 +393,7 @@ impl Snapshot {
         }
         self.directory.refer(referred);
         self.services_zone = compiled.iter().find(|zone| zone.services()).cloned();
+        self.vast_zones = compiled.iter().any(|zone| ahead::is_vast(zone));
         self.zones = compiled.into();
         self.by_apex = Arc::new(by_apex);
         Ok(())

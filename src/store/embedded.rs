@@ -15,7 +15,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, oneshot};
 
 use super::ledger::{Committed, Ledger, OpenError, Opener, Request, State, Whole};
-use super::{CommitError, Feed, Item, Key, MAX_OPERATIONS, Operation, Store, StoreId, Unavailable};
+use super::{CommitError, Feed, Item, Key, MOST_OPERATIONS, Operation, Store, StoreId, Unavailable};
 use crate::model::Revision;
 
 /// The file within the data directory.
@@ -106,7 +106,7 @@ impl Embedded {
 
 impl Store for Embedded {
     async fn commit(&self, operations: Vec<Operation>) -> Result<Revision, CommitError> {
-        if operations.len() > MAX_OPERATIONS {
+        if operations.len() > MOST_OPERATIONS {
             return Err(CommitError::TooLarge);
         }
         let (reply, answer) = oneshot::channel();

@@ -175,6 +175,34 @@ fn update(id: u16, label: &str, address: Option<[u8; 4]>) -> Vec<u8> {
     message
 }
 
+/// Sends an update, and returns the RCODE of the reply, whose signature holds.
+fn send_update(server: SocketAddr, id: u16, label: &str, address: Option<[u8; 4]>) -> u8 {
+    let settings = TsigKey { name: Name::parse("k").unwrap(), algorithm: TsigAlgorithm::HmacSha256, secret: TsigSecret(SECRET.into()) };
+    let key = std::sync::Arc::new(tsig::Key::new(&settings));
+    let mut message = update(id, label, address);
+    let mut verifier = tsig::ask(&mut message, &key, now()).unwrap();
+    let reply = receive(&mut send(server, &message).unwrap()).unwrap();
+    verifier.verify(&reply, now()).unwrap();
+    reply[3] & 0x0f
+}
+
+/// What is asked of the keys next: a new ZSK once, then out of DNSSEC and back again.
+fn next_step(rolled: &mut bool, leaving: &mut bool) -> (&'static str, &'static str) {
+    let step = match (*rolled, *leaving) {
+        (false, _) => ("roll", r#"{"key":"zsk"}"#),
+        (true, false) => ("unsign", r#"{"step":"ask"}"#),
+        (true, true) => ("unsign", r#"{"step":"stay"}"#),
+    };
+    *leaving ^= *rolled;
+    *rolled = true;
+    step
+}
+
+fn take_step(api: SocketAddr, path: &str, body: &str) {
+    let (status, text) = Http::connect(api).and_then(|mut http| http.call("POST", &format!("/v1/keys/x.example/{path}"), body)).unwrap();
+    assert_eq!(status, 200, "{text}");
+}
+
 struct World {
     draw: Draw,
     primary: Home,
@@ -281,6 +309,10 @@ impl World {
                 self.update(n, "during", Some([10, 0, 1, self.edition]));
                 self.reload(true);
             }
+            14 => {
+                self.tell(format!("{n}: all at once"));
+                self.all_at_once();
+            }
             _ => {
                 self.tell(format!("{n}: kill -9"));
                 if let Some(server) = self.server.take() {
@@ -292,13 +324,13 @@ impl World {
     }
 
     fn update(&mut self, id: u16, label: &str, address: Option<[u8; 4]>) {
-        let settings = TsigKey { name: Name::parse("k").unwrap(), algorithm: TsigAlgorithm::HmacSha256, secret: TsigSecret(SECRET.into()) };
-        let key = std::sync::Arc::new(tsig::Key::new(&settings));
-        let mut message = update(id, label, address);
-        let mut verifier = tsig::ask(&mut message, &key, now()).unwrap();
-        let reply = receive(&mut send(self.home.dns, &message).unwrap()).unwrap();
-        verifier.verify(&reply, now()).unwrap();
-        assert_eq!(reply[3] & 0x0f, 0, "{}", self.home.log());
+        assert_eq!(send_update(self.home.dns, id, label, address), 0, "{}", self.home.log());
+        self.note(label, address);
+        // In the very next answer, also over UDP.
+        assert_eq!(addresses(&Message::from_vec(&ask(self.home.dns, &format!("{label}.{ZONE}"), 1)).unwrap()), self.expected(label));
+    }
+
+    fn note(&mut self, label: &str, address: Option<[u8; 4]>) {
         match address {
             None => _ = self.updated.remove(label),
             Some(address) => {
@@ -307,8 +339,33 @@ impl World {
                 set.push(address);
             }
         }
-        // In the very next answer, also over UDP.
-        assert_eq!(addresses(&Message::from_vec(&ask(self.home.dns, &format!("{label}.{ZONE}"), 1)).unwrap()), self.expected(label));
+    }
+
+    /// Updates, steps of keys, files and copies at the same time.
+    fn all_at_once(&mut self) {
+        self.copied_serial += 1;
+        write_copied(&self.primary, self.copied_serial);
+        self.primary_server.signal("HUP");
+        let updates: Vec<(String, Option<[u8; 4]>)> = (0..8)
+            .map(|_| (format!("n{}", self.draw.below(6)), (self.draw.below(3) > 0).then(|| [10, 0, 2, self.draw.below(200) as u8])))
+            .collect();
+        let (dns, api, server) = (self.home.dns, self.home.api, self.server.as_ref().unwrap());
+        let steps: Vec<_> = (0..4).map(|_| next_step(&mut self.rolled, &mut self.leaving)).collect();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for (id, (label, address)) in updates.iter().enumerate() {
+                    assert_eq!(send_update(dns, id as u16, label, *address), 0);
+                }
+            });
+            scope.spawn(|| steps.iter().for_each(|(path, body)| take_step(api, path, body)));
+            scope.spawn(|| {
+                for _ in 0..3 {
+                    server.signal("HUP");
+                    std::thread::sleep(Duration::from_millis(3));
+                }
+            });
+        });
+        updates.iter().for_each(|(label, address)| self.note(label, *address));
     }
 
     fn expected(&self, label: &str) -> Vec<[u8; 4]> {
@@ -330,19 +387,9 @@ impl World {
     }
 
     fn change_keys(&mut self, n: u16) {
-        let (path, body) = match (self.rolled, self.leaving) {
-            (false, false) => ("roll", r#"{"key":"zsk"}"#),
-            (true, false) => ("unsign", r#"{"step":"ask"}"#),
-            (_, true) => ("unsign", r#"{"step":"stay"}"#),
-        };
+        let (path, body) = next_step(&mut self.rolled, &mut self.leaving);
         self.tell(format!("{n}: keys {path} {body}"));
-        if self.rolled {
-            self.leaving = !self.leaving;
-        }
-        self.rolled = true;
-        let mut http = Http::connect(self.home.api).unwrap();
-        let (status, text) = http.call("POST", &format!("/v1/keys/x.example/{path}"), body).unwrap();
-        assert_eq!(status, 200, "{text}");
+        take_step(self.home.api, path, body);
     }
 
     /// Holds everything to what is known.

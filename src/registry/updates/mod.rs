@@ -109,8 +109,12 @@ pub enum Becomes {
     Records(Arc<RecordSet>),
 }
 
-/// Most RRsets of one change, so that it is one commit of the store with the zone's counts: all of it or nothing.
-pub const MAX_SETS: usize = 120;
+/// An RRset by owner and type; `None`: there is none.
+pub type Put<'p> = (&'p Name, u16, Option<Cow<'p, RecordSet>>);
+
+/// Most RRsets of one change, so that it is one commit of the store with the zone's counts: all of it or nothing. An edit takes 11 octets of a
+/// message at least, of which no message has more than 65,535 (RFC 2136 §2, RFC 1035 §4.2.2).
+pub const MAX_SETS: usize = 6_000;
 
 impl Registry {
     /// The zone's file, and what was changed beside it.
@@ -208,6 +212,24 @@ impl Registry {
         let mut overlay = overlay.cloned().unwrap_or_default();
         overlay.take(change, Revision(0));
         Some(overlay.over(zone))
+    }
+
+    /// What a change puts where in a zone, beside what the zone's file says of all of it. `None`: of more than some RRsets.
+    pub fn patch_with<'r>(&'r self, change: &'r ZoneChange) -> Option<(&'r Zone, Vec<Put<'r>>)> {
+        let (zone, overlay) = self.zone(&change.apex)?;
+        if overlay.map_or(0, |overlay| overlay.epoch) != change.epoch {
+            return None;
+        }
+        let becomes = |set: &'r SetChange| {
+            let (name, rtype) = &set.key;
+            let records = match &set.becomes {
+                Becomes::AsInFile => view::in_file(zone, name, *rtype),
+                Becomes::Gone => None,
+                Becomes::Records(records) => Some(Cow::Borrowed(&**records)),
+            };
+            (name, *rtype, records)
+        };
+        Some((zone, change.sets.iter().map(becomes).collect()))
     }
 
     /// Takes the zone files that changes lie over from now on, and looks anew at which of these go with them. Returns what was found.
