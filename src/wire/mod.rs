@@ -14,6 +14,7 @@
 //! ```
 //! [`explain()`] goes the same way with open eyes: the same functions, watched.
 
+mod ahead;
 mod chaos;
 mod cookies;
 mod defences;
@@ -38,6 +39,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+pub use ahead::{Subject, concerns, subject};
 use cookies::Proof;
 pub use defences::Defences;
 pub use explain::{

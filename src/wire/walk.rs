@@ -157,7 +157,9 @@ fn answer_in<W: Watch>(
 #[inline(always)]
 fn answer_owner<W: Watch>(at: &At<'_>, owner: Owner<'_>, way: &Way<'_>, reply: &mut Reply<'_, '_>, watch: &mut W) -> Option<Alias> {
     let mut qtype = at.asked.qtype;
-    if qtype == rtype::ANY && let Some(set) = owner.sets().next() {
+    if qtype == rtype::ANY
+        && let Some(set) = owner.sets().next()
+    {
         // RFC 8482 §4.1: one RRset is answer enough.
         qtype = set.rtype();
     }
