@@ -11,8 +11,10 @@
 // The one place where the clock comes from: everything below is handed it.
 #![allow(clippy::disallowed_methods)]
 
+mod catalogs;
 mod check;
 mod drills;
+mod journals;
 mod keys;
 mod metrics;
 mod secondaries;
@@ -187,6 +189,7 @@ async fn serve(settings: Settings) -> Result<(), ServeError> {
             Some(()) = hangup.recv() => "SIGHUP",
             Some(()) = changes.recv() => "files changed",
             Some(wish) = running.wished.recv() => {
+                let Some(wish) = running.grant(wish).await else { continue };
                 wishes.push(wish);
                 "a zone was copied"
             }
@@ -202,7 +205,7 @@ async fn serve(settings: Settings) -> Result<(), ServeError> {
         }
         watching.include(&running.sources);
         // Whoever wished for it may have gone.
-        wishes.drain(..).for_each(|wish| _ = wish.send(()));
+        wishes.drain(..).for_each(|wish| _ = wish.granted.send(()));
     }
     drop(watching);
     tokio::select! {
@@ -483,6 +486,29 @@ impl Running {
                 false
             }
         }
+    }
+
+    /// Serves a zone that was copied, where it is in the place of an older one and concerns no other: nothing else is read for it. Else the
+    /// wish comes back.
+    async fn grant(&mut self, mut wish: secondaries::Wish) -> Option<secondaries::Wish> {
+        let zone = wish.zone.take().filter(|zone| !self.settings.dnssec.signs(&zone.apex));
+        let Some(zone) = zone else { return Some(wish) };
+        let file = PathBuf::from(&zone.file);
+        if !self.transfers.replace(*zone, &self.settings).await {
+            return Some(wish);
+        }
+        let mut sources = self.sources.clone();
+        let noted = blocking(move || {
+            sources.copied(&file);
+            sources
+        });
+        // An error has been printed; the next reload reads the file itself.
+        if let Ok(sources) = noted.await {
+            self.sources = sources;
+        }
+        // Whoever wished for it may have gone.
+        _ = wish.granted.send(());
+        None
     }
 
     /// Tells the log, the status, the metrics and whoever listens to events what files were not taken.

@@ -348,6 +348,14 @@ impl Control {
         }
     }
 
+    /// Puts a zone in the place of the one with its apex, if that can be done without a look at any other; it is in answers then when this
+    /// returns. Returns whether it was done.
+    pub async fn replace(&self, zone: Zone) -> bool {
+        let (reply, replaced) = oneshot::channel();
+        // An error: the server stops.
+        self.calls.send(Call::Replace(Box::new(zone), reply)).await.is_ok() && replaced.await.unwrap_or(false)
+    }
+
     /// Replaces zones, geo data and answer settings, all or nothing.
     pub async fn load(&self, zones: Vec<Zone>, geo: Geo, dns: DnsSettings) -> Result<(), ZoneError> {
         let (reply, answer) = oneshot::channel();

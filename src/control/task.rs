@@ -38,6 +38,8 @@ pub(super) enum Call {
     Load(Box<World>, Loaded),
     /// What zones show of their keys.
     Sign(BTreeMap<Name, Option<Arc<ZoneSigning>>>, Loaded),
+    /// A zone in the place of the one with its apex.
+    Replace(Box<Zone>, oneshot::Sender<bool>),
     /// Measured round trips.
     Measure(Vec<Sample>, oneshot::Sender<Result<(), FieldError>>),
     /// The serial of a zone, as it is from now on.
@@ -78,6 +80,8 @@ struct Task {
     /// Whoever waits until keys are in answers.
     signed: Vec<(Loaded, Result<(), ZoneError>)>,
     stops: Vec<oneshot::Sender<()>>,
+    /// Whoever waits until a zone is in answers, or to learn that it is not.
+    replaced: Vec<(oneshot::Sender<bool>, bool)>,
     /// Who waits for a serial to be in answers.
     raised: Vec<oneshot::Sender<()>>,
     /// Measurements that are being compiled.
@@ -109,6 +113,7 @@ pub(super) async fn run(
         }
         make_known(&shared, writer.output(now));
         task.signed.drain(..).for_each(|(reply, outcome)| _ = reply.send(outcome));
+        task.replaced.drain(..).for_each(|(reply, outcome)| _ = reply.send(outcome));
         task.raised.drain(..).for_each(|reply| _ = reply.send(()));
         if task.stop_by.is_some_and(|by| task.flight.is_none() && writer.core.is_idle() || by <= Instant::now()) {
             break;
@@ -150,6 +155,8 @@ impl Task {
             Some(Call::Load(world, reply)) => self.loads.push((*world, reply)),
             // Known only once it is published.
             Some(Call::Sign(signing, reply)) => self.signed.push((reply, writer.sign(&signing))),
+            // What cannot be served is told of by whoever loads it with the others.
+            Some(Call::Replace(zone, reply)) => self.replaced.push((reply, writer.replace(*zone).unwrap_or(false))),
             // Whoever asked may have gone; what was taken stands.
             Some(Call::Measure(samples, reply)) => _ = reply.send(writer.measure(now, &samples)),
             // Published before who asked learns of it, as all answers are: it stands in line behind its publication.

@@ -232,6 +232,20 @@ impl<T> Writer<T> {
         }
     }
 
+    /// Puts a zone in the place of the one with its apex, where that concerns no other. Returns whether it does so.
+    ///
+    /// # Errors
+    /// It cannot be served; nothing is changed.
+    pub fn replace(&mut self, zone: Zone) -> Result<bool, ZoneError> {
+        if !read(&self.core.registry).is_apart(&zone) {
+            return Ok(false);
+        }
+        self.snapshot = Arc::new(self.snapshot.update(&[Update::Zone(&zone)])?);
+        self.loaded = true;
+        self.core.write().replace_zone(zone);
+        Ok(true)
+    }
+
     /// Moves the serial of a zone: something of it changed that no file says.
     pub fn raise_serial(&mut self, apex: &Name, serial: u32) {
         let Some(by) = self.core.write().raise_serial(apex, serial) else { return };

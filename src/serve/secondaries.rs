@@ -1,8 +1,8 @@
 //! Zones of other servers at the roof: what came is read and checked as a file is, kept, and loaded with all others.
 //!
 //! ```text
-//!   a copy ─▶ config::zone_text: findings? ─▶ a catalog? its members ─▶ data_dir/secondary, durable ─▶ reload ─▶ served
-//!                    └─ the zone stays as it was ◀─┘
+//!   a copy ─▶ config::zone_text: findings? ─▶ a catalog? its members ─▶ data_dir/secondary, durable ─▶ in the place of what was ─▶ served
+//!                    └─ the zone stays as it was ◀─┘                                                 └─ it is new, or concerns others: reload
 //! ```
 
 use std::io::Write;
@@ -13,11 +13,17 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{self, Finding};
 use crate::control::Control;
-use crate::model::{catalog_members, kept_file};
+use crate::model::{Zone, catalog_members, kept_file};
 use crate::secondary::{Arrival, Take};
 
-/// Somebody waits for the files to be read again.
-pub(super) type Wish = oneshot::Sender<()>;
+/// Somebody waits for a zone to be served that was kept.
+#[derive(Debug)]
+pub(super) struct Wish {
+    /// The zone; `None` for a catalog, whose members come and go with it.
+    pub zone: Option<Box<Zone>>,
+    /// Told when it is, or when nothing more is to be done for it.
+    pub granted: oneshot::Sender<()>,
+}
 
 /// Wishes that wait; who has more waits outside.
 pub(super) const WISHES: usize = 256;
@@ -31,12 +37,14 @@ pub(super) fn take(data: &Path, control: Control, wishes: mpsc::Sender<Wish>) ->
     Arc::new(move |arrival| {
         let (data, control, wishes) = (data.clone(), control.clone(), wishes.clone());
         Box::pin(async move {
-            let apex = arrival.apex.clone();
+            let (apex, is_catalog) = (arrival.apex.clone(), arrival.catalog);
             let kept = tokio::task::spawn_blocking(move || keep(&data, &arrival)).await;
-            let serial = kept.map_err(|error| error.to_string())??;
-            let (wish, granted) = oneshot::channel();
+            let zone = kept.map_err(|error| error.to_string())??;
+            let serial = zone.soa.serial;
+            let (tell, granted) = oneshot::channel();
             let stopping = || "the server is stopping".to_string();
-            wishes.send(wish).await.map_err(|_| stopping())?;
+            let zone = (!is_catalog).then(|| Box::new(zone));
+            wishes.send(Wish { zone, granted: tell }).await.map_err(|_| stopping())?;
             granted.await.map_err(|_| stopping())?;
             match control.registry().zone(&apex).map(|(zone, _)| zone.soa.serial) {
                 Some(served) if served == serial => Ok(()),
@@ -46,8 +54,8 @@ pub(super) fn take(data: &Path, control: Control, wishes: mpsc::Sender<Wish>) ->
     })
 }
 
-/// Checks a zone as a file is checked, and keeps it; returns its serial.
-fn keep(data: &Path, arrival: &Arrival) -> Result<u32, String> {
+/// Checks a zone as a file is checked, and keeps it.
+fn keep(data: &Path, arrival: &Arrival) -> Result<Zone, String> {
     let path = kept_file(data, &arrival.apex);
     let told = |findings: Vec<Finding>| {
         let told: Vec<String> = findings.iter().take(TOLD).map(|finding| format!("{}: {}", finding.field, finding.reason)).collect();
@@ -59,7 +67,7 @@ fn keep(data: &Path, arrival: &Arrival) -> Result<u32, String> {
         catalog_members(&zone).map_err(|error| format!("the catalog is broken, and nothing is changed by it: {error}"))?;
     }
     put(&path, &arrival.text).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(zone.soa.serial)
+    Ok(zone)
 }
 
 /// Writes a file whole, and durably.

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::catalogs;
 use crate::model::{Settings, Zone};
 use crate::transfer::Serials;
 
@@ -41,8 +42,14 @@ impl KeptSerials {
         KeptSerials { path, serials, written }
     }
 
-    /// Gives zones their serials: see [`Serials::assign`].
-    pub fn assign(&mut self, zones: &mut [Zone], settings: &Settings) {
+    /// Adds catalogs of the zones, and gives all of them their serials: see [`Serials::assign`].
+    pub fn assign(&mut self, zones: &mut Vec<Zone>, settings: &Settings) {
+        catalogs::add(zones, settings);
+        self.assign_these(zones, settings);
+    }
+
+    /// The same for some of the zones, of which none is new.
+    pub fn assign_these(&mut self, zones: &mut [Zone], settings: &Settings) {
         for overruled in self.serials.assign(zones, |apex| settings.transfer(apex).is_some()) {
             tracing::warn!(
                 "{}: its records changed, and its serial {} is not beyond the one before: {} is served, so that secondaries follow",

@@ -161,6 +161,22 @@ impl Registry {
         Some(serial.wrapping_sub(std::mem::replace(&mut zone.soa.serial, serial)))
     }
 
+    /// Whether a zone can be put in the place of the one with its apex without a look at any other: it is from the same file, nothing of
+    /// it was changed by updates, and neither has anything but records. Where any zone has policies, these may lead to its names.
+    pub fn is_apart(&self, zone: &Zone) -> bool {
+        let plain = |zone: &Zone| !zone.services && zone.names.is_empty() && zone.defined.is_empty();
+        let known =
+            self.zone(&zone.apex).filter(|(known, overlay)| known.file == zone.file && overlay.is_none() && known.signing.is_none());
+        known.is_some_and(|(known, _)| plain(known)) && plain(zone) && self.files.iter().all(|zone| zone.names.is_empty())
+    }
+
+    /// Puts a zone in the place of the one with its apex.
+    pub fn replace_zone(&mut self, zone: Zone) {
+        if let Some(known) = self.places.get(&zone.apex).and_then(|place| Arc::make_mut(&mut self.files).get_mut(*place)) {
+            *known = zone;
+        }
+    }
+
     /// All zones as they are to be served, in the order of their files.
     pub fn served(&self) -> Vec<Cow<'_, Zone>> {
         let served = self.files.iter().map(|zone| match self.overlays.get(&zone.apex) {
