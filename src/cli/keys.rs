@@ -143,7 +143,7 @@ fn rows(zones: &[Zone], now: Timestamp) -> String {
         };
         let next = key.next.as_ref();
         let when = next.map_or(String::new(), |next| match next.at {
-            None => "when you say so".into(),
+            None => "when it is seen".into(),
             Some(at) if at <= now => "now".into(),
             Some(at) => length(at.since(now)),
         });
@@ -226,7 +226,7 @@ mod tests {
         let noon = Timestamp::try_from("2026-11-24T12:00:00Z".to_string()).unwrap();
         let expected = "\
 ZONE            TAG  ROLE  ALGORITHM        STATE      FOR  NEXT               IN
-svc.example.  12345  ksk   ecdsap256sha256  submitted  2h   DS at the parent   when you say so
+svc.example.  12345  ksk   ecdsap256sha256  submitted  2h   DS at the parent   when it is seen
 svc.example.      7  zsk   ecdsap256sha256  active     3h   a new one follows  1d
 
 give the DS of key 12345 to the parent

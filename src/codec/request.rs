@@ -1,6 +1,6 @@
 //! A query as bytes, read as far as it makes sense.
 
-use super::{Edns, NameBuf, SubnetFault, code};
+use super::{Edns, Keepalive, NameBuf, SubnetFault, code};
 
 /// Octets of a header (RFC 1035 §4.1.1).
 pub const HEADER: usize = 12;
@@ -207,6 +207,15 @@ impl<'m> Request<'m> {
     pub fn begin(header: Header, message: &'m [u8]) -> Request<'m> {
         let opening = message.get(..HEADER).unwrap_or_default();
         Request { header, question: None, opening, edns: None, signed: false, fault: None }
+    }
+
+    /// The question of a QUERY about which nothing is odd: no fault, no TSIG, no version of EDNS but 0.
+    #[inline(always)]
+    pub fn plain_question(&self) -> Option<&Question<'m>> {
+        // One look for all of it: hardly any query is odd.
+        let odd_edns = self.edns.as_ref().is_some_and(|edns| (edns.version != 0) | (edns.keepalive == Keepalive::Malformed));
+        let odd = self.fault.is_some() | self.signed | !self.header.is_query() | odd_edns;
+        self.question.as_ref().filter(|_| !odd)
     }
 
     /// Reads the rest, where it stays: it is large.

@@ -1,6 +1,7 @@
 //! The keys of `signpost.toml`, in one table: the file, the `SIGNPOST__…` variables and the reference all come from it.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
@@ -317,15 +318,15 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "dnssec.dnskey_ttl",
-        about: "TTL of DNSKEY, CDS and CDNSKEY, 1m to 7d; default \"1h\"",
+        about: "TTL of DNSKEY, CDS and CDNSKEY, 1s to 7d; default \"1h\"",
         form: Form::Text,
-        set: |draft, value, _| period(value, 60_000, 7 * DAY).map(|v| draft.settings.dnssec.dnskey_ttl = v),
+        set: |draft, value, _| period(value, 1000, 7 * DAY).map(|v| draft.settings.dnssec.dnskey_ttl = v),
     },
     Key {
         path: "dnssec.ds_ttl",
-        about: "TTL of the DS records in the parent zone, which rollovers wait for, 1m to 7d; default \"24h\"",
+        about: "TTL of the DS records in the parent zone, which rollovers wait for, 1s to 7d; default \"24h\"",
         form: Form::Text,
-        set: |draft, value, _| period(value, 60_000, 7 * DAY).map(|v| draft.settings.dnssec.ds_ttl = v),
+        set: |draft, value, _| period(value, 1000, 7 * DAY).map(|v| draft.settings.dnssec.ds_ttl = v),
     },
     Key {
         path: "dnssec.propagation",
@@ -338,6 +339,14 @@ pub(super) const KEYS: &[Key] = &[
         about: "the same of the parent zone; default \"1h\"",
         form: Form::Text,
         set: |draft, value, _| period(value, 0, 7 * DAY).map(|v| draft.settings.dnssec.parent_propagation = v),
+    },
+    Key {
+        path: "dnssec.parent",
+        about: "who is asked, over TCP, whether the parent has the DS that a rollover waits for: all servers of the parent, or a resolver, which is \
+                asked who they are; such as [\"192.0.2.1\", \"[2001:db8::1]:5353\"], or by zone { \"svc.example\" = [\"192.0.2.1\"], \"*\" = […] }; \
+                default nobody: `signpost keys ds-seen` says so",
+        form: Form::List,
+        set: |draft, value, _| parents(value).map(|v| draft.settings.dnssec.parents = v),
     },
     Key {
         path: "forward.networks",
@@ -637,6 +646,27 @@ fn sockets(value: Value) -> Result<Vec<SocketAddr>, FieldError> {
     Ok(listen)
 }
 
+/// Servers of parents: of all zones, or by zone.
+fn parents(value: Value) -> Result<BTreeMap<Option<Name>, Vec<SocketAddr>>, FieldError> {
+    let of = |value: Value| {
+        let each = texts(value)?.into_iter().enumerate().map(|(n, text)| {
+            let address = text.parse().or_else(|_| text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53)));
+            address.map_err(|_| FieldError::new(format!("[{n}]"), format!("an address is expected, with or without a port, not {text:?}")))
+        });
+        each.collect::<Result<Vec<SocketAddr>, FieldError>>()
+    };
+    let Value::Table(table) = value else { return of(value).map(|servers| [(None, servers)].into()) };
+    let each = table.into_iter().map(|(name, value)| {
+        let at = |error: FieldError| FieldError::new(format!("{name:?}{}", error.field), error.expected);
+        let apex = match name.as_str() {
+            "*" => None,
+            name => Some(Name::parse(name).map_err(|error| at(here(error.to_string())))?),
+        };
+        Ok((apex, of(value).map_err(at)?))
+    });
+    each.collect()
+}
+
 /// The path of a URL, as it stands in requests (RFC 3986 §3.3, of which percent-encoding is left out).
 fn url_path(value: Value) -> Result<String, FieldError> {
     let text = text(value)?;
@@ -774,7 +804,7 @@ fn networks(value: Value) -> Result<Vec<IpNet>, FieldError> {
         return Err(here(format!("at most 256 networks are expected, not {}", texts.len())));
     }
     let each = |(n, text): (usize, &String)| {
-        let network = text.parse::<IpNet>().ok().or_else(|| text.parse().ok().map(|address: std::net::IpAddr| IpNet::from(address)));
+        let network = text.parse::<IpNet>().ok().or_else(|| text.parse().ok().map(|address: IpAddr| IpNet::from(address)));
         let expected = || format!("a network such as \"192.0.2.0/24\" or \"2001:db8::/32\" is expected, not {text:?}");
         network.map(|n| n.trunc()).ok_or_else(|| FieldError::new(format!("[{n}]"), expected()))
     };

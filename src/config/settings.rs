@@ -425,6 +425,19 @@ mod tests {
     }
 
     #[test]
+    fn parents_are_of_all_zones_or_of_each() {
+        let parents = |value: &str| read(&format!("version = 1\n[dnssec]\nparent = {value}"), &[]).unwrap().dnssec;
+        let of = |settings: &crate::model::DnssecSettings, apex: &str| -> Vec<String> {
+            settings.parents(&Name::parse(apex).unwrap()).iter().map(ToString::to_string).collect()
+        };
+        let all = parents("[\"192.0.2.1\", \"[2001:db8::1]:5353\"]");
+        assert_eq!(of(&all, "a.test"), ["192.0.2.1:53", "[2001:db8::1]:5353"]);
+        let each = parents("{ \"A.test\" = \"::1\", \"b.test\" = [], \"*\" = \"192.0.2.2\" }");
+        assert_eq!((of(&each, "a.test"), of(&each, "c.test")), (vec!["[::1]:53".into()], vec!["192.0.2.2:53".into()]));
+        assert!(of(&each, "b.test").is_empty() && of(&Settings::default().dnssec, "a.test").is_empty());
+    }
+
+    #[test]
     fn secondaries_are_read() {
         let key = "[tsig.k]\nsecret = \"c2VjcmV0IG9mIDE2IG9jdGV0cyBhdCBsZWFzdA==\"\n";
         let with = |name: &str, lines: &str| format!("version = 1\n{key}[secondary.\"{name}\"]\n{lines}\n");
@@ -551,6 +564,11 @@ mod tests {
                 "signpost.toml:6: dnssec.validity: 86400000ms to 7776000s, not 1h",
                 "signpost.toml:7: dnssec.zsk_lifetime: 86400000ms",
             ],
+        );
+        check(
+            "version = 1\n[dnssec]\nparent = { \"svc.example\" = [\"192.0.2.1\"], \"*\" = [\"::1\", \"ns.example\"] }",
+            &[],
+            &["signpost.toml:3: dnssec.parent.\"*\"[1]: an address is expected, with or without a port, not \"ns.example\""],
         );
         check("version = 1\n[log]\nlevel = \"inof\"", &[], &["signpost.toml:3: log.level: unknown level \"inof\"; did you mean `info`?"]);
         check(

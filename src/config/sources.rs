@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::lexer;
 use super::master::MAX_TEXT;
-use super::world::KEPT;
+use super::world::CopySource;
 
 /// What every zone in force was read from, by the name of its file.
 #[derive(Debug, Clone, Default)]
@@ -38,13 +38,9 @@ struct Text {
 pub(super) type Print = (PathBuf, Option<SystemTime>, u64, u64);
 
 impl Sources {
-    /// Takes the text of a zone that was copied from another server, and is served by now.
-    pub fn copied(&mut self, path: &Path) {
-        let mut source = Source::default();
-        if source.fetch(path).is_ok() {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            self.zones.insert(format!("{KEPT}{name}"), Arc::new(source));
-        }
+    /// Takes what one copied zone is read from by now.
+    pub fn take(&mut self, copy: CopySource) {
+        self.zones.insert(copy.name, copy.source);
     }
 
     /// The files that zones include, or would had they been taken, as they were just before they were read.

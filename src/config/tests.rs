@@ -79,6 +79,10 @@ fn tables_of_zones_that_are_not_here_are_worth_a_second_look() {
 fn keys_and_values_of_a_zone() {
     refused("ttl = { min = \"1m\", max = \"5s\" }", &["3: ttl.min: 1m is more than `max`, 5s"]);
     refused("ttl = { min = \"500ms\" }", &["3: ttl.min: whole seconds up to 7 days are expected, not 500ms"]);
+    refused("ttl = { apex = \"8d\" }", &["3: ttl.apex: whole seconds up to 7 days are expected, not 8days"]);
+    let of_apex = |text: &str| load(&[("zones/a.test.toml", text)]).unwrap().0.zones.remove(0);
+    let (said, default) = (of_apex("ttl = { apex = \"2m\" }"), of_apex(""));
+    assert_eq!([said.ns_ttl, said.soa.ttl, default.ns_ttl, default.soa.ttl], [120, 120, 3600, 3600]);
     refused(
         "serial = -1\ncontact = \"a@\"\n",
         &[

@@ -11,7 +11,7 @@ use super::document::{Document, Item, Outline, Spot};
 use super::finding::Notes;
 use super::geo::known_place;
 use super::{rdata, services};
-use crate::model::{AllDown, BranchFields, Geo, Label, Name, Period, PolicyKind, RecordSet, Zone, ZoneTtl, within};
+use crate::model::{APEX_TTL, AllDown, BranchFields, Geo, Label, Name, Period, PolicyKind, RecordSet, Zone, ZoneTtl, within};
 
 pub(super) const NS: u16 = 2;
 pub(super) const CNAME: u16 = 5;
@@ -131,6 +131,7 @@ struct TtlFields {
     min: Option<Period>,
     max: Option<Period>,
     negative: Option<Period>,
+    apex: Option<Period>,
 }
 
 #[derive(Deserialize)]
@@ -207,10 +208,13 @@ impl Reading<'_> {
 
     fn ttl(&mut self, item: &Item<'_>) {
         let Some(fields) = item.read::<TtlFields>(&[], &mut self.notes.findings) else { return };
-        let mut ttl = ZoneTtl::default();
-        for (field, given, place) in
-            [("min", fields.min, &mut ttl.min), ("max", fields.max, &mut ttl.max), ("negative", fields.negative, &mut ttl.negative)]
-        {
+        let (mut ttl, mut apex) = (ZoneTtl::default(), Period::seconds(APEX_TTL.into()));
+        for (field, given, place) in [
+            ("min", fields.min, &mut ttl.min),
+            ("max", fields.max, &mut ttl.max),
+            ("negative", fields.negative, &mut ttl.negative),
+            ("apex", fields.apex, &mut apex),
+        ] {
             let Some(given) = given else { continue };
             match given.millis() {
                 // A week is the longest that resolvers keep anything (RFC 8767 §4).
@@ -228,6 +232,8 @@ impl Reading<'_> {
             _ => {}
         }
         self.draft.zone.ttl = ttl;
+        let apex = (apex.millis() / 1000).try_into().unwrap_or(APEX_TTL);
+        (self.draft.zone.ns_ttl, self.draft.zone.soa.ttl) = (apex, apex);
     }
 
     fn ns(&mut self, root: &Item<'_>) {

@@ -348,19 +348,20 @@ impl Control {
         }
     }
 
-    /// Puts a zone in the place of the one with its apex, if that can be done without a look at any other; it is in answers then when this
-    /// returns. Returns whether it was done.
-    pub async fn replace(&self, zone: Zone) -> bool {
-        let (reply, replaced) = oneshot::channel();
-        // An error: the server stops.
-        self.calls.send(Call::Replace(Box::new(zone), reply)).await.is_ok() && replaced.await.unwrap_or(false)
-    }
-
     /// Replaces zones, geo data and answer settings, all or nothing.
     pub async fn load(&self, zones: Vec<Zone>, geo: Geo, dns: DnsSettings) -> Result<(), ZoneError> {
         let (reply, answer) = oneshot::channel();
         let stopping = || ZoneError { file: String::new(), name: "config".into(), reason: ApplyError::Stopping.to_string() };
         self.calls.send(Call::Load(Box::new((zones, geo, dns)), reply)).await.map_err(|_| stopping())?;
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Replaces one zone, or adds it; all others stay as they are. It has no policies and no services, and nothing of other zones leads to it. It is in
+    /// answers when this returns.
+    pub async fn put_zone(&self, zone: Zone) -> Result<(), ZoneError> {
+        let (reply, answer) = oneshot::channel();
+        let stopping = || ZoneError { file: String::new(), name: "zone".into(), reason: ApplyError::Stopping.to_string() };
+        self.calls.send(Call::Put(Box::new(zone), reply)).await.map_err(|_| stopping())?;
         answer.await.unwrap_or_else(|_| Err(stopping()))
     }
 

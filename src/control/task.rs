@@ -30,16 +30,24 @@ pub(super) type Loaded = oneshot::Sender<Result<(), ZoneError>>;
 /// What is loaded.
 pub(super) type World = (Vec<Zone>, Geo, DnsSettings);
 
+/// What waits until nothing is under way.
+enum Load {
+    /// All of it.
+    World(World),
+    /// One zone.
+    Zone(Zone),
+}
+
 /// What a handle asks of the writer.
 pub(super) enum Call {
     /// A command or a heartbeat.
     Input(Input<Reply>),
     /// Zones, geo data and answer settings.
     Load(Box<World>, Loaded),
+    /// One zone.
+    Put(Box<Zone>, Loaded),
     /// What zones show of their keys.
     Sign(BTreeMap<Name, Option<Arc<ZoneSigning>>>, Loaded),
-    /// A zone in the place of the one with its apex.
-    Replace(Box<Zone>, oneshot::Sender<bool>),
     /// Measured round trips.
     Measure(Vec<Sample>, oneshot::Sender<Result<(), FieldError>>),
     /// The serial of a zone, as it is from now on.
@@ -76,12 +84,10 @@ enum Arrival {
 struct Task {
     flight: Option<Flight>,
     /// Loads that wait until nothing is under way.
-    loads: Vec<(World, Loaded)>,
+    loads: Vec<(Load, Loaded)>,
     /// Whoever waits until keys are in answers.
     signed: Vec<(Loaded, Result<(), ZoneError>)>,
     stops: Vec<oneshot::Sender<()>>,
-    /// Whoever waits until a zone is in answers, or to learn that it is not.
-    replaced: Vec<(oneshot::Sender<bool>, bool)>,
     /// Who waits for a serial to be in answers.
     raised: Vec<oneshot::Sender<()>>,
     /// Measurements that are being compiled.
@@ -113,7 +119,6 @@ pub(super) async fn run(
         }
         make_known(&shared, writer.output(now));
         task.signed.drain(..).for_each(|(reply, outcome)| _ = reply.send(outcome));
-        task.replaced.drain(..).for_each(|(reply, outcome)| _ = reply.send(outcome));
         task.raised.drain(..).for_each(|reply| _ = reply.send(()));
         if task.stop_by.is_some_and(|by| task.flight.is_none() && writer.core.is_idle() || by <= Instant::now()) {
             break;
@@ -152,11 +157,10 @@ impl Task {
     fn take(&mut self, writer: &mut Writer<Reply>, call: Option<Call>, now: Timestamp) {
         match call {
             Some(Call::Input(input)) => writer.handle(now, input),
-            Some(Call::Load(world, reply)) => self.loads.push((*world, reply)),
+            Some(Call::Load(world, reply)) => self.loads.push((Load::World(*world), reply)),
+            Some(Call::Put(zone, reply)) => self.loads.push((Load::Zone(*zone), reply)),
             // Known only once it is published.
             Some(Call::Sign(signing, reply)) => self.signed.push((reply, writer.sign(&signing))),
-            // What cannot be served is told of by whoever loads it with the others.
-            Some(Call::Replace(zone, reply)) => self.replaced.push((reply, writer.replace(*zone).unwrap_or(false))),
             // Whoever asked may have gone; what was taken stands.
             Some(Call::Measure(samples, reply)) => _ = reply.send(writer.measure(now, &samples)),
             // Published before who asked learns of it, as all answers are: it stands in line behind its publication.
@@ -183,8 +187,11 @@ impl Task {
     }
 
     fn load(&mut self, shared: &Shared, writer: &mut Writer<Reply>, now: Timestamp) {
-        for ((zones, geo, dns), reply) in std::mem::take(&mut self.loads) {
-            let outcome = writer.load(zones, geo, &dns, now);
+        for (load, reply) in std::mem::take(&mut self.loads) {
+            let outcome = match load {
+                Load::World((zones, geo, dns)) => writer.load(zones, geo, &dns, now),
+                Load::Zone(zone) => writer.put_zone(zone, now),
+            };
             make_known(shared, writer.output(now));
             // Whoever asked may have gone; what was loaded stands.
             _ = reply.send(outcome);

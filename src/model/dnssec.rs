@@ -1,5 +1,8 @@
 //! `[dnssec]`: which zones are signed, and how.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
 use super::{Algorithm, Denial, Name, Period};
 
 /// `[dnssec]`
@@ -19,14 +22,17 @@ pub struct DnssecSettings {
     pub validity: Period,
     /// How long a ZSK signs until another follows by itself, 1 day to 10 years; default 90 days. Zero: for ever.
     pub zsk_lifetime: Period,
-    /// TTL of DNSKEY, CDS and CDNSKEY, 1 minute to 7 days; default an hour.
+    /// TTL of DNSKEY, CDS and CDNSKEY, 1 second to 7 days; default an hour.
     pub dnskey_ttl: Period,
-    /// TTL of the DS in the parent, 1 minute to 7 days; default a day.
+    /// TTL of the DS in the parent, 1 second to 7 days; default a day.
     pub ds_ttl: Period,
     /// How long after a change every server of a zone has it, up to 7 days; default 5 minutes.
     pub propagation: Period,
     /// The same of the parent; default an hour.
     pub parent_propagation: Period,
+    /// Servers of the parents of zones, or resolvers that know them, which are asked for the DS; of `None`: of every other zone. Default
+    /// nobody: somebody says what is there.
+    pub parents: BTreeMap<Option<Name>, Vec<SocketAddr>>,
 }
 
 impl Default for DnssecSettings {
@@ -44,6 +50,7 @@ impl Default for DnssecSettings {
             ds_ttl: Period::seconds(DAY),
             propagation: Period::seconds(300),
             parent_propagation: Period::seconds(3600),
+            parents: BTreeMap::new(),
         }
     }
 }
@@ -52,5 +59,11 @@ impl DnssecSettings {
     /// Whether a zone is signed.
     pub fn signs(&self, apex: &Name) -> bool {
         self.all || self.zones.contains(apex)
+    }
+
+    /// Who is asked for the DS of a zone.
+    pub fn parents(&self, apex: &Name) -> &[SocketAddr] {
+        let of = |apex: Option<Name>| self.parents.get(&apex);
+        of(Some(apex.clone())).or_else(|| of(None)).map_or(&[], Vec::as_slice)
     }
 }

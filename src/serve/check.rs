@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::{ServeError, about_certificate, keys, settings, simulate, steady_clock};
+use super::reload::about_certificate;
+use super::{ServeError, keys, settings, simulate, steady_clock};
 use crate::config::{self, ConfigError, Finding, Loaded};
 use crate::control::Control;
 use crate::model::Settings;

@@ -2,23 +2,25 @@
 //!
 //! ```text
 //!   zones ─▶ prepare ─ keys on disk ─▶ zones with what they show of keys ─▶ control ─▶ settle ─ "in answers since", on disk
-//!   a step is due, or asked for ─▶ apply: on disk ─▶ keyring ─▶ control ─▶ "in answers since", on disk
+//!   a step is due, asked for, or every server of the parent has what is waited for ─▶ apply: on disk ─▶ keyring ─▶ control ─▶ "in answers since", on disk
 //! ```
 //! One change follows the other: whoever holds the turn changes keys. Whoever signs loads the keyring ([`Keys::ring`]), which is replaced
 //! before answers show what changed.
 
 mod documents;
+mod parents;
 mod shelf;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio::task::JoinHandle;
 
@@ -27,13 +29,16 @@ use super::{ServeError, blocking};
 use crate::api::{ImportedKey, KeyDesk, KeyList, KeyRefusal, UnsignStep, ZoneKeysDocument};
 use crate::config::Finding;
 use crate::control::{Clock, Control};
-use crate::model::{Algorithm, DnssecSettings, FieldError, KeyRole, KeyStage, Name, Period, Zone, ZoneSigning};
+use crate::model::{Algorithm, DnssecSettings, FieldError, KeyRole, KeyStage, Name, Period, Timestamp, Zone, ZoneSigning};
+use crate::sign::parent::{Delegated, Verdict, verdict};
 use crate::sign::{Keyring, PrivateKey, Ring, RollRefusal, SECRET, Secret, Step, Timing, Watched, ZoneKeys, digest, formats};
 
 /// How often it is written down that keys are watched.
 const HEARTBEAT: Duration = Duration::from_secs(600);
 /// How long after a step that failed it is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
+/// How many zones' parents are asked at once.
+const LOOKS: usize = 16;
 /// Secrets that are drawn for one key: a tag is taken once in some thousand draws.
 const DRAWS: usize = 64;
 
@@ -64,6 +69,17 @@ struct State {
     served: BTreeSet<Name>,
     /// Zones that are signed.
     zones: BTreeMap<Name, SignedZone>,
+    /// What the parents of zones said that wait for a DS.
+    looks: BTreeMap<Name, Look>,
+}
+
+/// A look at the parent of a zone.
+#[derive(Clone)]
+struct Look {
+    /// When the next is due.
+    next: Timestamp,
+    /// Why what is waited for is not there yet.
+    why: String,
 }
 
 /// A zone that is signed.
@@ -148,6 +164,16 @@ impl Keys {
         self.0.changed.notify_one();
     }
 
+    /// Whether a zone is signed, or was and may not be unsigned yet.
+    pub fn holds(&self, apex: &Name) -> bool {
+        self.0.state().zones.contains_key(apex)
+    }
+
+    /// Takes that one more zone is answered, which is not signed.
+    pub fn serve(&self, apex: Name) {
+        self.0.state().served.insert(apex);
+    }
+
     /// Leads no key any further. A step that is under way is done first.
     pub async fn stop(self) {
         let _turn = self.0.turn.lock().await;
@@ -175,6 +201,7 @@ async fn lead(keys: std::sync::Weak<Inner>) {
         let Some(inner) = keys.upgrade() else { return };
         let nap = match inner.advance().await {
             Ok(()) => {
+                inner.look().await;
                 inner.heartbeat();
                 inner.nap()
             }
@@ -200,7 +227,12 @@ impl Inner {
     }
 
     fn prepare(&self, settings: DnssecSettings, zones: &mut [Zone], turn: OwnedMutexGuard<()>) -> Result<Prepared, ServeError> {
-        let mut state = State { settings, served: zones.iter().map(|zone| zone.apex.clone()).collect(), zones: BTreeMap::new() };
+        let mut state = State {
+            settings,
+            served: zones.iter().map(|zone| zone.apex.clone()).collect(),
+            zones: BTreeMap::new(),
+            looks: BTreeMap::new(),
+        };
         let (mut unsigned, mut findings) = (Vec::new(), Vec::new());
         for zone in zones {
             let (apex, longest) = (&zone.apex, longest_ttl(zone, &state.settings));
@@ -364,6 +396,69 @@ impl Inner {
         Ok(changes)
     }
 
+    /// Asks the parents of zones that wait for a DS, where it is time to, and takes the steps that follow.
+    async fn look(self: &Arc<Inner>) {
+        loop {
+            let wanted = self.wanted();
+            if wanted.is_empty() {
+                return;
+            }
+            let said = join_all(wanted.iter().map(|(apex, servers)| parents::ask(servers, apex))).await;
+            for ((apex, _), said) in wanted.into_iter().zip(said) {
+                self.heard(apex, &said).await;
+            }
+        }
+    }
+
+    /// Zones whose parents are to be asked now, and who is asked; some of them.
+    fn wanted(&self) -> Vec<(Name, Vec<SocketAddr>)> {
+        let (mut state, now) = (self.state(), (self.clock)());
+        let State { settings, zones, looks, .. } = &mut *state;
+        looks.retain(|apex, _| zones.get(apex).is_some_and(|zone| zone.keys.awaits().is_some()));
+        let waits = |(apex, zone): &(&Name, &SignedZone)| {
+            zone.keys.awaits().is_some() && !settings.parents(apex).is_empty() && looks.get(apex).is_none_or(|look| look.next <= now)
+        };
+        zones.iter().filter(waits).take(LOOKS).map(|(apex, _)| (apex.clone(), settings.parents(apex).to_vec())).collect()
+    }
+
+    /// Takes what the servers of a parent said.
+    async fn heard(self: &Arc<Inner>, apex: Name, said: &[(String, Result<Delegated, String>)]) {
+        let now = (self.clock)();
+        let longest = said.iter().filter_map(|(_, said)| Some(said.as_ref().ok()?.ttl)).max().unwrap_or_default();
+        let found = {
+            let mut state = self.state();
+            let State { settings, zones, looks, .. } = &mut *state;
+            let Some(zone) = zones.get_mut(&apex) else { return };
+            // It goes to disk with the step; whoever dies before that looks again.
+            zone.keys.observe_ds(longest);
+            let found = verdict(&zone.keys, &apex, said);
+            if let Verdict::Wait(why) = &found {
+                let before = looks.insert(apex.clone(), Look { next: now.plus(look_every(settings)), why: why.clone() });
+                if before.is_none_or(|before| before.why != *why) {
+                    tracing::info!(zone = %apex, why, "the parent is not there yet");
+                }
+            }
+            found
+        };
+        let done = match found {
+            Verdict::Wait(_) => return,
+            Verdict::Seen(tag) => {
+                tracing::info!(zone = %apex, tag, "every server of the parent has the DS of the key");
+                self.change(apex.clone(), move |change| Ok(change.zone.keys.ds_seen(tag)?)).await
+            }
+            Verdict::Gone => {
+                tracing::info!(zone = %apex, "no server of the parent has a DS any more");
+                self.change(apex.clone(), move |change| Ok(change.zone.keys.ds_gone(now)?)).await
+            }
+        };
+        if let Err(error) = done {
+            tracing::error!(zone = %apex, %error, "what the parent has is not taken; it is asked again");
+            let mut state = self.state();
+            let next = now.plus(look_every(&state.settings));
+            state.looks.insert(apex, Look { next, why: error.to_string() });
+        }
+    }
+
     /// Brings changes about: on disk, in the keyring, in answers; then it is written down that they are.
     async fn apply(self: &Arc<Inner>, changes: Vec<Change>) -> Result<(), KeyRefusal> {
         let control = self.control.get().ok_or_else(|| KeyRefusal::Unserved("the server starts".into()))?;
@@ -451,7 +546,7 @@ impl Inner {
             self.changed.notify_one();
             return self.document(&apex);
         }
-        let document = documents::zone(&apex, &zone, &settings, false, (self.clock)());
+        let document = documents::zone(&apex, &zone, &settings, None, (self.clock)());
         let inner = self.clone();
         let kept = blocking(move || match inner.shelf.load(&apex)? {
             None => inner.shelf.create(&apex, &zone.keys, &fresh).map(|()| true),
@@ -471,13 +566,14 @@ impl Inner {
     fn document(&self, apex: &Name) -> Result<ZoneKeysDocument, KeyRefusal> {
         let state = self.state();
         let zone = state.zones.get(apex).ok_or_else(|| state.unsigned(apex))?;
-        Ok(documents::zone(apex, zone, &state.settings, true, (self.clock)()))
+        Ok(state.document(apex, zone, (self.clock)()))
     }
 
     /// How long nothing is to be done.
     fn nap(&self) -> Duration {
         let (state, now) = (self.state(), (self.clock)());
-        let next = state.zones.values().filter_map(|zone| zone.keys.next_due(&timing(&state.settings, zone.longest))).min();
+        let steps = state.zones.values().filter_map(|zone| zone.keys.next_due(&timing(&state.settings, zone.longest)));
+        let next = steps.chain(state.looks.values().map(|look| look.next)).min();
         next.map_or(HEARTBEAT, |next| next.since(now).min(HEARTBEAT))
     }
 
@@ -503,6 +599,10 @@ impl Inner {
 }
 
 impl State {
+    fn document(&self, apex: &Name, zone: &SignedZone, now: Timestamp) -> ZoneKeysDocument {
+        documents::zone(apex, zone, &self.settings, Some(self.looks.get(apex)), now)
+    }
+
     fn unsigned(&self, apex: &Name) -> KeyRefusal {
         match self.served.contains(apex) {
             true => KeyRefusal::NotSigned(apex.clone()),
@@ -513,7 +613,7 @@ impl State {
 
 impl Change {
     /// A new key of the zone's algorithm is published.
-    fn introduce(&mut self, role: KeyRole, now: crate::model::Timestamp) -> Result<(), KeyRefusal> {
+    fn introduce(&mut self, role: KeyRole, now: Timestamp) -> Result<(), KeyRefusal> {
         self.zone.keys.may_roll(role)?;
         let taken: Vec<u16> = self.zone.keys.keys().iter().map(|key| key.tag).collect();
         let algorithm = self.zone.keys.keys().first().map_or_else(Algorithm::default, |key| key.algorithm);
@@ -528,7 +628,7 @@ impl Change {
 impl KeyDesk for Keys {
     fn list(&self) -> KeyList {
         let (state, now) = (self.0.state(), (self.0.clock)());
-        KeyList { zones: state.zones.iter().map(|(apex, zone)| documents::zone(apex, zone, &state.settings, true, now)).collect() }
+        KeyList { zones: state.zones.iter().map(|(apex, zone)| state.document(apex, zone, now)).collect() }
     }
 
     fn zone(&self, apex: &Name) -> Result<ZoneKeysDocument, KeyRefusal> {
@@ -617,6 +717,12 @@ fn timing(settings: &DnssecSettings, longest: u32) -> Timing {
         parent_propagation: settings.parent_propagation.0,
         zsk_lifetime: settings.zsk_lifetime.0,
     }
+}
+
+/// How often a parent is asked for what is waited for: often against the time that is waited afterwards.
+fn look_every(settings: &DnssecSettings) -> Duration {
+    const PART: u32 = 64;
+    (settings.ds_ttl.0 / PART).clamp(Duration::from_secs(1), Duration::from_secs(600))
 }
 
 /// The longest TTL of anything that is signed in a zone, in seconds.

@@ -157,6 +157,96 @@ async fn a_reload_takes_each_zone_whole_or_not_at_all() {
     running.stop().await;
 }
 
+/// The serial of a zone as it is served.
+fn serial(running: &Running, apex: &str) -> Option<u32> {
+    let apex = Name::parse(apex).unwrap();
+    running.control.publisher().load().zone_at(apex.wire()).map(|zone| zone.serial())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_compiling_finds_wrong_moves_no_serial() {
+    let home = home(&[]);
+    let mut running = Running::start(read(&home)).await.unwrap();
+    let body = json!({ "addresses": ["192.0.2.10"], "region": "eu-west", "az": "a" });
+    assert_eq!(put(&running, "/v1/services/web/instances/eu1", body).await, 201);
+    let before = serial(&running, "svc.example.").unwrap();
+    // A record on the name of a registered service.
+    write(&home, "zones/svc.example.toml", &format!("{ZONE}web = {{ A = [\"192.0.2.7\"] }}\n"));
+    for _ in 0..2 {
+        assert!(!running.reload("test").await);
+        assert_eq!(serial(&running, "svc.example."), Some(before), "the zone is as it was");
+    }
+    write(&home, "zones/svc.example.toml", &format!("{ZONE}other = {{ A = [\"192.0.2.7\"] }}\n"));
+    assert!(running.reload("test").await);
+    assert_ne!(serial(&running, "svc.example."), Some(before));
+    running.stop().await;
+}
+
+const COPIED: &str = "ns = [\"ns1.copied.test.\"]\nserial = 5\n[records]\nns1 = { A = [\"192.0.2.53\"] }\nwww = { A = [\"192.0.2.1\"] }\n";
+
+/// Waits for zones that come, and takes them as the process does.
+async fn take_copies(running: &mut Running, until: impl Fn(&Running) -> bool) {
+    let copied = async {
+        while !until(running) {
+            if let Ok(Some(wish)) = tokio::time::timeout(Duration::from_millis(50), running.wished.recv()).await {
+                running.take_copies(vec![wish]).await;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), copied).await.expect("the zone is copied");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_zone_that_is_copied_is_taken_alone_where_nothing_leads_to_it() {
+    let config =
+        |rest: &str| format!("version = 1\n[dns]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n[api]\nlisten = \"127.0.0.1:0\"\n{rest}");
+    let transfer = "[transfer.\"*\"]\nnetworks = [\"127.0.0.1\"]\n";
+    let primary_home = home(&[("signpost.toml", &config(transfer)), ("zones/copied.test.toml", COPIED)]);
+    let mut primary = Running::start(read(&primary_home)).await.unwrap();
+    let secondary = format!("[secondary.\"copied.test\"]\nprimaries = [\"{}\"]\n", primary.dns[0]);
+    let home = home(&[("signpost.toml", &config(&secondary))]);
+    let mut running = Running::start(read(&home)).await.unwrap();
+    let dns = running.dns[0];
+    take_copies(&mut running, |running| serial(running, "copied.test.") == Some(5)).await;
+    assert_eq!(ask(dns, "www.copied.test.").await, ip("192.0.2.1"));
+
+    let mut next = 5;
+    let apex = Name::parse("copied.test.").unwrap();
+    let mut change = async |running: &mut Running, address: &str| {
+        next += 1;
+        let text = COPIED.replace("serial = 5", &format!("serial = {next}")).replace("192.0.2.1\"", &format!("{address}\""));
+        write(&primary_home, "zones/copied.test.toml", &text);
+        assert!(primary.reload("test").await);
+        // Again and again: what was asked for just before may be the old one.
+        let serves = Some(next);
+        take_copies(running, |running| {
+            running.secondaries.notify(&apex, "127.0.0.1:53".parse().unwrap(), None);
+            serial(running, "copied.test.") == serves
+        })
+        .await;
+    };
+    // Another file that changed is not read with it, be it broken or not.
+    write(&home, "zones/svc.example.toml", &ZONE.replace("192.0.2.1\"", "192.0.2.2\""));
+    change(&mut running, "192.0.2.3").await;
+    assert_eq!((ask(dns, "www.copied.test.").await, ask(dns, "www.svc.example.").await), (ip("192.0.2.3"), ip("192.0.2.1")));
+    // What leads to it changes with it: all is read again.
+    write(&home, "zones/svc.example.toml", &format!("{ZONE}alias = {{ ALIAS = [\"www.copied.test.\"] }}\n"));
+    assert!(running.reload("test").await);
+    assert_eq!(ask(dns, "alias.svc.example.").await, ip("192.0.2.3"));
+    change(&mut running, "192.0.2.4").await;
+    assert_eq!((ask(dns, "www.copied.test.").await, ask(dns, "alias.svc.example.").await), (ip("192.0.2.4"), ip("192.0.2.4")));
+    // What was taken alone is what a reload that finds the file broken goes back to; and the data folder stays until the next start.
+    write(&home, "zones/svc.example.toml", ZONE);
+    write(&home, "signpost.toml", &config(&secondary).replace("[dns]", "data_dir = \"elsewhere\"\n[dns]"));
+    assert!(running.reload("test").await);
+    change(&mut running, "192.0.2.5").await;
+    write(&home, "data/secondary/copied.test.zone", "@ IN SOA broken\n");
+    assert!(!running.reload("test").await);
+    assert_eq!(ask(dns, "www.copied.test.").await, ip("192.0.2.5"));
+    running.stop().await;
+    primary.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_are_told_how_long_connections_may_be_idle_as_it_is() {
     let home = home(&[]);

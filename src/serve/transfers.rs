@@ -119,20 +119,21 @@ impl Transfers {
         *before = rules;
     }
 
-    /// Gives zones that were read their serials, and loads them by `load`; no serial moves meanwhile.
-    pub async fn load<T>(&self, mut zones: Vec<Zone>, settings: &Settings, load: impl AsyncFnOnce(Vec<Zone>) -> T) -> T {
+    /// Gives zones that were read their serials, and loads them by `load`; no serial moves meanwhile, nor where they are not loaded.
+    pub async fn load<E>(
+        &self,
+        mut zones: Vec<Zone>,
+        settings: &Settings,
+        load: impl AsyncFnOnce(Vec<Zone>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut serials = self.serials.lock().await;
+        let before = serials.serials.clone();
         serials.assign(&mut zones, settings);
-        load(zones).await
-    }
-
-    /// Puts a zone that was copied in the place of the one with its apex, if no other zone is concerned; returns whether that was done.
-    pub async fn replace(&self, zone: Zone, settings: &Settings) -> bool {
-        let mut serials = self.serials.lock().await;
-        let mut zones = [zone];
-        serials.assign_these(&mut zones, settings);
-        let [zone] = zones;
-        self.control.replace(zone).await
+        let loaded = load(zones).await;
+        if loaded.is_err() {
+            serials.take_back(before);
+        }
+        loaded
     }
 
     /// The keys that messages are signed with.
@@ -271,8 +272,8 @@ impl Transfers {
             let mut serials = self.serials.lock().await;
             let raised = serials.serials.render(apex, hash, zone.serial());
             if let Some(write) = serials.writing() {
-                // It has been printed where it failed.
-                _ = tokio::task::spawn_blocking(write).await;
+                let is_written = tokio::task::spawn_blocking(write).await.unwrap_or(false);
+                serials.wrote(is_written);
             }
             if let Some(serial) = raised {
                 self.control.raise_serial(apex, serial).await;

@@ -6,16 +6,17 @@
 //!                                   ├─▶ Ring ─▶ Keyring::sign(Unsigned) ─▶ Signature
 //!   files ─▶ ZoneKeys ─▶ ZoneSigning┘
 //!              │  ▲          └─▶ DNSKEY, CDS and CDNSKEY of the zone
-//!              └──┘ take, confirm: rollover
+//!              └──┘ take, confirm: rollover ◀── parent: what its servers say of the DS
 //! ```
 //! A [`Keyring`] holds the private keys of every signed zone and signs RRsets ([`Keyring::sign`]).
 
 pub mod digest;
 pub mod formats;
 mod keyring;
+pub mod parent;
 mod private;
 mod rollover;
 
 pub use keyring::{Keyring, Ring, SignError, Signature};
 pub use private::{PrivateKey, SECRET, Secret};
-pub use rollover::{Due, KeyRecord, OddKeys, RollRefusal, Step, Timing, Watched, ZoneKeys};
+pub use rollover::{Awaited, Due, KeyRecord, OddKeys, RollRefusal, Step, Timing, Watched, ZoneKeys};

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! A zone's first ZSK is Active from the start, its first CSK signs the zone from the start; the first KSK or CSK asks for its DS once
-//! nothing unsigned is in caches any more.
+//! nothing unsigned is in caches any more. A DS is seen when somebody says so, or when every server of the parent does
+//! ([`super::parent`]).
 //!
 //! **Each step is written down before it takes effect**, and a wait begins when the step is known to have taken effect
 //! ([`ZoneKeys::confirm`]), so a server that dies in between only waits longer. Time that no server watched, and time that a clock jumped,
@@ -39,6 +40,9 @@ pub struct ZoneKeys {
     /// Whether the parent is asked to remove every DS, and how far that has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     leaving: Option<Leaving>,
+    /// The longest TTL of a DS that the parent was seen with; zero: nobody looked.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    ds_ttl: u32,
 }
 
 /// A key and how far it has come.
@@ -122,6 +126,15 @@ pub enum Step {
     Remove(u16),
 }
 
+/// What a zone waits for at its parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaited {
+    /// The DS of this key, instead of that of the key before.
+    Ds(u16),
+    /// That there is no DS any more.
+    NoDs,
+}
+
 /// When a step is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Due {
@@ -185,6 +198,8 @@ pub enum OddKeys {
 
 /// The version of the document.
 const VERSION: u8 = 1;
+/// The longest that anybody keeps a record, in seconds.
+const MOST_TTL: u32 = 7 * 86_400;
 
 impl ZoneKeys {
     /// A zone's first keys: one CSK, or a KSK and a ZSK. `trusted`: the parent has a DS of them, for they come from another server.
@@ -202,6 +217,7 @@ impl ZoneKeys {
             longest_ttl: Held::new(timing.longest_ttl),
             watched: Watched { run: 0, seen: now },
             leaving: None,
+            ds_ttl: 0,
         };
         for (role, key) in keys {
             begun.add(*role, key, stage(*role), now)?;
@@ -264,7 +280,7 @@ impl ZoneKeys {
             (KeyStage::Retired, KeyRole::Zsk) => Some((Step::Remove(key.tag), after(data))),
             // RFC 7583 §3.3.1: Iret = DprpP + TTLds; and a CSK's signatures must be gone from caches as well.
             (KeyStage::Retired, role) => {
-                let ds = Duration::from_secs(timing.ds_ttl.into()) + timing.parent_propagation;
+                let ds = self.ds_wait(timing);
                 Some((Step::Remove(key.tag), after(if role == KeyRole::Csk { ds.max(data) } else { ds })))
             }
         }
@@ -356,6 +372,31 @@ impl ZoneKeys {
         Ok(())
     }
 
+    /// What is waited for at the parent, for as long as it takes.
+    pub fn awaits(&self) -> Option<Awaited> {
+        match self.leaving {
+            Some(Leaving { gone: Some(_) }) => None,
+            Some(Leaving { gone: None }) => Some(Awaited::NoDs),
+            None => {
+                let waits = |key: &&KeyRecord| key.stage == KeyStage::Submitted && key.since.is_some();
+                self.keys.iter().find(waits).map(|key| Awaited::Ds(key.tag))
+            }
+        }
+    }
+
+    /// Takes the TTL of a DS that the parent was seen with. Returns whether anything changed.
+    pub fn observe_ds(&mut self, ttl: u32) -> bool {
+        let longer = ttl > self.ds_ttl;
+        self.ds_ttl = self.ds_ttl.max(ttl);
+        longer
+    }
+
+    /// How long caches may hold a DS that the parent has no more.
+    fn ds_wait(&self, timing: &Timing) -> Duration {
+        // Whatever the settings say of it, what was seen counts; and nobody keeps anything for more than a week (RFC 8767 §4).
+        Duration::from_secs(timing.ds_ttl.max(self.ds_ttl.min(MOST_TTL)).into()) + timing.parent_propagation
+    }
+
     /// Whether the parent is asked to remove every DS.
     pub fn is_leaving(&self) -> bool {
         self.leaving.is_some()
@@ -364,10 +405,9 @@ impl ZoneKeys {
     /// From when on the zone can be served unsigned without harm; `None`: nobody can say yet.
     pub fn free_from(&self, timing: &Timing) -> Option<Timestamp> {
         let asked = self.keys.iter().any(|key| key.role.is_entry() && key.stage != KeyStage::Published);
-        let wait = Duration::from_secs(timing.ds_ttl.into()) + timing.parent_propagation;
         match self.leaving {
             _ if !asked => Some(Timestamp(0)),
-            Some(Leaving { gone: Some(gone) }) => Some(gone.plus(wait)),
+            Some(Leaving { gone: Some(gone) }) => Some(gone.plus(self.ds_wait(timing))),
             _ => None,
         }
     }
@@ -512,6 +552,10 @@ fn epoch(keys: &[ZoneKey]) -> u64 {
         .filter(|key| key.signs_keys || key.signs_zone)
         .fold(Sha256::new(), |hash, key| hash.chain_update(key.rdata()).chain_update([u8::from(key.signs_keys), u8::from(key.signs_zone)]));
     hash.finalize().iter().take(8).fold(0, |epoch, octet| epoch << 8 | u64::from(*octet))
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Octets as base64.

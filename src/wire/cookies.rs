@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use siphasher::sip::SipHasher24;
 
 use crate::codec::Cookie;
-use crate::model::CookieSecret;
+use crate::model::{CookieSecret, Counter};
 
 /// The one version there is (RFC 9018 §4.1).
 const VERSION: u8 = 1;
@@ -35,6 +35,19 @@ pub(super) enum Proof {
     Invalid,
 }
 
+impl Proof {
+    /// What a query counts as beside what it is answered.
+    #[inline(always)]
+    pub fn counter(self) -> Option<Counter> {
+        match self {
+            Proof::Absent => None,
+            Proof::New => Some(Counter::CookieNew),
+            Proof::Valid => Some(Counter::CookieValid),
+            Proof::Invalid => Some(Counter::CookieInvalid),
+        }
+    }
+}
+
 /// The cookie of a reply.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Given {
@@ -43,6 +56,7 @@ pub(super) struct Given {
 }
 
 /// Checks a query's cookie and says which one its reply carries. `secrets`: the first signs, all are accepted.
+#[inline(never)]
 pub(super) fn check(cookie: &Cookie<'_>, secrets: &[CookieSecret], peer: IpAddr, now_ms: u64) -> (Proof, Option<Given>) {
     let Some(signing) = secrets.first() else { return (Proof::Absent, None) };
     // Seconds in 32 bits, which wrap in 2106; ages are told by serial number arithmetic (RFC 9018 §4.3).

@@ -26,7 +26,7 @@ pub(super) fn begin(asked: &Asked<'_>, zone: &CompiledZone, here: &Here<'_>, mea
     reply.compact_ok |= signing.dnssec_ok && signing.compact_ok;
     let asks = matches!(asked.qtype, rtype::NSEC | rtype::RRSIG) && !matches!(meaning, Meaning::Redirected { .. } | Meaning::Missing);
     if asks {
-        answer(&signing, epoch, zone, here, *meaning, reply);
+        answer(signing, epoch, zone, here, *meaning, reply);
     }
     asks
 }
@@ -35,7 +35,7 @@ pub(super) fn begin(asked: &Asked<'_>, zone: &CompiledZone, here: &Here<'_>, mea
 pub(super) fn deny(zone: &CompiledZone, here: &Here<'_>, reply: &mut Reply<'_, '_>) -> Result<(), Full> {
     let Some((signing, _)) = reply.signing(zone) else { return Ok(()) };
     let meaning = resolve(signing.snapshot, zone, here.name);
-    nsec(&signing, zone, here, 0, &Types { snapshot: signing.snapshot, meaning, denied: Some(signing.qtype) }, reply)
+    nsec(signing, zone, here, 0, &Types { snapshot: signing.snapshot, meaning, denied: Some(signing.qtype) }, reply)
 }
 
 /// Answers who asks for the NSEC or the signatures of a name that is there.
@@ -70,10 +70,10 @@ pub(super) fn refer(
 ) -> Result<(), Full> {
     let Some((signing, _)) = reply.signing(zone) else { return Ok(()) };
     match delegation.cut.set(rtype::DS) {
-        Some(set) => reply.whole(|reply| super::records::write_signed(zone, set, here, index, reply)),
+        Some(set) => reply.whole(|reply| super::records::write_signed(zone, &set, here, index, reply)),
         None => {
             let meaning = Meaning::Delegated { delegation: *delegation, at: Some(delegation.cut) };
-            nsec(&signing, zone, here, index, &Types { snapshot: signing.snapshot, meaning, denied: None }, reply)
+            nsec(signing, zone, here, index, &Types { snapshot: signing.snapshot, meaning, denied: None }, reply)
         }
     }
 }

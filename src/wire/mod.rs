@@ -12,6 +12,7 @@
 //!        ├─ limit           has its network had enough of that
 //!        └─ Reply::finish, or a punt: the slow path answers again with the same draw, when it has what was missing
 //! ```
+//! [`look_ahead`] goes before, for queries that came together: what their answers will be read from is fetched for all at once.
 //! [`explain()`] goes the same way with open eyes: the same functions, watched.
 
 mod chaos;
@@ -51,10 +52,10 @@ pub(crate) use walk::MAX_ALIASES;
 use watch::{Unwatched, Watch};
 
 use crate::codec::code::{CLASS_CH, CLASS_IN, extended, rcode, rtype};
-use crate::codec::{Header, Keepalive, NameBuf, Request};
+use crate::codec::{HEADER, Header, Keepalive, NameBuf, Question, Request};
 use crate::model::{Counter, Counters, SAMPLED, Timestamp};
 use crate::routing::ClientPrefix;
-use crate::snapshot::{Missing, Shelf, Snapshot};
+use crate::snapshot::{Ahead, Missing, Shelf, Snapshot};
 
 /// How a query came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,6 +191,37 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
     answer_drawn::<false>(snapshot, worker, query, draw, false, reply)
 }
 
+/// Most queries that [`look_ahead`] looks at.
+pub const AHEAD: usize = 64;
+
+/// Fetches what the answers to queries that came together will be read from, where that pays: their names are read, and then each step of
+/// the way to what stands there is gone for all of them, so that the processor waits for memory once for all and not for one after the other.
+/// No answer depends on it.
+#[inline]
+pub fn look_ahead<'q>(snapshot: &Snapshot, worker: &mut Worker, queries: impl Iterator<Item = &'q [u8]>) {
+    if snapshot.is_vast() {
+        fetch(snapshot, &mut worker.name, queries);
+    }
+}
+
+#[inline(never)]
+fn fetch<'q>(snapshot: &Snapshot, name: &mut NameBuf, queries: impl Iterator<Item = &'q [u8]>) {
+    let mut ways = [Ahead::Done; AHEAD];
+    let mut count = 0;
+    for (query, way) in queries.zip(&mut ways) {
+        if name.read(query, HEADER).is_ok() {
+            *way = snapshot.ahead(name);
+        }
+        count += 1;
+    }
+    let mut found = 0;
+    for _ in 0..Snapshot::STEPS {
+        found = ways[..count].iter_mut().fold(found, |found, way| found ^ snapshot.step_ahead(way));
+    }
+    // What nobody looked at would not be fetched.
+    std::hint::black_box(found);
+}
+
 /// Answers a query that [`answer`] punted, with the random number that it drew: no rate is limited and no client noted twice.
 ///
 /// It never ends in [`Punt::Forward`]: the reply holds what is ours of the answer, up to the alias that leads elsewhere. Where that is
@@ -223,7 +255,8 @@ fn answer_drawn<const AGAIN: bool>(
     let mut request = Request::begin(header, query.bytes);
     request.read(query.bytes, name);
     let request = &request;
-    let terms = terms(snapshot, defences, query, request, AGAIN.then_some(missing));
+    let signing = signing(snapshot, query, request, AGAIN.then_some(missing));
+    let terms = terms(snapshot, defences, query, request, signing.as_ref());
     let Some(room) = Room::of(request, &terms, reply.len()) else {
         return drop_it(counters, query, Counter::Dropped);
     };
@@ -232,12 +265,8 @@ fn answer_drawn<const AGAIN: bool>(
     // Not made canonical: an IPv4-mapped client is found as IPv4, but its scope counts in the family that the option came in.
     let client = subnet.unwrap_or(query.peer.ip());
     judge(snapshot, request, client, draw, &mut reply, &mut Unwatched::default());
-    match reply.proof() {
-        Proof::Absent => {}
-        _ if AGAIN => {}
-        Proof::New => counters.count(Counter::CookieNew),
-        Proof::Valid => counters.count(Counter::CookieValid),
-        Proof::Invalid => counters.count(Counter::CookieInvalid),
+    if !AGAIN && let Some(mark) = reply.proof().counter() {
+        counters.count(mark);
     }
     // Over a stream and with a server cookie the sender is who it says it is, and harms nobody else. Those who may have names looked up for
     // them are listed, and ask as much as they need.
@@ -296,28 +325,30 @@ fn mark(counters: &Counters, reply: &Reply<'_, '_>, has_subnet: bool) {
     reply.regions.numbers().for_each(|region| counters.count_region(region));
 }
 
-/// What the reply to a request is written for. No cookie, no hash.
-#[inline]
+/// What the reply to a request is written for.
+#[inline(always)]
 fn terms<'m>(
     snapshot: &'m Snapshot,
     defences: &Defences,
     query: &Query<'_>,
     request: &Request<'_>,
-    notes: Option<&'m RefCell<Vec<Missing>>>,
+    signing: Option<&'m Signing<'m>>,
 ) -> Terms<'m> {
     let dns = &*snapshot.dns;
-    let asked = request.edns.as_ref().and_then(|edns| edns.cookie).filter(|_| dns.cookies.enabled);
-    let (proof, cookie) = asked.map_or((Proof::Absent, None), |cookie| {
-        let secrets = defences.secrets(&dns.cookies.secrets);
-        cookies::check(&cookie, secrets, query.peer.ip(), query.now_ms)
-    });
+    let mut terms = Terms { dns, transport: query.transport, proof: Proof::Absent, cookie: None, recursion: false, signing };
+    // No cookie, no hash.
+    if let Some(cookie) = request.edns.as_ref().and_then(|edns| edns.cookie.as_ref()).filter(|_| dns.cookies.enabled) {
+        (terms.proof, terms.cookie) = cookies::check(cookie, defences.secrets(&dns.cookies.secrets), query.peer.ip(), query.now_ms);
+    }
     // Asked of the sender, whatever subnet it asks for: who may use us as its resolver is whoever sends us queries.
-    let recursion = !dns.forward.is_empty() && is_within(&dns.forward, query.peer.ip());
-    Terms { dns, transport: query.transport, proof, cookie, recursion, signing: signing(snapshot, query, request, notes) }
+    if !dns.forward.is_empty() {
+        terms.recursion = is_within(&dns.forward, query.peer.ip());
+    }
+    terms
 }
 
 /// Where signatures are taken from, for a query that has DO or asks for them by their type.
-#[inline]
+#[inline(always)]
 fn signing<'m>(
     snapshot: &'m Snapshot,
     query: &Query<'_>,
@@ -326,9 +357,10 @@ fn signing<'m>(
 ) -> Option<Signing<'m>> {
     let (edns, question) = (request.edns.as_ref(), request.question.as_ref()?);
     let (dnssec_ok, compact_ok) = edns.map_or((false, false), |edns| (edns.dnssec_ok, edns.compact_ok));
-    let wants = dnssec_ok || matches!(question.qtype, rtype::NSEC | rtype::RRSIG);
-    let now = Timestamp(query.now_ms);
-    (wants && question.qclass == CLASS_IN).then_some(Signing { snapshot, qtype: question.qtype, dnssec_ok, compact_ok, now, notes })
+    if !dnssec_ok && !matches!(question.qtype, rtype::NSEC | rtype::RRSIG) || question.qclass != CLASS_IN {
+        return None;
+    }
+    Some(Signing { snapshot, qtype: question.qtype, dnssec_ok, compact_ok, now: Timestamp(query.now_ms), notes })
 }
 
 #[inline(never)]
@@ -354,50 +386,76 @@ fn drop_it(counters: &Counters, query: &Query<'_>, outcome: Counter) -> Outcome 
     Outcome::Drop
 }
 
-/// What RFC 8906 asks of everyone: odd queries get the RCODE that says what is odd.
+/// Answers a question, or says what is odd about the query.
 #[inline(always)]
 fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, draw: u64, reply: &mut Reply<'_, '_>, watch: &mut W) {
+    let plain = request.plain_question().filter(|question| question.qclass == CLASS_IN && !is_meta(question.qtype));
+    let Some(question) = plain.or_else(|| judge_odd(snapshot, request, reply)) else { return };
+    walk::answer_name(&Asked { snapshot, client, draw, qtype: question.qtype }, question.name, reply, watch);
+}
+
+/// Whether nothing at a name is of the type (RFC 6895 §3.1). ANY stands for what is there.
+#[inline(always)]
+fn is_meta(qtype: u16) -> bool {
+    matches!(qtype, 0 | rtype::OPT | rtype::NXNAME | rtype::TKEY..=rtype::MAILA)
+}
+
+/// What RFC 8906 asks of everyone: odd queries get the RCODE that says what is odd. Returns the question where it is answered all the same.
+#[inline(never)]
+fn judge_odd<'q>(snapshot: &Snapshot, request: &'q Request<'_>, reply: &mut Reply<'_, '_>) -> Option<&'q Question<'q>> {
     if request.signed && request.fault.is_none() {
         // RFC 8945 §5.2: before anything else. It is refused where nobody verifies it.
+        reply.fail(rcode::NOTAUTH, Counter::Refused, extended::NOT_SUPPORTED, "no TSIG is verified here");
         reply.punt = Some(Punt::Authenticated);
-        return reply.fail(rcode::NOTAUTH, Counter::Refused, extended::NOT_SUPPORTED, "no TSIG is verified here");
+        return None;
     }
     if update::is_update(&request.header) && request.fault.is_none() {
         // RFC 2136 §3.3 leaves it to the server whom it trusts, RFC 3007 §1 advises against trusting addresses.
-        return reply.fail(rcode::REFUSED, Counter::Refused, extended::PROHIBITED, "an update needs a TSIG");
-    }
-    if update::is_notify(&request.header) && request.fault.is_none() && snapshot.dns.secondaries {
-        // From whom it comes is looked at beside this path; where no zone is copied it is an opcode as any other.
-        reply.punt = Some(Punt::Notify);
+        reply.fail(rcode::REFUSED, Counter::Refused, extended::PROHIBITED, "an update needs a TSIG");
+        return None;
     }
     if !request.header.is_query() {
         // RFC 8906 §3.1.4.
-        return reply.fail(rcode::NOTIMP, Counter::Notimp, extended::NOT_SUPPORTED, "only the opcodes QUERY and UPDATE are offered");
+        reply.fail(rcode::NOTIMP, Counter::Notimp, extended::NOT_SUPPORTED, "only the opcodes QUERY and UPDATE are offered");
+        if update::is_notify(&request.header) && request.fault.is_none() && snapshot.dns.secondaries {
+            // From whom it comes is looked at beside this path; where no zone is copied it is an opcode as any other.
+            reply.punt = Some(Punt::Notify);
+        }
+        return None;
     }
     if let Some(fault) = request.fault {
-        return reply.fail(rcode::FORMERR, Counter::Formerr, extended::OTHER, fault.reason());
+        reply.fail(rcode::FORMERR, Counter::Formerr, extended::OTHER, fault.reason());
+        return None;
     }
     if request.edns.as_ref().is_some_and(|edns| edns.version != 0) {
         // RFC 6891 §6.1.3: the reply's OPT says which version is known.
-        return reply.conclude(rcode::BADVERS, Counter::Badvers);
+        reply.conclude(rcode::BADVERS, Counter::Badvers);
+        return None;
     }
     if request.edns.as_ref().is_some_and(|edns| edns.keepalive == Keepalive::Malformed) && reply.transport().has_keepalive() {
         // RFC 7828 §3.3.1: the timeout is the server's to say. In a datagram the option means nothing, whatever it holds.
-        return reply.fail(rcode::FORMERR, Counter::Formerr, extended::OTHER, "keepalive: a query holds no timeout");
+        reply.fail(rcode::FORMERR, Counter::Formerr, extended::OTHER, "keepalive: a query holds no timeout");
+        return None;
     }
     let Some(question) = &request.question else {
         // RFC 7873 §5.4: asked for nothing but a cookie, whose RCODE tells whether the one that came is good.
         match reply.proof() {
-            Proof::New | Proof::Valid => return reply.conclude(rcode::NOERROR, Counter::Answered),
-            Proof::Invalid => return reply.conclude(rcode::BADCOOKIE, Counter::Badcookie),
-            Proof::Absent => {}
+            Proof::New | Proof::Valid => reply.conclude(rcode::NOERROR, Counter::Answered),
+            Proof::Invalid => reply.conclude(rcode::BADCOOKIE, Counter::Badcookie),
+            Proof::Absent => reply.fail(rcode::FORMERR, Counter::Formerr, extended::OTHER, "QDCOUNT is not 1"),
         }
-        return reply.fail(rcode::FORMERR, Counter::Formerr, extended::OTHER, "QDCOUNT is not 1");
+        return None;
     };
     match question.qclass {
         CLASS_IN => {}
-        CLASS_CH => return chaos::answer(&snapshot.dns, question, reply),
-        _ => return reply.fail(rcode::REFUSED, Counter::Refused, extended::NOT_SUPPORTED, "only class IN is served"),
+        CLASS_CH => {
+            chaos::answer(&snapshot.dns, question, reply);
+            return None;
+        }
+        _ => {
+            reply.fail(rcode::REFUSED, Counter::Refused, extended::NOT_SUPPORTED, "only class IN is served");
+            return None;
+        }
     }
     match question.qtype {
         rtype::AXFR | rtype::IXFR => {
@@ -405,15 +463,18 @@ fn judge<W: Watch>(snapshot: &Snapshot, request: &Request<'_>, client: IpAddr, d
                 reply.punt = Some(Punt::Transfer);
             }
             reply.fail(rcode::REFUSED, Counter::Refused, extended::NOT_SUPPORTED, "zone transfer is not offered");
+            None
         }
+        qtype if !is_meta(qtype) => Some(question),
         rtype::TKEY | rtype::MAILA | rtype::MAILB => {
             reply.fail(rcode::NOTIMP, Counter::Notimp, extended::NOT_SUPPORTED, "this type of query is not offered");
+            None
         }
         // RFC 6895 §3.1: no data can be of these types, so nobody can ask for it. RFC 9824 §3.5 says it of NXNAME.
-        0 | rtype::OPT | rtype::TSIG | rtype::NXNAME => {
+        _ => {
             reply.fail(rcode::FORMERR, Counter::Formerr, extended::INVALID_TYPE, "this type cannot be asked for");
+            None
         }
-        qtype => walk::answer_name(&Asked { snapshot, client, draw, qtype }, question.name, reply, watch),
     }
 }
 

@@ -17,11 +17,14 @@ fn apex_of(zone: &CompiledZone, here: &Here<'_>) -> usize {
 
 /// Answers with an RRset, and with the addresses of the names in it as far as they fit.
 #[inline(always)]
-pub(super) fn answer(zone: &CompiledZone, set: RrSet<'_>, ttl: u32, here: &Here<'_>, reply: &mut Reply<'_, '_>) {
+pub(super) fn answer(zone: &CompiledZone, set: &RrSet<'_>, ttl: u32, here: &Here<'_>, reply: &mut Reply<'_, '_>) {
     reply.conclude(rcode::NOERROR, Counter::Answered);
-    let Ok(stands) = write_set(zone, set, ttl, here, 0, reply) else { return reply.truncate() };
+    let mut stands = Stands::default();
+    if write_set(zone, set, ttl, here, 0, reply, &mut stands).is_err() {
+        return reply.truncate();
+    }
     // RFC 4035 §3.1.1: what is answered comes with its signature, or TC is set.
-    if reply.is_signing() && signed::set(zone, set, ttl, here, 0, reply).is_err() {
+    if reply.is_signing() && signed::set(zone, *set, ttl, here, 0, reply).is_err() {
         return reply.truncate();
     }
     if let Some(beside) = set.beside() {
@@ -32,11 +35,11 @@ pub(super) fn answer(zone: &CompiledZone, set: RrSet<'_>, ttl: u32, here: &Here<
 }
 
 /// Answers with a CNAME; returns the name that it leads to.
-pub(super) fn alias(zone: &CompiledZone, set: RrSet<'_>, ttl: u32, here: &Here<'_>, reply: &mut Reply<'_, '_>) -> Option<Alias> {
+pub(super) fn alias(zone: &CompiledZone, set: &RrSet<'_>, ttl: u32, here: &Here<'_>, reply: &mut Reply<'_, '_>) -> Option<Alias> {
     reply.conclude(rcode::NOERROR, Counter::Answered);
-    let written = write_set(zone, set, ttl, here, 0, reply);
+    let written = write_set(zone, set, ttl, here, 0, reply, &mut Stands::default());
     let end = reply.position();
-    if written.is_err() || reply.is_signing() && signed::set(zone, set, ttl, here, 0, reply).is_err() {
+    if written.is_err() || reply.is_signing() && signed::set(zone, *set, ttl, here, 0, reply).is_err() {
         reply.truncate();
         return None;
     }
@@ -58,7 +61,7 @@ pub(super) fn redirect(
 ) -> Option<Alias> {
     reply.conclude(rcode::NOERROR, Counter::Answered);
     let owner = apex_of(zone, here).saturating_sub(depth);
-    if !told && write_signed(zone, redirection, here, owner, reply).is_err() {
+    if !told && write_signed(zone, &redirection, here, owner, reply).is_err() {
         reply.truncate();
         return None;
     }
@@ -93,15 +96,18 @@ pub(super) fn referral(zone: &CompiledZone, delegation: &Delegation<'_>, here: &
     reply.turn_to(Section::Authority);
     let Delegation { depth, ns, glue, others, .. } = *delegation;
     let cut = apex_of(zone, here).saturating_sub(depth);
-    let Ok(stands) = write_set(zone, ns, ns.ttl(), here, cut, reply) else { return reply.truncate() };
+    let mut stands = Stands::default();
+    if write_set(zone, &ns, ns.ttl(), here, cut, reply, &mut stands).is_err() {
+        return reply.truncate();
+    }
     // The NS of a cut are the child's to sign (RFC 4035 §2.2); what the parent signs is whether the child is signed.
     if reply.is_signing() && denial::refer(zone, delegation, here, cut, reply).is_err() {
         return reply.truncate();
     }
     reply.turn_to(Section::Additional);
     // RFC 9471 §3.1: without the glue the referral leads nowhere. §3.2: what else is known may be left out.
-    match write_beside(zone, ns, glue, here, &stands, reply) {
-        Ok(()) => drop(write_led(zone, ns, others, here, &stands, reply)),
+    match write_beside(zone, &ns, glue, here, &stands, reply) {
+        Ok(()) => drop(write_led(zone, &ns, others, here, &stands, reply)),
         Err(Full) => reply.truncate(),
     }
 }
@@ -122,7 +128,7 @@ fn negative(zone: &CompiledZone, here: &Here<'_>, reply: &mut Reply<'_, '_>, rco
     let soa = zone.negative();
     // RFC 2308 §3: caches need it, so it is not additional.
     let apex = apex_of(zone, here);
-    if write_set(zone, soa, soa.ttl(), here, apex, reply).is_err() {
+    if write_set(zone, &soa, soa.ttl(), here, apex, reply, &mut Stands::default()).is_err() {
         return reply.truncate();
     }
     if let Some((signing, _)) = reply.signing(zone) {
@@ -154,13 +160,13 @@ pub(super) fn any(zone: &CompiledZone, here: &Here<'_>, reply: &mut Reply<'_, '_
 /// Writes an RRset and its signature.
 pub(super) fn write_signed(
     zone: &CompiledZone,
-    set: RrSet<'_>,
+    set: &RrSet<'_>,
     here: &Here<'_>,
     index: usize,
     reply: &mut Reply<'_, '_>,
 ) -> Result<(), Full> {
-    write_set(zone, set, set.ttl(), here, index, reply)?;
-    signed::set(zone, set, set.ttl(), here, index, reply)
+    write_set(zone, set, set.ttl(), here, index, reply, &mut Stands::default())?;
+    signed::set(zone, *set, set.ttl(), here, index, reply)
 }
 
 /// Writes an RRset whose owner is the name from label `index` on: as many whole records as fit.
@@ -170,26 +176,28 @@ pub(super) fn write_signed(
 #[inline(always)]
 fn write_set(
     zone: &CompiledZone,
-    set: RrSet<'_>,
+    set: &RrSet<'_>,
     ttl: u32,
     here: &Here<'_>,
     index: usize,
     reply: &mut Reply<'_, '_>,
-) -> Result<Stands, Full> {
+    stands: &mut Stands,
+) -> Result<(), Full> {
     let start = reply.position();
     if !here.is_question(index) || reply.records(set.len(), set.octets()).is_err() {
-        return write_each(zone, set, ttl, here, index, reply);
+        return write_each(zone, set, ttl, here, index, reply, stands);
     }
     let (owner, apex) = (here.name.start(index), here.name.start(apex_of(zone, here)));
     if owner != 0 || ttl != set.ttl() || (apex != set.before() && set.has_holes()) {
         adapt(set, ttl, owner, apex, start, reply);
     }
-    Ok(Stands::Encoded(start))
+    stands.start = Some(start);
+    Ok(())
 }
 
 /// Sets pointers and TTLs of an RRset that was copied to `start`: so many octets into the question's name do owner and apex begin.
 #[inline]
-fn adapt(set: RrSet<'_>, ttl: u32, owner: usize, apex: usize, start: usize, reply: &mut Reply<'_, '_>) {
+fn adapt(set: &RrSet<'_>, ttl: u32, owner: usize, apex: usize, start: usize, reply: &mut Reply<'_, '_>) {
     let (Some(owner), Some(apex)) = (Pointer::to(HEADER + owner), Pointer::to(HEADER + apex)) else { return };
     let octets = reply.written_from(start);
     set.starts().for_each(|at| {
@@ -206,51 +214,53 @@ fn adapt(set: RrSet<'_>, ttl: u32, owner: usize, apex: usize, start: usize, repl
 }
 
 #[cold]
+#[inline(never)]
 fn write_each(
     zone: &CompiledZone,
-    set: RrSet<'_>,
+    set: &RrSet<'_>,
     ttl: u32,
     here: &Here<'_>,
     index: usize,
     reply: &mut Reply<'_, '_>,
-) -> Result<Stands, Full> {
+    stands: &mut Stands,
+) -> Result<(), Full> {
     let apex = here.pointer(apex_of(zone, here)).map_or(Rest::Spelled(zone.apex()), Rest::At);
-    let mut places = [0_u16; NOTED];
     for (n, record) in set.records().enumerate() {
         reply.record(here.from(index), set.rtype(), ttl, |writer| {
-            if let Some(place) = places.get_mut(n) {
+            if let Some(place) = stands.places.get_mut(n) {
                 // A message holds no more than 65,535 octets.
                 *place = writer.position() as u16;
             }
             record.write(writer, apex)
         })?;
     }
-    Ok(Stands::Each(places))
+    Ok(())
 }
 
 /// How many records' places are noted where they are written one by one.
 const NOTED: usize = 16;
 
 /// Where the message holds an RRset, whose names need not be spelled again.
-enum Stands {
-    /// From there on, as it was encoded.
-    Encoded(usize),
-    /// The data of its first records.
-    Each([u16; NOTED]),
+#[derive(Default)]
+struct Stands {
+    /// From there on, as it was encoded; `None`: it was written record by record.
+    start: Option<usize>,
+    /// The data of its first records, where they were written one by one.
+    places: [u16; NOTED],
 }
 
 impl Stands {
     /// Where a name of the RRset stands; `None` where that is unknown or out of a pointer's reach.
-    fn place(&self, set: RrSet<'_>, led: &Led) -> Option<Pointer> {
-        match self {
-            _ if led.own => None,
-            Stands::Encoded(start) => Pointer::to(start + led.place as usize),
-            Stands::Each(places) => {
-                let place = places.get(usize::from(led.record)).filter(|place| **place != 0)?;
-                let record = set.records().nth(led.record.into())?;
-                Pointer::to(usize::from(*place) + led.place as usize - record.begin())
-            }
+    fn place(&self, set: &RrSet<'_>, led: &Led) -> Option<Pointer> {
+        if led.own {
+            return None;
         }
+        if let Some(start) = self.start {
+            return Pointer::to(start + led.place as usize);
+        }
+        let place = self.places.get(usize::from(led.record)).filter(|place| **place != 0)?;
+        let record = set.records().nth(led.record.into())?;
+        Pointer::to(usize::from(*place) + led.place as usize - record.begin())
     }
 }
 
@@ -258,7 +268,7 @@ impl Stands {
 #[inline]
 fn write_led(
     zone: &CompiledZone,
-    set: RrSet<'_>,
+    set: &RrSet<'_>,
     beside: &Beside,
     here: &Here<'_>,
     stands: &Stands,
@@ -274,17 +284,17 @@ fn write_led(
 #[inline]
 fn write_beside(
     zone: &CompiledZone,
-    set: RrSet<'_>,
+    set: &RrSet<'_>,
     beside: &Beside,
     here: &Here<'_>,
     stands: &Stands,
     reply: &mut Reply<'_, '_>,
 ) -> Result<(), Full> {
-    if let (true, Stands::Encoded(start)) = (beside.whole && here.is_question(0), stands) {
+    if let (true, Some(start)) = (beside.whole && here.is_question(0), stands.start) {
         let begin = reply.position();
         if reply.records(beside.count, &beside.octets).is_ok() {
-            if *start != usize::from(beside.base) {
-                point_anew(beside, *start, begin, reply);
+            if start != usize::from(beside.base) {
+                point_anew(beside, start, begin, reply);
             }
             return Ok(());
         }
@@ -308,7 +318,7 @@ fn point_anew(beside: &Beside, start: usize, begin: usize, reply: &mut Reply<'_,
 #[cold]
 fn write_each_beside(
     zone: &CompiledZone,
-    set: RrSet<'_>,
+    set: &RrSet<'_>,
     beside: &Beside,
     here: &Here<'_>,
     stands: &Stands,

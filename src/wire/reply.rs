@@ -34,7 +34,7 @@ pub(super) struct Terms<'m> {
     /// The cookie that goes back.
     pub cookie: Option<Given>,
     /// Where signatures are taken from, if the query wants any.
-    pub signing: Option<Signing<'m>>,
+    pub signing: Option<&'m Signing<'m>>,
     /// Names that are not ours are asked for elsewhere, for this client.
     pub recursion: bool,
 }
@@ -180,13 +180,13 @@ impl<'r, 'm> Reply<'r, 'm> {
 
     /// Where signatures are taken from, and the epoch of the zone's keys, if the zone is signed.
     #[inline]
-    pub fn signed_by(&self, zone: &CompiledZone) -> Option<(Signing<'m>, u64)> {
+    pub fn signed_by(&self, zone: &CompiledZone) -> Option<(&'m Signing<'m>, u64)> {
         self.terms.signing.zip(zone.epoch())
     }
 
     /// The same, where the query has DO: it wants the signatures of what is answered.
     #[inline]
-    pub fn signing(&self, zone: &CompiledZone) -> Option<(Signing<'m>, u64)> {
+    pub fn signing(&self, zone: &CompiledZone) -> Option<(&'m Signing<'m>, u64)> {
         self.signed_by(zone).filter(|(signing, _)| signing.dnssec_ok)
     }
 

@@ -283,12 +283,12 @@ fn answer_leaf(
 ) -> Option<Alias> {
     let set = |rtype| leaf.clone().filter_map(|n| records.get(n)).find(|set| set.rtype() == rtype);
     if let Some(set) = set(at.asked.qtype) {
-        records::answer(at.zone, set, ttl, at.here, reply);
+        records::answer(at.zone, &set, ttl, at.here, reply);
         return None;
     }
     // A CNAME holds for every type of a name (RFC 1034 §3.6.2), and `_port._proto` before a service has nothing but SRV.
     if let Some(set) = set(rtype::CNAME).filter(|_| !matches!(wanted, Some(Wanted::Srv(Some(_))))) {
-        return records::alias(at.zone, set, ttl, at.here, reply);
+        return records::alias(at.zone, &set, ttl, at.here, reply);
     }
     records::nodata(at.zone, at.here, reply);
     None

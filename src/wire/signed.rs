@@ -77,7 +77,7 @@ pub(super) fn set_of(zone: &CompiledZone, set: RrSet<'_>, covered: Covered<'_>, 
     let mut hash = signing.snapshot.signatures().hash(epoch, zone.apex().len(), covered.owner.wire, covered.rtype, covered.original);
     set.records().for_each(|record| hash.add(record.data));
     let key = hash.key();
-    write(&signing, &covered, key, reply).unwrap_or_else(|| {
+    write(signing, &covered, key, reply).unwrap_or_else(|| {
         let mut room = [0; 2 * MAX_NAME];
         let mut long = Vec::new();
         let data = set.records().filter_map(|record| {
@@ -92,7 +92,7 @@ pub(super) fn set_of(zone: &CompiledZone, set: RrSet<'_>, covered: Covered<'_>, 
             record.write(&mut writer, Rest::Spelled(zone.apex())).ok()?;
             Some(Box::from(writer.written(0)))
         });
-        note(&signing, zone, &covered, key, data, &mut reply.unsigned);
+        note(signing, zone, &covered, key, data, &mut reply.unsigned);
         keep_room(zone, &covered, reply)
     })
 }
@@ -101,7 +101,7 @@ pub(super) fn set_of(zone: &CompiledZone, set: RrSet<'_>, covered: Covered<'_>, 
 #[inline(never)]
 pub(super) fn written(zone: &CompiledZone, covered: &Covered<'_>, start: usize, count: u16, reply: &mut Reply<'_, '_>) -> Result<(), Full> {
     let Some((signing, epoch)) = reply.signing(zone) else { return Ok(()) };
-    written_by(&signing, epoch, zone, covered, start, count, reply)
+    written_by(signing, epoch, zone, covered, start, count, reply)
 }
 
 /// The same, whether the query has DO or not.

@@ -85,7 +85,7 @@ impl Way<'_> {
     }
 
     /// Whether an RRset is a DNAME that stands in the answer: an RRset stands there once (RFC 2181 §5), however often it redirects.
-    fn told(&self, set: RrSet<'_>) -> bool {
+    fn told(&self, set: &RrSet<'_>) -> bool {
         set.rtype() == rtype::DNAME && self.names().any(|way| way.by == Some(set.place()))
     }
 }
@@ -128,7 +128,7 @@ fn answer_in<W: Watch>(
         };
         reply.set_authoritative();
         match owner.set(rtype::DS) {
-            Some(set) => records::answer(zone, set, set.ttl(), here, reply),
+            Some(set) => records::answer(zone, &set, set.ttl(), here, reply),
             None => records::nodata(zone, here, reply),
         }
         return None;
@@ -140,7 +140,7 @@ fn answer_in<W: Watch>(
     let at = At { asked, zone, here };
     match &meaning {
         Meaning::Redirected { depth, redirection } => {
-            let alias = records::redirect(zone, *redirection, *depth, way.told(*redirection), here, reply);
+            let alias = records::redirect(zone, *redirection, *depth, way.told(redirection), here, reply);
             // Who asks for the CNAME has it (RFC 1034 §4.3.2 step 3a).
             return alias.filter(|_| asked.qtype != rtype::CNAME);
         }
@@ -156,21 +156,23 @@ fn answer_in<W: Watch>(
 /// Answers from what a zone has at a name.
 #[inline(always)]
 fn answer_owner<W: Watch>(at: &At<'_>, owner: Owner<'_>, way: &Way<'_>, reply: &mut Reply<'_, '_>, watch: &mut W) -> Option<Alias> {
-    let set = match at.asked.qtype {
+    let mut qtype = at.asked.qtype;
+    if qtype == rtype::ANY
+        && let Some(set) = owner.sets().next()
+    {
         // RFC 8482 §4.1: one RRset is answer enough.
-        rtype::ANY => owner.sets().next(),
-        qtype => owner.set(qtype),
-    };
-    if let Some(set) = set {
+        qtype = set.rtype();
+    }
+    if let Some(set) = owner.set(qtype) {
         // It led here, so it is answered. One at a wildcard is another RRset for every name that the wildcard makes.
-        if way.told(set) && matches!(at.zone.lookup(at.here.name), Lookup::Owner(_)) {
+        if way.told(&set) && matches!(at.zone.lookup(at.here.name), Lookup::Owner(_)) {
             return None;
         }
-        records::answer(at.zone, set, set.ttl(), at.here, reply);
+        records::answer(at.zone, &set, set.ttl(), at.here, reply);
         return None;
     }
     if let Some(set) = owner.set(rtype::CNAME) {
-        return records::alias(at.zone, set, set.ttl(), at.here, reply);
+        return records::alias(at.zone, &set, set.ttl(), at.here, reply);
     }
     match owner.policy() {
         Some(policy) => services::answer_policy(at, policy, reply, watch),

@@ -27,6 +27,7 @@ mod primaries;
 mod rdata;
 mod recursors;
 mod reply;
+mod rollover;
 mod scopes;
 mod secondaries;
 mod updates;

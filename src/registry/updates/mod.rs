@@ -134,12 +134,42 @@ impl Registry {
         &self.files
     }
 
-    /// Forgets the records of zones that nobody changes: of a million names they take four times what a snapshot has of them.
+    /// Forgets the records of zones that nobody changes: of a million names they take four times what a snapshot has of them. One that is
+    /// signed is compiled again with each change of its keys.
     pub fn release_records(&mut self) {
         let overlays = &self.overlays;
         if let Some(files) = Arc::get_mut(&mut self.files) {
-            let unused = files.iter_mut().filter(|zone| !zone.held && !overlays.contains_key(&zone.apex));
-            unused.for_each(|zone| zone.records = BTreeMap::new());
+            let needed = |zone: &Zone| zone.held || zone.signing.is_some() || overlays.contains_key(&zone.apex);
+            files.iter_mut().filter(|zone| !needed(zone)).for_each(|zone| zone.records = BTreeMap::new());
+        }
+    }
+
+    /// Takes one zone file in place of the one before, or beside all others. It shows no services, and neither did the one before; what updates changed
+    /// lies over it as far as it goes with it. Returns the one before, and what was found.
+    pub fn put_file(&mut self, zone: Zone) -> (Option<Zone>, Vec<super::Warning>) {
+        let apex = zone.apex.clone();
+        self.longest_ttl = self.longest_ttl.max(Some(zone.ttl.max));
+        let files = Arc::make_mut(&mut self.files);
+        let before = match self.places.get(&apex).and_then(|place| files.get_mut(*place)) {
+            Some(known) => Some(std::mem::replace(known, zone)),
+            None => {
+                Arc::make_mut(&mut self.places).insert(apex.clone(), files.len());
+                files.push(zone);
+                None
+            }
+        };
+        let warnings = self.lay(&apex);
+        (before, warnings)
+    }
+
+    /// Takes back what [`Registry::put_file`] did with the zone of that apex, before anything else changed.
+    pub fn take_back(&mut self, apex: &Name, before: Option<Zone>) {
+        match before {
+            Some(before) => _ = self.put_file(before),
+            None => {
+                Arc::make_mut(&mut self.files).pop();
+                Arc::make_mut(&mut self.places).remove(apex);
+            }
         }
     }
 
@@ -159,22 +189,6 @@ impl Registry {
     pub fn raise_serial(&mut self, apex: &Name, serial: u32) -> Option<u32> {
         let zone = Arc::make_mut(&mut self.files).get_mut(*self.places.get(apex)?)?;
         Some(serial.wrapping_sub(std::mem::replace(&mut zone.soa.serial, serial)))
-    }
-
-    /// Whether a zone can be put in the place of the one with its apex without a look at any other: it is from the same file, nothing of
-    /// it was changed by updates, and neither has anything but records. Where any zone has policies, these may lead to its names.
-    pub fn is_apart(&self, zone: &Zone) -> bool {
-        let plain = |zone: &Zone| !zone.services && zone.names.is_empty() && zone.defined.is_empty();
-        let known =
-            self.zone(&zone.apex).filter(|(known, overlay)| known.file == zone.file && overlay.is_none() && known.signing.is_none());
-        known.is_some_and(|(known, _)| plain(known)) && plain(zone) && self.files.iter().all(|zone| zone.names.is_empty())
-    }
-
-    /// Puts a zone in the place of the one with its apex.
-    pub fn replace_zone(&mut self, zone: Zone) {
-        if let Some(known) = self.places.get(&zone.apex).and_then(|place| Arc::make_mut(&mut self.files).get_mut(*place)) {
-            *known = zone;
-        }
     }
 
     /// All zones as they are to be served, in the order of their files.
@@ -223,34 +237,43 @@ impl Registry {
         self.places = Arc::new(files.iter().enumerate().map(|(place, zone)| (zone.apex.clone(), place)).collect());
         self.files = files;
         self.name_all();
+        let apexes: Vec<Name> = self.overlays.keys().cloned().collect();
+        let warnings = apexes.iter().flat_map(|apex| self.lay(apex)).collect();
+        self.take_names();
+        warnings
+    }
+
+    /// Looks anew at which changes of a zone go with its file. Returns what was found.
+    fn lay(&mut self, apex: &Name) -> Vec<super::Warning> {
+        let Some(mut overlay) = self.overlays.remove(apex) else { return Vec::new() };
+        let warnings = self.zone(apex).map(|(zone, _)| self.laid(zone, &mut overlay)).unwrap_or_default();
+        self.overlays.insert(apex.clone(), overlay);
+        warnings
+    }
+
+    fn laid(&self, zone: &Zone, overlay: &mut Overlay) -> Vec<super::Warning> {
         let mut warnings = Vec::new();
-        let mut overlays = std::mem::take(&mut self.overlays);
-        for (apex, overlay) in &mut overlays {
-            let Some(zone) = self.places.get(apex).and_then(|place| self.files.get(*place)) else { continue };
-            overlay.sets.values_mut().for_each(|set| set.fits = true);
-            // One after the other: what does not go may be why another does not.
-            loop {
-                let view = View::new(zone, Some(overlay));
-                let found = overlay.sets.iter().filter(|(_, set)| set.fits && set.set.is_some());
-                let found = found.map(|(key, _)| key).find_map(|key| Some((key.clone(), unfit(self, &view, &key.0, key.1)?)));
-                let Some((key, reason)) = found else { break };
-                let subject = format!("{} {}", key.0, type_text(key.1));
-                let found = format!("was changed by an update, which does not go with the file any more: {reason}; the file's is answered");
-                warnings.push(super::Warning { file: zone.file.clone(), subject, found });
-                if let Some(set) = overlay.sets.get_mut(&key) {
-                    set.fits = false;
-                }
-            }
-            for (key, set) in overlay.sets.iter().filter(|(_, set)| set.fits) {
-                if view::print(zone, &key.0, key.1) != set.over {
-                    let subject = format!("{} {}", key.0, type_text(key.1));
-                    let found = "was changed in the file after an update changed it; what the update said is answered".to_string();
-                    warnings.push(super::Warning { file: zone.file.clone(), subject, found });
-                }
+        overlay.sets.values_mut().for_each(|set| set.fits = true);
+        // One after the other: what does not go may be why another does not.
+        loop {
+            let view = View::new(zone, Some(overlay));
+            let found = overlay.sets.iter().filter(|(_, set)| set.fits && set.set.is_some());
+            let found = found.map(|(key, _)| key).find_map(|key| Some((key.clone(), unfit(self, &view, &key.0, key.1)?)));
+            let Some((key, reason)) = found else { break };
+            let subject = format!("{} {}", key.0, type_text(key.1));
+            let found = format!("was changed by an update, which does not go with the file any more: {reason}; the file's is answered");
+            warnings.push(super::Warning { file: zone.file.clone(), subject, found });
+            if let Some(set) = overlay.sets.get_mut(&key) {
+                set.fits = false;
             }
         }
-        self.overlays = overlays;
-        self.take_names();
+        for (key, set) in overlay.sets.iter().filter(|(_, set)| set.fits) {
+            if view::print(zone, &key.0, key.1) != set.over {
+                let subject = format!("{} {}", key.0, type_text(key.1));
+                let found = "was changed in the file after an update changed it; what the update said is answered".to_string();
+                warnings.push(super::Warning { file: zone.file.clone(), subject, found });
+            }
+        }
         warnings
     }
 

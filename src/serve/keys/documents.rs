@@ -1,12 +1,18 @@
 //! Keys as the API shows them.
 
-use super::{SignedZone, timing};
+use super::{Look, SignedZone, look_every, timing};
 use crate::api::{KeyDocument, NextStep, ZoneKeysDocument};
-use crate::model::{DnssecSettings, KeyStage, Name, Timestamp};
+use crate::model::{DnssecSettings, KeyStage, Name, Period, Timestamp};
 use crate::sign::{Due, KeyRecord, Step, digest};
 
-/// The keys of a zone; `signed`: answers are signed with them.
-pub(super) fn zone(apex: &Name, zone: &SignedZone, settings: &DnssecSettings, signed: bool, now: Timestamp) -> ZoneKeysDocument {
+/// The keys of a zone; `look`: answers are signed with them, and the parent was last found so.
+pub(super) fn zone(
+    apex: &Name,
+    zone: &SignedZone,
+    settings: &DnssecSettings,
+    look: Option<Option<&Look>>,
+    now: Timestamp,
+) -> ZoneKeysDocument {
     let timing = timing(settings, zone.longest);
     let entry = |key: &&KeyRecord| key.role.is_entry() && key.stage == KeyStage::Published;
     let asked = zone.keys.asked_for();
@@ -27,11 +33,11 @@ pub(super) fn zone(apex: &Name, zone: &SignedZone, settings: &DnssecSettings, si
     };
     ZoneKeysDocument {
         zone: apex.to_string(),
-        signed,
+        signed: look.is_some(),
         keys: zone.keys.keys().iter().map(key).collect(),
         ds: ds.unwrap_or_default(),
         ds_wanted: wanted,
-        note: note(apex, zone, settings, signed, now),
+        note: note(apex, zone, settings, look, now),
     }
 }
 
@@ -51,18 +57,24 @@ fn next(step: Step, due: Due) -> NextStep {
 }
 
 /// What somebody should know or do.
-fn note(apex: &Name, zone: &SignedZone, settings: &DnssecSettings, signed: bool, now: Timestamp) -> Option<String> {
+fn note(apex: &Name, zone: &SignedZone, settings: &DnssecSettings, look: Option<Option<&Look>>, now: Timestamp) -> Option<String> {
     let (keys, timing) = (&zone.keys, timing(settings, zone.longest));
     let name = apex.to_string();
     let name = match name.trim_end_matches('.') {
         "" => ".",
         name => name,
     };
-    if !signed {
+    let Some(look) = look else {
         return Some(format!("kept for {name}; it is signed with them once it stands in [dnssec] zones"));
-    }
+    };
+    let asked = !settings.parents(apex).is_empty();
+    let looks = || {
+        let last = look.map_or(String::new(), |look| format!("; last: {}", look.why));
+        format!("its servers are asked every {}, and what they have is taken up by itself{last}", Period(look_every(settings)))
+    };
     if keys.is_leaving() {
         return Some(match keys.free_from(&timing) {
+            None if asked => format!("the parent is asked to remove every DS: {}", looks()),
             None => {
                 format!("the parent is asked to remove every DS; once none of its servers has one: signpost keys unsign {name} --ds-gone")
             }
@@ -75,6 +87,7 @@ fn note(apex: &Name, zone: &SignedZone, settings: &DnssecSettings, signed: bool,
     }
     let first = keys.keys().iter().find(|key| key.role.is_entry() && key.stage != KeyStage::Active && key.stage != KeyStage::Retired)?;
     match (first.stage, keys.next_of(first, &timing)) {
+        (KeyStage::Submitted, _) if asked => Some(format!("give the DS of key {} to the parent: {}", first.tag, looks())),
         (KeyStage::Submitted, _) => Some(format!(
             "give the DS of key {tag} to the parent; once all of its servers have it: signpost keys ds-seen {name} {tag}",
             tag = first.tag

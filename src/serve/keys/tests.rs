@@ -3,12 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::super::{Running, settings};
 use super::*;
 use crate::codec::NameBuf;
 use crate::codec::code::rtype;
-use crate::model::{Geo, Settings, Timestamp};
+use crate::model::{Geo, Settings};
 use crate::snapshot::{Lookup, Unsigned};
 use crate::store::{Embedded, Engine};
 
@@ -129,6 +130,144 @@ async fn keys_are_made_kept_and_led_from_step_to_step() {
     assert_eq!(bench.shown(), "zsk active, ksk active; 2 DNSKEY 1 CDS");
     assert_eq!((bench.signers(rtype::DNSKEY), files()), (vec![third], 5));
     assert_eq!(bench.keys().zone(&name("other.example")), Err(KeyRefusal::UnknownZone(name("other.example"))));
+}
+
+/// What a server of the parent has: DS records; or it is a resolver, which leads to the servers of `example`.
+#[derive(Clone)]
+enum Has {
+    Ds(Arc<Mutex<Vec<Box<[u8]>>>>),
+    Servers(&'static [&'static str]),
+}
+
+/// A server, which answers over TCP.
+async fn server(at: &str, has: Has) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind(at).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut line, _)) = listener.accept().await {
+            let mut query = vec![0; line.read_u16().await.unwrap().into()];
+            line.read_exact(&mut query).await.unwrap();
+            let reply = reply(&query, &has);
+            line.write_u16(reply.len() as u16).await.unwrap();
+            line.write_all(&reply).await.unwrap();
+        }
+    });
+    address
+}
+
+fn reply(query: &[u8], has: &Has) -> Vec<u8> {
+    let (qname, end) = NameBuf::parse(query, 12).unwrap();
+    let (qname, qtype) = (Name::from_wire(qname.wire()), u16::from_be_bytes([query[end], query[end + 1]]));
+    let soa = [name("example").wire(), &[0; 21]].concat();
+    let mut lines: Vec<(u8, Name, u16, Box<[u8]>)> = Vec::new();
+    let flags = match has {
+        Has::Ds(sets) => {
+            lines.extend(lock(sets).iter().map(|ds| (7, qname.clone(), rtype::DS, ds.clone())));
+            if lines.is_empty() {
+                lines.push((9, name("example"), rtype::SOA, soa.into()));
+            }
+            0x8400
+        }
+        Has::Servers(addresses) => {
+            match qtype {
+                rtype::SOA if qname == name("example") => lines.push((7, qname, rtype::SOA, soa.into())),
+                rtype::NS => lines.extend((0..2).map(|n| (7, qname.clone(), rtype::NS, name(&format!("ns{n}.example")).wire().into()))),
+                rtype::A => {
+                    let n = usize::from(qname == name("ns1.example"));
+                    let ip: std::net::Ipv4Addr = addresses[n].parse().unwrap();
+                    lines.push((7, qname, rtype::A, ip.octets().into()));
+                }
+                _ => {}
+            }
+            0x8180
+        }
+    };
+    let mut reply = query.to_vec();
+    reply[2..4].copy_from_slice(&u16::to_be_bytes(flags));
+    for (count, owner, rtype, data) in lines {
+        reply[usize::from(count)] += 1;
+        reply.extend([owner.wire(), &rtype.to_be_bytes(), &[0, 1, 0, 0, 1, 44], &(data.len() as u16).to_be_bytes(), &data].concat());
+    }
+    reply
+}
+
+#[tokio::test]
+async fn what_every_server_of_the_parent_has_is_taken_up_by_itself() {
+    let (near, far): (Arc<Mutex<Vec<_>>>, Arc<Mutex<Vec<_>>>) = Default::default();
+    let one = server("127.0.0.1:0", Has::Ds(near.clone())).await;
+    let two = server(&format!("127.0.0.2:{}", one.port()), Has::Ds(far.clone())).await;
+    let mut settings = of_svc(false);
+    settings.parents.insert(None, vec![one, two]);
+    let mut bench = Bench::new(settings);
+    bench.start().await.unwrap();
+    let ds = |bench: &Bench, tag: u16| {
+        let state = bench.keys().0.state();
+        digest::ds(&name("svc.example"), &state.zones[&name("svc.example")].keys.key(tag).unwrap().dnskey(), digest::DigestType::Sha256)
+    };
+    bench.pass(0.1).await;
+    bench.keys().0.look().await;
+    let first = bench.document().keys[0].tag;
+    assert!(
+        bench
+            .document()
+            .note
+            .unwrap()
+            .contains(&format!("asked every 10m, and what they have is taken up by itself; last: {one} has no DS"))
+    );
+    near.lock().unwrap().push(ds(&bench, first));
+    bench.keys().0.look().await;
+    assert_eq!(bench.shown(), "csk submitted; 1 DNSKEY 1 CDS", "it is not asked again at once");
+    bench.pass(0.01).await;
+    bench.keys().0.look().await;
+    assert!(bench.document().note.unwrap().contains(&format!("last: {two} has no DS")), "{:?}", bench.document().note);
+    far.lock().unwrap().push(ds(&bench, first));
+    bench.pass(0.01).await;
+    bench.keys().0.look().await;
+    assert_eq!(bench.shown(), "csk active; 1 DNSKEY 1 CDS");
+
+    // A roll: the old DS goes, first here, then there.
+    bench.keys().roll(name("svc.example"), KeyRole::Csk).await.unwrap();
+    bench.pass(0.1).await;
+    let second = bench.document().keys[1].tag;
+    near.lock().unwrap()[0] = ds(&bench, second);
+    far.lock().unwrap().push(ds(&bench, second));
+    bench.keys().0.look().await;
+    assert!(bench.document().note.unwrap().contains(&format!("last: {two} has the DS of key {first} still")));
+    far.lock().unwrap().remove(0);
+    bench.pass(0.01).await;
+    bench.keys().0.look().await;
+    assert_eq!(bench.shown(), "csk retired, csk active; 2 DNSKEY 1 CDS");
+    bench.pass(1.1).await;
+    assert_eq!(bench.shown(), "csk active; 1 DNSKEY 1 CDS");
+
+    // Out of DNSSEC.
+    bench.keys().unsign(name("svc.example"), UnsignStep::Ask).await.unwrap();
+    near.lock().unwrap().clear();
+    bench.keys().0.look().await;
+    assert!(bench.document().note.unwrap().contains(&format!("last: {two} has a DS still")));
+    far.lock().unwrap().clear();
+    bench.pass(0.01).await;
+    bench.keys().0.look().await;
+    assert!(bench.document().note.unwrap().contains("caches may hold a DS until"));
+}
+
+#[tokio::test]
+async fn a_resolver_leads_to_every_server_of_the_parent() {
+    let ds: Box<[u8]> = Box::new([0, 1, 13, 2, 9]);
+    let sets = Arc::new(Mutex::new(vec![ds.clone()]));
+    let one = server("127.0.0.1:0", Has::Ds(sets.clone())).await;
+    server(&format!("127.0.0.2:{}", one.port()), Has::Ds(sets)).await;
+    let both = server("127.0.0.1:0", Has::Servers(&["127.0.0.1", "127.0.0.2"])).await;
+    let one_is_down = server("127.0.0.1:0", Has::Servers(&["127.0.0.1", "127.0.0.3"])).await;
+    let said = parents::ask_at(&[both], &name("www.svc.example"), one.port()).await;
+    let has = |server: &str| (server.to_string(), Ok(Delegated { ds: vec![ds.clone()], ttl: 300 }));
+    assert_eq!(said, [has("ns0.example."), has("ns1.example.")]);
+    let said = parents::ask_at(&[one_is_down], &name("svc.example"), one.port()).await;
+    assert_eq!((said.len(), &said[0]), (2, &has("ns0.example.")));
+    assert!(said[1].1.as_ref().is_err_and(|why| why.contains("127.0.0.3")), "{said:?}");
+    // It knows no zone above.
+    let said = parents::ask_at(&[both], &name("svc.test"), one.port()).await;
+    assert!(said.len() == 1 && said[0].1.as_ref().is_err_and(|why| why.contains("no zone above")), "{said:?}");
 }
 
 #[tokio::test]

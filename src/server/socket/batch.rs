@@ -173,6 +173,13 @@ impl Batch {
         if length < 0 { -1 } else { 1 }
     }
 
+    /// The queries received that are not taken yet, where there are several.
+    #[inline]
+    pub(in crate::server) fn waiting(&self) -> impl Iterator<Item = &[u8]> {
+        let left = if self.received - self.taken > 1 { self.taken..self.received } else { 0..0 };
+        left.map(|n| &self.queries[n * STRIDE..][..(self.incoming[n].msg_len as usize).min(LARGEST_QUERY)])
+    }
+
     /// The next query of those received.
     #[inline]
     pub(in crate::server) fn take(&mut self) -> Option<Taken<'_>> {

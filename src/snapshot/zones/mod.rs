@@ -219,13 +219,36 @@ impl CompiledZone {
     /// What stands at a name that is within the zone.
     #[inline(always)]
     pub fn owner(&self, name: &NameBuf) -> Option<Owner<'_>> {
-        let depth = self.depth(name);
-        let (mut hash, mut index) = (self.hash, depth);
+        self.names.find(self.hash_of(name), name, 0, name.start(self.depth(name))).map(|found| self.stands(found))
+    }
+
+    /// The hash of a name that is within the zone.
+    #[inline(always)]
+    pub(in crate::snapshot) fn hash_of(&self, name: &NameBuf) -> u64 {
+        let (mut hash, mut index) = (self.hash, self.depth(name));
         while index > 0 {
             index -= 1;
             hash = name.hash(index, hash);
         }
-        self.names.find(hash, name, 0, name.start(depth)).map(|found| self.stands(found))
+        hash
+    }
+
+    /// Octets of its names and of what stands there.
+    #[inline]
+    pub(in crate::snapshot) fn octets(&self) -> usize {
+        self.names.end()
+    }
+
+    /// Fetches the slots in which a hash is looked for.
+    #[inline]
+    pub(in crate::snapshot) fn fetch_slots(&self, hash: u64) -> usize {
+        self.names.fetch_slots(hash)
+    }
+
+    /// Fetches what stands at the name with a hash, if there is one.
+    #[inline]
+    pub(in crate::snapshot) fn fetch_name(&self, hash: u64) -> usize {
+        self.names.fetch_name(hash)
     }
 
     #[inline]

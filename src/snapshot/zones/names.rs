@@ -118,6 +118,22 @@ impl Names {
         }
     }
 
+    /// Reads the first slot in which a hash is looked for. What is there is not looked into: a wrong guess about that would wait for it.
+    #[inline]
+    pub fn fetch_slots(&self, hash: u64) -> usize {
+        self.slots.get(home(hash, self.slots.len()).0).map_or(0, |slot| slot.at as usize)
+    }
+
+    /// Reads what stands at the name with a hash, the beginning and what an RRset of one record reaches to.
+    #[inline]
+    pub fn fetch_name(&self, hash: u64) -> usize {
+        let (slot, tag) = home(hash, self.slots.len());
+        let slots = self.slots.iter().skip(slot).take_while(|slot| slot.at != EMPTY.at);
+        let Some(at) = slots.filter(|slot| slot.tag == tag).map(|slot| slot.at as usize * 8).next() else { return 0 };
+        let read = |at| self.octets.get(at).map_or(0, |octet| usize::from(*octet));
+        read(at) + read(at + 64)
+    }
+
     #[inline(always)]
     fn is_at(&self, at: usize, name: &NameBuf, start: usize, length: usize) -> Option<Found<'_>> {
         let (key, found) = self.read(at)?;

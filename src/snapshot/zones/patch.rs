@@ -193,9 +193,9 @@ impl CompiledZone {
                     Names::encode(key, &entry.sets, beside, number)
                 }
             };
-            pieces.push(Piece { from, to, hash: self.hash_of(key), octets });
+            pieces.push(Piece { from, to, hash: self.key_hash(key), octets });
         }
-        let (names, shift) = self.names.spliced(&pieces, |key| self.hash_of(key));
+        let (names, shift) = self.names.spliced(&pieces, |key| self.key_hash(key));
         for extra in &mut extras.all {
             extra.at = shift.of(extra.at);
             extra.cut_above = extra.cut_above.map(|at| shift.of(at));
@@ -230,9 +230,8 @@ impl CompiledZone {
     }
 
     /// The hash of the name of a key.
-    fn hash_of(&self, key: &[u8]) -> u64 {
-        let Some(name) = NameBuf::from_wire(&[key, self.apex()].concat()) else { return 0 };
-        (0..self.depth(&name)).rev().fold(self.hash, |behind, label| name.hash(label, behind))
+    fn key_hash(&self, key: &[u8]) -> u64 {
+        NameBuf::from_wire(&[key, self.apex()].concat()).map_or(0, |name| self.hash_of(&name))
     }
 }
 
