@@ -61,6 +61,8 @@ impl CompiledZone {
         let of_all = |(name, rtype, set): &(&Name, u16, Option<_>)| match *rtype {
             rtype::SOA | rtype::DNAME => true,
             rtype::NS => **name != zone.apex || set.is_none(),
+            // What a signed zone refuses.
+            rtype::DNSKEY | rtype::CDS | rtype::CDNSKEY => **name == zone.apex && zone.signing.is_some(),
             _ => false,
         };
         if patch.sets.iter().any(of_all) {
