@@ -171,6 +171,8 @@ fn who_may_gets_one_version_and_others_are_told_why_not() {
             ("zones/far.example.zone", small),
         ],
     );
+    // One client waits while the server reads a large zone, on a machine that may be busy.
+    home.set("tcp_idle = \"60s\"");
     let (server, _) = home.start();
     let key = Arc::new(Key::new(&settings()));
     assert_eq!(copy(home.dns, "large.example", Some(&key)).unwrap().len(), 9_000 + 3);
