@@ -11,6 +11,7 @@
 mod ask;
 mod copy;
 mod timer;
+mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -279,9 +280,9 @@ impl Keeper {
                 .iter()
                 .map(|peer| (peer.clone(), peer.key.as_ref().map(|key| self.keys.get(key).cloned())))
                 .collect();
-            let (clock, take, catalog) = (self.clock.clone(), self.take.clone(), entry.settings.catalog);
+            let (clock, take, catalog, ca) = (self.clock.clone(), self.take.clone(), entry.settings.catalog, entry.settings.ca.clone());
             asked.spawn(async move {
-                let mut wanted = Wanted { apex: apex.clone(), have, key: None, clock, seed };
+                let mut wanted = Wanted { apex: apex.clone(), have, key: None, ca, clock, seed };
                 let mut failures = Vec::new();
                 for (peer, key) in peers {
                     wanted.key = match key {
