@@ -196,7 +196,17 @@ impl Running {
         let prober = Arc::new(prober.map_err(|error| ServeError::System { what: "the prober cannot start", error })?);
         let dns = server.addresses().to_vec();
         let (refused, is_refused) = watch::channel(None);
-        let metrics = Arc::new(metrics::metrics(&control, &server, &prober, &forward, &is_refused, &clock, &secondaries));
+        let metrics = Arc::new(metrics::metrics(&metrics::Sources {
+            control: &control,
+            server: &server,
+            prober: &prober,
+            forward: &forward,
+            refused: &is_refused,
+            clock: &clock,
+            secondaries: &secondaries,
+            transfers: &transfers,
+            updates: &updates,
+        }));
         let counted = metrics.clone();
         let (ready, is_ready) = watch::channel(false);
         let clients = simulate::clients(&server);
@@ -210,6 +220,10 @@ impl Running {
             secondaries: {
                 let secondaries = secondaries.clone();
                 Arc::new(move || secondaries.states())
+            },
+            forward: {
+                let forward = forward.clone();
+                Arc::new(move || Some(forward.stats()).filter(|stats| !stats.upstreams.is_empty()))
             },
             keys: Arc::new(keys.clone()),
             clients: clients.clone(),

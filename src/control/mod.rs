@@ -196,6 +196,9 @@ struct Shared {
     clock: Clock,
 }
 
+/// What the keys of updates of zones begin with in the store.
+pub const UPDATES: &str = "updates/";
+
 /// Calls that wait for the writer; more wait outside.
 const CALLS: usize = 4096;
 /// Events that a subscriber may be behind.

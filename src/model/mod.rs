@@ -45,7 +45,7 @@ pub use course::{Course, Toward};
 pub use dnssec::DnssecSettings;
 pub use drain::{DEFAULT_DRAIN, Drain, DrainFields, LONGEST_DRAIN, LONGEST_RAMP, SHORTEST_RAMP, Stage, check_ramp};
 pub use drill::{Abort, DrillFields, DrillOrder, MetricCheck, MetricStep, Require};
-pub use forward::{ForwardSettings, Upstream, UpstreamError, UpstreamTransport};
+pub use forward::{ForwardSettings, ForwardStats, Upstream, UpstreamError, UpstreamStats, UpstreamTransport};
 pub use health::{CheckState, Health, ProbeResult, Pushed, Status, Vitals, Wavers};
 pub use instance::{DEFAULT_WEIGHT, FieldError, Instance, InstanceFields, InstanceKey, MAX_WEIGHT, Shape};
 pub use label::{Label, LabelError};

@@ -48,6 +48,8 @@ pub struct SecondaryState {
     pub failure: String,
     /// Copies that were taken since the start.
     pub transfers: u64,
+    /// Attempts since the start that came to nothing.
+    pub failures: u64,
 }
 
 /// The file in which a zone that is copied is kept, in the data folder.

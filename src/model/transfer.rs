@@ -35,7 +35,7 @@ pub struct TransferSettings {
     pub networks: Vec<IpNet>,
     /// Who may, by TSIG: names of keys of `[tsig.NAME]`.
     pub keys: Vec<Name>,
-    /// Over TLS and QUIC alone (RFC 9103); default no.
+    /// Over TLS alone (RFC 9103); default no.
     pub tls: bool,
     /// Who is told of changes (RFC 1996); at most [`TransferSettings::MOST_NOTIFIED`].
     pub notify: Vec<Peer>,

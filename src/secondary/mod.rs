@@ -168,6 +168,7 @@ struct Entry {
     again: bool,
     failure: String,
     transfers: u64,
+    failures: u64,
 }
 
 /// What came of asking for a zone.
@@ -243,7 +244,8 @@ impl Keeper {
                     let known = self.known(&apex).await;
                     let jitter = self.draw();
                     let timer = Timer::new(known, now, jitter);
-                    let entry = Entry { settings, catalog, timer, asked: false, again: false, failure: String::new(), transfers: 0 };
+                    let entry =
+                        Entry { settings, catalog, timer, asked: false, again: false, failure: String::new(), transfers: 0, failures: 0 };
                     self.zones.insert(apex, entry);
                 }
             }
@@ -325,6 +327,7 @@ impl Keeper {
             }
             Err(why) => {
                 entry.timer.fail(now, jitter);
+                entry.failures += 1;
                 if entry.failure != why {
                     tracing::warn!(zone = %apex, "no copy: {why}");
                 }
@@ -361,6 +364,7 @@ impl Keeper {
                     expired: is_expired,
                     failure: entry.failure.clone(),
                     transfers: entry.transfers,
+                    failures: entry.failures,
                 };
                 states.insert(apex.clone(), (state, entry.settings.primaries.clone()));
             }

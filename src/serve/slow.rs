@@ -85,7 +85,9 @@ impl SlowPath {
             Ok(Received::Unsigned) => None,
             Err(malformed) => refuse(rcode::FORMERR, extended::OTHER, &malformed.to_string()),
         };
-        if let Some(reply) = reply {
+        // Whoever cannot sign may be anybody, and anybody else may have sent it.
+        let snapshot = self.publisher.load_full();
+        if let Some(reply) = reply.filter(|_| replies.admits_error(&snapshot, &query)) {
             _ = replies.send(reply).await;
         }
     }

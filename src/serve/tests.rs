@@ -10,6 +10,9 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
+use crate::model::{Edit, NamePattern, TsigAlgorithm, TsigKey, TsigSecret, UpdateRight, UpdateTypes, ZoneUpdate};
+use crate::registry::Command;
+use crate::tsig;
 
 const ZONE: &str =
     "services = true\nns = [\"ns1.svc.example.\"]\n[records]\nns1 = { A = [\"192.0.2.53\"] }\nwww = { A = [\"192.0.2.1\"] }\n";
@@ -247,6 +250,50 @@ async fn a_zone_that_is_copied_is_taken_alone_where_nothing_leads_to_it() {
     primary.stop().await;
 }
 
+/// Replies to so many queries over UDP that are signed with this secret.
+fn signed_replies(dns: SocketAddr, secret: &[u8], count: u16) -> usize {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let settings = TsigKey { name: Name::parse("k").unwrap(), algorithm: TsigAlgorithm::HmacSha256, secret: TsigSecret(secret.into()) };
+    let key = Arc::new(tsig::Key::new(&settings));
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    (0..count)
+        .filter(|id| {
+            let mut message = Message::new(*id, MessageType::Query, OpCode::Query);
+            message.add_query(Query::query("www.svc.example.".parse().unwrap(), RecordType::A));
+            let mut octets = message.to_vec().unwrap();
+            let mut verifier = tsig::ask(&mut octets, &key, now).unwrap();
+            socket.send_to(&octets, dns).unwrap();
+            let mut reply = [0; 1232];
+            let Ok(length) = socket.recv(&mut reply) else { return false };
+            // Who does not know the key is told that it is wrong, and no more.
+            assert_eq!(verifier.verify(&reply[..length], now).is_ok(), reply[3] & 0x0f == 0);
+            true
+        })
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_signs_is_not_limited_as_those_are_who_only_seem_to() {
+    let home = home(&[]);
+    let config = std::fs::read_to_string(home.path().join("signpost.toml")).unwrap();
+    let limit = "[dns.rate_limit]\nper_second = 2\nslip = 0\n[tsig.k]\nsecret = \"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\"\n";
+    write(&home, "signpost.toml", &(config + limit));
+    let running = Running::start(read(&home)).await.unwrap();
+    let dns = running.dns[0];
+    let ask = |secret: &'static [u8], count| tokio::task::spawn_blocking(move || signed_replies(dns, secret, count));
+    assert_eq!(ask(b"0123456789abcdef0123456789abcdef", 12).await.unwrap(), 12);
+    let forged = ask(b"another secret of sixteen octets", 8).await.unwrap();
+    assert!((2..6).contains(&forged), "{forged} replies to signatures that are none: two a second");
+    let metrics = get(&running, "/metrics").await.1;
+    for metric in
+        ["signpost_transfers_total{result=\"sent\"} 0", "signpost_updates_total{rcode=\"noerror\"} 0", "signpost_signature_hits_total 0"]
+    {
+        assert!(metrics.contains(metric), "{metric} is not in\n{metrics}");
+    }
+    running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_are_told_how_long_connections_may_be_idle_as_it_is() {
     let home = home(&[]);
@@ -336,6 +383,43 @@ fn a_check_finds_what_a_start_would_refuse() {
     let old = ["c.pem: warning: this certificate ran out on 2020-02-29T00:00:00Z", "fine: 1 zone"];
     check(&[("signpost.toml", tls), ("c.pem", &certificate), ("k.pem", &key)], &old);
     check(&[("signpost.toml", "version = 1\ndatadir = \"x\"\n")], &["signpost.toml:2: datadir: unknown key", "cannot be served: 1 error"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_sees_what_updates_changed() {
+    let home = home(&[]);
+    let config = std::fs::read_to_string(home.path().join("signpost.toml")).unwrap();
+    let rights = "[tsig.k]\nsecret = \"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\"\n\
+                  [update.\"svc.example\"]\nrights = [{ key = \"k\", names = [\"**\"], types = [\"ANY\"] }]\n";
+    write(&home, "signpost.toml", &(config + rights));
+    let running = Running::start(read(&home)).await.unwrap();
+    let check_now = || {
+        let verdict = check(Some(&home.path().join("signpost.toml")));
+        assert!(verdict.is_fine(), "{}", verdict.text());
+        verdict.text().replace(&format!("{}/", home.path().display()), "")
+    };
+    let during = tokio::task::block_in_place(check_now);
+    assert!(during.contains("data: warning: what updates changed of zones is not looked at: another signpost uses"), "{during}");
+    let add = |owner: &str| Edit::Add { name: Name::parse(owner).unwrap(), rtype: 1, ttl: 60, rdata: [192, 0, 2, 9].into() };
+    let edits = vec![add("www.svc.example"), add("a.b.svc.example"), add("fine.svc.example")];
+    let update = ZoneUpdate { apex: Name::parse("svc.example").unwrap(), prerequisites: Vec::new(), edits };
+    let right = UpdateRight { key: Name::root(), names: vec![NamePattern::parse("**").unwrap()], types: UpdateTypes::Every };
+    let command = Command::Update { update: Arc::new(update), key: Name::root(), rights: vec![right] };
+    running.control.apply(command, "test").await.unwrap();
+    running.stop().await;
+    let none = "fine: 1 zone, 0 services, 0 instances, 0 names with a policy, 0 regions\n";
+    let after =
+        |found: &str| format!("{found}{none}").replace("regions\n", if found.is_empty() { "regions\n" } else { "regions; 2 warnings\n" });
+    assert_eq!(tokio::task::block_in_place(check_now), after(""));
+    let changed = ZONE.replace("services = true\n", "").replace("192.0.2.1\"", "192.0.2.2\"") + "b = { DNAME = [\"x.example.\"] }\n";
+    write(&home, "zones/svc.example.toml", &changed);
+    let found = tokio::task::block_in_place(check_now);
+    for line in [
+        "zones/svc.example.toml: a.b.svc.example. A: warning: was changed by an update, which does not go with the file",
+        "zones/svc.example.toml: www.svc.example. A: warning: was changed in the file after an update changed it",
+    ] {
+        assert!(found.contains(line) && !found.contains("fine.svc"), "{found}");
+    }
 }
 
 #[test]

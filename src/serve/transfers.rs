@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -79,6 +80,34 @@ pub(super) struct Transfers {
     /// One version of a zone is made at a time.
     refreshing: AsyncMutex<()>,
     places: Semaphore,
+    counts: Counts,
+}
+
+/// How transfers to others fare, since the start.
+#[derive(Debug, Default)]
+struct Counts {
+    sent: AtomicU64,
+    refused: AtomicU64,
+    broken_off: AtomicU64,
+    told: AtomicU64,
+    not_told: AtomicU64,
+}
+
+/// How transfers to others fare, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct TransferStats {
+    /// Transfers under way.
+    pub under_way: usize,
+    /// Those that were sent whole.
+    pub sent: u64,
+    /// Those that were refused.
+    pub refused: u64,
+    /// Those that ended early.
+    pub broken_off: u64,
+    /// Secondaries that were told of a change, and said so.
+    pub told: u64,
+    /// Secondaries that would not hear of a change, or did not answer.
+    pub not_told: u64,
 }
 
 impl std::fmt::Debug for Transfers {
@@ -100,6 +129,21 @@ impl Transfers {
             journals: Journals::of(&settings.data_dir),
             refreshing: AsyncMutex::new(()),
             places: Semaphore::new(MOST_TRANSFERS),
+            counts: Counts::default(),
+        }
+    }
+
+    /// How they fare.
+    pub fn stats(&self) -> TransferStats {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let Counts { sent, refused, broken_off, told, not_told } = &self.counts;
+        TransferStats {
+            under_way: MOST_TRANSFERS - self.places.available_permits().min(MOST_TRANSFERS),
+            sent: read(sent),
+            refused: read(refused),
+            broken_off: read(broken_off),
+            told: read(told),
+            not_told: read(not_told),
         }
     }
 
@@ -156,19 +200,22 @@ impl Transfers {
                 let reply = Stream::datagram(&asked, &version, &journal, signer.as_ref(), payload, now());
                 if let Some(reply) = reply {
                     _ = replies.send(reply).await;
+                    count(&self.counts.sent);
                 }
                 return;
             }
             Ok((asked, version, journal)) => {
                 let Ok(_place) = self.places.try_acquire() else {
+                    count(&self.counts.refused);
                     let refused = Refused(rcode::REFUSED, extended::OTHER, "too many transfers are under way");
                     return refused.send(query, signer, replies).await;
                 };
                 let mut stream = Stream::new(asked, &version, &journal, signer.clone());
                 drop(journal);
+                let under_way = UnderWay(&self.counts);
                 loop {
                     let message = match stream.next(now()) {
-                        None => return,
+                        None => return under_way.is_sent(),
                         Some(Ok(message)) => message,
                         Some(Err(error)) => {
                             tracing::error!(%error, peer = %query.peer, "a transfer ended early");
@@ -185,6 +232,7 @@ impl Transfers {
                 }
             }
         };
+        count(&self.counts.refused);
         refused.send(query, signer, replies).await;
     }
 
@@ -205,18 +253,15 @@ impl Transfers {
         }
         if snapshot.is_expired(zone) {
             // RFC 1034 §4.3.5: what has expired is nobody's data, and no secondary's either.
-            return Err(Refused(
-                rcode::SERVFAIL,
-                extended::INVALID_DATA,
-                "the zone has expired: none of its primaries has answered for long",
-            ));
+            let text = "the zone has expired: none of its primaries has answered for long";
+            return Err(Refused(rcode::SERVFAIL, extended::INVALID_DATA, text));
         }
-        if settings.tls && !query.transport.is_encrypted() {
-            return Err(Refused(rcode::REFUSED, extended::PROHIBITED, "the zone is transferred over TLS or QUIC alone"));
+        if matches!(query.transport, Transport::Https | Transport::Quic) {
+            // A request over HTTP has one response (RFC 8484 §4.2), and so far a stream of QUIC has one as well: a zone would be cut without a word.
+            return Err(Refused(rcode::REFUSED, extended::NOT_SUPPORTED, "zones are transferred over TCP and TLS"));
         }
-        if query.transport == Transport::Https {
-            // A request over HTTP has one message for its reply (RFC 8484 §4).
-            return Err(Refused(rcode::REFUSED, extended::NOT_SUPPORTED, "transfers are for TCP, TLS and QUIC"));
+        if settings.tls && query.transport != Transport::Tls {
+            return Err(Refused(rcode::REFUSED, extended::PROHIBITED, "the zone is transferred over TLS alone"));
         }
         if query.transport == Transport::Udp && asked.extent == Extent::Whole {
             // RFC 5936 §4.2.
@@ -360,7 +405,7 @@ impl Transfers {
             let keys = state.rules.keys.clone();
             state.notifier.poll(now_ms(), &keys, &mut || getrandom::u32().unwrap_or_default() as u16)
         };
-        told.into_iter().for_each(log);
+        told.into_iter().for_each(|told| self.note(told));
         for (to, message) in messages {
             let socket = if to.is_ipv4() { v4 } else { v6 };
             if let Some(socket) = socket {
@@ -377,9 +422,37 @@ impl Transfers {
         // An error speaks of a datagram that was sent before.
         if let Ok((length, from)) = socket.recv_from(&mut message).await {
             let told = self.lock().notifier.received(from, &message[..length], now_ms());
-            told.into_iter().for_each(log);
+            told.into_iter().for_each(|told| self.note(told));
         }
     }
+
+    fn note(&self, told: Told) {
+        match told {
+            Told::Acknowledged { .. } => count(&self.counts.told),
+            Told::Refused { .. } | Told::GivenUp { .. } => count(&self.counts.not_told),
+        }
+        log(told);
+    }
+}
+
+/// A transfer, which was broken off unless it says that it is sent.
+struct UnderWay<'c>(&'c Counts);
+
+impl UnderWay<'_> {
+    fn is_sent(self) {
+        count(&self.0.sent);
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        count(&self.0.broken_off);
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Why there is no transfer: RCODE, extended error and text.

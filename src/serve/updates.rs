@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -39,7 +40,12 @@ pub(super) struct Updates {
     rights: ArcSwap<BTreeMap<Name, Vec<UpdateRight>>>,
     /// The API opens it, after the listeners are there.
     audit: OnceLock<Audit>,
+    /// How many there were, by the RCODE of the reply.
+    counts: [AtomicU64; RCODES],
 }
+
+/// RCODEs of replies to updates (RFC 2136 §2.2): NOERROR to NOTZONE.
+const RCODES: usize = 11;
 
 /// What comes of an update.
 struct Verdict {
@@ -58,7 +64,22 @@ impl Updates {
     /// Takes updates on the runtime of the caller.
     pub(super) fn new(settings: &Settings, control: Control, clock: Clock) -> Updates {
         let (runtime, places) = (Handle::current(), Arc::new(Semaphore::new(MOST as usize)));
-        Updates { runtime, places, control, clock, rights: ArcSwap::from_pointee(settings.updates.clone()), audit: OnceLock::new() }
+        Updates {
+            runtime,
+            places,
+            control,
+            clock,
+            rights: ArcSwap::from_pointee(settings.updates.clone()),
+            audit: OnceLock::new(),
+            counts: Default::default(),
+        }
+    }
+
+    /// How many there were since the start, by the RCODE of the reply.
+    pub(super) fn stats(&self) -> Vec<(String, f64)> {
+        let counts = self.counts.iter().enumerate().map(|(code, count)| (code, count.load(Ordering::Relaxed)));
+        let seen = counts.filter(|(code, count)| *count > 0 || *code == usize::from(rcode::NOERROR));
+        seen.map(|(code, count)| (rcode::name(code as u16).to_ascii_lowercase(), count as f64)).collect()
     }
 
     /// Takes no more, and waits for those under way.
@@ -100,6 +121,9 @@ impl Updates {
 
     async fn answer(&self, message: &[u8], peer: SocketAddr, mut signer: Signer, now: u64) -> Option<Vec<u8>> {
         let verdict = self.judge(message, peer, &signer).await;
+        if let Some(count) = self.counts.get(usize::from(verdict.rcode)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
         let why = verdict.why.as_ref().map(|(code, text)| (*code, text.as_str()));
         let mut reply = conclude(message, verdict.rcode, why)?;
         signer.sign(&mut reply, now).ok()?;

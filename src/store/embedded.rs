@@ -50,6 +50,18 @@ impl Embedded {
         Embedded::start(&path, Box::new(move || Database::builder().set_cache_size(CACHE).create(&file)))
     }
 
+    /// What the store in a directory holds under a prefix, without opening it for anybody; nothing where there is none.
+    ///
+    /// # Errors
+    /// As of [`Embedded::open`]; also where whoever had it last ended without a word, and it has to be opened to be made good.
+    pub fn peek(directory: &Path, prefix: &str) -> Result<Vec<Item>, OpenError> {
+        let path = directory.join(FILE);
+        match path.exists() {
+            true => super::ledger::peek(&path, prefix),
+            false => Ok(Vec::new()),
+        }
+    }
+
     /// A store that is gone with the process: for tests.
     pub fn in_memory() -> Result<Embedded, OpenError> {
         let memory = Shared(Arc::new(InMemoryBackend::new()));

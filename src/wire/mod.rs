@@ -237,6 +237,17 @@ pub fn answer_unsigned(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'
     answer_drawn::<true>(snapshot, worker, query, draw, true, reply)
 }
 
+/// Whether a query that was punted may be told that it is refused, as far as the rate of errors to its sender goes; where not, that is counted.
+pub fn admits_error(snapshot: &Snapshot, worker: &Worker, query: &Query<'_>) -> bool {
+    let limits = &snapshot.dns.rate_limit;
+    if !limits.is_on() || query.transport.is_stream() || limit::admits_error(limits, &worker.defences.table, query.peer.ip(), query.now_ms)
+    {
+        return true;
+    }
+    drop_it(&worker.counters, query, Counter::Limited);
+    false
+}
+
 #[inline(always)]
 fn answer_drawn<const AGAIN: bool>(
     snapshot: &Snapshot,
@@ -255,7 +266,7 @@ fn answer_drawn<const AGAIN: bool>(
     let mut request = Request::begin(header, query.bytes);
     request.read(query.bytes, name);
     let request = &request;
-    let signing = signing(snapshot, query, request, AGAIN.then_some(missing));
+    let signing = signing(snapshot, query, request, AGAIN.then_some(missing), counters);
     let terms = terms(snapshot, defences, query, request, signing.as_ref());
     let Some(room) = Room::of(request, &terms, reply.len()) else {
         return drop_it(counters, query, Counter::Dropped);
@@ -269,8 +280,8 @@ fn answer_drawn<const AGAIN: bool>(
         counters.count(mark);
     }
     // Over a stream and with a server cookie the sender is who it says it is, and harms nobody else. Those who may have names looked up for
-    // them are listed, and ask as much as they need.
-    let is_free = AGAIN || reply.punt == Some(Punt::Forward);
+    // them are listed, and ask as much as they need. Of who signs, the slow path knows who it is, and limits those who are not ([`admits_error`]).
+    let is_free = AGAIN || matches!(reply.punt, Some(Punt::Forward | Punt::Authenticated));
     if !is_free && snapshot.dns.rate_limit.is_on() && !query.transport.is_stream() && reply.proof() != Proof::Valid {
         let (table, question) = (&defences.table, request.question.as_ref());
         match limit::verdict(snapshot, table, question, reply.outcome, query.peer.ip(), query.now_ms, scramble(draw)) {
@@ -354,13 +365,14 @@ fn signing<'m>(
     query: &Query<'_>,
     request: &Request<'_>,
     notes: Option<&'m RefCell<Vec<Missing>>>,
+    counters: &'m Counters,
 ) -> Option<Signing<'m>> {
     let (edns, question) = (request.edns.as_ref(), request.question.as_ref()?);
     let (dnssec_ok, compact_ok) = edns.map_or((false, false), |edns| (edns.dnssec_ok, edns.compact_ok));
     if !dnssec_ok && !matches!(question.qtype, rtype::NSEC | rtype::RRSIG) || question.qclass != CLASS_IN {
         return None;
     }
-    Some(Signing { snapshot, qtype: question.qtype, dnssec_ok, compact_ok, now: Timestamp(query.now_ms), notes })
+    Some(Signing { snapshot, qtype: question.qtype, dnssec_ok, compact_ok, now: Timestamp(query.now_ms), notes, counters })
 }
 
 #[inline(never)]
