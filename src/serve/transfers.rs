@@ -215,7 +215,7 @@ impl Transfers {
                 let under_way = UnderWay(&self.counts);
                 loop {
                     let message = match stream.next(now()) {
-                        None => return under_way.is_sent(),
+                        None => return under_way.conclude(),
                         Some(Ok(message)) => message,
                         Some(Err(error)) => {
                             tracing::error!(%error, peer = %query.peer, "a transfer ended early");
@@ -439,7 +439,7 @@ impl Transfers {
 struct UnderWay<'c>(&'c Counts);
 
 impl UnderWay<'_> {
-    fn is_sent(self) {
+    fn conclude(self) {
         count(&self.0.sent);
         std::mem::forget(self);
     }
