@@ -38,6 +38,7 @@ mod suggest;
 mod transfer;
 mod tsig;
 mod update;
+mod values;
 mod watch;
 mod world;
 mod zone;
