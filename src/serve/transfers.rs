@@ -5,7 +5,7 @@
 //!   Punt::Transfer ─▶ who asks? ─▶ the latest version ─▶ message after message
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -210,7 +210,7 @@ impl Transfers {
                 let under_way = UnderWay(&self.counts);
                 loop {
                     let message = match stream.next(now()) {
-                        None => return under_way.is_sent(),
+                        None => return under_way.sent(),
                         Some(Ok(message)) => message,
                         Some(Err(error)) => {
                             tracing::error!(%error, peer = %query.peer, "a transfer ended early");
@@ -368,6 +368,7 @@ impl Transfers {
                     for apex in &apexes {
                         transfers.refresh(apex).await;
                     }
+                    transfers.forget_but(&apexes);
                     next_look = Instant::now() + began.elapsed() * RENDER_SHARE;
                 }
                 transfers.tell(&v4, &v6).await;
@@ -379,6 +380,14 @@ impl Transfers {
                 }
             }
         })
+    }
+
+    /// Forgets zones that are served no more.
+    fn forget_but(&self, apexes: &[Name]) {
+        let served: BTreeSet<&Name> = apexes.iter().collect();
+        let mut state = self.lock();
+        state.zones.retain(|apex, _| served.contains(apex));
+        state.notifier.keep(|apex, _| served.contains(apex));
     }
 
     /// Sends what is due.
@@ -422,7 +431,7 @@ impl Transfers {
 struct UnderWay<'c>(&'c Counts);
 
 impl UnderWay<'_> {
-    fn is_sent(self) {
+    fn sent(self) {
         count(&self.0.sent);
         std::mem::forget(self);
     }
