@@ -91,6 +91,8 @@ struct SignedZone {
     in_file: u32,
     /// The same of all that is served, updates among it.
     longest: u32,
+    /// What is on disk will do: nothing in it depends on how much time passed since.
+    rests: bool,
 }
 
 /// Keys that zones were given, on their way into answers.
@@ -296,7 +298,7 @@ impl Inner {
             };
             (signed.in_file, signed.longest) = (in_file, longest);
             zone.signing = Some(Arc::new(signing(apex, &signed, &state.settings)));
-            signed.keys.observe(&timing, (self.clock)());
+            signed.rests &= !signed.keys.observe(&timing, (self.clock)());
             tell_if_other(apex, &signed, &state.settings);
             state.zones.insert(apex.clone(), signed);
         }
@@ -314,8 +316,9 @@ impl Inner {
             return Ok(Some(known.clone()));
         }
         let Some((mut keys, private)) = self.shelf.load(apex)? else { return Ok(None) };
+        let rests = keys.rests(timing);
         keys.resume(self.last, self.watched());
-        Ok(Some(SignedZone { keys, private, in_file: timing.longest_ttl, longest: timing.longest_ttl }))
+        Ok(Some(SignedZone { keys, private, in_file: timing.longest_ttl, longest: timing.longest_ttl, rests }))
     }
 
     /// Makes the first keys of a zone.
@@ -334,16 +337,20 @@ impl Inner {
         for key in keys.keys() {
             tracing::info!(zone = %apex, tag = key.tag, role = key.role.name(), algorithm = key.algorithm.name(), "a key was made");
         }
-        Ok(SignedZone { keys, private: by_tag(made), in_file: timing.longest_ttl, longest: timing.longest_ttl })
+        Ok(SignedZone { keys, private: by_tag(made), in_file: timing.longest_ttl, longest: timing.longest_ttl, rests: false })
     }
 
     fn settle(&self, prepared: Prepared) {
         let Prepared { mut state, unsigned, _turn } = prepared;
         let watched = self.watched();
         for (apex, zone) in &mut state.zones {
-            zone.keys.confirm(watched.seen);
-            // What this run wrote already is on disk.
-            if self.state().zones.get(apex).is_none_or(|before| before.keys != zone.keys) {
+            let confirmed = zone.keys.confirm(watched.seen);
+            // What this run wrote already is on disk, and so is what rests: a start of many zones would wait for as many files.
+            let written = match self.state().zones.get(apex) {
+                Some(before) => before.keys == zone.keys,
+                None => zone.rests && !confirmed,
+            };
+            if !written {
                 zone.keys.watch(watched);
                 self.write(apex, &zone.keys);
             }
@@ -615,7 +622,7 @@ impl Inner {
         };
         let (in_file, longest) = before.as_ref().map_or((0, 0), |zone| (zone.in_file, zone.longest));
         let keys = ZoneKeys::begin(&lent, true, &timing(&settings, longest), (self.clock)())?;
-        let zone = SignedZone { keys, private: by_tag(fresh.clone()), in_file, longest };
+        let zone = SignedZone { keys, private: by_tag(fresh.clone()), in_file, longest, rests: false };
         if let Some(before) = before {
             // As long as nobody was asked for a DS of the keys that the zone has, nobody validates with them.
             if before.keys.keys().iter().any(|key| key.role.is_entry() && key.stage != KeyStage::Published) {

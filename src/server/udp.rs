@@ -67,6 +67,7 @@ fn receive(batch: &mut Batch, datagrams: &Datagrams) -> bool {
 fn answer_all(batch: &mut Batch, publisher: &Publisher, worker: &mut Worker, aside: (&Aside, &Arc<Datagrams>), answer: &impl Answer) {
     let snapshot = publisher.load();
     let now_ms = now_ms();
+    aside.1.expect_payload(snapshot.dns.udp_payload);
     wire::look_ahead(&snapshot, worker, batch.waiting());
     while let Some(taken) = batch.take() {
         if !can_be_answered(taken.peer) {

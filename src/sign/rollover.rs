@@ -462,6 +462,13 @@ impl ZoneKeys {
         self.watched = now;
     }
 
+    /// Whether it makes no difference how much time passes: nothing waits but for somebody's word, and no cache holds anything of before.
+    pub fn rests(&self, timing: &Timing) -> bool {
+        let waits = |key: &KeyRecord| key.since.is_none() || matches!(self.next_of(key, timing), Some((_, Due::At(_))));
+        let held = |held: &Held| held.until > self.watched.seen;
+        self.leaving.is_none() && !self.keys.iter().any(waits) && !held(&self.dnskey_ttl) && !held(&self.longest_ttl)
+    }
+
     /// What answers show of the keys.
     pub fn signing(&self, apex: &Name, dnskey_ttl: u32) -> ZoneSigning {
         let mut keys = self.shown();

@@ -150,6 +150,34 @@ impl Directory {
         })
     }
 
+    /// Slots in which something else stands than in another directory, from which this one came. What both share is passed over.
+    pub(super) fn differing(&self, other: &Directory) -> Vec<ServiceId> {
+        let same = |one: Option<&Arc<Leaf>>, two: Option<&Arc<Leaf>>| match (one, two) {
+            (Some(one), Some(two)) => Arc::ptr_eq(one, two),
+            (one, two) => one.is_none() && two.is_none(),
+        };
+        let mut differing = Vec::new();
+        for n in 0..self.top.len().max(other.top.len()) {
+            let (one, two) = (self.top.get(n), other.top.get(n));
+            if one.zip(two).is_some_and(|(one, two)| Arc::ptr_eq(one, two)) {
+                continue;
+            }
+            for leaf in 0..WIDTH {
+                let of = |branch: Option<&'_ Arc<Branch>>| branch.and_then(|branch| branch[leaf].clone());
+                if same(of(one).as_ref(), of(two).as_ref()) {
+                    continue;
+                }
+                let first = ((n * WIDTH + leaf) * WIDTH) as u32;
+                let slots = (first..first + WIDTH as u32).filter(|slot| match (at(&self.top, *slot), at(&other.top, *slot)) {
+                    (Some(one), Some(two)) => !Arc::ptr_eq(one, two),
+                    (one, two) => one.is_some() || two.is_some(),
+                });
+                differing.extend(slots.map(ServiceId));
+            }
+        }
+        differing
+    }
+
     /// How many services are registered.
     pub(super) fn len(&self) -> usize {
         self.registered

@@ -311,6 +311,15 @@ impl Snapshot {
         self.directory.iter()
     }
 
+    /// The services that are others than in a snapshot from which this one came; `None`: more than services changed.
+    pub fn changed_since(&self, before: &Snapshot) -> Option<Vec<ServiceId>> {
+        let same = Arc::ptr_eq(&self.zones, &before.zones)
+            && Arc::ptr_eq(&self.origins, &before.origins)
+            && Arc::ptr_eq(&self.drained, &before.drained)
+            && Arc::ptr_eq(&self.dns, &before.dns);
+        same.then(|| self.directory.differing(&before.directory))
+    }
+
     /// Whether every region and every az is in everybody's answers.
     pub fn is_whole(&self) -> bool {
         self.drained.iter().all(|out| out.share == Share::NONE)

@@ -1,6 +1,7 @@
 //! Publishing a snapshot: readers never wait, and a query that comes after [`Publisher::publish`] returned sees the new one.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -14,12 +15,14 @@ pub struct Publisher {
     /// world, which may be all zones and geo data of before a reload, between two queries. So the last is always this list, and it is
     /// no longer than there are readers.
     before: Mutex<Vec<Arc<Snapshot>>>,
+    /// Who waits for the next.
+    next: Condvar,
 }
 
 impl Publisher {
     /// Starts with `snapshot`.
     pub fn new(snapshot: Snapshot) -> Publisher {
-        Publisher { current: ArcSwap::from_pointee(snapshot), before: Mutex::default() }
+        Publisher { current: ArcSwap::from_pointee(snapshot), before: Mutex::default(), next: Condvar::new() }
     }
 
     /// The current snapshot, for a batch of queries: load once, drop before blocking.
@@ -40,12 +43,39 @@ impl Publisher {
         before.push(last);
         // Nobody can come by one again that is not current: a count of one stays one.
         before.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        self.next.notify_all();
+    }
+
+    /// Waits until another snapshot than `seen` is the current one, or so long. Wakes early now and then.
+    pub fn wait(&self, seen: &Arc<Snapshot>, longest: Duration) {
+        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever publishes takes this lock behind the swap, and wakes within it.
+        if Arc::ptr_eq(&self.current.load(), seen) {
+            drop(self.next.wait_timeout(before, longest));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_waits_hears_of_the_next() {
+        let publisher = Publisher::new(Snapshot::empty());
+        let seen = publisher.load_full();
+        std::thread::scope(|scope| {
+            // Without the wake-up this would take an hour.
+            let waiting = scope.spawn(|| {
+                while Arc::ptr_eq(&publisher.load(), &seen) {
+                    publisher.wait(&seen, Duration::from_secs(3600));
+                }
+            });
+            publisher.publish(Arc::new(Snapshot::empty()));
+            waiting.join().unwrap();
+        });
+        publisher.wait(&seen, Duration::from_secs(3600));
+    }
 
     #[test]
     fn what_a_reader_holds_is_kept_and_dropped_by_the_publisher() {

@@ -18,6 +18,7 @@ mod haproxy;
 mod harness;
 mod internet;
 mod keys;
+mod narrow;
 mod options;
 #[path = "../overlap/mod.rs"]
 mod overlap;

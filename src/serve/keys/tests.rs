@@ -235,6 +235,13 @@ async fn what_every_server_of_the_parent_has_is_taken_up_by_itself() {
     bench.keys().0.look().await;
     assert_eq!(bench.shown(), "csk active; 1 DNSKEY 1 CDS");
 
+    // Nothing waits for a time: a start writes nothing. (What lies in the folder is touched by nobody else.)
+    let list = bench.folder.path().join("keys/svc.example/keys.json");
+    let written = || std::fs::metadata(&list).unwrap().modified().unwrap();
+    let before = written();
+    bench.start().await.unwrap();
+    assert_eq!((bench.shown(), written()), ("csk active; 1 DNSKEY 1 CDS".into(), before));
+
     // A roll: the old DS goes, first here, then there.
     bench.keys().roll(name("svc.example"), KeyRole::Csk).await.unwrap();
     bench.pass(0.1).await;
