@@ -35,7 +35,7 @@ enum Load {
     /// All of it.
     World(Box<World>),
     /// One zone.
-    Zone(Zone),
+    Zone(Box<Zone>),
 }
 
 /// What a handle asks of the writer.
@@ -158,7 +158,7 @@ impl Task {
         match call {
             Some(Call::Input(input)) => writer.handle(now, input),
             Some(Call::Load(world, reply)) => self.loads.push((Load::World(world), reply)),
-            Some(Call::Put(zone, reply)) => self.loads.push((Load::Zone(*zone), reply)),
+            Some(Call::Put(zone, reply)) => self.loads.push((Load::Zone(zone), reply)),
             // Known only once it is published.
             Some(Call::Sign(signing, reply)) => self.signed.push((reply, writer.sign(&signing))),
             // Whoever asked may have gone; what was taken stands.
@@ -193,7 +193,7 @@ impl Task {
                     let (zones, geo, dns) = *world;
                     writer.load(zones, geo, &dns, now)
                 }
-                Load::Zone(zone) => writer.put_zone(zone, now),
+                Load::Zone(zone) => writer.put_zone(*zone, now),
             };
             make_known(shared, writer.output(now));
             // Whoever asked may have gone; what was loaded stands.
