@@ -11,9 +11,11 @@
 // The one place where the clock comes from: everything below is handed it.
 #![allow(clippy::disallowed_methods)]
 
+mod catalogs;
 mod check;
 mod drills;
 mod error;
+mod journals;
 mod keys;
 mod metrics;
 mod process;
@@ -136,6 +138,7 @@ impl Running {
         let store = blocking(move || Embedded::open(&data)).await??;
         // Written before anybody sees them.
         let mut serials = KeptSerials::open(&settings.data_dir);
+        catalogs::add(&mut zones, &settings);
         serials.assign(&mut zones, &settings);
         let engine = Engine::Embedded(store);
         let control = Control::start(engine, zones, geo, settings.dns.clone(), settings.here.clone(), clock.clone()).await?;

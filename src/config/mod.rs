@@ -17,6 +17,7 @@
 
 mod alias;
 mod atlas;
+mod catalog;
 mod checks;
 mod databases;
 mod document;

@@ -7,8 +7,8 @@ use toml::Value;
 
 use super::document::{Document, Item, Spot};
 use super::finding::{ConfigError, Finding};
-use super::keys::{DRILLS, Draft, Form, KEYS, Key, SECONDARY, TRANSFER, TSIG, UPDATE};
-use super::{forward, secondary, suggest, transfer, tsig, update};
+use super::keys::{CATALOG, DRILLS, Draft, Form, KEYS, Key, SECONDARY, TRANSFER, TSIG, UPDATE};
+use super::{catalog, forward, secondary, suggest, transfer, tsig, update};
 use crate::model::{DrillFields, FieldError, Label, Locality, Settings};
 
 /// The file that is read when none is named.
@@ -16,7 +16,7 @@ const DEFAULT_FILE: &str = "signpost.toml";
 /// What the variables begin with; the parts of a key are joined by two underscores as well.
 const PREFIX: &str = "SIGNPOST__";
 /// Tables whose keys are names: they are taken whole.
-const NAMED: [&str; 5] = [DRILLS, TSIG, TRANSFER, UPDATE, SECONDARY];
+const NAMED: [&str; 6] = [DRILLS, TSIG, TRANSFER, UPDATE, SECONDARY, CATALOG];
 /// Where a finding about a variable says it stands.
 const ENVIRONMENT: &str = "environment";
 
@@ -117,7 +117,8 @@ impl Reading {
             TRANSFER => self.draft.settings.transfer = transfer::read(table, &mut self.named, &mut self.findings),
             TSIG => self.draft.settings.tsig = tsig::read(table, base, &mut self.findings),
             UPDATE => self.draft.settings.updates = update::read(table, &mut self.named, &mut self.findings),
-            SECONDARY => self.draft.settings.secondary = secondary::read(table, &mut self.named, &mut self.findings),
+            CATALOG => self.draft.settings.catalogs = catalog::read(table, &mut self.findings),
+            SECONDARY => self.draft.settings.secondary = secondary::read(table, base, &mut self.named, &mut self.findings),
             _ => self.drills(table),
         }
     }
@@ -229,6 +230,16 @@ impl Reading {
         // What a primary says is not ours to change.
         for apex in settings.updates.keys().filter(|apex| settings.secondary.contains_key(*apex)) {
             wrong("update", format!("{apex} is copied from its primaries ([secondary]): send updates to them"));
+        }
+        for apex in settings.catalogs.keys() {
+            let shown = apex.to_string();
+            let shown = shown.trim_end_matches('.');
+            if settings.transfer(apex).is_none() {
+                wrong("catalog", format!("nobody could follow {shown}: add [transfer.\"{shown}\"] with networks or keys"));
+            }
+            if settings.secondary.contains_key(apex) {
+                wrong("catalog", format!("{shown} is copied from its primaries ([secondary]): it is made elsewhere"));
+            }
         }
         encrypted(&settings, &mut wrong);
         self.findings.extend(transfer::unknown_keys(self.named, &settings.tsig));

@@ -175,8 +175,20 @@ fn signed(settings: &Settings, drafts: &[Draft], files: &[(String, String, Optio
 /// Whether zones that `[update]` and `[transfer]` name are here; what a catalog lists may come yet, so this is only worth a second look.
 fn named(settings: &Settings, drafts: &[Draft], files: &[(String, String, Option<Arc<Source>>)], notes: &mut Notes) {
     let known: BTreeSet<Name> = files.iter().filter_map(|(name, ..)| apex_of(name)).collect();
-    let is_here =
-        |apex: &Name| known.contains(apex) || settings.secondary.contains_key(apex) || drafts.iter().any(|draft| draft.zone.apex == *apex);
+    let is_here = |apex: &Name| {
+        known.contains(apex)
+            || settings.secondary.contains_key(apex)
+            || settings.catalogs.contains_key(apex)
+            || drafts.iter().any(|draft| draft.zone.apex == *apex)
+    };
+    for apex in drafts.iter().map(|draft| &draft.zone.apex).filter(|apex| settings.dnssec.signs(apex) && settings.transfer(apex).is_some())
+    {
+        let file = settings.file.as_ref().map_or("environment".into(), |f| f.display().to_string());
+        let field = format!("transfer.\"{}\"", apex.to_string().trim_end_matches('.'));
+        let reason = "the zone is signed here, and copies of it are not: signatures are made as they are asked for. What secondaries answer is \
+                      bogus to whoever validates, once the parent has its DS: let them sign it, or leave [transfer] or [dnssec] away";
+        notes.warnings.push(Finding { file, line: None, field, reason: reason.into() });
+    }
     let updates = settings.updates.keys().map(|apex| ("update", apex));
     let transfers = settings.transfer.keys().flatten().map(|apex| ("transfer", apex));
     for (table, apex) in updates.chain(transfers).filter(|(_, apex)| !is_here(apex)) {

@@ -201,6 +201,30 @@ fn a_zone_is_taken_alone() {
     assert_eq!(look(&desk, "x.example.", b"\x02n1"), Some((21, false)));
 }
 
+/// Updates that wait for each other: the next departs before what the last one changed is made known, and none is lost of answers.
+#[test]
+fn updates_that_come_together_are_all_in_answers() {
+    let mut desk = Desk::new();
+    let now = Timestamp(5_000);
+    for n in 0..5 {
+        let update = Arc::new(update(&format!("add u{n} 60 A 192.0.2.{n}; del n{n}")));
+        let command = Command::Update { update, key: name("key."), rights: rights(&["**"], &[]) };
+        desk.writer.handle(now, Input::Command { reply: n, command, author: "key.".into() });
+    }
+    let mut departures = 0;
+    while let Some(departure) = desk.writer.depart(now) {
+        let commands = departure.commands.iter().map(|operations| Ok(desk.commit(operations))).collect();
+        desk.writer.land(now, Landing { commands, behind: None });
+        departures += 1;
+    }
+    let answers = desk.writer.output(now).answers;
+    assert!(answers.len() == 5 && answers.iter().all(|(_, answer)| answer.is_ok()), "{answers:?}");
+    assert_eq!(departures, 5);
+    let found = answered(&desk.writer);
+    (0..5).for_each(|n| assert!(found.iter().any(|(owner, ..)| *owner == format!("u{n}.x.example.")), "u{n}"));
+    assert_eq!(answered(&begin(desk.revision, desk.items(), zones())), found);
+}
+
 /// A crash between the drop and what is erased behind it: strays are nobody's, and go.
 #[test]
 fn strays_of_a_drop_are_erased_after_a_restart() {

@@ -22,24 +22,13 @@ pub struct Writer<T> {
     pub(super) core: Core<T>,
     snapshot: Arc<Snapshot>,
     geo: Geo,
-    /// A zone that was compiled to see whether an update of it can be served.
-    tried: Option<Tried>,
+    /// A zone that was compiled to see whether an update of it can be served, the change that this is, and the epoch.
+    tried: Option<(Name, u32, u32, Arc<CompiledZone>)>,
     /// Whether the snapshot was loaded, or measurements came into it, and it was not yet given out.
     loaded: bool,
     pub(super) surveys: Surveys,
     /// Registered services whose policies cannot be compiled: they are answered by the default one.
     astray: BTreeSet<Label>,
-}
-
-/// A zone with a change that was not yet made.
-#[derive(Debug)]
-struct Tried {
-    apex: Name,
-    /// The change that this is, and the epoch.
-    counts: (u32, u32),
-    compiled: Arc<CompiledZone>,
-    /// The zone that it was made of; `None`: it was compiled whole.
-    base: Option<Arc<CompiledZone>>,
 }
 
 /// What is to be made known, in this order.
@@ -127,6 +116,8 @@ impl<T> Writer<T> {
 
     /// What goes to the store now; `None` also while something is under way.
     pub fn depart(&mut self, now: Timestamp) -> Option<Departure> {
+        // What is tried is tried beside all that landed before.
+        self.follow_zones();
         let (snapshot, tried) = (self.snapshot.clone(), &mut self.tried);
         self.core.depart(now, &mut |registry, change| match change {
             Change::PutService { name, service, .. } => Ok(compile::try_service(&snapshot, registry, name, service, now)?),
@@ -136,15 +127,14 @@ impl<T> Writer<T> {
                     Some((zone, sets)) => snapshot.patch_zone(zone, &ZonePatch { sets, serial: change.serial }).map_err(unfit)?,
                     None => None,
                 };
-                let (compiled, base) = match patched {
-                    Some((compiled, base)) => (Some(compiled), Some(base)),
+                let compiled = match patched {
+                    Some(patched) => Some(patched),
                     None => {
                         let Some(zone) = registry.zone_with(change) else { return Ok(()) };
-                        (snapshot.compile_zone(&zone).map_err(unfit)?, None)
+                        snapshot.compile_zone(&zone).map_err(unfit)?
                     }
                 };
-                let (apex, counts) = (change.apex.clone(), (change.changes, change.epoch));
-                *tried = compiled.map(|compiled| Tried { apex, counts, compiled, base });
+                *tried = compiled.map(|compiled| (change.apex.clone(), change.changes, change.epoch, compiled));
                 Ok(())
             }
             _ => Ok(()),
@@ -305,11 +295,9 @@ impl<T> Writer<T> {
 
     /// What is to be made known of all that since the last call.
     pub fn output(&mut self, now: Timestamp) -> Output<T> {
-        let Effects { services, drained, zones, orders, events, answers } = self.core.effects();
+        self.follow_zones();
+        let Effects { services, drained, zones: _, orders, events, answers } = self.core.effects();
         let mut changed = std::mem::take(&mut self.loaded);
-        for apex in &zones {
-            changed |= self.follow_zone(apex);
-        }
         if drained || !services.is_empty() {
             let registry = read(&self.core.registry);
             self.snapshot = Arc::new(follow(&self.snapshot, &registry, &services, drained, &mut self.astray, now));
@@ -319,17 +307,23 @@ impl<T> Writer<T> {
         Output { snapshot, orders, events, answers }
     }
 
+    /// Takes the records of zones that changed, as they now are.
+    fn follow_zones(&mut self) {
+        for apex in std::mem::take(&mut self.core.effects.zones) {
+            self.loaded |= self.follow_zone(&apex);
+        }
+    }
+
     /// Takes the records of a zone as they now are. Returns whether answers are otherwise.
     fn follow_zone(&mut self, apex: &Name) -> bool {
         let counts = match read(&self.core.registry).zone(apex) {
             None => return false,
             Some((_, overlay)) => overlay.map(|overlay| (overlay.changes, overlay.epoch)),
         };
-        // It was made to be tried, nothing else of the zone changed since, and what it was made of is still the zone.
-        let stands = |base: &Arc<CompiledZone>| self.snapshot.zone_at(apex.wire()).is_some_and(|zone| Arc::ptr_eq(zone, base));
-        let fresh = |tried: &Tried| tried.apex == *apex && counts == Some(tried.counts) && tried.base.as_ref().is_none_or(stands);
-        let next = match self.tried.take().filter(fresh) {
-            Some(tried) => self.snapshot.update(&[Update::Compiled(tried.compiled)]),
+        // It was compiled to be tried, and nothing else of the zone changed since.
+        let tried = self.tried.take().filter(|(of, changes, epoch, _)| of == apex && counts == Some((*changes, *epoch)));
+        let next = match tried {
+            Some((.., compiled)) => self.snapshot.update(&[Update::Compiled(compiled)]),
             None => self.compile_zone(apex),
         };
         match next {

@@ -59,7 +59,7 @@ pub use report::{
     LastOld, Moment, RegionShares, Watched,
 };
 pub use schedule::{Schedule, ScheduleError};
-pub use secondary::{CatalogError, SecondarySettings, SecondaryState, catalog_members, copied, kept_file};
+pub use secondary::{CatalogError, CatalogSettings, SecondarySettings, SecondaryState, catalog_members, catalog_zone, copied, kept_file};
 pub use service::{MAX_SERVICE_PORTS, Service, ServiceFields, Source, Subject};
 pub use settings::{
     ApiSettings, CookieSecret, CookieSettings, DnsSettings, LogFormat, LogSettings, ProbeSettings, RateLimitSettings, Right,

@@ -11,6 +11,7 @@
 mod ask;
 mod copy;
 mod timer;
+mod trust;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -293,10 +294,10 @@ impl Keeper {
                 .iter()
                 .map(|peer| (peer.clone(), peer.key.as_ref().map(|key| self.keys.get(key).cloned())))
                 .collect();
-            let (clock, take, catalog) = (self.clock.clone(), self.take.clone(), entry.settings.catalog);
+            let (clock, take, catalog, ca) = (self.clock.clone(), self.take.clone(), entry.settings.catalog, entry.settings.ca.clone());
             let zone = apex.clone();
             let attempt = asked.spawn(async move {
-                let mut wanted = Wanted { apex: apex.clone(), have, contents, key: None, clock, seed };
+                let mut wanted = Wanted { apex: apex.clone(), have, contents, key: None, ca, clock, seed };
                 let mut failures = Vec::new();
                 for (peer, key) in peers {
                     wanted.key = match key {

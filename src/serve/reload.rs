@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::secondaries::Wish;
-use super::{Read, Running, ServeError, blocking, settings, simulate};
+use super::{Read, Running, ServeError, blocking, catalogs, settings, simulate};
 use crate::api::RefusedFiles;
 use crate::codec::code::rtype;
 use crate::config::{self, Copied, Finding, Kept, Reread};
@@ -134,7 +134,8 @@ impl Running {
             let apexes = loaded.zones.iter().map(|zone| zone.apex.clone()).collect();
             let (zones, geo) = (std::mem::take(&mut loaded.zones), std::mem::take(&mut loaded.geo));
             // Keys that are lost or broken change nothing: zones stay signed with those in memory.
-            let (zones, prepared) = self.keys.prepare(&settings.dnssec, zones).await?;
+            let (mut zones, prepared) = self.keys.prepare(&settings.dnssec, zones).await?;
+            catalogs::add(&mut zones, &settings);
             // What the connections do is what clients are told of them (RFC 7828 §3.3.2), until the next start.
             let dns = DnsSettings { tcp_idle_ms: self.started_with.dns.tcp_idle_ms, ..settings.dns.clone() };
             let load = async |zones: Vec<Zone>| self.control.load(zones, geo, dns).await;
@@ -176,7 +177,9 @@ impl Running {
 
     /// Takes one zone that was copied; whether it could be taken alone, and was.
     async fn take_copy(&mut self, apex: &Name) -> bool {
-        if !self.stands_alone(apex) {
+        // A catalog that is made here may list it from now on.
+        let is_listed = !self.settings.catalogs.is_empty() && !self.read.apexes.contains(apex);
+        if is_listed || !self.stands_alone(apex) {
             return false;
         }
         let (settings, of) = (self.settings.clone(), apex.clone());

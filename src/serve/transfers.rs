@@ -15,6 +15,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tokio::task::JoinHandle;
 
+use super::journals::Journals;
 use super::serials::KeptSerials;
 use crate::codec::code::{extended, rcode};
 use crate::control::Control;
@@ -22,8 +23,8 @@ use crate::model::{Counters, Generation, Name, ServicesInTransfer, Settings, Tra
 use crate::server::{Punted, Replies};
 use crate::snapshot::{CompiledZone, Snapshot};
 use crate::transfer::{
-    self, Asked, Difference, Extent, Journal, Notifier, Records, Render, Stream, Told, TooMany, Version, is_newer, is_rendered, permits,
-    refusal,
+    self, Asked, Difference, Extent, Journal, Notifier, Print, Records, Render, Stream, Told, TooMany, Version, is_newer, is_rendered,
+    permits, refusal,
 };
 use crate::tsig::{Keys, Signer};
 use crate::wire::{self, Outcome, Query, Transport, Worker};
@@ -57,6 +58,8 @@ struct Kept {
     journal: Journal,
     /// The snapshot that it was made of.
     generation: Generation,
+    /// Of its version.
+    print: Print,
 }
 
 #[derive(Debug)]
@@ -73,6 +76,7 @@ pub(super) struct Transfers {
     own: SocketAddr,
     state: Mutex<State>,
     serials: AsyncMutex<KeptSerials>,
+    journals: Journals,
     /// One version of a zone is made at a time.
     refreshing: AsyncMutex<()>,
     places: Semaphore,
@@ -122,6 +126,7 @@ impl Transfers {
             own: SocketAddr::new(own.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0),
             state: Mutex::new(State { rules, zones: BTreeMap::new(), notifier: Notifier::default() }),
             serials: AsyncMutex::new(serials),
+            journals: Journals::of(&settings.data_dir),
             refreshing: AsyncMutex::new(()),
             places: Semaphore::new(MOST_TRANSFERS),
             counts: Counts::default(),
@@ -246,6 +251,17 @@ impl Transfers {
         if !permits(settings, query.peer.ip(), signer.map(|signer| signer.key().name())) {
             return Err(Refused(rcode::REFUSED, extended::PROHIBITED, "the zone is not transferred to this client"));
         }
+        if snapshot.is_expired(zone) {
+            // RFC 1034 §4.3.5: what has expired is nobody's data, and no secondary's either.
+            return Err(Refused(
+                rcode::SERVFAIL,
+                extended::INVALID_DATA,
+                "the zone has expired: none of its primaries has answered for long",
+            ));
+        }
+        if settings.tls && !query.transport.is_encrypted() {
+            return Err(Refused(rcode::REFUSED, extended::PROHIBITED, "the zone is transferred over TLS alone"));
+        }
         if matches!(query.transport, Transport::Https | Transport::Quic) {
             // A request over HTTP has one response (RFC 8484 §4.2), and so far a stream of QUIC has one as well: a zone would be cut without a word.
             return Err(Refused(rcode::REFUSED, extended::NOT_SUPPORTED, "zones are transferred over TCP and TLS"));
@@ -279,10 +295,10 @@ impl Transfers {
             self.lock().zones.remove(apex);
             return;
         };
-        let before = self.lock().zones.get(apex).map(|kept| (kept.version.clone(), kept.generation));
+        let before = self.lock().zones.get(apex).map(|kept| (kept.version.clone(), kept.generation, kept.print));
         let (mut zone, generation, mut rendered) = (zone.clone(), snapshot.generation, Arc::<Records>::default());
         if is_rendered(&zone, settings.services) {
-            if before.as_ref().is_some_and(|(_, made)| *made == generation) {
+            if before.as_ref().is_some_and(|(_, made, _)| *made == generation) {
                 return;
             }
             let (services, own, of) = (settings.services, self.own, zone.clone());
@@ -298,7 +314,7 @@ impl Transfers {
                 Err(_) => return,
             };
             rendered = match &before {
-                Some((version, _)) if **version.rendered() == records => version.rendered().clone(),
+                Some((version, ..)) if **version.rendered() == records => version.rendered().clone(),
                 _ => Arc::new(records),
             };
             let mut serials = self.serials.lock().await;
@@ -313,40 +329,44 @@ impl Transfers {
                 let Some(raised) = snapshot.zone_at(apex.wire()) else { return };
                 zone = raised.clone();
             }
-        } else if before.as_ref().is_some_and(|(version, _)| Arc::ptr_eq(version.zone(), &zone)) {
+        } else if before.as_ref().is_some_and(|(version, ..)| Arc::ptr_eq(version.zone(), &zone)) {
             return;
         }
         let version = Arc::new(Version::new(zone, rendered));
-        let difference = match before.map(|(before, _)| before) {
-            None => None,
-            Some(before) => {
-                let version = version.clone();
-                match tokio::task::spawn_blocking(move || Difference::between(&before, &version)).await {
-                    Ok(difference) => Some(difference),
-                    Err(_) => return,
+        let known = before.and_then(|(before, _, print)| Some((before, print, self.lock().zones.get(apex)?.journal.clone())));
+        let (journals, of, new) = (self.journals.clone(), apex.clone(), version.clone());
+        let made = tokio::task::spawn_blocking(move || {
+            let Some((before, print, mut journal)) = known else {
+                let print = new.print();
+                return (journals.restore(&of, &new, print), print, true);
+            };
+            let difference = Difference::between(&before, &new);
+            if difference.from == difference.to && difference.is_empty() {
+                return (journal, print, false);
+            }
+            let (from, to) = difference.serials();
+            let print = difference.print(print);
+            match is_newer(to, from) {
+                true => {
+                    journal.push(difference);
+                    journals.append(&of, &journal, print);
+                }
+                // Who has the version before does not follow.
+                false => {
+                    journal.clear();
+                    journals.forget(&of);
                 }
             }
-        };
+            (journal, print, true)
+        });
+        // It has been printed where it failed.
+        let Ok((journal, print, changed)) = made.await else { return };
         let mut state = self.lock();
-        let mut journal = state.zones.remove(apex).map(|kept| kept.journal).unwrap_or_default();
-        let changed = match difference {
-            Some(difference) if difference.from == difference.to && difference.is_empty() => false,
-            Some(difference) => {
-                let (from, to) = difference.serials();
-                match is_newer(to, from) {
-                    true => journal.push(difference),
-                    // Who has the version before does not follow.
-                    false => journal.clear(),
-                }
-                true
-            }
-            None => true,
-        };
         if changed {
             tracing::debug!(zone = %apex, serial = version.serial(), "a version to transfer");
             state.notifier.changed(apex, &settings.notify, version.soa(), now_ms());
         }
-        state.zones.insert(apex.clone(), Kept { version, journal, generation });
+        state.zones.insert(apex.clone(), Kept { version, journal, generation, print });
     }
 
     /// Looks for changes and tells others, until it is dropped.

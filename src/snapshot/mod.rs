@@ -228,11 +228,11 @@ impl Snapshot {
         Ok(zone.names.is_empty().then_some(compiled))
     }
 
-    /// A zone that is there already with other RRsets at some names, and the zone that it was made of: good for [`Update::Compiled`] as long
-    /// as that is in its place. `zone` says the rest of it; its records are not looked at. `None`: it is to be compiled whole.
-    pub fn patch_zone(&self, zone: &Zone, patch: &ZonePatch<'_>) -> Result<Option<(Arc<CompiledZone>, Arc<CompiledZone>)>, ZoneError> {
+    /// A zone that is there already with other RRsets at some names: good for [`Update::Compiled`] as long as it is as it is here. `zone`
+    /// says the rest of it; its records are not looked at. `None`: it is to be compiled whole.
+    pub fn patch_zone(&self, zone: &Zone, patch: &ZonePatch<'_>) -> Result<Option<Arc<CompiledZone>>, ZoneError> {
         let Some(base) = self.zone_at(zone.apex.wire()) else { return Ok(None) };
-        Ok(base.patched(zone, patch)?.map(|patched| (Arc::new(patched), base.clone())))
+        Ok(base.patched(zone, patch)?.map(Arc::new))
     }
 
     /// This snapshot with services that [`Snapshot::compile_apart`] made of it.

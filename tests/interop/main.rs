@@ -5,6 +5,7 @@
 // Waiting for a real process takes a real clock, and its log is a file.
 #![allow(clippy::disallowed_methods)]
 
+mod catalogs;
 mod checks;
 mod clients;
 mod compliance;
@@ -33,4 +34,5 @@ mod secondaries;
 mod updates;
 mod walkers;
 mod world;
+mod xot;
 mod zonemaster;

@@ -104,7 +104,18 @@ fn secondaries_are_read() {
     check("x", "primaries = [\"192.0.2.1#none\"]", "signpost.toml:5: secondary.x.primaries[0]: there is no key none.");
     check("x", "primaries = [\"ns1\"]", "primaries[0]: an address such as");
     check("x", "primaries = [\"192.0.2.1\"]\ncatalogue = true", "catalogue: unknown key; did you mean");
+    let said = read("version = 1\n[catalog.\"c.invalid\"]\nzones = [\"x.example\"]\n", &[]).unwrap_err();
+    assert!(said.len() == 1 && said[0].contains("nobody could follow c.invalid: add [transfer.\"c.invalid\"]"), "{said:?}");
     check(".", "primaries = [\"192.0.2.1\"]", "the root zone cannot be copied");
+    check("x", "primaries = [\"tls://192.0.2.1\"]", "the name that the certificate is for is missing");
+    check("x", "primaries = [\"192.0.2.1#k#k\"]", "has one # too many");
+    check("x", "primaries = [\"192.0.2.1\"]\nca = \"ca.pem\"", "goes with a primary that is asked over TLS");
+    let lines = "primaries = [\"tls://192.0.2.1#NS1.example#k\", \"tls://[2001:db8::1]:8853#ns2\"]\nca = \"ca.pem\"";
+    let settings = read(&with("x", lines), &[]).unwrap();
+    let of = &settings.secondary[&Name::parse("x").unwrap()];
+    let primaries: Vec<String> = of.primaries.iter().map(ToString::to_string).collect();
+    assert_eq!(primaries, ["tls://192.0.2.1:853#ns1.example#k.", "tls://[2001:db8::1]:8853#ns2"]);
+    assert!(of.ca.as_ref().is_some_and(|path| path.ends_with("ca.pem")));
 }
 
 #[test]
@@ -131,6 +142,7 @@ fn transfers_are_read() {
     check("networks = \"::/0\"\nnotify = [\"192.0.2.1#k\"]", "signpost.toml:4: transfer.x.notify[0]: there is no key k.");
     check("networks = \"::/0\"\nnotify = [\"ns1\"]", "signpost.toml:4: transfer.x.notify[0]: an address such as");
     check("networks = \"::/0\"\nservices = \"rendered\"", "signpost.toml:4: transfer.x.services: unknown value");
+    check("networks = \"::/0\"\nnotify = [\"tls://192.0.2.1#x\"]", "signpost.toml:4: transfer.x.notify[0]: who is told of a change");
     check("networks = \"::/0\"\nnotfy = []", "signpost.toml:4: transfer.x.notfy: unknown key; did you mean");
 }
 

@@ -61,6 +61,8 @@ impl CompiledZone {
         let of_all = |(name, rtype, set): &(&Name, u16, Option<_>)| match *rtype {
             rtype::SOA | rtype::DNAME => true,
             rtype::NS => **name != zone.apex || set.is_none(),
+            // What a signed zone refuses.
+            rtype::DNSKEY | rtype::CDS | rtype::CDNSKEY => **name == zone.apex && zone.signing.is_some(),
             _ => false,
         };
         if patch.sets.iter().any(of_all) {
@@ -193,9 +195,9 @@ impl CompiledZone {
                     Names::encode(key, &entry.sets, beside, number)
                 }
             };
-            pieces.push(Piece { from, to, hash: self.hash_of_key(key), octets });
+            pieces.push(Piece { from, to, hash: self.key_hash(key), octets });
         }
-        let (names, shift) = self.names.spliced(&pieces, |key| self.hash_of_key(key));
+        let (names, shift) = self.names.spliced(&pieces, |key| self.key_hash(key));
         for extra in &mut extras.all {
             extra.at = shift.of(extra.at);
             extra.cut_above = extra.cut_above.map(|at| shift.of(at));
@@ -230,7 +232,7 @@ impl CompiledZone {
     }
 
     /// The hash of the name of a key.
-    fn hash_of_key(&self, key: &[u8]) -> u64 {
+    fn key_hash(&self, key: &[u8]) -> u64 {
         NameBuf::from_wire(&[key, self.apex()].concat()).map_or(0, |name| self.hash_of(&name))
     }
 }

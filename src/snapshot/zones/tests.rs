@@ -360,7 +360,14 @@ fn a_zone_is_patched_as_it_would_be_compiled() {
     }
     assert!(made > 500 && refused > 100, "{made} were made, {refused} refused");
     assert!(patched.besides.len() < 100 && patched.extras.len() < 100, "numbers are used again");
-    // What concerns all names below is compiled whole.
+    // What only the whole zone tells is found when that is compiled: what concerns all names below, and keys of a zone that is signed here.
+    let signing = ZoneSigning { keys: Vec::new(), cds: Vec::new(), cdnskey: Vec::new(), dnskey_ttl: 1, denial: Denial::Compact, epoch: 1 };
+    let signed = Zone { signing: Some(signing.into()), ..whole.clone() };
+    let set = RecordSet { ttl: 60, rdata: vec![[1, 0, 3, 13].into()] };
+    let patch = |zone: &Zone| {
+        patched.patched(zone, &ZonePatch { sets: vec![(&apex, rtype::CDS, Some(std::borrow::Cow::Borrowed(&set)))], serial: 1 })
+    };
+    assert!(matches!((patch(&signed), patch(&whole)), (Ok(None), Ok(Some(_)))));
     let below = Name::parse_relative("www", Some(&apex)).unwrap();
     for rtype in [rtype::NS, rtype::DNAME, rtype::SOA] {
         let patch = ZonePatch { sets: vec![(&below, rtype, None)], serial: 1 };
