@@ -5,7 +5,7 @@
 //!   Punt::Transfer ─▶ who asks? ─▶ the latest version ─▶ message after message
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -385,6 +385,7 @@ impl Transfers {
                     for apex in &apexes {
                         transfers.refresh(apex).await;
                     }
+                    transfers.forget_but(&apexes);
                     next_look = Instant::now() + began.elapsed() * RENDER_SHARE;
                 }
                 transfers.tell(&v4, &v6).await;
@@ -396,6 +397,14 @@ impl Transfers {
                 }
             }
         })
+    }
+
+    /// Forgets zones that are served no more.
+    fn forget_but(&self, apexes: &[Name]) {
+        let served: BTreeSet<&Name> = apexes.iter().collect();
+        let mut state = self.lock();
+        state.zones.retain(|apex, _| served.contains(apex));
+        state.notifier.keep(|apex, _| served.contains(apex));
     }
 
     /// Sends what is due.
