@@ -253,9 +253,8 @@ pub(super) async fn unsign(State(api): State<Arc<Shared>>, zone: Zone, body: Byt
     responses((status = 200, description = "They are kept, and in answers if the zone is signed", body = ZoneKeysDocument)),
 )]
 pub(super) async fn import(State(api): State<Arc<Shared>>, zone: Zone, body: Bytes) -> Result<Response, Problem> {
-    // What is wrong with a body may quote it, and a problem's words stand in the audit log.
     let unread = |problem: Problem| match problem.status {
-        422 => Problem::field(FieldError::new(problem.field.unwrap_or("body".into()), "see the OpenAPI document for the fields")),
+        422 => Problem::field(unreadable(problem.field.as_deref().unwrap_or_default())),
         _ => Problem::syntax("a JSON object with `keys` is expected"),
     };
     let (apex, fields) = (apex(zone)?, request::body::<ImportFields>(&body).map_err(unread)?);
@@ -265,7 +264,51 @@ pub(super) async fn import(State(api): State<Arc<Shared>>, zone: Zone, body: Byt
     Ok(reply::json(StatusCode::OK, &api.keys.import(apex, fields.keys).await?))
 }
 
+/// What is wrong with a field of an import that cannot be read, without a word of what it holds: a problem's words stand in the audit log, and what is
+/// in the wrong place may be a secret, be it as the name of a field.
+fn unreadable(field: &str) -> FieldError {
+    let expect = |field: &str, expected: String| FieldError::new(field, expected);
+    let key = field.strip_prefix("keys[").and_then(|rest| rest.split_once(']')).filter(|(n, _)| n.parse::<usize>().is_ok());
+    match (field, key) {
+        ("keys", _) => expect(field, format!("a list of 1 to {MOST_KEYS} keys is expected: [{{ \"private\": \"…\" }}]")),
+        (_, Some((_, ""))) => expect(field, "an object is expected: { \"private\": \"…\", \"public\": \"…\", \"role\": \"…\" }".into()),
+        (_, Some((_, ".private"))) => expect(field, "the text of a .private file, or of a PEM file, is expected".into()),
+        (_, Some((_, ".public"))) => expect(field, "the text of a .key file is expected".into()),
+        (_, Some((_, ".role"))) => expect(field, "one of csk, ksk and zsk is expected".into()),
+        (_, Some((n, _))) => expect(&format!("keys[{n}]"), "a key has `private`, `public` and `role`, and nothing else".into()),
+        _ => expect("body", "an object with `keys`, and nothing else, is expected".into()),
+    }
+}
+
 fn apex(zone: Zone) -> Result<Name, Problem> {
     let Path(text) = zone.map_err(|error| Problem::parameter("zone", error.body_text()))?;
     Name::parse(&text).map_err(|error| Problem::field(FieldError::new("zone", error.to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_of_an_import_is_named_and_never_quoted() {
+        let cases = [
+            (r#"{"keys": "HUSH"}"#, "keys", "a list of 1 to 4 keys"),
+            (r#"{"keys": {"HUSH": 1}}"#, "keys", "a list of 1 to 4 keys"),
+            (r#"{}"#, "keys", "a list of 1 to 4 keys"),
+            (r#"{"keys": ["HUSH"]}"#, "keys[0]", "an object is expected"),
+            (r#"{"keys": [{"private": "HUSH"}, {"private": {"HUSH": 1}}]}"#, "keys[1].private", "the text of a .private file"),
+            (r#"{"keys": [{"public": "HUSH"}]}"#, "keys[0].private", "the text of a .private file"),
+            (r#"{"keys": [{"private": "HUSH", "public": ["HUSH"]}]}"#, "keys[0].public", "the text of a .key file"),
+            (r#"{"keys": [{"private": "HUSH", "role": "HUSH"}]}"#, "keys[0].role", "one of csk, ksk and zsk"),
+            (r#"{"keys": [{"private": "HUSH", "HUSH": 1}]}"#, "keys[0]", "a key has `private`"),
+            (r#"{"keys": [{"HUSH.HUSH": 1}]}"#, "keys[0]", "a key has `private`"),
+            (r#"{"HUSH": 1}"#, "body", "an object with `keys`"),
+        ];
+        for (body, field, expected) in cases {
+            let problem = request::body::<ImportFields>(body.as_bytes()).unwrap_err();
+            let said = unreadable(problem.field.as_deref().unwrap_or_default());
+            assert!(said.field == field && said.expected.starts_with(expected), "{body}: {said:?}");
+            assert!(!format!("{said:?}").contains("HUSH"), "{said:?}");
+        }
+    }
 }

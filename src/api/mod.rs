@@ -50,7 +50,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::control::{Clock, Control};
-use crate::model::{ApiSettings, Locality, SecondaryState, Timestamp};
+use crate::model::{ApiSettings, ForwardStats, Locality, SecondaryState, Timestamp};
 use access::Access;
 pub use audit::{Audit, Entry};
 use problem::{Problem, Unavailable};
@@ -75,6 +75,8 @@ pub struct ApiContext {
     pub drills: Arc<dyn DrillDesk>,
     /// How zones fare that are copied from other servers.
     pub secondaries: Arc<dyn Fn() -> Vec<SecondaryState> + Send + Sync>,
+    /// How forwarding fares; `None`: nothing is forwarded.
+    pub forward: Arc<dyn Fn() -> Option<ForwardStats> + Send + Sync>,
     /// Keeps the keys of signed zones.
     pub keys: Arc<dyn KeyDesk>,
     /// Client prefixes that were seen to ask, as [`ClientPrefix`](crate::routing::ClientPrefix) numbers them, and how often each.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::problem::{Problem, Unavailable};
 use super::views::Tally;
 use super::{RefusedFiles, Shared, reply};
-use crate::model::{Generation, InstanceKey, Label, Name, Revision, Timestamp};
+use crate::model::{ForwardStats, Generation, InstanceKey, Label, Name, Revision, Timestamp};
 
 /// The server's state.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -44,6 +44,9 @@ pub struct StatusDocument {
     pub instances: Tally,
     /// How many drains are in force.
     pub drains: usize,
+    /// How names fare that are looked up elsewhere; none: nothing is forwarded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forward: Option<ForwardStats>,
     /// Where it listens.
     pub listen: Listen,
 }
@@ -115,6 +118,7 @@ pub async fn get(State(api): State<Arc<Shared>>) -> Result<Response, Problem> {
         services,
         instances,
         drains,
+        forward: (api.forward)(),
         listen: Listen { dns: api.dns.clone(), api: api.address },
     };
     Ok(reply::json(StatusCode::OK, &document))

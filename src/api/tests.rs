@@ -106,6 +106,7 @@ impl Desk {
             records: |rtype, _| Err(format!("{rtype} is not known here")),
             drills: Arc::new(Rehearsal::default()),
             secondaries: Arc::new(Vec::new),
+            forward: Arc::new(|| None),
             keys: Arc::new(NoKeys),
             clients: Arc::new(Vec::new),
             ready: is_ready,

@@ -27,7 +27,23 @@ struct Server {
     zones: Vec<String>,
     services: u64,
     instances: Tally,
+    #[serde(default)]
+    forward: Option<Forward>,
     listen: Listen,
+}
+
+#[derive(Debug, Deserialize)]
+struct Forward {
+    queries: u64,
+    hits: u64,
+    failed: u64,
+    upstreams: Vec<Upstream>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Upstream {
+    upstream: String,
+    is_aside: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -119,6 +135,9 @@ fn about(text: &mut String, server: &Server, now: Timestamp) {
     }
     line("services", format!("{}, with {} of {} instances available", server.services, server.instances.available, server.instances.total));
     line("revision", format!("{}, snapshot {}", server.revision, server.generation));
+    if let Some(forward) = &server.forward {
+        line("forwards", forwarded(forward));
+    }
     if let Some(files) = server.files.as_ref().filter(|files| !files.in_force) {
         push(text, &format!("  {:<10}", "files"), FAINT);
         let ago = files.refused.map(|at| format!(" {} ago", length(now.since(at)))).unwrap_or_default();
@@ -128,6 +147,19 @@ fn about(text: &mut String, server: &Server, now: Timestamp) {
             text.push_str(&format!("            {}\n", plain(finding)));
         }
     }
+}
+
+/// `to 2 upstreams (10.0.0.1 does not answer); 80 queries, 60 answered from what was known, 1 failed`
+fn forwarded(forward: &Forward) -> String {
+    let aside: Vec<&str> = forward.upstreams.iter().filter(|u| u.is_aside).map(|u| u.upstream.as_str()).collect();
+    let silent = match aside.len() {
+        0 => String::new(),
+        1 => format!(" ({} does not answer)", aside[0]),
+        _ => format!(" ({} do not answer)", aside.join(", ")),
+    };
+    let s = if forward.upstreams.len() == 1 { "" } else { "s" };
+    let Forward { queries, hits, failed, .. } = forward;
+    format!("to {} upstream{s}{silent}; {queries} queries, {hits} answered from what was known, {failed} failed", forward.upstreams.len())
 }
 
 fn region_table(list: &RegionList) -> Table {
@@ -201,6 +233,14 @@ region/boston  1m   3h59m    local  drill
         assert_eq!(text, expected, "\n{text}");
         assert_eq!(page.document, server);
         let mut server = server;
+        let upstream =
+            |name: &str, aside: bool| json!({ "upstream": name, "queries": 9, "failures": 1, "round_trip_us": 5, "is_aside": aside });
+        let upstreams = json!([upstream("9.9.9.9", false), upstream("tcp://10.0.0.1", true)]);
+        server["forward"] = json!({ "queries": 80, "hits": 60, "failed": 1, "upstreams": upstreams });
+        let text = anstream::adapter::strip_str(&status(server.clone(), None, None, noon).unwrap().text).to_string();
+        let expected =
+            "  forwards  to 2 upstreams (tcp://10.0.0.1 does not answer); 80 queries, 60 answered from what was known, 1 failed\n";
+        assert!(text.ends_with(expected), "{text}");
         server["files"] =
             json!({ "in_force": false, "refused": "2026-11-20T11:55:00Z", "findings": ["zones/a.toml:2: records.www.A[0]: x"] });
         let text = anstream::adapter::strip_str(&status(server, None, None, noon).unwrap().text).to_string();

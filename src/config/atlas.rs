@@ -1,5 +1,6 @@
 //! All names of all zone files: what each one is, for branches that lead to it.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::zone::{CNAME, Draft, MAX_RECORDS, NS, PolicyOwner, Written, too_many_records};
@@ -49,6 +50,8 @@ pub(super) struct Atlas<'d> {
     services: BTreeMap<&'d str, &'d Label>,
     /// Services whose own policy may answer a CNAME.
     pub aliasing: BTreeSet<&'d Label>,
+    /// Zones in which something was looked for.
+    led: RefCell<BTreeSet<Name>>,
 }
 
 struct Zone<'d> {
@@ -59,7 +62,13 @@ struct Zone<'d> {
 
 impl<'d> Atlas<'d> {
     pub fn new(drafts: &'d [Draft]) -> Atlas<'d> {
-        let mut atlas = Atlas { zones: BTreeMap::new(), policies: BTreeMap::new(), services: BTreeMap::new(), aliasing: BTreeSet::new() };
+        let mut atlas = Atlas {
+            zones: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            services: BTreeMap::new(),
+            aliasing: BTreeSet::new(),
+            led: RefCell::default(),
+        };
         for draft in drafts {
             atlas.zones.insert(&draft.zone.apex, Zone { draft, existing: existing(draft) });
             atlas.services.extend(draft.services.keys().map(|label| (label.as_str(), label)));
@@ -81,6 +90,9 @@ impl<'d> Atlas<'d> {
             return Err(Nowhere::Elsewhere("is in no zone of this server".into()));
         };
         let apex = &zone.draft.zone.apex;
+        if !self.led.borrow().contains(apex) {
+            self.led.borrow_mut().insert(apex.clone());
+        }
         let inside: Vec<&Name> = ancestors.iter().take_while(|above| *above != apex).collect();
         if let Some(cut) = inside.iter().rev().find(|above| zone.draft.zone.records.contains_key(&(Name::clone(above), NS))) {
             return Err(Nowhere::Elsewhere(format!("is at or below the delegation of {cut}, which other servers answer")));
@@ -121,6 +133,11 @@ impl<'d> Atlas<'d> {
             Some(near) => format!("does not exist in {}; did you mean `{near}`?", zone.draft.zone.file),
             None => format!("does not exist in {}; a service that will be registered is named by `service`", zone.draft.zone.file),
         }))
+    }
+
+    /// The apexes of all zones in which something was found, or missed, so far.
+    pub fn led(self) -> BTreeSet<Name> {
+        self.led.into_inner()
     }
 
     /// The service that a missing name would be, were it registered.

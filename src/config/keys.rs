@@ -509,8 +509,9 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         path: TRANSFER,
         about: "[transfer.\"ZONE\"] tables, \"*\" for every zone: who may transfer it, by networks and keys (both given: both needed), \
-                notify (servers told of changes, as \"192.0.2.53\" or \"[2001:db8::1]:5353#key\"), and services (\"withhold\", the default, or \
-                \"render\": as this server itself would be answered)",
+                notify (servers told of changes, as \"192.0.2.53\" or \"[2001:db8::1]:5353#key\"), tls (over TLS alone, RFC 9103; default \
+                false), and services (\"withhold\", the default, or \"render\": as this server itself would be answered). Copies are \
+                unsigned: signatures are made as they are asked for",
         form: Form::Tables,
         set: |_, _, _| Err(here("transfers are written as [transfer.\"ZONE\"] tables")),
     },
@@ -523,12 +524,23 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: SECONDARY,
-        about: "[secondary.\"ZONE\"] tables: zones that are copied from other servers: primaries (a list as of notify in [transfer]), and \
-                catalog (whether it lists zones that are copied from the same primaries, RFC 9432; default false)",
+        about: "[secondary.\"ZONE\"] tables: zones that are copied from other servers: primaries (a list as of notify in [transfer], or \
+                \"tls://192.0.2.1#ns1.example.net#key\", RFC 9103), ca (the roots that their certificates lead to, in PEM; default: those of \
+                the system), and catalog (whether it lists zones that are copied from the same primaries, RFC 9432; default false)",
         form: Form::Tables,
         set: |_, _, _| Err(here("secondaries are written as [secondary.\"ZONE\"] tables")),
     },
+    Key {
+        path: CATALOG,
+        about: "[catalog.\"ZONE\"] tables: catalogs of zones that are transferred, for secondaries that follow them (RFC 9432): zones (a list; \
+                default: every zone with [transfer]). A catalog is transferred as any zone is: by [transfer.\"ZONE\"]",
+        form: Form::Tables,
+        set: |_, _, _| Err(here("catalogs are written as [catalog.\"ZONE\"] tables")),
+    },
 ];
+
+/// The table of catalogs, by zone.
+pub(super) const CATALOG: &str = "catalog";
 
 /// The table of zones that are copied, by zone.
 pub(super) const SECONDARY: &str = "secondary";

@@ -17,6 +17,7 @@
 
 mod alias;
 mod atlas;
+mod catalog;
 mod checks;
 mod databases;
 mod document;
@@ -49,7 +50,7 @@ pub use reread::{Kept, Reread};
 pub use settings::settings;
 pub use sources::Sources;
 pub use watch::{Watch, WatchError, watch};
-pub use world::{Loaded, world, zone_text};
+pub use world::{Copied, CopySource, Loaded, copy, world, zone_text};
 
 #[cfg(test)]
 mod tests;

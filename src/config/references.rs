@@ -13,7 +13,7 @@
 //! What the branch says of when it is taken (weight, clients, region, bias, capacity, resort) stays. What a name does when all is down
 //! is for the name that is asked to say: `all_down`, `panic_threshold` and branches of last resort do not come along.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::atlas::{Atlas, Lead, Nowhere};
@@ -23,8 +23,8 @@ use super::rdata;
 use super::zone::{Draft, PolicyOwner, Written, branch_place};
 use crate::model::{BranchFields, Geo, MAX_DEPTH, MAX_LEAVES, Name, Owner, Policy, PolicyKind};
 
-/// Resolves the references of all zones and builds the policies of their names.
-pub(super) fn resolve(drafts: &mut [Draft], geo: &Geo, notes: &mut Notes) {
+/// Resolves the references of all zones and builds the policies of their names. Returns the apexes of the zones that anything leads to.
+pub(super) fn resolve(drafts: &mut [Draft], geo: &Geo, notes: &mut Notes) -> BTreeSet<Name> {
     let mut built = Vec::new();
     let mut resolver = Resolver { atlas: Atlas::new(drafts), geo, notes, states: BTreeMap::new(), path: Vec::new() };
     for (zone, draft) in drafts.iter().enumerate() {
@@ -36,7 +36,7 @@ pub(super) fn resolve(drafts: &mut [Draft], geo: &Geo, notes: &mut Notes) {
             }
         }
     }
-    drop(resolver);
+    let led = resolver.atlas.led();
     for (zone, n, owner, resolved) in built {
         if let Some(alias) = drafts[zone].zone.aliases.get_mut(&owner) {
             alias.ttl = resolved.longest;
@@ -44,6 +44,7 @@ pub(super) fn resolve(drafts: &mut [Draft], geo: &Geo, notes: &mut Notes) {
         drafts[zone].zone.names.insert(owner, resolved.policy.clone());
         drafts[zone].policies[n].resolved = Some(resolved.fields.clone());
     }
+    led
 }
 
 /// Where the value at `path` of a policy whose references were resolved stands in the file: within a reference, the reference itself.

@@ -7,8 +7,8 @@ use toml::Value;
 
 use super::document::{Document, Item, Spot};
 use super::finding::{ConfigError, Finding};
-use super::keys::{DRILLS, Draft, Form, KEYS, Key, SECONDARY, TRANSFER, TSIG, UPDATE};
-use super::{forward, secondary, suggest, transfer, tsig, update};
+use super::keys::{CATALOG, DRILLS, Draft, Form, KEYS, Key, SECONDARY, TRANSFER, TSIG, UPDATE};
+use super::{catalog, forward, secondary, suggest, transfer, tsig, update};
 use crate::model::{DrillFields, FieldError, Label, Locality, Settings};
 
 /// The file that is read when none is named.
@@ -16,7 +16,7 @@ const DEFAULT_FILE: &str = "signpost.toml";
 /// What the variables begin with; the parts of a key are joined by two underscores as well.
 const PREFIX: &str = "SIGNPOST__";
 /// Tables whose keys are names: they are taken whole.
-const NAMED: [&str; 5] = [DRILLS, TSIG, TRANSFER, UPDATE, SECONDARY];
+const NAMED: [&str; 6] = [DRILLS, TSIG, TRANSFER, UPDATE, SECONDARY, CATALOG];
 /// Where a finding about a variable says it stands.
 const ENVIRONMENT: &str = "environment";
 
@@ -117,7 +117,8 @@ impl Reading {
             TRANSFER => self.draft.settings.transfer = transfer::read(table, &mut self.named, &mut self.findings),
             TSIG => self.draft.settings.tsig = tsig::read(table, base, &mut self.findings),
             UPDATE => self.draft.settings.updates = update::read(table, &mut self.named, &mut self.findings),
-            SECONDARY => self.draft.settings.secondary = secondary::read(table, &mut self.named, &mut self.findings),
+            CATALOG => self.draft.settings.catalogs = catalog::read(table, &mut self.findings),
+            SECONDARY => self.draft.settings.secondary = secondary::read(table, base, &mut self.named, &mut self.findings),
             _ => self.drills(table),
         }
     }
@@ -229,6 +230,16 @@ impl Reading {
         // What a primary says is not ours to change.
         for apex in settings.updates.keys().filter(|apex| settings.secondary.contains_key(*apex)) {
             wrong("update", format!("{apex} is copied from its primaries ([secondary]): send updates to them"));
+        }
+        for apex in settings.catalogs.keys() {
+            let shown = apex.to_string();
+            let shown = shown.trim_end_matches('.');
+            if settings.transfer(apex).is_none() {
+                wrong("catalog", format!("nobody could follow {shown}: add [transfer.\"{shown}\"] with networks or keys"));
+            }
+            if settings.secondary.contains_key(apex) {
+                wrong("catalog", format!("{shown} is copied from its primaries ([secondary]): it is made elsewhere"));
+            }
         }
         encrypted(&settings, &mut wrong);
         self.findings.extend(transfer::unknown_keys(self.named, &settings.tsig));
@@ -443,7 +454,18 @@ mod tests {
         check("x", "primaries = [\"192.0.2.1#none\"]", "signpost.toml:5: secondary.x.primaries[0]: there is no key none.");
         check("x", "primaries = [\"ns1\"]", "primaries[0]: an address such as");
         check("x", "primaries = [\"192.0.2.1\"]\ncatalogue = true", "catalogue: unknown key; did you mean");
+        let said = read("version = 1\n[catalog.\"c.invalid\"]\nzones = [\"x.example\"]\n", &[]).unwrap_err();
+        assert!(said.len() == 1 && said[0].contains("nobody could follow c.invalid: add [transfer.\"c.invalid\"]"), "{said:?}");
         check(".", "primaries = [\"192.0.2.1\"]", "the root zone cannot be copied");
+        check("x", "primaries = [\"tls://192.0.2.1\"]", "the name that the certificate is for is missing");
+        check("x", "primaries = [\"192.0.2.1#k#k\"]", "has one # too many");
+        check("x", "primaries = [\"192.0.2.1\"]\nca = \"ca.pem\"", "goes with a primary that is asked over TLS");
+        let lines = "primaries = [\"tls://192.0.2.1#NS1.example#k\", \"tls://[2001:db8::1]:8853#ns2\"]\nca = \"ca.pem\"";
+        let settings = read(&with("x", lines), &[]).unwrap();
+        let of = &settings.secondary[&Name::parse("x").unwrap()];
+        let primaries: Vec<String> = of.primaries.iter().map(ToString::to_string).collect();
+        assert_eq!(primaries, ["tls://192.0.2.1:853#ns1.example#k.", "tls://[2001:db8::1]:8853#ns2"]);
+        assert!(of.ca.as_ref().is_some_and(|path| path.ends_with("ca.pem")));
     }
 
     #[test]
@@ -470,6 +492,7 @@ mod tests {
         check("networks = \"::/0\"\nnotify = [\"192.0.2.1#k\"]", "signpost.toml:4: transfer.x.notify[0]: there is no key k.");
         check("networks = \"::/0\"\nnotify = [\"ns1\"]", "signpost.toml:4: transfer.x.notify[0]: an address such as");
         check("networks = \"::/0\"\nservices = \"rendered\"", "signpost.toml:4: transfer.x.services: unknown value");
+        check("networks = \"::/0\"\nnotify = [\"tls://192.0.2.1#x\"]", "signpost.toml:4: transfer.x.notify[0]: who is told of a change");
         check("networks = \"::/0\"\nnotfy = []", "signpost.toml:4: transfer.x.notfy: unknown key; did you mean");
     }
 

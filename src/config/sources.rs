@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::lexer;
 use super::master::MAX_TEXT;
+use super::world::CopySource;
 
 /// What every zone in force was read from, by the name of its file.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +38,11 @@ struct Text {
 pub(super) type Print = (PathBuf, Option<SystemTime>, u64, u64);
 
 impl Sources {
+    /// Takes what one copied zone is read from by now.
+    pub fn take(&mut self, copy: CopySource) {
+        self.zones.insert(copy.name, copy.source);
+    }
+
     /// The files that zones include, or would had they been taken, as they were just before they were read.
     pub(super) fn included(&self) -> BTreeMap<PathBuf, Option<Print>> {
         let mut files: BTreeMap<_, _> = self.zones.iter().flat_map(|(name, source)| source.prints(name)).collect();

@@ -27,7 +27,7 @@ pub(super) fn read(table: &Item<'_>, named: &mut Vec<Named>, findings: &mut Vec<
         return transfers;
     };
     for (zone, item) in entries {
-        item.only_keys(&["networks", "keys", "notify", "services"], findings);
+        item.only_keys(&["networks", "keys", "notify", "services", "tls"], findings);
         let zone = match zone {
             "*" => None,
             zone => match Name::parse(zone) {
@@ -44,7 +44,12 @@ pub(super) fn read(table: &Item<'_>, named: &mut Vec<Named>, findings: &mut Vec<
             keys: keys(&item, named, findings),
             notify: peers(&item, "notify", named, findings),
             services: services(&item, findings),
+            tls: item.get("tls").and_then(|flag| flag.read(&[], findings)).unwrap_or(false),
         };
+        if let Some(n) = settings.notify.iter().position(|peer| peer.tls.is_some()) {
+            let reason = "who is told of a change is told over UDP (RFC 1996 §3.5): without tls://";
+            findings.push(item.finding(&format!("notify[{n}]"), reason));
+        }
         if settings.notify.len() > TransferSettings::MOST_NOTIFIED {
             findings.push(item.finding("notify", format!("at most {} servers are told", TransferSettings::MOST_NOTIFIED)));
         }
@@ -63,7 +68,7 @@ pub(super) fn unknown_keys(named: Vec<Named>, keys: &BTreeMap<Name, TsigKey>) ->
     named.into_iter().filter(|named| !keys.contains_key(&named.key)).map(|named| named.unknown)
 }
 
-/// Reads a list of servers: `"192.0.2.1"`, `"[2001:db8::1]:5353#key"`.
+/// Reads a list of servers: `"192.0.2.1"`, `"[2001:db8::1]:5353#key"`, `"tls://192.0.2.1#ns1.example#key"`.
 pub(super) fn peers(item: &Item<'_>, field: &str, named: &mut Vec<Named>, findings: &mut Vec<Finding>) -> Vec<Peer> {
     let peers = texts(item, field, findings, peer);
     for (n, peer) in peers.iter().enumerate() {
@@ -127,19 +132,35 @@ fn network(text: &str) -> Result<IpNet, String> {
 }
 
 fn peer(text: &str) -> Result<Peer, String> {
-    let (address, key) = match text.split_once('#') {
-        Some((address, key)) => (address, Some(Name::parse(key).map_err(|error| format!("behind # stands the name of a key: {error}"))?)),
-        None => (text, None),
+    let (secret, place) = text.strip_prefix("tls://").map_or((false, text), |place| (true, place));
+    let mut parts = place.split('#');
+    let address = parts.next().unwrap_or_default();
+    let missing = || format!("the name that the certificate is for is missing: \"tls://{address}#ns1.example.net\"");
+    let tls = match secret {
+        false => None,
+        true => match parts
+            .next()
+            .map(|name| Name::parse(name).map_err(|error| format!("behind the address stands the certificate's name: {error}")))
+        {
+            Some(name) => Some(name?.to_string().trim_end_matches('.').to_string()).filter(|name| !name.is_empty()),
+            None => None,
+        },
     };
+    if secret && tls.is_none() {
+        return Err(missing());
+    }
+    let key = parts.next().map(Name::parse).transpose().map_err(|error| format!("behind # stands the name of a key: {error}"))?;
     let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
     let address = match bare.parse::<IpAddr>() {
-        Ok(address) => SocketAddr::new(address, 53),
-        Err(_) => address
-            .parse()
-            .map_err(|_| format!("an address such as \"192.0.2.53\" or \"[2001:db8::1]:5353#key\" is expected, not {text:?}"))?,
+        Ok(address) => SocketAddr::new(address, if secret { 853 } else { 53 }),
+        Err(_) => address.parse().map_err(|_| {
+            let known = "\"192.0.2.53\", \"[2001:db8::1]:5353#key\" or \"tls://192.0.2.53#ns1.example.net\"";
+            format!("an address such as {known} is expected, not {text:?}")
+        })?,
     };
-    match address.port() {
-        0 => Err("no server answers on port 0".into()),
-        _ => Ok(Peer { address, key }),
+    match (address.port(), parts.next()) {
+        (0, _) => Err("no server answers on port 0".into()),
+        (_, Some(_)) => Err(format!("{text:?} has one # too many")),
+        _ => Ok(Peer { address, tls, key }),
     }
 }

@@ -25,6 +25,8 @@ pub struct Loaded {
     pub warnings: Vec<Finding>,
     /// What the zones were read from.
     pub sources: Sources,
+    /// The apexes of zones that names of these or other zones lead to: what those are was read from these.
+    pub led: BTreeSet<Name>,
     /// What stands in the way of zone files as they are on disk; only where it was read again.
     pub refused: Vec<Finding>,
     /// The zone files that were not taken because of it.
@@ -68,6 +70,7 @@ pub(super) struct Reading {
     warnings: Vec<Finding>,
     zones: Vec<Zone>,
     geo: Geo,
+    led: BTreeSet<Name>,
     /// Every zone file: its name, its path as findings have it, and what was read of it.
     pub files: Vec<(String, String, Option<Arc<Source>>)>,
 }
@@ -81,6 +84,7 @@ impl Reading {
             geo: self.geo,
             warnings: self.warnings,
             sources: Sources { zones: sources, tried: BTreeMap::new() },
+            led: self.led,
             refused,
             kept,
         }
@@ -94,12 +98,10 @@ pub(super) fn read(settings: &Settings, origins: &BTreeMap<String, Origin>, agai
     let geo = geo::read(&settings.geo_dir, &mut notes);
     let mut files = Vec::new();
     let mut drafts = zones(settings, origins, &geo, &mut files, &mut notes);
-    if !again || notes.findings.is_empty() {
-        alias::take(&mut drafts, &mut notes);
-        references::resolve(&mut drafts, &geo, &mut notes);
-        checks::check(&drafts, &mut notes);
-        policies::look(&drafts, &geo, &mut notes);
-    }
+    let led = match !again || notes.findings.is_empty() {
+        true => together(&mut drafts, &geo, &mut notes),
+        false => BTreeSet::new(),
+    };
     places(settings, &geo, &mut notes);
     signed(settings, &drafts, &files, &mut notes);
     named(settings, &drafts, &files, &mut notes);
@@ -113,11 +115,18 @@ pub(super) fn read(settings: &Settings, origins: &BTreeMap<String, Origin>, agai
     }
     notes.put_in_order();
     let kept = settings.data_dir.join(KEPT).display().to_string();
-    // What is signed is compiled again with every change of its keys; keys may be there of zones that are signed no more.
-    let signs = settings.dnssec.all || !settings.dnssec.zones.is_empty() || settings.data_dir.join("keys").exists();
-    let held = |zone: &Zone| signs || settings.updates.contains_key(&zone.apex) || zone.file.starts_with(&kept);
+    let held = |zone: &Zone| settings.updates.contains_key(&zone.apex) || zone.file.starts_with(&kept);
     let zones = drafts.into_iter().map(|draft| Zone { held: held(&draft.zone), ..draft.zone }).collect();
-    Reading { findings: notes.findings, warnings: notes.warnings, zones, geo, files }
+    Reading { findings: notes.findings, warnings: notes.warnings, zones, geo, led, files }
+}
+
+/// What zones are beside each other: where names lead, and what must hold. Returns the apexes of the zones that anything leads to.
+fn together(drafts: &mut [Draft], geo: &Geo, notes: &mut Notes) -> BTreeSet<Name> {
+    alias::take(drafts, notes);
+    let led = references::resolve(drafts, geo, notes);
+    checks::check(drafts, notes);
+    policies::look(drafts, geo, notes);
+    led
 }
 
 /// Whether the places that the configuration names are declared.
@@ -166,8 +175,20 @@ fn signed(settings: &Settings, drafts: &[Draft], files: &[(String, String, Optio
 /// Whether zones that `[update]` and `[transfer]` name are here; what a catalog lists may come yet, so this is only worth a second look.
 fn named(settings: &Settings, drafts: &[Draft], files: &[(String, String, Option<Arc<Source>>)], notes: &mut Notes) {
     let known: BTreeSet<Name> = files.iter().filter_map(|(name, ..)| apex_of(name)).collect();
-    let is_here =
-        |apex: &Name| known.contains(apex) || settings.secondary.contains_key(apex) || drafts.iter().any(|draft| draft.zone.apex == *apex);
+    let is_here = |apex: &Name| {
+        known.contains(apex)
+            || settings.secondary.contains_key(apex)
+            || settings.catalogs.contains_key(apex)
+            || drafts.iter().any(|draft| draft.zone.apex == *apex)
+    };
+    for apex in drafts.iter().map(|draft| &draft.zone.apex).filter(|apex| settings.dnssec.signs(apex) && settings.transfer(apex).is_some())
+    {
+        let file = settings.file.as_ref().map_or("environment".into(), |f| f.display().to_string());
+        let field = format!("transfer.\"{}\"", apex.to_string().trim_end_matches('.'));
+        let reason = "the zone is signed here, and copies of it are not: signatures are made as they are asked for. What secondaries answer is \
+                      bogus to whoever validates, once the parent has its DS: let them sign it, or leave [transfer] or [dnssec] away";
+        notes.warnings.push(Finding { file, line: None, field, reason: reason.into() });
+    }
     let updates = settings.updates.keys().map(|apex| ("update", apex));
     let transfers = settings.transfer.keys().flatten().map(|apex| ("transfer", apex));
     for (table, apex) in updates.chain(transfers).filter(|(_, apex)| !is_here(apex)) {
@@ -199,10 +220,7 @@ pub fn zone_text(file: &str, text: &str) -> Result<(Zone, Vec<Finding>), Vec<Fin
         false => zone::read(file, text, &apex, 1, &geo, &mut notes),
     };
     let mut drafts: Vec<Draft> = draft.into_iter().collect();
-    alias::take(&mut drafts, &mut notes);
-    references::resolve(&mut drafts, &geo, &mut notes);
-    checks::check(&drafts, &mut notes);
-    policies::look(&drafts, &geo, &mut notes);
+    together(&mut drafts, &geo, &mut notes);
     notes.put_in_order();
     match drafts.pop() {
         Some(draft) if notes.findings.is_empty() => Ok((draft.zone, notes.warnings)),
@@ -356,6 +374,42 @@ impl Copies<'_> {
             }
         }
     }
+}
+
+/// A zone that was copied from another server, read by itself.
+#[derive(Debug)]
+pub struct Copied {
+    /// The zone.
+    pub zone: Zone,
+    /// What it was read from, for [`Sources::take`].
+    pub source: CopySource,
+}
+
+/// What a copied zone was read from.
+#[derive(Debug)]
+pub struct CopySource {
+    pub(super) name: String,
+    pub(super) source: Arc<Source>,
+}
+
+/// Reads what is kept of one zone that is copied, and nothing else: good for a zone that no name of another leads to, and that stands neither above nor
+/// below another. `None`: nothing is kept.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn copy(settings: &Settings, apex: &Name) -> Result<Option<Copied>, Vec<Finding>> {
+    let (mut notes, geo) = (Notes::default(), Geo::default());
+    let (mut drafts, mut files) = (Vec::new(), Vec::new());
+    Copies { settings, origins: &BTreeMap::new(), geo: &geo }.zone(apex, &mut drafts, &BTreeMap::new(), &mut files, &mut notes);
+    together(&mut drafts, &geo, &mut notes);
+    if !notes.findings.is_empty() {
+        notes.put_in_order();
+        return Err(notes.findings);
+    }
+    Ok(drafts.pop().zip(files.pop()).and_then(|(draft, (name, _, source))| {
+        let zone = Zone { held: true, ..draft.zone };
+        Some(Copied { zone, source: CopySource { name, source: source? } })
+    }))
 }
 
 /// A path that is the same for every way to write it.

@@ -196,6 +196,9 @@ struct Shared {
     clock: Clock,
 }
 
+/// What the keys of updates of zones begin with in the store.
+pub const UPDATES: &str = "updates/";
+
 /// Calls that wait for the writer; more wait outside.
 const CALLS: usize = 4096;
 /// Events that a subscriber may be behind.
@@ -353,6 +356,15 @@ impl Control {
         let (reply, answer) = oneshot::channel();
         let stopping = || ZoneError { file: String::new(), name: "config".into(), reason: ApplyError::Stopping.to_string() };
         self.calls.send(Call::Load(Box::new((zones, geo, dns)), reply)).await.map_err(|_| stopping())?;
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Replaces one zone, or adds it; all others stay as they are. It has no policies and no services, and nothing of other zones leads to it. It is in
+    /// answers when this returns.
+    pub async fn put_zone(&self, zone: Zone) -> Result<(), ZoneError> {
+        let (reply, answer) = oneshot::channel();
+        let stopping = || ZoneError { file: String::new(), name: "zone".into(), reason: ApplyError::Stopping.to_string() };
+        self.calls.send(Call::Put(Box::new(zone), reply)).await.map_err(|_| stopping())?;
         answer.await.unwrap_or_else(|_| Err(stopping()))
     }
 

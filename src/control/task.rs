@@ -30,12 +30,22 @@ pub(super) type Loaded = oneshot::Sender<Result<(), ZoneError>>;
 /// What is loaded.
 pub(super) type World = (Vec<Zone>, Geo, DnsSettings);
 
+/// What waits until nothing is under way.
+enum Load {
+    /// All of it.
+    World(World),
+    /// One zone.
+    Zone(Zone),
+}
+
 /// What a handle asks of the writer.
 pub(super) enum Call {
     /// A command or a heartbeat.
     Input(Input<Reply>),
     /// Zones, geo data and answer settings.
     Load(Box<World>, Loaded),
+    /// One zone.
+    Put(Box<Zone>, Loaded),
     /// What zones show of their keys.
     Sign(BTreeMap<Name, Option<Arc<ZoneSigning>>>, Loaded),
     /// Measured round trips.
@@ -74,7 +84,7 @@ enum Arrival {
 struct Task {
     flight: Option<Flight>,
     /// Loads that wait until nothing is under way.
-    loads: Vec<(World, Loaded)>,
+    loads: Vec<(Load, Loaded)>,
     /// Whoever waits until keys are in answers.
     signed: Vec<(Loaded, Result<(), ZoneError>)>,
     stops: Vec<oneshot::Sender<()>>,
@@ -147,7 +157,8 @@ impl Task {
     fn take(&mut self, writer: &mut Writer<Reply>, call: Option<Call>, now: Timestamp) {
         match call {
             Some(Call::Input(input)) => writer.handle(now, input),
-            Some(Call::Load(world, reply)) => self.loads.push((*world, reply)),
+            Some(Call::Load(world, reply)) => self.loads.push((Load::World(*world), reply)),
+            Some(Call::Put(zone, reply)) => self.loads.push((Load::Zone(*zone), reply)),
             // Known only once it is published.
             Some(Call::Sign(signing, reply)) => self.signed.push((reply, writer.sign(&signing))),
             // Whoever asked may have gone; what was taken stands.
@@ -176,8 +187,11 @@ impl Task {
     }
 
     fn load(&mut self, shared: &Shared, writer: &mut Writer<Reply>, now: Timestamp) {
-        for ((zones, geo, dns), reply) in std::mem::take(&mut self.loads) {
-            let outcome = writer.load(zones, geo, &dns, now);
+        for (load, reply) in std::mem::take(&mut self.loads) {
+            let outcome = match load {
+                Load::World((zones, geo, dns)) => writer.load(zones, geo, &dns, now),
+                Load::Zone(zone) => writer.put_zone(zone, now),
+            };
             make_known(shared, writer.output(now));
             // Whoever asked may have gone; what was loaded stands.
             _ = reply.send(outcome);

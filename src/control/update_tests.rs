@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::codec::code::rtype;
-use crate::model::{Name, RecordSet, Settings, Zone};
+use crate::model::{Denial, Name, RecordSet, Settings, Zone, ZoneKey, ZoneSigning};
 use crate::registry::updates::tests::{rights, update};
 use crate::registry::{UpdateRefusal, View};
 use crate::store::{Condition, Item, Key, Operation, Value};
@@ -53,7 +53,7 @@ impl Desk {
 
     fn commit(&mut self, operations: &[Operation]) -> Revision {
         self.revision.0 += 1;
-        assert!(operations.len() <= crate::store::MAX_OPERATIONS);
+        assert!(operations.len() <= crate::store::MOST_OPERATIONS);
         for operation in operations {
             let (Operation::Put { key, condition, .. } | Operation::Delete { key, condition }) = operation;
             let now = self.items.get(key).map_or(Condition::Absent, |(revision, _)| Condition::At(*revision));
@@ -138,6 +138,91 @@ fn an_update_is_in_answers_and_comes_back_after_a_restart() {
     assert_eq!(core::read(desk.writer.registry()).changed_zone(&name("@")).unwrap().soa.serial, 9);
     let again = begin(desk.revision, desk.items(), zones());
     assert_eq!(answered(&again), answered(&desk.writer));
+}
+
+/// Keys and serials move while an update is on its way to the store: what was compiled for it to be tried knows nothing of that.
+#[test]
+fn what_changes_while_an_update_is_written_is_in_answers_with_it() {
+    let (mut desk, now, apex) = (Desk::new(), Timestamp(5_000), name("@"));
+    // Without policies, so that what was tried is what is published.
+    let command = Command::Update { update: Arc::new(update("add a 60 A 192.0.2.9")), key: name("key."), rights: rights(&["**"], &[]) };
+    desk.writer.handle(now, Input::Command { reply: 1, command, author: "key.".into() });
+    let departure = desk.writer.depart(now).unwrap();
+    let key = ZoneKey { flags: 257, algorithm: 13, tag: 1, public: [7; 64].into(), signs_keys: true, signs_zone: true, published: true };
+    let (cds, cdnskey) = (Vec::new(), Vec::new());
+    let signing = ZoneSigning { keys: vec![key], dnskey_ttl: 60, denial: Denial::Compact, cds, cdnskey, epoch: 3 };
+    desk.writer.sign(&[(apex.clone(), Some(Arc::new(signing)))].into()).unwrap();
+    desk.writer.raise_serial(&apex, 8);
+    let commands = departure.commands.iter().map(|operations| Ok(desk.commit(operations))).collect();
+    desk.writer.land(now, Landing { commands, behind: None });
+    assert!(desk.writer.output(now).answers.pop().unwrap().1.is_ok());
+    let served = desk.writer.snapshot().zone_at(apex.wire()).unwrap().clone();
+    assert!(served.at(b"\x01a").is_some(), "the update");
+    assert_eq!((served.epoch(), served.at(b"").unwrap().set(rtype::DNSKEY).is_some()), (Some(3), true), "the keys");
+    assert_eq!(served.serial(), 9, "the serial was raised, and moved with the update");
+}
+
+/// One zone is replaced or added, with what updates changed of it, and no other is touched; what does not compile changes nothing.
+#[test]
+fn a_zone_is_taken_alone() {
+    let (mut desk, now) = (Desk::new(), Timestamp(5_000));
+    desk.update("add a 60 A 192.0.2.9; add n0 60 A 192.0.2.8").unwrap();
+    let zone = |apex: &str, serial: u32, owner: &str| {
+        let apex = Name::parse(apex).unwrap();
+        let mut zone = Zone::new(apex.clone(), &format!("kept/{apex}zone"), apex.child(b"ns").unwrap(), serial);
+        let owner = Name::parse_relative(owner, Some(&apex)).unwrap();
+        zone.records.insert((owner, rtype::A), RecordSet { ttl: 30, rdata: vec![[192, 0, 2, 1].into()] });
+        zone
+    };
+    let look = |desk: &Desk, apex: &str, key: &[u8]| {
+        let snapshot = desk.writer.snapshot();
+        let zone = snapshot.zone_at(Name::parse(apex).unwrap().wire())?;
+        Some((zone.serial(), zone.at(key).is_some()))
+    };
+    let other = desk.writer.snapshot().zone_at(name("@").wire()).unwrap().clone();
+    desk.writer.put_zone(zone("new.example.", 5, "www"), now).unwrap();
+    desk.writer.put_zone(zone("y.example.", 6, "www"), now).unwrap();
+    desk.writer.put_zone(zone("new.example.", 7, "mail"), now).unwrap();
+    assert_eq!((look(&desk, "new.example.", b"\x04mail"), look(&desk, "new.example.", b"\x03www")), (Some((7, true)), Some((7, false))));
+    assert_eq!(look(&desk, "y.example.", b"\x03www"), Some((6, true)));
+    assert!(Arc::ptr_eq(&other, desk.writer.snapshot().zone_at(name("@").wire()).unwrap()), "no other zone is compiled");
+    assert_eq!(desk.writer.snapshot().zones().count(), 3);
+    let (published, files) = (Arc::as_ptr(desk.writer.snapshot()), core::read(desk.writer.registry()).files().clone());
+    for mut broken in [zone("new.example.", 8, "www"), zone("other.example.", 8, "www")] {
+        broken.ns.clear();
+        assert!(desk.writer.put_zone(broken, now).is_err());
+        assert_eq!(Arc::as_ptr(desk.writer.snapshot()), published);
+        assert_eq!(core::read(desk.writer.registry()).files(), &files);
+        assert!(core::read(desk.writer.registry()).zone(&Name::parse("other.example.").unwrap()).is_none());
+    }
+    // What was changed of a zone lies over each copy of it.
+    desk.writer.put_zone(zone("x.example.", 20, "www"), now).unwrap();
+    assert_eq!((look(&desk, "x.example.", b"\x01a"), look(&desk, "x.example.", b"\x03www")), (Some((21, true)), Some((21, true))));
+    assert_eq!(look(&desk, "x.example.", b"\x02n1"), Some((21, false)));
+}
+
+/// Updates that wait for each other: the next departs before what the last one changed is made known, and none is lost of answers.
+#[test]
+fn updates_that_come_together_are_all_in_answers() {
+    let mut desk = Desk::new();
+    let now = Timestamp(5_000);
+    for n in 0..5 {
+        let update = Arc::new(update(&format!("add u{n} 60 A 192.0.2.{n}; del n{n}")));
+        let command = Command::Update { update, key: name("key."), rights: rights(&["**"], &[]) };
+        desk.writer.handle(now, Input::Command { reply: n, command, author: "key.".into() });
+    }
+    let mut departures = 0;
+    while let Some(departure) = desk.writer.depart(now) {
+        let commands = departure.commands.iter().map(|operations| Ok(desk.commit(operations))).collect();
+        desk.writer.land(now, Landing { commands, behind: None });
+        departures += 1;
+    }
+    let answers = desk.writer.output(now).answers;
+    assert!(answers.len() == 5 && answers.iter().all(|(_, answer)| answer.is_ok()), "{answers:?}");
+    assert_eq!(departures, 5);
+    let found = answered(&desk.writer);
+    (0..5).for_each(|n| assert!(found.iter().any(|(owner, ..)| *owner == format!("u{n}.x.example.")), "u{n}"));
+    assert_eq!(answered(&begin(desk.revision, desk.items(), zones())), found);
 }
 
 /// A crash between the drop and what is erased behind it: strays are nobody's, and go.
@@ -228,6 +313,8 @@ proptest! {
                     prop_assert!(moved > 0 && moved < 1 << 31, "the serial goes forward");
                     let again = begin(desk.revision, desk.items(), zones());
                     prop_assert_eq!(answered(&again), answered(&desk.writer));
+                    let told = |writer: &Writer<u32>| writer.snapshot().zones().next().unwrap().told();
+                    prop_assert_eq!(told(&again), told(&desk.writer), "patched or compiled whole");
                 }
                 Err(ApplyError::Refused(_)) => {
                     prop_assert_eq!(&*core::read(desk.writer.registry()), &before);

@@ -13,7 +13,7 @@ use super::{Applied, ApplyError, Event, ProbeOrder, StartError, compile, start};
 use crate::model::{DnsSettings, FieldError, Geo, Label, Name, Revision, Service, Timestamp, Zone, ZoneSigning};
 use crate::registry::{Change, Registry, UpdateRefusal, Warning};
 use crate::routing::{Origins, Survey, Surveyed};
-use crate::snapshot::{CompiledZone, ServiceView, Snapshot, Update, ZoneError};
+use crate::snapshot::{CompiledZone, ServiceView, Snapshot, Update, ZoneError, ZonePatch};
 use crate::store::Item;
 
 /// See the module.
@@ -116,12 +116,24 @@ impl<T> Writer<T> {
 
     /// What goes to the store now; `None` also while something is under way.
     pub fn depart(&mut self, now: Timestamp) -> Option<Departure> {
+        // What is tried is tried beside all that landed before.
+        self.follow_zones();
         let (snapshot, tried) = (self.snapshot.clone(), &mut self.tried);
         self.core.depart(now, &mut |registry, change| match change {
             Change::PutService { name, service, .. } => Ok(compile::try_service(&snapshot, registry, name, service, now)?),
             Change::Zone(change) => {
-                let Some(zone) = registry.zone_with(change) else { return Ok(()) };
-                let compiled = snapshot.compile_zone(&zone).map_err(|error| UpdateRefusal::Unfit(error.name, error.reason))?;
+                let unfit = |error: ZoneError| UpdateRefusal::Unfit(error.name, error.reason);
+                let patched = match registry.patch_with(change) {
+                    Some((zone, sets)) => snapshot.patch_zone(zone, &ZonePatch { sets, serial: change.serial }).map_err(unfit)?,
+                    None => None,
+                };
+                let compiled = match patched {
+                    Some(patched) => Some(patched),
+                    None => {
+                        let Some(zone) = registry.zone_with(change) else { return Ok(()) };
+                        snapshot.compile_zone(&zone).map_err(unfit)?
+                    }
+                };
                 *tried = compiled.map(|compiled| (change.apex.clone(), change.changes, change.epoch, compiled));
                 Ok(())
             }
@@ -136,6 +148,7 @@ impl<T> Writer<T> {
 
     /// Replaces zones, geo data and answer settings, all or nothing. Nothing may be under way.
     pub fn load(&mut self, zones: Vec<Zone>, geo: Geo, dns: &DnsSettings, now: Timestamp) -> Result<(), ZoneError> {
+        self.tried = None;
         let before = self.snapshot.origins.clone();
         let (next, differ, count) = {
             let registry = read(&self.core.registry);
@@ -189,8 +202,53 @@ impl<T> Writer<T> {
         Ok(())
     }
 
+    /// Replaces one zone, or adds it: one without policies and services, and to which none of others leads. All others stay as they are. Nothing may be
+    /// under way.
+    pub fn put_zone(&mut self, zone: Zone, now: Timestamp) -> Result<(), ZoneError> {
+        self.tried = None;
+        let apex = zone.apex.clone();
+        let detail = format!("taken anew, serial {}", zone.soa.serial);
+        let (before, warnings) = self.core.write().put_file(zone);
+        match self.compile_zone(&apex) {
+            Ok(snapshot) => {
+                (self.snapshot, self.loaded) = (Arc::new(snapshot), true);
+                warn(&warnings);
+                self.core.tell(now, "zone_changed", format!("zone/{apex}"), detail, "");
+                Ok(())
+            }
+            Err(error) => {
+                self.core.write().take_back(&apex, before);
+                Err(error)
+            }
+        }
+    }
+
+    /// The snapshot with one zone as it now is to be served; where what updates changed does not compile beside its file, without that.
+    fn compile_zone(&mut self, apex: &Name) -> Result<Snapshot, ZoneError> {
+        loop {
+            let outcome = {
+                let registry = read(&self.core.registry);
+                let Some((zone, _)) = registry.zone(apex) else { return Ok(Snapshot::clone(&self.snapshot)) };
+                match registry.changed_zone(apex) {
+                    Some(changed) => self.snapshot.update(&[Update::Zone(&changed)]),
+                    None => self.snapshot.update(&[Update::Zone(zone)]),
+                }
+            };
+            let error = match outcome {
+                Ok(next) => return Ok(next),
+                Err(error) => error,
+            };
+            if !self.core.write().blame(&error.file, &error.name) {
+                return Err(error);
+            }
+            tracing::error!(%error, "what updates changed does not go with the file: the file's is answered");
+        }
+    }
+
     /// Replaces what zones show of their keys, of those that are given, all or nothing.
     pub fn sign(&mut self, signing: &BTreeMap<Name, Option<Arc<ZoneSigning>>>) -> Result<(), ZoneError> {
+        // What was compiled for an update under way shows the keys before.
+        self.tried = None;
         let before = self.core.write().sign(signing);
         let outcome = {
             let registry = read(&self.core.registry);
@@ -212,6 +270,8 @@ impl<T> Writer<T> {
 
     /// Moves the serial of a zone: something of it changed that no file says.
     pub fn raise_serial(&mut self, apex: &Name, serial: u32) {
+        // As it does, what was compiled for an update under way has the serial before.
+        self.tried = None;
         let Some(by) = self.core.write().raise_serial(apex, serial) else { return };
         // A serial contradicts nothing.
         if let Ok(snapshot) = self.snapshot.update(&[Update::Raised(apex, by)]) {
@@ -235,11 +295,9 @@ impl<T> Writer<T> {
 
     /// What is to be made known of all that since the last call.
     pub fn output(&mut self, now: Timestamp) -> Output<T> {
-        let Effects { services, drained, zones, orders, events, answers } = self.core.effects();
+        self.follow_zones();
+        let Effects { services, drained, zones: _, orders, events, answers } = self.core.effects();
         let mut changed = std::mem::take(&mut self.loaded);
-        for apex in &zones {
-            changed |= self.follow_zone(apex);
-        }
         if drained || !services.is_empty() {
             let registry = read(&self.core.registry);
             self.snapshot = Arc::new(follow(&self.snapshot, &registry, &services, drained, &mut self.astray, now));
@@ -249,32 +307,33 @@ impl<T> Writer<T> {
         Output { snapshot, orders, events, answers }
     }
 
+    /// Takes the records of zones that changed, as they now are.
+    fn follow_zones(&mut self) {
+        for apex in std::mem::take(&mut self.core.effects.zones) {
+            self.loaded |= self.follow_zone(&apex);
+        }
+    }
+
     /// Takes the records of a zone as they now are. Returns whether answers are otherwise.
     fn follow_zone(&mut self, apex: &Name) -> bool {
-        let tried = self.tried.take();
-        loop {
-            let outcome = {
-                let registry = read(&self.core.registry);
-                let Some((zone, overlay)) = registry.zone(apex) else { return false };
-                let counts = overlay.map(|overlay| (overlay.changes, overlay.epoch));
-                let same = tried.as_ref().filter(|(of, changes, epoch, _)| of == apex && counts == Some((*changes, *epoch)));
-                match (same, registry.changed_zone(apex)) {
-                    (Some((.., compiled)), _) => self.snapshot.update(&[Update::Compiled(compiled.clone())]),
-                    (None, Some(changed)) => self.snapshot.update(&[Update::Zone(&changed)]),
-                    (None, None) => self.snapshot.update(&[Update::Zone(zone)]),
-                }
-            };
-            let error = match outcome {
-                Ok(next) => {
-                    self.snapshot = Arc::new(next);
-                    return true;
-                }
-                Err(error) => error,
-            };
-            // It was tried before it was written; what is left is what the store had and was read anew.
-            tracing::error!(%error, "what updates changed does not go with the file: the file's is answered");
-            if !self.core.write().blame(&error.file, &error.name) {
-                return false;
+        let counts = match read(&self.core.registry).zone(apex) {
+            None => return false,
+            Some((_, overlay)) => overlay.map(|overlay| (overlay.changes, overlay.epoch)),
+        };
+        // It was compiled to be tried, and nothing else of the zone changed since.
+        let tried = self.tried.take().filter(|(of, changes, epoch, _)| of == apex && counts == Some((*changes, *epoch)));
+        let next = match tried {
+            Some((.., compiled)) => self.snapshot.update(&[Update::Compiled(compiled)]),
+            None => self.compile_zone(apex),
+        };
+        match next {
+            Ok(next) => {
+                self.snapshot = Arc::new(next);
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "a zone does not compile; answers leave its change out");
+                false
             }
         }
     }

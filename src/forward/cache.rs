@@ -107,6 +107,8 @@ struct Part {
     /// Octets of what is new.
     octets: usize,
     old: HashMap<Question, Replies>,
+    /// The same of what is old.
+    old_octets: usize,
 }
 
 /// Replies by question and subnet.
@@ -128,7 +130,7 @@ impl Cache {
     /// What is known of a question; fresh or stale, but of use.
     pub(super) fn get(&self, question: &Question, subnet: Option<Subnet>, now: Instant) -> Option<Arc<Entry>> {
         let mut part = self.part(question);
-        if let Some(replies) = part.old.remove(question) {
+        if let Some(replies) = part.take_old(question) {
             part.put(question, replies, self.most);
         }
         part.new.get(question)?.get(subnet).filter(|entry| entry.is_of_use(now)).cloned()
@@ -157,6 +159,15 @@ impl Cache {
         self.parts.iter().map(of_part).sum()
     }
 
+    /// How many octets these take.
+    pub(super) fn octets(&self) -> usize {
+        let of_part = |part: &Mutex<Part>| {
+            let part = part.lock().unwrap_or_else(PoisonError::into_inner);
+            part.octets + part.old_octets
+        };
+        self.parts.iter().map(of_part).sum()
+    }
+
     fn part(&self, question: &Question) -> MutexGuard<'_, Part> {
         // Other bits than those by which a map of a part goes: its hasher is another.
         let at = self.hasher.hash_one(question) as usize % PARTS;
@@ -170,7 +181,13 @@ impl Part {
             self.octets -= replies.size(question).min(self.octets);
             return Some(replies);
         }
-        self.old.remove(question)
+        self.take_old(question)
+    }
+
+    fn take_old(&mut self, question: &Question) -> Option<Replies> {
+        let replies = self.old.remove(question)?;
+        self.old_octets -= replies.size(question).min(self.old_octets);
+        Some(replies)
     }
 
     /// Takes in replies to a question that there are none to.
@@ -178,7 +195,7 @@ impl Part {
         self.octets += replies.size(question);
         if self.octets > most {
             self.old = std::mem::take(&mut self.new);
-            self.octets = replies.size(question);
+            (self.old_octets, self.octets) = (self.octets - replies.size(question), replies.size(question));
         }
         self.new.insert(question.clone(), replies);
     }
@@ -284,7 +301,8 @@ mod tests {
         }
         let octets = cache.len() * reply(&often, 60, 1, None).size();
         assert!(octets < 1 << 20 && octets > 1 << 17, "{} replies in {octets} octets", cache.len());
+        assert!(cache.octets() > octets && cache.octets() <= 1 << 20, "{} octets, {octets} of them replies", cache.octets());
         cache.clear();
-        assert_eq!(cache.len(), 0);
+        assert_eq!((cache.len(), cache.octets()), (0, 0));
     }
 }

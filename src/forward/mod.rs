@@ -1,7 +1,8 @@
 //! Shell (floor 5): names that are not ours, asked of upstreams for clients that may have that (`[forward]`).
 //!
 //! ```text
-//!   Forward::answer ─▶ the name, or where our alias leads ─▶ cache ─ fresh ──────────────────────────────▶ reply
+//!   Forward::answer ─▶ the name, or where our alias leads ─▶ local: what everybody knows ────────────────▶ reply
+//!                                                         └▶ cache ─ fresh ──────────────────────────────▶ reply
 //!                                                              │
 //!                                                              ├─ stale ─▶ flight, for 1.8 s at most ─▶ reply, or the stale one
 //!                                                              └─ nothing ▶ flight ─▶ reply, or SERVFAIL
@@ -16,6 +17,7 @@
 
 mod cache;
 mod group;
+mod local;
 mod message;
 mod question;
 mod upstream;
@@ -30,7 +32,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::codec::code::extended;
-use crate::model::{ForwardSettings, Name, Upstream};
+use crate::model::{ForwardSettings, ForwardStats, Name, Upstream, UpstreamStats};
 use cache::{Cache, Entry};
 use group::Group;
 use message::{Age, Own, Stored};
@@ -90,42 +92,6 @@ pub struct ToForward<'q> {
     pub draw: u64,
 }
 
-/// How forwarding fares, for metrics.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ForwardStats {
-    /// Queries that were to be forwarded.
-    pub queries: u64,
-    /// Of these, answered from what was known.
-    pub hits: u64,
-    /// Of these, answered with what was no longer fresh, for want of better.
-    pub stale: u64,
-    /// Of these, answered with SERVFAIL.
-    pub failed: u64,
-    /// Of these, added to another that asks the same.
-    pub joined: u64,
-    /// Of these, not asked because too many were.
-    pub overloaded: u64,
-    /// Questions whose replies are kept.
-    pub kept: usize,
-    /// Each upstream, in the order of the file.
-    pub upstreams: Vec<UpstreamStats>,
-}
-
-/// How one upstream fares.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UpstreamStats {
-    /// As it is written in the file.
-    pub upstream: String,
-    /// Queries that it was asked.
-    pub queries: u64,
-    /// Of these, without a reply that is of use.
-    pub failures: u64,
-    /// How long it takes to reply, in microseconds.
-    pub round_trip_us: u64,
-    /// It is left alone until a probe finds it well.
-    pub is_aside: bool,
-}
-
 /// What comes of a question that is under way; `None` until it is known.
 type Flight = watch::Receiver<Option<Arc<Entry>>>;
 
@@ -143,6 +109,8 @@ pub struct Forward {
 struct Counts {
     queries: AtomicU64,
     hits: AtomicU64,
+    misses: AtomicU64,
+    local: AtomicU64,
     stale: AtomicU64,
     failed: AtomicU64,
     joined: AtomicU64,
@@ -168,15 +136,25 @@ struct Routes {
 impl Routes {
     /// Those to ask about a name in wire form: of the zones it is in, the lowest one's.
     fn of(&self, name: &[u8]) -> Option<&Arc<Group>> {
+        self.own(name).map(|(_, group)| group).or(self.default.as_ref())
+    }
+
+    /// Whether the file says who is asked about a name, and not only who is asked about all names.
+    fn says_of(&self, name: &[u8]) -> bool {
+        self.own(name).is_some_and(|(apex, _)| apex != [0])
+    }
+
+    /// The lowest of the zones that a name is in, and its upstreams.
+    fn own<'n>(&self, name: &'n [u8]) -> Option<(&'n [u8], &Arc<Group>)> {
         let mut rest = name;
         while !self.zones.is_empty() {
             if let Some(group) = self.zones.get(rest) {
-                return Some(group);
+                return Some((rest, group));
             }
             let Some((length, behind)) = rest.split_first().filter(|(length, _)| **length != 0) else { break };
             rest = behind.get(usize::from(*length)..).unwrap_or_default();
         }
-        self.default.as_ref()
+        None
     }
 }
 
@@ -245,6 +223,10 @@ impl Forward {
             None => asked,
         };
         let routes = self.routes();
+        if let Some(stored) = local::answer(&asked.question).filter(|_| !routes.says_of(&asked.question.name)) {
+            count(&self.counts.local);
+            return Some(own.reply(&stored, Age::Seconds(0), &asked, query.limit));
+        }
         // None of ours, and nobody to ask: what we say ourselves holds.
         let Some(group) = routes.of(&asked.question.name).cloned() else { return Some(query.own.into()) };
         count(&self.counts.queries);
@@ -263,10 +245,14 @@ impl Forward {
                 count(&self.counts.hits);
                 return (entry.clone(), age);
             }
+            count(&self.counts.misses);
             if entry.rests(now) {
                 count(&self.counts.stale);
                 return (entry.clone(), Age::Stale);
             }
+        }
+        if known.is_none() {
+            count(&self.counts.misses);
         }
         let stale = known;
         let patience = if stale.is_some() { self.timing.stale_after } else { self.timing.deadline + self.timing.deadline / 20 };
@@ -389,11 +375,14 @@ impl Forward {
         ForwardStats {
             queries: read(&self.counts.queries),
             hits: read(&self.counts.hits),
+            misses: read(&self.counts.misses),
+            local: read(&self.counts.local),
             stale: read(&self.counts.stale),
             failed: read(&self.counts.failed),
             joined: read(&self.counts.joined),
             overloaded: read(&self.counts.overloaded),
             kept: self.cache.len(),
+            kept_octets: self.cache.octets(),
             upstreams,
         }
     }

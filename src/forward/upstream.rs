@@ -15,11 +15,11 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::runtime::{RuntimeProvider, Spawn, TokioRuntimeProvider};
 use hickory_resolver::net::tcp::TcpClientStream;
-use hickory_resolver::net::tls::tls_exchange;
+use hickory_resolver::net::tls::tls_client_connect;
 use hickory_resolver::net::udp::UdpClientStream;
-use hickory_resolver::net::xfer::{DnsExchange, DnsHandle, DnsRequestSender, FirstAnswer};
+use hickory_resolver::net::xfer::{DnsExchange, DnsHandle, DnsMultiplexer, DnsRequestSender, FirstAnswer};
 use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, Query};
 use hickory_resolver::proto::rr::rdata::opt::{ClientSubnet, EdnsOption};
 use hickory_resolver::proto::rr::{Name, RecordType};
@@ -255,7 +255,13 @@ impl Known {
         let exchange = match &self.upstream.transport {
             UpstreamTransport::Tls(name) => {
                 let server = ServerName::try_from(name.clone()).map_err(|error| Failure::Network(error.to_string()))?;
-                tls_exchange(address, server, self.tls.clone(), patience, most, provider).await
+                // hickory-net's own way there says no name (SNI), and many servers have one certificate for each.
+                let (connecting, sender) = tls_client_connect(address, server, Arc::new(self.tls.clone()), provider.clone());
+                let stream = timeout(patience, connecting).await.map_err(|_| Failure::Silent)??;
+                let exchange = DnsMultiplexer::new(stream, sender).with_timeout(patience).with_max_active_requests(MOST_ON_A_CONNECTION);
+                let (exchange, background) = DnsExchange::from_stream(exchange);
+                provider.create_handle().spawn_bg(background);
+                Ok(exchange)
             }
             _ => TcpClientStream::exchange(address, None, patience, most, provider).await,
         };

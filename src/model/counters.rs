@@ -70,6 +70,10 @@ outcomes! {
     CookieValid => "cookie_valid",
     /// A server cookie that is too old, or not ours (RFC 7873 §5.2.4). Counted beside the outcome.
     CookieInvalid => "cookie_invalid",
+    /// An RRset of an answer whose signature was there. Counted for each.
+    SignatureFound => "signature_found",
+    /// An RRset of an answer whose signature had to be made. Counted for each.
+    SignatureMissing => "signature_missing",
 }
 
 /// Regions with a counter of their own; those numbered higher share the last one.

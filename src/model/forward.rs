@@ -57,6 +57,48 @@ pub enum UpstreamTransport {
     Tls(String),
 }
 
+/// How forwarding fares.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, utoipa::ToSchema)]
+pub struct ForwardStats {
+    /// Queries that were to be forwarded.
+    pub queries: u64,
+    /// Of these, answered from what was known.
+    pub hits: u64,
+    /// Of these, not known, or no longer fresh.
+    pub misses: u64,
+    /// Of these, answered with what was no longer fresh, for want of better.
+    pub stale: u64,
+    /// Of these, answered with SERVFAIL.
+    pub failed: u64,
+    /// Of these, added to another that asks the same.
+    pub joined: u64,
+    /// Of these, not asked because too many were.
+    pub overloaded: u64,
+    /// Queries for names that no upstream is asked for, as every server knows what they are (RFC 6761).
+    pub local: u64,
+    /// Questions whose replies are kept.
+    pub kept: usize,
+    /// Octets that they take.
+    pub kept_octets: usize,
+    /// Each upstream, in the order of the file.
+    pub upstreams: Vec<UpstreamStats>,
+}
+
+/// How one upstream fares.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct UpstreamStats {
+    /// As it is written in the file.
+    pub upstream: String,
+    /// Queries that it was asked.
+    pub queries: u64,
+    /// Of these, without a reply that is of use.
+    pub failures: u64,
+    /// How long it takes to reply, in microseconds.
+    pub round_trip_us: u64,
+    /// It is left alone until a probe finds it well.
+    pub is_aside: bool,
+}
+
 /// Why a text is no upstream.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UpstreamError {

@@ -45,7 +45,7 @@ pub use course::{Course, Toward};
 pub use dnssec::DnssecSettings;
 pub use drain::{DEFAULT_DRAIN, Drain, DrainFields, LONGEST_DRAIN, LONGEST_RAMP, SHORTEST_RAMP, Stage, check_ramp};
 pub use drill::{Abort, DrillFields, DrillOrder, MetricCheck, MetricStep, Require};
-pub use forward::{ForwardSettings, Upstream, UpstreamError, UpstreamTransport};
+pub use forward::{ForwardSettings, ForwardStats, Upstream, UpstreamError, UpstreamStats, UpstreamTransport};
 pub use health::{CheckState, Health, ProbeResult, Pushed, Status, Vitals, Wavers};
 pub use instance::{DEFAULT_WEIGHT, FieldError, Instance, InstanceFields, InstanceKey, MAX_WEIGHT, Shape};
 pub use label::{Label, LabelError};
@@ -59,7 +59,7 @@ pub use report::{
     LastOld, Moment, RegionShares, Watched,
 };
 pub use schedule::{Schedule, ScheduleError};
-pub use secondary::{CatalogError, SecondarySettings, SecondaryState, catalog_members, copied, kept_file};
+pub use secondary::{CatalogError, CatalogSettings, SecondarySettings, SecondaryState, catalog_members, catalog_zone, copied, kept_file};
 pub use service::{MAX_SERVICE_PORTS, Service, ServiceFields, Source, Subject};
 pub use settings::{
     ApiSettings, CookieSecret, CookieSettings, DnsSettings, LogFormat, LogSettings, ProbeSettings, RateLimitSettings, Right,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::{Name, Peer, Timestamp, Zone};
+use super::{Name, Peer, RecordSet, Timestamp, Zone};
 
 /// `[secondary."ZONE"]`: a zone that is copied from its primaries.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -12,6 +12,8 @@ pub struct SecondarySettings {
     pub primaries: Vec<Peer>,
     /// It lists other zones, which are copied from the same primaries.
     pub catalog: bool,
+    /// Roots that certificates of primaries lead to, in PEM; `None`: those that the system trusts.
+    pub ca: Option<PathBuf>,
 }
 
 /// How a zone fares that is copied.
@@ -46,6 +48,8 @@ pub struct SecondaryState {
     pub failure: String,
     /// Copies that were taken since the start.
     pub transfers: u64,
+    /// Attempts since the start that came to nothing.
+    pub failures: u64,
 }
 
 /// The file in which a zone that is copied is kept, in the data folder.
@@ -99,6 +103,38 @@ pub fn catalog_members(zone: &Zone) -> Result<BTreeMap<Name, Name>, CatalogError
     Ok(members)
 }
 
+/// `[catalog."ZONE"]`: a catalog of zones that are transferred, for secondaries that follow it (RFC 9432).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CatalogSettings {
+    /// The zones in it, as far as they are here and transferred; `None`: all of these but catalogs.
+    pub zones: Option<BTreeSet<Name>>,
+}
+
+/// A catalog zone of these members (RFC 9432 §4). Its serial is for others to move.
+pub fn catalog_zone(apex: &Name, members: &BTreeSet<Name>) -> Zone {
+    let invalid = Name::root().child(b"invalid").unwrap_or_else(Name::root);
+    // §4.1: nobody is to look for its servers.
+    let mut zone = Zone::new(apex.clone(), &format!("[catalog.\"{}\"]", apex.to_string().trim_end_matches('.')), invalid, 1);
+    let mut add = |labels: &[&[u8]], rtype: u16, data: Box<[u8]>| {
+        let owner = labels.iter().rev().try_fold(apex.clone(), |above, label| above.child(label));
+        if let Some(owner) = owner {
+            zone.records.insert((owner, rtype), RecordSet { ttl: 0, rdata: vec![data] });
+        }
+    };
+    add(&[b"version"], TXT, b"\x012".as_slice().into());
+    let mut taken = BTreeSet::new();
+    for member in members {
+        // §4.1: a label that stays the zone's; what it is means nothing.
+        let mut hash =
+            member.wire().iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, octet| (hash ^ u64::from(*octet)).wrapping_mul(0x100_0000_01b3));
+        while !taken.insert(hash) {
+            hash = hash.wrapping_add(1);
+        }
+        add(&[format!("{hash:016x}").as_bytes(), b"zones"], PTR, member.wire().into());
+    }
+    zone
+}
+
 /// The zones that are copied by these settings: those that are named, and the members of the catalogs among them, as far as these could be
 /// read. A zone that is named is no member, and the first catalog that lists a zone has it.
 pub fn copied<'z>(
@@ -111,7 +147,7 @@ pub fn copied<'z>(
         let members: BTreeSet<Name> =
             catalog(apex).and_then(|zone| catalog_members(zone).ok()).into_iter().flat_map(BTreeMap::into_keys).collect();
         for member in members {
-            let settings = SecondarySettings { primaries: of.primaries.clone(), catalog: false };
+            let settings = SecondarySettings { catalog: false, ..of.clone() };
             all.entry(member).or_insert((settings, Some(apex.clone())));
         }
     }
@@ -167,7 +203,7 @@ mod tests {
             CatalogError::Twice(name("y.")),
         );
         let settings = BTreeMap::from([
-            (name("@"), SecondarySettings { primaries: Vec::new(), catalog: true }),
+            (name("@"), SecondarySettings { catalog: true, ..SecondarySettings::default() }),
             (name("x."), SecondarySettings::default()),
         ]);
         let zone = good();
@@ -176,5 +212,16 @@ mod tests {
             all.iter().map(|(apex, (_, of))| (apex.to_string(), of.is_some())).collect::<Vec<_>>(),
             [("x.".to_string(), false), ("y.".to_string(), true), ("cat.example.".to_string(), false),]
         );
+    }
+
+    #[test]
+    fn a_catalog_that_is_made_has_the_members_that_it_was_made_of() {
+        let members: BTreeSet<Name> = ["a.example.", "b.example.", "sub.a.example."].map(|text| Name::parse(text).unwrap()).into();
+        let apex = Name::parse("catalog.invalid.").unwrap();
+        let made = catalog_zone(&apex, &members);
+        let read = catalog_members(&made).unwrap();
+        assert_eq!(read.keys().cloned().collect::<BTreeSet<_>>(), members);
+        let fewer = catalog_zone(&apex, &members.iter().skip(1).cloned().collect());
+        assert!(catalog_members(&fewer).unwrap().iter().all(|(member, label)| read[member] == *label), "labels stay");
     }
 }

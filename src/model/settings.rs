@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::{
-    DnssecSettings, DrillFields, ForwardSettings, Label, Locality, Name, Period, SecondarySettings, TransferSettings, TsigKey, UpdateRight,
+    CatalogSettings, DnssecSettings, DrillFields, ForwardSettings, Label, Locality, Name, Period, SecondarySettings, TransferSettings,
+    TsigKey, UpdateRight,
 };
 
 /// Everything the server is told at start.
@@ -44,6 +45,8 @@ pub struct Settings {
     pub tsig: BTreeMap<Name, TsigKey>,
     /// `[secondary."ZONE"]`: zones that are copied from other servers, by zone.
     pub secondary: BTreeMap<Name, SecondarySettings>,
+    /// `[catalog."ZONE"]`: catalogs of zones that are transferred, by zone.
+    pub catalogs: BTreeMap<Name, CatalogSettings>,
     /// `[update."ZONE"]`: who may change records of zones over DNS, by zone.
     pub updates: BTreeMap<Name, Vec<UpdateRight>>,
     /// `[transfer."ZONE"]`: transfers to secondaries, by zone; `None`: every zone that has no table of its own.
@@ -323,6 +326,7 @@ impl Default for Settings {
             tsig: BTreeMap::new(),
             updates: BTreeMap::new(),
             secondary: BTreeMap::new(),
+            catalogs: BTreeMap::new(),
             transfer: BTreeMap::new(),
         }
     }

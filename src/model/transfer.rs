@@ -12,16 +12,19 @@ use super::Name;
 pub struct Peer {
     /// Where it answers DNS; port 53 unless another is written.
     pub address: SocketAddr,
+    /// The name that its certificate is checked against, where it is asked over TLS (RFC 9103); its port is 853 then.
+    pub tls: Option<String>,
     /// The name of a key of `[tsig.NAME]`.
     pub key: Option<Name>,
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.key {
-            Some(key) => write!(f, "{}#{key}", self.address),
-            None => write!(f, "{}", self.address),
+        match &self.tls {
+            Some(name) => write!(f, "tls://{}#{name}", self.address)?,
+            None => write!(f, "{}", self.address)?,
         }
+        self.key.as_ref().map_or(Ok(()), |key| write!(f, "#{key}"))
     }
 }
 
@@ -32,6 +35,8 @@ pub struct TransferSettings {
     pub networks: Vec<IpNet>,
     /// Who may, by TSIG: names of keys of `[tsig.NAME]`.
     pub keys: Vec<Name>,
+    /// Over TLS alone (RFC 9103); default no.
+    pub tls: bool,
     /// Who is told of changes (RFC 1996); at most [`TransferSettings::MOST_NOTIFIED`].
     pub notify: Vec<Peer>,
     /// What becomes of the names of services; default [`ServicesInTransfer::Withhold`].

@@ -32,7 +32,8 @@ pub struct Zone {
     pub defined: BTreeMap<Label, Defined>,
     /// The keys that it is signed with, which no zone file says; `None`: it is not signed.
     pub signing: Option<Arc<ZoneSigning>>,
-    /// Whether its records are wanted once it is compiled: it may be changed, signed anew, or is copied from another server.
+    /// Whether its records are wanted once it is compiled: it may be changed, or is copied from another server. Those of a zone that is signed are
+    /// wanted in any case.
     pub held: bool,
 }
 

@@ -24,7 +24,7 @@ pub use instances::Instances;
 pub use load::{LoadError, Warning};
 pub use plan::{Draft, Hold};
 pub use safety::{Breach, concerns};
-pub use updates::{Becomes, MAX_SETS, Overlay, OverlaySet, SetChange, UpdateRefusal, View, ZoneChange, type_text};
+pub use updates::{Becomes, MAX_SETS, Overlay, OverlaySet, Put, SetChange, UpdateRefusal, View, ZoneChange, type_text};
 pub use vitals::Turn;
 
 use crate::model::{

@@ -1,16 +1,23 @@
-//! One look at a primary, over TCP: its serial, and where that is later the zone (RFC 5936, RFC 1995), signed where there is a key (RFC 8945).
+//! One look at a primary, over TCP or TLS: its serial, and where that is later the zone (RFC 5936, RFC 1995), signed where there is a key
+//! (RFC 8945).
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::pki_types::ServerName;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use crate::codec::HEADER;
 use crate::codec::code::{CLASS_IN, rtype};
 use crate::model::{Name, Peer, Timestamp};
 use crate::tsig::{self, Key, ReplyError, Verifier};
+
+use super::trust::{DOT, TrustError, trust};
 
 use super::copy::{Contents, Copy, CopyError, Progress, Start, is_later, soa_of, text};
 
@@ -42,9 +49,18 @@ pub(super) enum AskError {
     Signature(#[from] ReplyError),
     #[error("the question has no room for a TSIG")]
     Long,
+    #[error("{0}")]
+    Trust(#[from] TrustError),
+    #[error("over TLS it does not speak DNS (no ALPN \"dot\", RFC 9103 §7.1)")]
+    NotDns,
     #[error(transparent)]
     Copy(#[from] CopyError),
 }
+
+/// A connection.
+trait Line: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Line for T {}
 
 /// A zone to ask for.
 pub(super) struct Wanted {
@@ -52,6 +68,8 @@ pub(super) struct Wanted {
     /// What is known of it.
     pub have: Option<(Start, Contents)>,
     pub key: Option<Arc<Key>>,
+    /// Roots that certificates of primaries lead to; `None`: those of the system.
+    pub ca: Option<PathBuf>,
     /// Seconds since the Unix epoch, as the caller's clock says.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// For the ids of messages.
@@ -88,7 +106,7 @@ impl Wanted {
         timeout(TRANSFER, whole).await.map_err(|_| AskError::Slow)?
     }
 
-    async fn transfer(&self, line: &mut TcpStream, mut copy: Copy, qtype: u16, have: Option<Start>) -> Result<Found, AskError> {
+    async fn transfer(&self, line: &mut Box<dyn Line>, mut copy: Copy, qtype: u16, have: Option<Start>) -> Result<Found, AskError> {
         let mut verifier = self.send(line, copy.id(), qtype, have).await?;
         loop {
             let message = receive(line).await?;
@@ -107,13 +125,21 @@ impl Wanted {
         }
     }
 
-    async fn connect(&self, peer: &Peer) -> Result<TcpStream, AskError> {
+    async fn connect(&self, peer: &Peer) -> Result<Box<dyn Line>, AskError> {
         let line = timeout(CONNECT, TcpStream::connect(peer.address)).await.map_err(|_| AskError::Slow)??;
         line.set_nodelay(true)?;
-        Ok(line)
+        let Some(name) = &peer.tls else { return Ok(Box::new(line)) };
+        let server = ServerName::try_from(name.clone()).map_err(std::io::Error::other)?;
+        let ca = self.ca.clone();
+        let trust = tokio::task::spawn_blocking(move || trust(ca.as_deref())).await.map_err(std::io::Error::other)??;
+        let line = timeout(CONNECT, TlsConnector::from(trust).connect(server, line)).await.map_err(|_| AskError::Slow)??;
+        match line.get_ref().1.alpn_protocol() {
+            Some(DOT) => Ok(Box::new(line)),
+            _ => Err(AskError::NotDns),
+        }
     }
 
-    async fn send(&self, line: &mut TcpStream, id: u16, qtype: u16, have: Option<Start>) -> Result<Option<Verifier>, AskError> {
+    async fn send(&self, line: &mut Box<dyn Line>, id: u16, qtype: u16, have: Option<Start>) -> Result<Option<Verifier>, AskError> {
         let mut message = vec![0, 0];
         let mut question = question(&self.apex, id, qtype, have);
         let verifier = self.key.as_ref().map(|key| tsig::ask(&mut question, key, self.now())).transpose().map_err(|_| AskError::Long)?;
@@ -153,7 +179,7 @@ fn question(apex: &Name, id: u16, qtype: u16, have: Option<Start>) -> Vec<u8> {
     message
 }
 
-async fn receive(line: &mut TcpStream) -> Result<Vec<u8>, AskError> {
+async fn receive(line: &mut Box<dyn Line>) -> Result<Vec<u8>, AskError> {
     let read = async {
         let length = line.read_u16().await?;
         let mut message = vec![0; length.into()];

@@ -11,6 +11,7 @@
 mod ask;
 mod copy;
 mod timer;
+mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -167,6 +168,7 @@ struct Entry {
     again: bool,
     failure: String,
     transfers: u64,
+    failures: u64,
 }
 
 /// What came of asking for a zone.
@@ -242,7 +244,8 @@ impl Keeper {
                     let known = self.known(&apex).await;
                     let jitter = self.draw();
                     let timer = Timer::new(known, now, jitter);
-                    let entry = Entry { settings, catalog, timer, asked: false, again: false, failure: String::new(), transfers: 0 };
+                    let entry =
+                        Entry { settings, catalog, timer, asked: false, again: false, failure: String::new(), transfers: 0, failures: 0 };
                     self.zones.insert(apex, entry);
                 }
             }
@@ -277,9 +280,9 @@ impl Keeper {
                 .iter()
                 .map(|peer| (peer.clone(), peer.key.as_ref().map(|key| self.keys.get(key).cloned())))
                 .collect();
-            let (clock, take, catalog) = (self.clock.clone(), self.take.clone(), entry.settings.catalog);
+            let (clock, take, catalog, ca) = (self.clock.clone(), self.take.clone(), entry.settings.catalog, entry.settings.ca.clone());
             asked.spawn(async move {
-                let mut wanted = Wanted { apex: apex.clone(), have, key: None, clock, seed };
+                let mut wanted = Wanted { apex: apex.clone(), have, key: None, ca, clock, seed };
                 let mut failures = Vec::new();
                 for (peer, key) in peers {
                     wanted.key = match key {
@@ -324,6 +327,7 @@ impl Keeper {
             }
             Err(why) => {
                 entry.timer.fail(now, jitter);
+                entry.failures += 1;
                 if entry.failure != why {
                     tracing::warn!(zone = %apex, "no copy: {why}");
                 }
@@ -360,6 +364,7 @@ impl Keeper {
                     expired: is_expired,
                     failure: entry.failure.clone(),
                     transfers: entry.transfers,
+                    failures: entry.failures,
                 };
                 states.insert(apex.clone(), (state, entry.settings.primaries.clone()));
             }

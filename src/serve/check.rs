@@ -5,12 +5,14 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::{ServeError, about_certificate, keys, settings, simulate, steady_clock};
+use super::reload::about_certificate;
+use super::{ServeError, keys, settings, simulate, steady_clock};
 use crate::config::{self, ConfigError, Finding, Loaded};
-use crate::control::Control;
+use crate::control::{Control, UPDATES};
 use crate::model::Settings;
+use crate::registry::type_text;
 use crate::server;
-use crate::store::{Embedded, Engine};
+use crate::store::{Condition, Embedded, Engine, Item, MAX_OPERATIONS, Operation, Store};
 
 /// What came of a check.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -31,8 +33,8 @@ pub struct Verdict {
     pub regions: usize,
 }
 
-/// Reads the configuration, certificate, zones and geo data as a start would, compiles them, and simulates the loss of each region while every instance
-/// is healthy; what is registered is not looked at.
+/// Reads the configuration, certificate, zones and geo data as a start would, compiles them with what updates changed, and simulates the loss of each
+/// region while every instance is healthy; what is registered is not looked at.
 pub fn check(config: Option<&Path>) -> Verdict {
     match settings(config) {
         Ok(settings) => {
@@ -66,6 +68,12 @@ fn check_world(settings: &Settings) -> Verdict {
         names: zones.iter().map(|zone| zone.names.len()).sum(),
         regions: geo.regions.as_ref().map_or(0, |regions| regions.len()),
     };
+    let finding = |file: &str, reason: String| Finding { file: file.into(), line: None, field: String::new(), reason };
+    let updates = Embedded::peek(&settings.data_dir, UPDATES).unwrap_or_else(|error| {
+        let reason = format!("what updates changed of zones is not looked at: {error}");
+        verdict.warnings.push(finding(&settings.data_dir.display().to_string(), reason));
+        Vec::new()
+    });
     // The very start of a server, on a store that is gone afterwards: what compiles here compiles there.
     let started = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -75,22 +83,52 @@ fn check_world(settings: &Settings) -> Verdict {
             let engine = Engine::Embedded(Embedded::in_memory()?);
             let clock = steady_clock();
             runtime.block_on(async {
+                for items in updates.chunks(MAX_OPERATIONS) {
+                    let put =
+                        |item: &Item| Operation::Put { key: item.key.clone(), value: item.value.clone(), condition: Condition::Absent };
+                    engine.commit(items.iter().map(put).collect()).await.map_err(|error| ServeError::System {
+                        what: "what updates changed cannot be looked at",
+                        error: std::io::Error::other(error),
+                    })?;
+                }
                 let control = Control::start(engine, zones, geo, settings.dns.clone(), settings.here.clone(), clock).await?;
                 // Nobody was seen to ask: the clients are those whose place is known.
                 let lost = simulate::warnings(&control, std::iter::empty(), || true);
+                let changed = changed(&control);
                 control.stop().await;
-                Ok(lost)
+                Ok((lost, changed))
             })
         });
-    let finding = |file: &str, reason: String| Finding { file: file.into(), line: None, field: String::new(), reason };
     match started {
-        Ok(lost) => verdict.warnings.extend(lost.into_iter().map(|warning| finding("simulate", warning))),
+        Ok((lost, changed)) => {
+            verdict.warnings.extend(lost.into_iter().map(|warning| finding("simulate", warning)));
+            verdict.warnings.extend(changed);
+        }
         Err(ServeError::Zone(error)) => {
             verdict.errors.push(Finding { file: error.file, line: None, field: error.name, reason: error.reason });
         }
         Err(error) => verdict.errors.push(finding("signpost", error.to_string())),
     }
     verdict
+}
+
+/// What updates changed and files say otherwise.
+fn changed(control: &Control) -> Vec<Finding> {
+    let registry = control.registry();
+    let mut found = Vec::new();
+    for (apex, overlay) in &registry.overlays {
+        let Some((zone, _)) = registry.zone(apex).filter(|_| !overlay.sets.is_empty()) else { continue };
+        for (key, set) in &overlay.sets {
+            let reason = match (set.fits, registry.is_stale(apex, key)) {
+                (false, _) => "was changed by an update, which does not go with the file; the file's is answered",
+                (true, true) => "was changed in the file after an update changed it; what the update said is answered",
+                (true, false) => continue,
+            };
+            let field = format!("{} {}", key.0, type_text(key.1));
+            found.push(Finding { file: zone.file.clone(), line: None, field, reason: reason.into() });
+        }
+    }
+    found
 }
 
 impl Verdict {

@@ -21,14 +21,14 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::future::{BoxFuture, join_all};
-use tokio::sync::{Notify, OwnedMutexGuard};
+use tokio::sync::{Notify, OwnedMutexGuard, broadcast};
 use tokio::task::JoinHandle;
 
 use self::shelf::{Private, Shelf, ShelfError};
 use super::{ServeError, blocking};
 use crate::api::{ImportedKey, KeyDesk, KeyList, KeyRefusal, UnsignStep, ZoneKeysDocument};
 use crate::config::Finding;
-use crate::control::{Clock, Control};
+use crate::control::{Clock, Control, Event};
 use crate::model::{Algorithm, DnssecSettings, FieldError, KeyRole, KeyStage, Name, Period, Timestamp, Zone, ZoneSigning};
 use crate::sign::parent::{Delegated, Verdict, verdict};
 use crate::sign::{Keyring, PrivateKey, Ring, RollRefusal, SECRET, Secret, Step, Timing, Watched, ZoneKeys, digest, formats};
@@ -87,7 +87,9 @@ struct Look {
 struct SignedZone {
     keys: ZoneKeys,
     private: Private,
-    /// The longest TTL of anything in it, in seconds.
+    /// The longest TTL of anything in its file, in seconds.
+    in_file: u32,
+    /// The same of all that is served, updates among it.
     longest: u32,
     /// What is on disk will do: nothing in it depends on how much time passed since.
     rests: bool,
@@ -166,6 +168,16 @@ impl Keys {
         self.0.changed.notify_one();
     }
 
+    /// Whether a zone is signed, or was and may not be unsigned yet.
+    pub fn holds(&self, apex: &Name) -> bool {
+        self.0.state().zones.contains_key(apex)
+    }
+
+    /// Takes that one more zone is answered, which is not signed.
+    pub fn serve(&self, apex: Name) {
+        self.0.state().served.insert(apex);
+    }
+
     /// Leads no key any further. A step that is under way is done first.
     pub async fn stop(self) {
         let _turn = self.0.turn.lock().await;
@@ -189,6 +201,7 @@ fn finding(error: ShelfError) -> Finding {
 
 /// Leads keys from step to step until they are gone.
 async fn lead(keys: std::sync::Weak<Inner>) {
+    let mut events = keys.upgrade().and_then(|inner| Some(inner.control.get()?.events()));
     loop {
         let Some(inner) = keys.upgrade() else { return };
         let nap = match inner.advance().await {
@@ -202,9 +215,25 @@ async fn lead(keys: std::sync::Weak<Inner>) {
                 AGAIN
             }
         };
-        tokio::select! {
-            () = tokio::time::sleep(nap) => {}
-            () = inner.changed.notified() => {}
+        let until = tokio::time::Instant::now() + nap;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => break,
+                () = inner.changed.notified() => break,
+                () = changed_zone(&mut events) => inner.observe().await,
+            }
+        }
+    }
+}
+
+/// Waits until records of a zone changed, or may have.
+async fn changed_zone(events: &mut Option<broadcast::Receiver<Event>>) {
+    let Some(events) = events else { return std::future::pending().await };
+    loop {
+        match events.recv().await {
+            Ok(event) if event.kind != "zone_changed" => {}
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => return,
+            Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
         }
     }
 }
@@ -227,7 +256,8 @@ impl Inner {
         };
         let (mut unsigned, mut findings) = (Vec::new(), Vec::new());
         for zone in zones {
-            let (apex, longest) = (&zone.apex, longest_ttl(zone, &state.settings));
+            let (apex, in_file) = (&zone.apex, longest_ttl(zone, &state.settings));
+            let longest = in_file.max(self.longest_of_updates(apex));
             let wanted = state.settings.signs(apex);
             let timing = timing(&state.settings, longest);
             let signed = match self.known(apex, &timing) {
@@ -266,7 +296,8 @@ impl Inner {
                 zone.signing = None;
                 continue;
             };
-            (signed.longest, zone.signing) = (longest, Some(Arc::new(signing(apex, &signed, &state.settings))));
+            (signed.in_file, signed.longest) = (in_file, longest);
+            zone.signing = Some(Arc::new(signing(apex, &signed, &state.settings)));
             signed.rests &= !signed.keys.observe(&timing, (self.clock)());
             tell_if_other(apex, &signed, &state.settings);
             state.zones.insert(apex.clone(), signed);
@@ -287,7 +318,7 @@ impl Inner {
         let Some((mut keys, private)) = self.shelf.load(apex)? else { return Ok(None) };
         let rests = keys.rests(timing);
         keys.resume(self.last, self.watched());
-        Ok(Some(SignedZone { keys, private, longest: timing.longest_ttl, rests }))
+        Ok(Some(SignedZone { keys, private, in_file: timing.longest_ttl, longest: timing.longest_ttl, rests }))
     }
 
     /// Makes the first keys of a zone.
@@ -306,7 +337,7 @@ impl Inner {
         for key in keys.keys() {
             tracing::info!(zone = %apex, tag = key.tag, role = key.role.name(), algorithm = key.algorithm.name(), "a key was made");
         }
-        Ok(SignedZone { keys, private: by_tag(made), longest: timing.longest_ttl, rests: false })
+        Ok(SignedZone { keys, private: by_tag(made), in_file: timing.longest_ttl, longest: timing.longest_ttl, rests: false })
     }
 
     fn settle(&self, prepared: Prepared) {
@@ -359,15 +390,76 @@ impl Inner {
 
     /// Takes every step that is due.
     async fn advance(self: &Arc<Inner>) -> Result<(), KeyRefusal> {
-        let turn = self.turn.clone().lock_owned().await;
+        let _turn = self.turn.clone().lock_owned().await;
+        self.take_ttls();
         loop {
             let changes = self.due()?;
             if changes.is_empty() {
-                drop(turn);
-                return Ok(());
+                return self.let_go().await;
             }
             self.apply(changes).await?;
         }
+    }
+
+    /// The longest TTL of what updates changed of a zone, as far as that is known yet.
+    fn longest_of_updates(&self, apex: &Name) -> u32 {
+        let Some(control) = self.control.get() else { return 0 };
+        let registry = control.registry();
+        let sets = registry.overlays.get(apex).into_iter().flat_map(|overlay| overlay.sets.values());
+        sets.filter_map(|set| set.set.as_ref()).map(|set| set.ttl).max().unwrap_or_default()
+    }
+
+    /// Takes the TTLs of updates when nobody else changes keys.
+    async fn observe(&self) {
+        let _turn = self.turn.lock().await;
+        self.take_ttls();
+    }
+
+    /// Takes the TTLs of updates: caches hold what was signed for as long, and waits are no shorter.
+    fn take_ttls(&self) {
+        let (now, watched) = ((self.clock)(), self.watched());
+        let mut changed = Vec::new();
+        {
+            let State { settings, zones, .. } = &mut *self.state();
+            for (apex, zone) in zones {
+                zone.longest = zone.in_file.max(self.longest_of_updates(apex));
+                if zone.keys.observe(&timing(settings, zone.longest), now) {
+                    zone.keys.watch(watched);
+                    changed.push((apex.clone(), zone.keys.clone()));
+                }
+            }
+        }
+        changed.iter().for_each(|(apex, keys)| self.write(apex, keys));
+    }
+
+    /// Unsigns zones that are to be signed no more, once no cache can hold a DS of them.
+    async fn let_go(self: &Arc<Inner>) -> Result<(), KeyRefusal> {
+        let now = (self.clock)();
+        let freed: Vec<(Name, ZoneKeys)> = {
+            let state = self.state();
+            let freed = state.zones.iter().filter(|(apex, zone)| state.free_from(apex, zone).is_some_and(|free| free <= now));
+            freed.map(|(apex, zone)| (apex.clone(), zone.keys.clone())).collect()
+        };
+        if freed.is_empty() {
+            return Ok(());
+        }
+        let control = self.control.get().ok_or_else(|| KeyRefusal::Unserved("the server starts".into()))?;
+        let shown = freed.iter().map(|(apex, _)| (apex.clone(), None)).collect();
+        control.sign(shown).await.map_err(|error| KeyRefusal::Unserved(error.to_string()))?;
+        let inner = self.clone();
+        let written = blocking(move || {
+            for (apex, mut keys) in freed {
+                tracing::info!(zone = %apex, "the zone is signed no more");
+                keys.begin_again();
+                keys.watch(inner.watched());
+                inner.write(&apex, &keys);
+                inner.state().zones.remove(&apex);
+            }
+            let state = inner.state();
+            inner.take_ring(state.zones.iter(), &state.settings, true)
+        });
+        let lost = |error: ServeError| KeyRefusal::Storage(error.to_string());
+        written.await.map_err(lost)?.map_err(lost)
     }
 
     /// The next step of every zone where one is due.
@@ -528,9 +620,9 @@ impl Inner {
             }
             (state.settings.clone(), state.zones.get(&apex).cloned())
         };
-        let longest = before.as_ref().map_or(0, |zone| zone.longest);
+        let (in_file, longest) = before.as_ref().map_or((0, 0), |zone| (zone.in_file, zone.longest));
         let keys = ZoneKeys::begin(&lent, true, &timing(&settings, longest), (self.clock)())?;
-        let zone = SignedZone { keys, private: by_tag(fresh.clone()), longest, rests: false };
+        let zone = SignedZone { keys, private: by_tag(fresh.clone()), in_file, longest, rests: false };
         if let Some(before) = before {
             // As long as nobody was asked for a DS of the keys that the zone has, nobody validates with them.
             if before.keys.keys().iter().any(|key| key.role.is_entry() && key.stage != KeyStage::Published) {
@@ -570,7 +662,8 @@ impl Inner {
     fn nap(&self) -> Duration {
         let (state, now) = (self.state(), (self.clock)());
         let steps = state.zones.values().filter_map(|zone| zone.keys.next_due(&timing(&state.settings, zone.longest)));
-        let next = steps.chain(state.looks.values().map(|look| look.next)).min();
+        let freed = state.zones.iter().filter_map(|(apex, zone)| state.free_from(apex, zone));
+        let next = steps.chain(freed).chain(state.looks.values().map(|look| look.next)).min();
         next.map_or(HEARTBEAT, |next| next.since(now).min(HEARTBEAT))
     }
 
@@ -596,6 +689,14 @@ impl Inner {
 }
 
 impl State {
+    /// From when on a zone can be unsigned that is to be signed no more; `None`: it is to be, or its parent may have a DS.
+    fn free_from(&self, apex: &Name, zone: &SignedZone) -> Option<Timestamp> {
+        if self.settings.signs(apex) {
+            return None;
+        }
+        zone.keys.free_from(&timing(&self.settings, zone.longest))
+    }
+
     fn document(&self, apex: &Name, zone: &SignedZone, now: Timestamp) -> ZoneKeysDocument {
         documents::zone(apex, zone, &self.settings, Some(self.looks.get(apex)), now)
     }

@@ -2,27 +2,37 @@
 
 use std::sync::{Arc, Weak};
 
+use super::transfers::{TransferStats, Transfers};
+use super::updates::Updates;
 use super::{Refused, VERSION};
 use crate::control::{Clock, Control};
-use crate::forward::{Forward, ForwardStats, UpstreamStats};
-use crate::model::SecondaryState;
+use crate::forward::Forward;
+use crate::model::{Counter, ForwardStats, SecondaryState, UpstreamStats};
 use crate::probe::{ProbeStats, Prober};
 use crate::routing::Measurements;
 use crate::secondary::Secondaries;
 use crate::server::{ConnectionStats, Server, SlowStats};
+use crate::snapshot::Shelf;
 use crate::telemetry::{Metrics, Reading, WorkerCounters};
 use crate::wire::Transport;
 
-/// What the server, the prober and control say of themselves.
-pub(super) fn metrics(
-    control: &Control,
-    server: &Arc<Server>,
-    prober: &Arc<Prober>,
-    forward: &Arc<Forward>,
-    refused: &Refused,
-    clock: &Clock,
-    secondaries: &Secondaries,
-) -> Metrics {
+/// Those who count.
+pub(super) struct Sources<'s> {
+    pub control: &'s Control,
+    pub server: &'s Arc<Server>,
+    pub prober: &'s Arc<Prober>,
+    pub forward: &'s Arc<Forward>,
+    pub refused: &'s Refused,
+    pub clock: &'s Clock,
+    pub secondaries: &'s Secondaries,
+    pub transfers: &'s Arc<Transfers>,
+    pub updates: &'s Arc<Updates>,
+}
+
+/// What they say of themselves.
+pub(super) fn metrics(sources: &Sources<'_>) -> Metrics {
+    let Sources { control, server, prober, forward, refused, clock, secondaries, .. } = sources;
+    let refused = Refused::clone(refused);
     let counters = server.counters().into_iter().map(|(_, counters)| counters).collect();
     let workers = server.counters().into_iter().map(|(labels, counters)| WorkerCounters {
         listen: labels.listen,
@@ -36,13 +46,12 @@ pub(super) fn metrics(
         worker: labels.worker,
         counters,
     });
-    let mut metrics = Metrics::new(VERSION).with_workers(workers.collect()).with_control(control.clone(), clock.clone());
+    let mut metrics = Metrics::new(VERSION).with_workers(workers.collect()).with_control(Control::clone(control), Clock::clone(clock));
     metrics = metrics.with_regions(counters, control.publisher().clone());
-    let refused = refused.clone();
     let help = "1 while the files as last read are in force, 0 while they are wrong and what was read before them is served";
     metrics = metrics.with_reading(Reading::Gauge, "files_in_force", help, move || f64::from(refused.borrow().is_none()));
     type OfZones = fn(&[SecondaryState]) -> f64;
-    let copied: [(Reading, &'static str, &'static str, OfZones); 4] = [
+    let copied: [(Reading, &'static str, &'static str, OfZones); 5] = [
         (Reading::Gauge, "secondary_zones", "Zones that are copied from other servers", |zones| zones.len() as f64),
         (Reading::Gauge, "secondary_zones_failing", "Zones of which the last attempt to copy them failed", |zones| {
             zones.iter().filter(|zone| !zone.failure.is_empty()).count() as f64
@@ -56,9 +65,12 @@ pub(super) fn metrics(
         (Reading::Counter, "secondary_transfers", "Copies of zones taken", |zones| {
             zones.iter().map(|zone| zone.transfers).sum::<u64>() as f64
         }),
+        (Reading::Counter, "secondary_failures", "Attempts to copy a zone that came to nothing", |zones| {
+            zones.iter().map(|zone| zone.failures).sum::<u64>() as f64
+        }),
     ];
     for (kind, name, help, read) in copied {
-        let secondaries = secondaries.clone();
+        let secondaries = Secondaries::clone(secondaries);
         metrics = metrics.with_reading(kind, name, help, move || read(&secondaries.states()));
     }
     type OfProbes = fn(&ProbeStats) -> f64;
@@ -90,7 +102,7 @@ pub(super) fn metrics(
         }),
     ];
     for (kind, name, help, read) in measurements {
-        let control = control.clone();
+        let control = Control::clone(control);
         metrics = metrics.with_reading(kind, name, help, move || read(&control.measurements()));
     }
     type OfConnections = fn(&ConnectionStats) -> f64;
@@ -140,15 +152,61 @@ pub(super) fn metrics(
         let server: Weak<Server> = Arc::downgrade(server);
         metrics = metrics.with_reading(kind, name, help, move || server.upgrade().map_or(0.0, |server| read(&server.slow())));
     }
-    with_forward(metrics, forward)
+    with_zones(with_signatures(with_forward(metrics, forward), sources), sources)
+}
+
+/// What is known of signatures, and how often there was one.
+fn with_signatures(mut metrics: Metrics, sources: &Sources<'_>) -> Metrics {
+    let counts = [
+        ("signature_hits", "RRsets of answers whose signatures were there", Counter::SignatureFound),
+        ("signature_misses", "RRsets of answers whose signatures had to be made first", Counter::SignatureMissing),
+    ];
+    for (name, help, counter) in counts {
+        let counters: Vec<_> = sources.server.counters().into_iter().map(|(_, counters)| counters).collect();
+        metrics = metrics.with_reading(Reading::Counter, name, help, move || counters.iter().map(|c| c.get(counter)).sum::<u64>() as f64);
+    }
+    let publisher = sources.control.publisher().clone();
+    let made = move || publisher.load().signatures().made() as f64;
+    metrics = metrics.with_reading(Reading::Counter, "signatures_made", "RRsets that were signed, be it before anybody asked", made);
+    let publisher = sources.control.publisher().clone();
+    let kept = move || {
+        let snapshot = publisher.load();
+        [("zone", Shelf::Zone), ("asked", Shelf::Asked)].map(|(name, shelf)| (name.into(), snapshot.signatures().len(shelf) as f64)).into()
+    };
+    let help = "Signed RRsets that are kept: of what zones hold, and of names that whoever asked made up";
+    metrics.with_readings(Reading::Gauge, "signatures_kept", help, "of", kept)
+}
+
+/// How zones are handed on and changed over DNS.
+fn with_zones(mut metrics: Metrics, sources: &Sources<'_>) -> Metrics {
+    type OfTransfers = fn(&TransferStats) -> Vec<(String, f64)>;
+    let transfers: [(Reading, &'static str, &'static str, OfTransfers); 2] = [
+        (Reading::Counter, "transfers", "Zones and differences that others asked for, by what came of it", |s| {
+            [("sent", s.sent), ("refused", s.refused), ("broken_off", s.broken_off)].map(|(name, count)| (name.into(), count as f64)).into()
+        }),
+        (Reading::Counter, "notifies", "Changes that secondaries were told of, by whether they said that they had heard", |s| {
+            [("heard", s.told), ("unheard", s.not_told)].map(|(name, count)| (name.into(), count as f64)).into()
+        }),
+    ];
+    for (kind, name, help, read) in transfers {
+        let transfers = sources.transfers.clone();
+        metrics = metrics.with_readings(kind, name, help, "result", move || read(&transfers.stats()));
+    }
+    let (transfers, updates) = (sources.transfers.clone(), sources.updates.clone());
+    let under_way = move || transfers.stats().under_way as f64;
+    metrics = metrics.with_reading(Reading::Gauge, "transfers_under_way", "Zones that are being sent", under_way);
+    let help = "Updates whose signature holds, by the RCODE of the reply";
+    metrics.with_readings(Reading::Counter, "updates", help, "rcode", move || updates.stats())
 }
 
 /// What forwarding says of itself, and of each upstream.
 fn with_forward(mut metrics: Metrics, forward: &Arc<Forward>) -> Metrics {
     type Of = fn(&ForwardStats) -> f64;
-    let readings: [(Reading, &'static str, &'static str, Of); 7] = [
+    let readings: [(Reading, &'static str, &'static str, Of); 10] = [
         (Reading::Counter, "forward_queries", "Queries for names of others, by clients that may have them looked up", |s| s.queries as f64),
         (Reading::Counter, "forward_hits", "Queries for names of others that were answered from what was known", |s| s.hits as f64),
+        (Reading::Counter, "forward_misses", "Queries for names of others of which nothing fresh was known", |s| s.misses as f64),
+        (Reading::Counter, "forward_local", "Queries for localhost, invalid and onion, which are never forwarded", |s| s.local as f64),
         (Reading::Counter, "forward_stale", "Queries answered with what was no longer fresh, as no upstream replied in time", |s| {
             s.stale as f64
         }),
@@ -156,6 +214,7 @@ fn with_forward(mut metrics: Metrics, forward: &Arc<Forward>) -> Metrics {
         (Reading::Counter, "forward_joined", "Queries added to another under way that asks the same", |s| s.joined as f64),
         (Reading::Counter, "forward_overloaded", "Queries not asked because too many were under way", |s| s.overloaded as f64),
         (Reading::Gauge, "forward_kept", "Questions whose replies are kept", |s| s.kept as f64),
+        (Reading::Gauge, "forward_kept_bytes", "Octets that these take", |s| s.kept_octets as f64),
     ];
     for (kind, name, help, read) in readings {
         let forward = forward.clone();

@@ -1,10 +1,11 @@
 //! The serials that were served last, on disk: they are written before anybody sees them, so that none goes back after a restart.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::model::{Settings, Zone};
+use crate::model::{Name, Settings, Zone};
 use crate::transfer::Serials;
 
 /// The file, in the data folder.
@@ -43,7 +44,10 @@ impl KeptSerials {
 
     /// Gives zones their serials: see [`Serials::assign`].
     pub fn assign(&mut self, zones: &mut [Zone], settings: &Settings) {
-        for overruled in self.serials.assign(zones, |apex| settings.transfer(apex).is_some()) {
+        // The serial of a zone that is copied is its primary's, whoever copies it from here.
+        let kept = settings.data_dir.join("secondary").display().to_string();
+        let copied: BTreeSet<Name> = zones.iter().filter(|zone| zone.file.starts_with(&kept)).map(|zone| zone.apex.clone()).collect();
+        for overruled in self.serials.assign(zones, |apex| settings.transfer(apex).is_some() && !copied.contains(apex)) {
             tracing::warn!(
                 "{}: its records changed, and its serial {} is not beyond the one before: {} is served, so that secondaries follow",
                 overruled.file,
@@ -54,15 +58,22 @@ impl KeptSerials {
         self.write();
     }
 
+    /// Goes back to those of before: what they were assigned for was not served.
+    pub fn take_back(&mut self, before: Serials) {
+        self.serials = before;
+        self.write();
+    }
+
     /// Brings them to disk where they changed.
     fn write(&mut self) {
         if let Some(write) = self.writing() {
-            write();
+            let is_written = write();
+            self.wrote(is_written);
         }
     }
 
-    /// What brings them to disk, where they changed: for a thread that may wait.
-    pub fn writing(&mut self) -> Option<impl FnOnce() + Send + 'static> {
+    /// What brings them to disk, where they changed: for a thread that may wait. [`KeptSerials::wrote`] hears whether it could.
+    pub fn writing(&mut self) -> Option<impl FnOnce() -> bool + Send + 'static> {
         let text = self.serials.to_text();
         if text == self.written {
             return None;
@@ -70,10 +81,19 @@ impl KeptSerials {
         self.written.clone_from(&text);
         let path = self.path.clone();
         Some(move || {
-            if let Err(error) = put(&path, &text) {
+            let written = put(&path, &text);
+            if let Err(error) = &written {
                 tracing::error!(%error, "{}: serials of zones are not kept", path.display());
             }
+            written.is_ok()
         })
+    }
+
+    /// What was not written is written the next time.
+    pub fn wrote(&mut self, is_written: bool) {
+        if !is_written {
+            self.written.clear();
+        }
     }
 }
 

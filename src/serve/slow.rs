@@ -70,7 +70,9 @@ impl SlowPath {
             Ok(Received::Signed(signer)) => {
                 // It was found when it was verified.
                 let Ok(Some(tsig)) = Tsig::find(&query.query) else { return };
-                let plain = Punted { query: tsig.plain(&query.query), ..query.clone() };
+                let mut plain = Punted { query: tsig.plain(&query.query), ..query.clone() };
+                // The reply has the id that came, which a forwarder may have changed (RFC 8945 §5.5).
+                plain.query.iter_mut().zip(&query.query).take(2).for_each(|(id, came)| *id = *came);
                 return self.signed(plain, signer, replies).await;
             }
             Ok(Received::Refused(refused)) => {
@@ -83,7 +85,9 @@ impl SlowPath {
             Ok(Received::Unsigned) => None,
             Err(malformed) => refuse(rcode::FORMERR, extended::OTHER, &malformed.to_string()),
         };
-        if let Some(reply) = reply {
+        // Whoever cannot sign may be anybody, and anybody else may have sent it.
+        let snapshot = self.publisher.load_full();
+        if let Some(reply) = reply.filter(|_| replies.admits_error(&snapshot, &query)) {
             _ = replies.send(reply).await;
         }
     }
@@ -95,10 +99,7 @@ impl SlowPath {
         let request = Request::parse(header, &plain.query, &mut name);
         let qtype = request.question.as_ref().filter(|_| header.is_query()).map(|question| question.qtype);
         if is_update(&header) && request.fault.is_none() {
-            let (updates, now) = (self.updates.clone(), now());
-            // On its own: a client that hangs up cannot stop it between the change and its audit line.
-            let answer = async move { updates.answer(&plain.query, plain.peer, signer, now).await };
-            if let Ok(Some(reply)) = tokio::spawn(answer).await {
+            if let Some(reply) = self.updates.take(plain.query, plain.peer, signer, now()).await {
                 _ = replies.send(reply).await;
             }
             return;

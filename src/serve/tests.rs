@@ -10,6 +10,9 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
+use crate::model::{Edit, NamePattern, TsigAlgorithm, TsigKey, TsigSecret, UpdateRight, UpdateTypes, ZoneUpdate};
+use crate::registry::Command;
+use crate::tsig;
 
 const ZONE: &str =
     "services = true\nns = [\"ns1.svc.example.\"]\n[records]\nns1 = { A = [\"192.0.2.53\"] }\nwww = { A = [\"192.0.2.1\"] }\n";
@@ -157,6 +160,140 @@ async fn a_reload_takes_each_zone_whole_or_not_at_all() {
     running.stop().await;
 }
 
+/// The serial of a zone as it is served.
+fn serial(running: &Running, apex: &str) -> Option<u32> {
+    let apex = Name::parse(apex).unwrap();
+    running.control.publisher().load().zone_at(apex.wire()).map(|zone| zone.serial())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_compiling_finds_wrong_moves_no_serial() {
+    let home = home(&[]);
+    let mut running = Running::start(read(&home)).await.unwrap();
+    let body = json!({ "addresses": ["192.0.2.10"], "region": "eu-west", "az": "a" });
+    assert_eq!(put(&running, "/v1/services/web/instances/eu1", body).await, 201);
+    let before = serial(&running, "svc.example.").unwrap();
+    // A record on the name of a registered service.
+    write(&home, "zones/svc.example.toml", &format!("{ZONE}web = {{ A = [\"192.0.2.7\"] }}\n"));
+    for _ in 0..2 {
+        assert!(!running.reload("test").await);
+        assert_eq!(serial(&running, "svc.example."), Some(before), "the zone is as it was");
+    }
+    write(&home, "zones/svc.example.toml", &format!("{ZONE}other = {{ A = [\"192.0.2.7\"] }}\n"));
+    assert!(running.reload("test").await);
+    assert_ne!(serial(&running, "svc.example."), Some(before));
+    running.stop().await;
+}
+
+const COPIED: &str = "ns = [\"ns1.copied.test.\"]\nserial = 5\n[records]\nns1 = { A = [\"192.0.2.53\"] }\nwww = { A = [\"192.0.2.1\"] }\n";
+
+/// Waits for zones that come, and takes them as the process does.
+async fn take_copies(running: &mut Running, until: impl Fn(&Running) -> bool) {
+    let copied = async {
+        while !until(running) {
+            if let Ok(Some(wish)) = tokio::time::timeout(Duration::from_millis(50), running.wished.recv()).await {
+                running.take_copies(vec![wish]).await;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), copied).await.expect("the zone is copied");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_zone_that_is_copied_is_taken_alone_where_nothing_leads_to_it() {
+    let config =
+        |rest: &str| format!("version = 1\n[dns]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n[api]\nlisten = \"127.0.0.1:0\"\n{rest}");
+    let transfer = "[transfer.\"*\"]\nnetworks = [\"127.0.0.1\"]\n";
+    let primary_home = home(&[("signpost.toml", &config(transfer)), ("zones/copied.test.toml", COPIED)]);
+    let mut primary = Running::start(read(&primary_home)).await.unwrap();
+    let secondary = format!("[secondary.\"copied.test\"]\nprimaries = [\"{}\"]\n", primary.dns[0]);
+    let home = home(&[("signpost.toml", &config(&secondary))]);
+    let mut running = Running::start(read(&home)).await.unwrap();
+    let dns = running.dns[0];
+    take_copies(&mut running, |running| serial(running, "copied.test.") == Some(5)).await;
+    assert_eq!(ask(dns, "www.copied.test.").await, ip("192.0.2.1"));
+
+    let mut next = 5;
+    let apex = Name::parse("copied.test.").unwrap();
+    let mut change = async |running: &mut Running, address: &str| {
+        next += 1;
+        let text = COPIED.replace("serial = 5", &format!("serial = {next}")).replace("192.0.2.1\"", &format!("{address}\""));
+        write(&primary_home, "zones/copied.test.toml", &text);
+        assert!(primary.reload("test").await);
+        // Again and again: what was asked for just before may be the old one.
+        let serves = Some(next);
+        take_copies(running, |running| {
+            running.secondaries.notify(&apex, "127.0.0.1:53".parse().unwrap(), None);
+            serial(running, "copied.test.") == serves
+        })
+        .await;
+    };
+    // Another file that changed is not read with it, be it broken or not.
+    write(&home, "zones/svc.example.toml", &ZONE.replace("192.0.2.1\"", "192.0.2.2\""));
+    change(&mut running, "192.0.2.3").await;
+    assert_eq!((ask(dns, "www.copied.test.").await, ask(dns, "www.svc.example.").await), (ip("192.0.2.3"), ip("192.0.2.1")));
+    // What leads to it changes with it: all is read again.
+    write(&home, "zones/svc.example.toml", &format!("{ZONE}alias = {{ ALIAS = [\"www.copied.test.\"] }}\n"));
+    assert!(running.reload("test").await);
+    assert_eq!(ask(dns, "alias.svc.example.").await, ip("192.0.2.3"));
+    change(&mut running, "192.0.2.4").await;
+    assert_eq!((ask(dns, "www.copied.test.").await, ask(dns, "alias.svc.example.").await), (ip("192.0.2.4"), ip("192.0.2.4")));
+    // What was taken alone is what a reload that finds the file broken goes back to; and the data folder stays until the next start.
+    write(&home, "zones/svc.example.toml", ZONE);
+    write(&home, "signpost.toml", &config(&secondary).replace("[dns]", "data_dir = \"elsewhere\"\n[dns]"));
+    assert!(running.reload("test").await);
+    change(&mut running, "192.0.2.5").await;
+    write(&home, "data/secondary/copied.test.zone", "@ IN SOA broken\n");
+    assert!(!running.reload("test").await);
+    assert_eq!(ask(dns, "www.copied.test.").await, ip("192.0.2.5"));
+    running.stop().await;
+    primary.stop().await;
+}
+
+/// Replies to so many queries over UDP that are signed with this secret.
+fn signed_replies(dns: SocketAddr, secret: &[u8], count: u16) -> usize {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let settings = TsigKey { name: Name::parse("k").unwrap(), algorithm: TsigAlgorithm::HmacSha256, secret: TsigSecret(secret.into()) };
+    let key = Arc::new(tsig::Key::new(&settings));
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    (0..count)
+        .filter(|id| {
+            let mut message = Message::new(*id, MessageType::Query, OpCode::Query);
+            message.add_query(Query::query("www.svc.example.".parse().unwrap(), RecordType::A));
+            let mut octets = message.to_vec().unwrap();
+            let mut verifier = tsig::ask(&mut octets, &key, now).unwrap();
+            socket.send_to(&octets, dns).unwrap();
+            let mut reply = [0; 1232];
+            let Ok(length) = socket.recv(&mut reply) else { return false };
+            // Who does not know the key is told that it is wrong, and no more.
+            assert_eq!(verifier.verify(&reply[..length], now).is_ok(), reply[3] & 0x0f == 0);
+            true
+        })
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_signs_is_not_limited_as_those_are_who_only_seem_to() {
+    let home = home(&[]);
+    let config = std::fs::read_to_string(home.path().join("signpost.toml")).unwrap();
+    let limit = "[dns.rate_limit]\nper_second = 2\nslip = 0\n[tsig.k]\nsecret = \"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\"\n";
+    write(&home, "signpost.toml", &(config + limit));
+    let running = Running::start(read(&home)).await.unwrap();
+    let dns = running.dns[0];
+    let ask = |secret: &'static [u8], count| tokio::task::spawn_blocking(move || signed_replies(dns, secret, count));
+    assert_eq!(ask(b"0123456789abcdef0123456789abcdef", 12).await.unwrap(), 12);
+    let forged = ask(b"another secret of sixteen octets", 8).await.unwrap();
+    assert!((2..6).contains(&forged), "{forged} replies to signatures that are none: two a second");
+    let metrics = get(&running, "/metrics").await.1;
+    for metric in
+        ["signpost_transfers_total{result=\"sent\"} 0", "signpost_updates_total{rcode=\"noerror\"} 0", "signpost_signature_hits_total 0"]
+    {
+        assert!(metrics.contains(metric), "{metric} is not in\n{metrics}");
+    }
+    running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_are_told_how_long_connections_may_be_idle_as_it_is() {
     let home = home(&[]);
@@ -246,6 +383,43 @@ fn a_check_finds_what_a_start_would_refuse() {
     let old = ["c.pem: warning: this certificate ran out on 2020-02-29T00:00:00Z", "fine: 1 zone"];
     check(&[("signpost.toml", tls), ("c.pem", &certificate), ("k.pem", &key)], &old);
     check(&[("signpost.toml", "version = 1\ndatadir = \"x\"\n")], &["signpost.toml:2: datadir: unknown key", "cannot be served: 1 error"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_sees_what_updates_changed() {
+    let home = home(&[]);
+    let config = std::fs::read_to_string(home.path().join("signpost.toml")).unwrap();
+    let rights = "[tsig.k]\nsecret = \"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\"\n\
+                  [update.\"svc.example\"]\nrights = [{ key = \"k\", names = [\"**\"], types = [\"ANY\"] }]\n";
+    write(&home, "signpost.toml", &(config + rights));
+    let running = Running::start(read(&home)).await.unwrap();
+    let check_now = || {
+        let verdict = check(Some(&home.path().join("signpost.toml")));
+        assert!(verdict.is_fine(), "{}", verdict.text());
+        verdict.text().replace(&format!("{}/", home.path().display()), "")
+    };
+    let during = tokio::task::block_in_place(check_now);
+    assert!(during.contains("data: warning: what updates changed of zones is not looked at: another signpost uses"), "{during}");
+    let add = |owner: &str| Edit::Add { name: Name::parse(owner).unwrap(), rtype: 1, ttl: 60, rdata: [192, 0, 2, 9].into() };
+    let edits = vec![add("www.svc.example"), add("a.b.svc.example"), add("fine.svc.example")];
+    let update = ZoneUpdate { apex: Name::parse("svc.example").unwrap(), prerequisites: Vec::new(), edits };
+    let right = UpdateRight { key: Name::root(), names: vec![NamePattern::parse("**").unwrap()], types: UpdateTypes::Every };
+    let command = Command::Update { update: Arc::new(update), key: Name::root(), rights: vec![right] };
+    running.control.apply(command, "test").await.unwrap();
+    running.stop().await;
+    let none = "fine: 1 zone, 0 services, 0 instances, 0 names with a policy, 0 regions\n";
+    let after =
+        |found: &str| format!("{found}{none}").replace("regions\n", if found.is_empty() { "regions\n" } else { "regions; 2 warnings\n" });
+    assert_eq!(tokio::task::block_in_place(check_now), after(""));
+    let changed = ZONE.replace("services = true\n", "").replace("192.0.2.1\"", "192.0.2.2\"") + "b = { DNAME = [\"x.example.\"] }\n";
+    write(&home, "zones/svc.example.toml", &changed);
+    let found = tokio::task::block_in_place(check_now);
+    for line in [
+        "zones/svc.example.toml: a.b.svc.example. A: warning: was changed by an update, which does not go with the file",
+        "zones/svc.example.toml: www.svc.example. A: warning: was changed in the file after an update changed it",
+    ] {
+        assert!(found.contains(line) && !found.contains("fine.svc"), "{found}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,6 +15,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tokio::task::JoinHandle;
 
+use super::journals::Journals;
 use super::serials::KeptSerials;
 use crate::codec::code::{extended, rcode};
 use crate::control::Control;
@@ -21,8 +23,8 @@ use crate::model::{Counters, Generation, Name, ServicesInTransfer, Settings, Tra
 use crate::server::{Punted, Replies};
 use crate::snapshot::{CompiledZone, Snapshot};
 use crate::transfer::{
-    self, Asked, Difference, Extent, Journal, Notifier, Records, Render, Stream, Told, TooMany, Version, is_newer, is_rendered, permits,
-    refusal,
+    self, Asked, Difference, Extent, Journal, Notifier, Print, Records, Render, Stream, Told, TooMany, Version, is_newer, is_rendered,
+    permits, refusal,
 };
 use crate::tsig::{Keys, Signer};
 use crate::wire::{self, Outcome, Query, Transport, Worker};
@@ -56,6 +58,8 @@ struct Kept {
     journal: Journal,
     /// The snapshot that it was made of.
     generation: Generation,
+    /// Of its version.
+    print: Print,
 }
 
 #[derive(Debug)]
@@ -72,9 +76,38 @@ pub(super) struct Transfers {
     own: SocketAddr,
     state: Mutex<State>,
     serials: AsyncMutex<KeptSerials>,
+    journals: Journals,
     /// One version of a zone is made at a time.
     refreshing: AsyncMutex<()>,
     places: Semaphore,
+    counts: Counts,
+}
+
+/// How transfers to others fare, since the start.
+#[derive(Debug, Default)]
+struct Counts {
+    sent: AtomicU64,
+    refused: AtomicU64,
+    broken_off: AtomicU64,
+    told: AtomicU64,
+    not_told: AtomicU64,
+}
+
+/// How transfers to others fare, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct TransferStats {
+    /// Transfers under way.
+    pub under_way: usize,
+    /// Those that were sent whole.
+    pub sent: u64,
+    /// Those that were refused.
+    pub refused: u64,
+    /// Those that ended early.
+    pub broken_off: u64,
+    /// Secondaries that were told of a change, and said so.
+    pub told: u64,
+    /// Secondaries that would not hear of a change, or did not answer.
+    pub not_told: u64,
 }
 
 impl std::fmt::Debug for Transfers {
@@ -93,8 +126,24 @@ impl Transfers {
             own: SocketAddr::new(own.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0),
             state: Mutex::new(State { rules, zones: BTreeMap::new(), notifier: Notifier::default() }),
             serials: AsyncMutex::new(serials),
+            journals: Journals::of(&settings.data_dir),
             refreshing: AsyncMutex::new(()),
             places: Semaphore::new(MOST_TRANSFERS),
+            counts: Counts::default(),
+        }
+    }
+
+    /// How they fare.
+    pub fn stats(&self) -> TransferStats {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let Counts { sent, refused, broken_off, told, not_told } = &self.counts;
+        TransferStats {
+            under_way: MOST_TRANSFERS - self.places.available_permits().min(MOST_TRANSFERS),
+            sent: read(sent),
+            refused: read(refused),
+            broken_off: read(broken_off),
+            told: read(told),
+            not_told: read(not_told),
         }
     }
 
@@ -114,11 +163,21 @@ impl Transfers {
         *before = rules;
     }
 
-    /// Gives zones that were read their serials, and loads them by `load`; no serial moves meanwhile.
-    pub async fn load<T>(&self, mut zones: Vec<Zone>, settings: &Settings, load: impl AsyncFnOnce(Vec<Zone>) -> T) -> T {
+    /// Gives zones that were read their serials, and loads them by `load`; no serial moves meanwhile, nor where they are not loaded.
+    pub async fn load<E>(
+        &self,
+        mut zones: Vec<Zone>,
+        settings: &Settings,
+        load: impl AsyncFnOnce(Vec<Zone>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut serials = self.serials.lock().await;
+        let before = serials.serials.clone();
         serials.assign(&mut zones, settings);
-        load(zones).await
+        let loaded = load(zones).await;
+        if loaded.is_err() {
+            serials.take_back(before);
+        }
+        loaded
     }
 
     /// The keys that messages are signed with.
@@ -141,19 +200,22 @@ impl Transfers {
                 let reply = Stream::datagram(&asked, &version, &journal, signer.as_ref(), payload, now());
                 if let Some(reply) = reply {
                     _ = replies.send(reply).await;
+                    count(&self.counts.sent);
                 }
                 return;
             }
             Ok((asked, version, journal)) => {
                 let Ok(_place) = self.places.try_acquire() else {
+                    count(&self.counts.refused);
                     let refused = Refused(rcode::REFUSED, extended::OTHER, "too many transfers are under way");
                     return refused.send(query, signer, replies).await;
                 };
                 let mut stream = Stream::new(asked, &version, &journal, signer.clone());
                 drop(journal);
+                let under_way = UnderWay(&self.counts);
                 loop {
                     let message = match stream.next(now()) {
-                        None => return,
+                        None => return under_way.is_sent(),
                         Some(Ok(message)) => message,
                         Some(Err(error)) => {
                             tracing::error!(%error, peer = %query.peer, "a transfer ended early");
@@ -170,6 +232,7 @@ impl Transfers {
                 }
             }
         };
+        count(&self.counts.refused);
         refused.send(query, signer, replies).await;
     }
 
@@ -187,6 +250,21 @@ impl Transfers {
         };
         if !permits(settings, query.peer.ip(), signer.map(|signer| signer.key().name())) {
             return Err(Refused(rcode::REFUSED, extended::PROHIBITED, "the zone is not transferred to this client"));
+        }
+        if snapshot.is_expired(zone) {
+            // RFC 1034 §4.3.5: what has expired is nobody's data, and no secondary's either.
+            return Err(Refused(
+                rcode::SERVFAIL,
+                extended::INVALID_DATA,
+                "the zone has expired: none of its primaries has answered for long",
+            ));
+        }
+        if settings.tls && !query.transport.is_encrypted() {
+            return Err(Refused(rcode::REFUSED, extended::PROHIBITED, "the zone is transferred over TLS alone"));
+        }
+        if matches!(query.transport, Transport::Https | Transport::Quic) {
+            // A request over HTTP has one response (RFC 8484 §4.2), and so far a stream of QUIC has one as well: a zone would be cut without a word.
+            return Err(Refused(rcode::REFUSED, extended::NOT_SUPPORTED, "zones are transferred over TCP and TLS"));
         }
         if query.transport == Transport::Udp && asked.extent == Extent::Whole {
             // RFC 5936 §4.2.
@@ -217,10 +295,10 @@ impl Transfers {
             self.lock().zones.remove(apex);
             return;
         };
-        let before = self.lock().zones.get(apex).map(|kept| (kept.version.clone(), kept.generation));
+        let before = self.lock().zones.get(apex).map(|kept| (kept.version.clone(), kept.generation, kept.print));
         let (mut zone, generation, mut rendered) = (zone.clone(), snapshot.generation, Arc::<Records>::default());
         if is_rendered(&zone, settings.services) {
-            if before.as_ref().is_some_and(|(_, made)| *made == generation) {
+            if before.as_ref().is_some_and(|(_, made, _)| *made == generation) {
                 return;
             }
             let (services, own, of) = (settings.services, self.own, zone.clone());
@@ -236,14 +314,14 @@ impl Transfers {
                 Err(_) => return,
             };
             rendered = match &before {
-                Some((version, _)) if **version.rendered() == records => version.rendered().clone(),
+                Some((version, ..)) if **version.rendered() == records => version.rendered().clone(),
                 _ => Arc::new(records),
             };
             let mut serials = self.serials.lock().await;
             let raised = serials.serials.render(apex, hash, zone.serial());
             if let Some(write) = serials.writing() {
-                // It has been printed where it failed.
-                _ = tokio::task::spawn_blocking(write).await;
+                let is_written = tokio::task::spawn_blocking(write).await.unwrap_or(false);
+                serials.wrote(is_written);
             }
             if let Some(serial) = raised {
                 self.control.raise_serial(apex, serial).await;
@@ -251,40 +329,44 @@ impl Transfers {
                 let Some(raised) = snapshot.zone_at(apex.wire()) else { return };
                 zone = raised.clone();
             }
-        } else if before.as_ref().is_some_and(|(version, _)| Arc::ptr_eq(version.zone(), &zone)) {
+        } else if before.as_ref().is_some_and(|(version, ..)| Arc::ptr_eq(version.zone(), &zone)) {
             return;
         }
         let version = Arc::new(Version::new(zone, rendered));
-        let difference = match before.map(|(before, _)| before) {
-            None => None,
-            Some(before) => {
-                let version = version.clone();
-                match tokio::task::spawn_blocking(move || Difference::between(&before, &version)).await {
-                    Ok(difference) => Some(difference),
-                    Err(_) => return,
+        let known = before.and_then(|(before, _, print)| Some((before, print, self.lock().zones.get(apex)?.journal.clone())));
+        let (journals, of, new) = (self.journals.clone(), apex.clone(), version.clone());
+        let made = tokio::task::spawn_blocking(move || {
+            let Some((before, print, mut journal)) = known else {
+                let print = new.print();
+                return (journals.restore(&of, &new, print), print, true);
+            };
+            let difference = Difference::between(&before, &new);
+            if difference.from == difference.to && difference.is_empty() {
+                return (journal, print, false);
+            }
+            let (from, to) = difference.serials();
+            let print = difference.print(print);
+            match is_newer(to, from) {
+                true => {
+                    journal.push(difference);
+                    journals.append(&of, &journal, print);
+                }
+                // Who has the version before does not follow.
+                false => {
+                    journal.clear();
+                    journals.forget(&of);
                 }
             }
-        };
+            (journal, print, true)
+        });
+        // It has been printed where it failed.
+        let Ok((journal, print, changed)) = made.await else { return };
         let mut state = self.lock();
-        let mut journal = state.zones.remove(apex).map(|kept| kept.journal).unwrap_or_default();
-        let changed = match difference {
-            Some(difference) if difference.from == difference.to && difference.is_empty() => false,
-            Some(difference) => {
-                let (from, to) = difference.serials();
-                match is_newer(to, from) {
-                    true => journal.push(difference),
-                    // Who has the version before does not follow.
-                    false => journal.clear(),
-                }
-                true
-            }
-            None => true,
-        };
         if changed {
             tracing::debug!(zone = %apex, serial = version.serial(), "a version to transfer");
             state.notifier.changed(apex, &settings.notify, version.soa(), now_ms());
         }
-        state.zones.insert(apex.clone(), Kept { version, journal, generation });
+        state.zones.insert(apex.clone(), Kept { version, journal, generation, print });
     }
 
     /// Looks for changes and tells others, until it is dropped.
@@ -326,7 +408,7 @@ impl Transfers {
             let keys = state.rules.keys.clone();
             state.notifier.poll(now_ms(), &keys, &mut || getrandom::u32().unwrap_or_default() as u16)
         };
-        told.into_iter().for_each(log);
+        told.into_iter().for_each(|told| self.note(told));
         for (to, message) in messages {
             let socket = if to.is_ipv4() { v4 } else { v6 };
             if let Some(socket) = socket {
@@ -343,9 +425,37 @@ impl Transfers {
         // An error speaks of a datagram that was sent before.
         if let Ok((length, from)) = socket.recv_from(&mut message).await {
             let told = self.lock().notifier.received(from, &message[..length], now_ms());
-            told.into_iter().for_each(log);
+            told.into_iter().for_each(|told| self.note(told));
         }
     }
+
+    fn note(&self, told: Told) {
+        match told {
+            Told::Acknowledged { .. } => count(&self.counts.told),
+            Told::Refused { .. } | Told::GivenUp { .. } => count(&self.counts.not_told),
+        }
+        log(told);
+    }
+}
+
+/// A transfer, which was broken off unless it says that it is sent.
+struct UnderWay<'c>(&'c Counts);
+
+impl UnderWay<'_> {
+    fn is_sent(self) {
+        count(&self.0.sent);
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        count(&self.0.broken_off);
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Why there is no transfer: RCODE, extended error and text.

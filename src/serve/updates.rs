@@ -6,9 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use crate::api::{Audit, Entry};
 use crate::codec::code::{extended, rcode};
@@ -19,15 +23,29 @@ use crate::registry::{Command, Refusal, type_text};
 use crate::tsig::Signer;
 use crate::wire::update::{conclude, read_update};
 
+/// Updates that are under way at once; others wait.
+const MOST: u32 = 1024;
+
+/// How long updates under way may take once the server stops.
+const STOP_TIME: Duration = Duration::from_secs(5);
+
 /// Takes updates.
 pub(super) struct Updates {
+    /// What they run on, which outlives the listeners: between a change and its audit line nothing is given up.
+    runtime: Handle,
+    places: Arc<Semaphore>,
     control: Control,
     clock: Clock,
     /// Who may do what, by zone.
     rights: ArcSwap<BTreeMap<Name, Vec<UpdateRight>>>,
     /// The API opens it, after the listeners are there.
     audit: OnceLock<Audit>,
+    /// How many there were, by the RCODE of the reply.
+    counts: [AtomicU64; RCODES],
 }
+
+/// RCODEs of replies to updates (RFC 2136 §2.2): NOERROR to NOTZONE.
+const RCODES: usize = 11;
 
 /// What comes of an update.
 struct Verdict {
@@ -43,8 +61,33 @@ impl Verdict {
 }
 
 impl Updates {
+    /// Takes updates on the runtime of the caller.
     pub(super) fn new(settings: &Settings, control: Control, clock: Clock) -> Updates {
-        Updates { control, clock, rights: ArcSwap::from_pointee(settings.updates.clone()), audit: OnceLock::new() }
+        let (runtime, places) = (Handle::current(), Arc::new(Semaphore::new(MOST as usize)));
+        Updates {
+            runtime,
+            places,
+            control,
+            clock,
+            rights: ArcSwap::from_pointee(settings.updates.clone()),
+            audit: OnceLock::new(),
+            counts: Default::default(),
+        }
+    }
+
+    /// How many there were since the start, by the RCODE of the reply.
+    pub(super) fn stats(&self) -> Vec<(String, f64)> {
+        let counts = self.counts.iter().enumerate().map(|(code, count)| (code, count.load(Ordering::Relaxed)));
+        let seen = counts.filter(|(code, count)| *count > 0 || *code == usize::from(rcode::NOERROR));
+        seen.map(|(code, count)| (rcode::name(code as u16).to_ascii_lowercase(), count as f64)).collect()
+    }
+
+    /// Takes no more, and waits for those under way.
+    pub(super) async fn stop(&self) {
+        if tokio::time::timeout(STOP_TIME, self.places.acquire_many(MOST)).await.is_err() {
+            tracing::warn!("updates were cut off: the store took too long");
+        }
+        self.places.close();
     }
 
     /// Takes the rights of other settings.
@@ -63,9 +106,24 @@ impl Updates {
         _ = self.audit.set(audit);
     }
 
-    /// The reply to an update whose signature holds; `None`: it deserves none. `message` is without its TSIG.
-    pub(super) async fn answer(&self, message: &[u8], peer: SocketAddr, mut signer: Signer, now: u64) -> Option<Vec<u8>> {
+    /// The reply to an update whose signature holds; `None`: it deserves none, or the server stops. `message` is without its TSIG. A client that hangs up,
+    /// or a server that stops, cannot stop it between the change and its audit line.
+    pub(super) async fn take(self: &Arc<Self>, message: Vec<u8>, peer: SocketAddr, signer: Signer, now: u64) -> Option<Vec<u8>> {
+        let place = self.places.clone().acquire_owned().await.ok()?;
+        let updates = self.clone();
+        let answer = async move {
+            let _place = place;
+            updates.answer(&message, peer, signer, now).await
+        };
+        // It ended in a panic, which was printed.
+        self.runtime.spawn(answer).await.ok().flatten()
+    }
+
+    async fn answer(&self, message: &[u8], peer: SocketAddr, mut signer: Signer, now: u64) -> Option<Vec<u8>> {
         let verdict = self.judge(message, peer, &signer).await;
+        if let Some(count) = self.counts.get(usize::from(verdict.rcode)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
         let why = verdict.why.as_ref().map(|(code, text)| (*code, text.as_str()));
         let mut reply = conclude(message, verdict.rcode, why)?;
         signer.sign(&mut reply, now).ok()?;

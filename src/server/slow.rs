@@ -112,6 +112,12 @@ impl Replies {
         (outcome, worker.missing())
     }
 
+    /// Whether the sender may be told that it is refused: see [`wire::admits_error`].
+    pub fn admits_error(&self, snapshot: &Snapshot, punted: &Punted) -> bool {
+        let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        wire::admits_error(snapshot, &worker, &punted.query())
+    }
+
     /// Says that what had no signature got none: see [`wire::answer_unsigned`].
     pub fn answer_unsigned(&self, snapshot: &Snapshot, punted: &Punted, reply: &mut [u8]) -> Outcome {
         let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);

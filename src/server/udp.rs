@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::snapshot::Publisher;
-use crate::wire::{Outcome, Punt, Query, Transport, Worker};
+use crate::wire::{self, Outcome, Punt, Query, Transport, Worker};
 
 use super::slow::{Punted, Punts};
 use super::socket::{Batch, Datagrams};
@@ -67,6 +67,8 @@ fn receive(batch: &mut Batch, datagrams: &Datagrams) -> bool {
 fn answer_all(batch: &mut Batch, publisher: &Publisher, worker: &mut Worker, aside: (&Aside, &Arc<Datagrams>), answer: &impl Answer) {
     let snapshot = publisher.load();
     let now_ms = now_ms();
+    aside.1.expect_payload(snapshot.dns.udp_payload);
+    wire::look_ahead(&snapshot, worker, batch.waiting());
     while let Some(taken) = batch.take() {
         if !can_be_answered(taken.peer) {
             continue;

@@ -127,6 +127,13 @@ impl Directory {
         found
     }
 
+    /// The first slot whose service's name may have that hash.
+    #[inline]
+    pub(super) fn first_of(&self, hash: u64) -> Option<ServiceId> {
+        let (branch, table) = table_of(hash);
+        self.names[branch][table].iter_hash(hash).next().copied().map(ServiceId)
+    }
+
     /// What stands in a slot.
     #[inline]
     pub(super) fn at(&self, id: ServiceId) -> Option<&CompiledService> {

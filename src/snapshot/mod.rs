@@ -3,6 +3,7 @@
 //! A [`Snapshot`] shares everything that an update leaves alone: a health change moves the instances that turned within their service
 //! ([`Snapshot::restand`]) and copies the way to it (see `directory`), not the world.
 
+mod ahead;
 mod directory;
 mod publish;
 mod services;
@@ -14,13 +15,16 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use ahead::Ahead;
 use directory::Directory;
 pub use publish::Publisher;
 pub use services::{CompiledService, InstanceView, ServiceView, SrvParts, TurnedView};
 pub use signatures::{Missing, Sample, SetKey, Shelf, Signatures, Signed};
 pub use unsigned::Unsigned;
 use zones::Apexes;
-pub use zones::{AnswerTtl, Beside, CompiledZone, Delegation, FIXED, LeafRecords, Led, Lookup, NamePolicy, Owner, RrSet, ZoneError};
+pub use zones::{
+    AnswerTtl, Beside, CompiledZone, Delegation, FIXED, LeafRecords, Led, Lookup, NamePolicy, Owner, RrSet, ZoneError, ZonePatch,
+};
 
 use crate::codec::NameBuf;
 use crate::model::{DnsSettings, Generation, Geo, Label, Locality, Name, Out, Policy, Settings, Share, Zone};
@@ -42,6 +46,8 @@ pub struct Snapshot {
     zones: Arc<[Arc<CompiledZone>]>,
     services_zone: Option<Arc<CompiledZone>>,
     by_apex: Arc<Apexes>,
+    /// Some zone has more names than the processor's caches hold.
+    vast_zones: bool,
     /// Apexes of zones that are too old; `None`: there are none.
     expired: Option<Arc<BTreeSet<Box<[u8]>>>>,
     directory: Directory,
@@ -79,7 +85,7 @@ pub enum Update<'a> {
     Zones(&'a [Zone]),
     /// All zones, some of which are not as their files say.
     Served(&'a [Cow<'a, Zone>]),
-    /// A zone that is there already, with the same policies and other records.
+    /// A zone that is there already, with the same policies and other records, or one that is new and has none.
     Zone(&'a Zone),
     /// The same, compiled by [`Snapshot::compile_zone`].
     Compiled(Arc<CompiledZone>),
@@ -108,6 +114,7 @@ impl Snapshot {
             zones: Arc::new([]),
             services_zone: None,
             by_apex: Arc::default(),
+            vast_zones: false,
             expired: None,
             directory: Directory::default(),
             drains: Arc::default(),
@@ -219,6 +226,13 @@ impl Snapshot {
     pub fn compile_zone(&self, zone: &Zone) -> Result<Option<Arc<CompiledZone>>, ZoneError> {
         let compiled = self.clone().compile_one(zone)?;
         Ok(zone.names.is_empty().then_some(compiled))
+    }
+
+    /// A zone that is there already with other RRsets at some names: good for [`Update::Compiled`] as long as it is as it is here. `zone`
+    /// says the rest of it; its records are not looked at. `None`: it is to be compiled whole.
+    pub fn patch_zone(&self, zone: &Zone, patch: &ZonePatch<'_>) -> Result<Option<Arc<CompiledZone>>, ZoneError> {
+        let Some(base) = self.zone_at(zone.apex.wire()) else { return Ok(None) };
+        Ok(base.patched(zone, patch)?.map(Arc::new))
     }
 
     /// This snapshot with services that [`Snapshot::compile_apart`] made of it.
@@ -361,6 +375,7 @@ impl Snapshot {
             false => zone.clone(),
         });
         self.zones = zones.collect();
+        self.vast_zones = self.zones.iter().any(|zone| ahead::is_vast(zone));
         let mut by_apex = Apexes::default();
         self.zones.iter().for_each(|zone| by_apex.insert(zone.clone()));
         self.by_apex = Arc::new(by_apex);
@@ -387,6 +402,7 @@ impl Snapshot {
         }
         self.directory.refer(referred);
         self.services_zone = compiled.iter().find(|zone| zone.services()).cloned();
+        self.vast_zones = compiled.iter().any(|zone| ahead::is_vast(zone));
         self.zones = compiled.into();
         self.by_apex = Arc::new(by_apex);
         Ok(())
@@ -402,10 +418,14 @@ impl Snapshot {
         CompiledZone::compile(zone, &mut against, &mut refer).map(Arc::new)
     }
 
-    /// Puts a zone in the place of the one with its apex.
+    /// Puts a zone in the place of the one with its apex, or behind all others.
     fn put_zone(&mut self, zone: Arc<CompiledZone>) {
-        let zones = self.zones.iter().map(|known| if known.apex() == zone.apex() { zone.clone() } else { known.clone() });
-        self.zones = zones.collect();
+        let mut zones: Vec<Arc<CompiledZone>> = self.zones.to_vec();
+        match zones.iter_mut().find(|known| known.apex() == zone.apex()) {
+            Some(known) => *known = zone,
+            None => zones.push(zone),
+        }
+        self.zones = zones.into();
         let mut by_apex = Apexes::default();
         self.zones.iter().for_each(|zone| by_apex.insert(zone.clone()));
         self.by_apex = Arc::new(by_apex);

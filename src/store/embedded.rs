@@ -15,7 +15,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, oneshot};
 
 use super::ledger::{Committed, Ledger, OpenError, Opener, Request, State, Whole};
-use super::{CommitError, Feed, Item, Key, MAX_OPERATIONS, Operation, Store, StoreId, Unavailable};
+use super::{CommitError, Feed, Item, Key, MOST_OPERATIONS, Operation, Store, StoreId, Unavailable};
 use crate::model::Revision;
 
 /// The file within the data directory.
@@ -48,6 +48,18 @@ impl Embedded {
         std::fs::create_dir_all(directory).map_err(|error| OpenError::Io(directory.display().to_string(), error.to_string()))?;
         let file = path.clone();
         Embedded::start(&path, Box::new(move || Database::builder().set_cache_size(CACHE).create(&file)))
+    }
+
+    /// What the store in a directory holds under a prefix, without opening it for anybody; nothing where there is none.
+    ///
+    /// # Errors
+    /// As of [`Embedded::open`]; also where whoever had it last ended without a word, and it has to be opened to be made good.
+    pub fn peek(directory: &Path, prefix: &str) -> Result<Vec<Item>, OpenError> {
+        let path = directory.join(FILE);
+        match path.exists() {
+            true => super::ledger::peek(&path, prefix),
+            false => Ok(Vec::new()),
+        }
     }
 
     /// A store that is gone with the process: for tests.
@@ -94,7 +106,7 @@ impl Embedded {
 
 impl Store for Embedded {
     async fn commit(&self, operations: Vec<Operation>) -> Result<Revision, CommitError> {
-        if operations.len() > MAX_OPERATIONS {
+        if operations.len() > MOST_OPERATIONS {
             return Err(CommitError::TooLarge);
         }
         let (reply, answer) = oneshot::channel();

@@ -7,8 +7,8 @@
 use std::sync::mpsc::{Receiver, TryRecvError};
 
 use redb::{
-    Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageError,
-    TableDefinition, WriteTransaction,
+    Database, DatabaseError, Durability, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    StorageError, TableDefinition, WriteTransaction,
 };
 use tokio::sync::{broadcast, oneshot};
 
@@ -104,6 +104,36 @@ pub(super) struct Ledger {
     followers: broadcast::Sender<std::sync::Arc<Committed>>,
 }
 
+fn unopened(path: &str, error: DatabaseError) -> OpenError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(path.into()),
+        DatabaseError::Storage(StorageError::Io(error)) if error.kind() != std::io::ErrorKind::InvalidData => {
+            OpenError::Io(path.into(), error.to_string())
+        }
+        other => OpenError::Damaged(path.into(), other.to_string()),
+    }
+}
+
+/// What a file holds under a prefix, as the last who had it left it; nothing of it is changed.
+pub(super) fn peek(path: &std::path::Path, prefix: &str) -> Result<Vec<Item>, OpenError> {
+    let shown = path.display().to_string();
+    let database = ReadOnlyDatabase::open(path).map_err(|error| unopened(&shown, error))?;
+    let read = || -> Result<Vec<Item>, redb::Error> {
+        let items = database.begin_read()?.open_table(ITEMS)?;
+        let mut found = Vec::new();
+        for item in items.range(prefix..)? {
+            let (key, value) = item?;
+            if !key.value().starts_with(prefix) {
+                break;
+            }
+            let (revision, value) = value.value();
+            found.push(Item { key: key.value().into(), value: value.into(), revision: Revision(revision) });
+        }
+        Ok(found)
+    };
+    read().map_err(|error| OpenError::Damaged(shown.clone(), error.to_string()))
+}
+
 impl Ledger {
     /// Opens the file and reads what it is, or makes it. `id` is the identity of a new one.
     pub(super) fn open(
@@ -112,13 +142,7 @@ impl Ledger {
         id: StoreId,
         followers: broadcast::Sender<std::sync::Arc<Committed>>,
     ) -> Result<Ledger, OpenError> {
-        let database = opener().map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(path.clone()),
-            DatabaseError::Storage(StorageError::Io(error)) if error.kind() != std::io::ErrorKind::InvalidData => {
-                OpenError::Io(path.clone(), error.to_string())
-            }
-            other => OpenError::Damaged(path.clone(), other.to_string()),
-        })?;
+        let database = opener().map_err(|error| unopened(&path, error))?;
         let facts = begin_facts(&database, id).map_err(|error| OpenError::Damaged(path.clone(), error.to_string()))?;
         match facts {
             (FORMAT, id, revision) => {

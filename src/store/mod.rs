@@ -95,8 +95,8 @@ pub enum CommitError {
     /// It was not made.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
-    /// More than [`MAX_OPERATIONS`] operations.
-    #[error("a commit holds at most {MAX_OPERATIONS} operations")]
+    /// More than [`MOST_OPERATIONS`] operations.
+    #[error("a commit holds at most {MOST_OPERATIONS} operations")]
     TooLarge,
 }
 
@@ -105,8 +105,10 @@ pub enum CommitError {
 #[error("the store is unavailable: {0}")]
 pub struct Unavailable(pub String);
 
-/// Most operations of one commit.
+/// Operations up to which changes that need not be one commit are put into one.
 pub const MAX_OPERATIONS: usize = 128;
+/// Most operations of one commit: of a change that is all or nothing.
+pub const MOST_OPERATIONS: usize = 8_192;
 
 /// A key that changed; `item` is `None` when it was removed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -112,7 +112,7 @@ async fn commits_are_all_or_nothing_and_only_on_the_state_expected() {
     assert_eq!(commit(&store, "-a/2@1").await, conflict(0, None));
     assert_eq!(all(&store, "").await, "2: a/1@2=x2 b/1@1=z");
     assert_eq!(all(&store, "a/").await, "2: a/1@2=x2");
-    let many = (0..=MAX_OPERATIONS).map(|n| operation(&format!("+k{n}=v"))).collect();
+    let many = (0..=MOST_OPERATIONS).map(|n| operation(&format!("+k{n}=v"))).collect();
     assert_eq!(store.commit(many).await, Err(CommitError::TooLarge));
 }
 

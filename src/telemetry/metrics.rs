@@ -147,6 +147,12 @@ struct Workers(Vec<WorkerCounters>);
 pub fn is_mark(counter: Counter) -> bool {
     use Counter::{CookieInvalid, CookieNew, CookieValid, EcsUsed, Empty, FailOpen, Panic, Punted, Truncated};
     matches!(counter, Punted | Truncated | EcsUsed | FailOpen | Panic | Empty | CookieNew | CookieValid | CookieInvalid)
+        || is_of_sets(counter)
+}
+
+/// Whether it counts RRsets, of which an answer may have several: these are shown elsewhere.
+fn is_of_sets(counter: Counter) -> bool {
+    matches!(counter, Counter::SignatureFound | Counter::SignatureMissing)
 }
 
 impl Collector for Workers {
@@ -155,7 +161,7 @@ impl Collector for Workers {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             for worker in &self.0 {
                 let (listen, number) = (worker.listen.to_string(), worker.worker.to_string());
-                for counter in Counter::ALL.iter().filter(|counter| is_mark(**counter) == marks) {
+                for counter in Counter::ALL.iter().filter(|counter| is_mark(**counter) == marks && !is_of_sets(**counter)) {
                     let labels =
                         [("listen", listen.as_str()), ("transport", worker.transport), ("worker", &number), (label, counter.as_str())];
                     metric.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, f64>(&worker.counters.get(*counter), None)?;

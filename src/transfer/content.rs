@@ -1,6 +1,9 @@
 //! What a zone holds, record by record.
 
+use std::hash::Hasher;
 use std::sync::Arc;
+
+use siphasher::sip128::{Hash128, Hasher128, SipHasher13};
 
 use crate::codec::code::rtype;
 use crate::codec::{Rest, Writer};
@@ -80,6 +83,37 @@ impl Records {
         self.count = 0;
     }
 
+    /// As they lie in memory, for [`Records::parse`].
+    pub fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
+    /// Reads what [`Records::octets`] gave; `None`: it did not.
+    pub fn parse(octets: &[u8]) -> Option<Records> {
+        let mut records = Records { octets: octets.to_vec(), count: 0 };
+        let mut at = 0;
+        while at < octets.len() {
+            at = records.at(at)?.1;
+            records.count += 1;
+        }
+        Some(records)
+    }
+
+    /// What tells these records from others, in whatever order they are. Those of two lists, each record in one of them, are added.
+    pub fn print(&self) -> Print {
+        let hash = |record: Record<'_>| {
+            let mut hash = SipHasher13::new_with_key(b"signpost journal");
+            hash.write_u8(record.owner.len() as u8);
+            hash.write(record.owner);
+            hash.write_u16(record.rtype);
+            hash.write_u32(record.ttl);
+            hash.write(record.data);
+            let Hash128 { h1, h2 } = hash.finish128();
+            Print(u128::from(h1) << 64 | u128::from(h2))
+        };
+        self.iter().map(hash).fold(Print::default(), Print::with)
+    }
+
     /// The same records in their order, each once.
     pub fn sorted(&self) -> Records {
         let mut all: Vec<Record<'_>> = self.iter().collect();
@@ -88,6 +122,22 @@ impl Records {
         let mut sorted = Records { octets: Vec::with_capacity(self.octets.len()), count: 0 };
         all.into_iter().for_each(|record| sorted.push(record));
         sorted
+    }
+}
+
+/// A hash of records whose order does not count: of what a zone holds, it follows from that of the version before and the difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Print(pub u128);
+
+impl Print {
+    /// With these records too.
+    pub fn with(self, added: Print) -> Print {
+        Print(self.0.wrapping_add(added.0))
+    }
+
+    /// Without these records.
+    pub fn without(self, removed: Print) -> Print {
+        Print(self.0.wrapping_sub(removed.0))
     }
 }
 
@@ -128,6 +178,16 @@ impl Version {
     /// The serial.
     pub fn serial(&self) -> u32 {
         serial_of(&self.soa)
+    }
+
+    /// What tells its records, the SOA aside, from those of another version.
+    pub fn print(&self) -> Print {
+        let (mut walk, mut records, mut print) = (Walk::new(self.zone.clone()), Records::default(), self.rendered.print());
+        while walk.take(&mut records) {
+            print = print.with(records.print());
+            records.clear();
+        }
+        print
     }
 }
 

@@ -1,10 +1,16 @@
 //! What became of a zone from version to version, for those who have one of the versions (RFC 1995).
+//!
+//! It is kept beside the zone, so that a restart costs no secondary a whole transfer. What is kept says which version it leads to, by its SOA and a
+//! hash of all records: where the zone is another now, whatever the reason, nothing of it counts.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, VecDeque};
+use std::hash::Hasher;
 use std::sync::Arc;
 
-use super::content::{Record, Records, Version, Walk, serial_of};
+use siphasher::sip::SipHasher13;
+
+use super::content::{Print, Record, Records, Version, Walk, serial_of};
 
 /// Versions back that a secondary is brought forward from.
 const MOST_DIFFERENCES: usize = 100;
@@ -51,6 +57,11 @@ impl Difference {
     /// The serials before and from then on.
     pub fn serials(&self) -> (u32, u32) {
         (serial_of(&self.from), serial_of(&self.to))
+    }
+
+    /// What tells the later version from others, after that of the one before.
+    pub fn print(&self, before: Print) -> Print {
+        before.without(self.removed.print()).with(self.added.print())
     }
 
     fn size(&self) -> usize {
@@ -152,4 +163,84 @@ impl Journal {
         let first = self.differences.iter().position(|difference| serial_of(&difference.from) == serial)?;
         Some(self.differences.iter().skip(first).cloned().collect())
     }
+}
+
+/// What a kept journal begins with: another version of Signpost may write another.
+const MAGIC: &[u8; 8] = b"SPixfr1\n";
+
+impl Journal {
+    /// What a file begins with that entries are appended to.
+    pub const OPENING: &[u8] = MAGIC;
+
+    /// The latest difference as it is kept, appended to those before; `print` is that of the version that it leads to.
+    ///
+    /// ```text
+    ///   octets of what follows the check, 4 │ check, 8 │ print, 16 │ four times: octets, 4; records
+    /// ```
+    pub fn entry(&self, print: Print) -> Vec<u8> {
+        self.differences.back().map(|latest| entry(latest, print)).unwrap_or_default()
+    }
+
+    /// All of it as it is kept; `print` as of [`Journal::entry`].
+    pub fn octets(&self, mut print: Print) -> Vec<u8> {
+        let mut entries = Vec::new();
+        for difference in self.differences.iter().rev() {
+            entries.push(entry(difference, print));
+            // Back to the version before.
+            print = print.without(difference.added.print()).with(difference.removed.print());
+        }
+        let entries = entries.into_iter().rev().flatten();
+        MAGIC.iter().copied().chain(entries).collect()
+    }
+
+    /// Reads what was kept, of which the end may be missing, beside the version that there is now. `None`: what was kept leads to another
+    /// version, or is none, and whoever has an older one takes the whole zone.
+    pub fn restore(mut octets: &[u8], version: &Version, print: Print) -> Option<Journal> {
+        octets = octets.strip_prefix(MAGIC)?;
+        let (mut journal, mut leads_to) = (Journal::default(), None);
+        while let Some((difference, after, behind)) = read(octets) {
+            leads_to = Some((difference.to.clone(), after));
+            journal.push(difference);
+            octets = behind;
+        }
+        (leads_to? == (version.soa().clone(), print)).then_some(journal)
+    }
+}
+
+fn entry(difference: &Difference, print: Print) -> Vec<u8> {
+    let mut body = print.0.to_be_bytes().to_vec();
+    for records in [&difference.from, &difference.removed, &difference.to, &difference.added] {
+        body.extend((records.size() as u32).to_be_bytes());
+        body.extend_from_slice(records.octets());
+    }
+    let mut entry = Vec::with_capacity(12 + body.len());
+    entry.extend((body.len() as u32).to_be_bytes());
+    entry.extend(check(&body).to_be_bytes());
+    entry.extend(body);
+    entry
+}
+
+/// The entry that octets begin with, and what stands behind it; `None`: there is none that is whole.
+fn read(octets: &[u8]) -> Option<(Difference, Print, &[u8])> {
+    let (length, rest) = octets.split_first_chunk::<4>()?;
+    let (checked, rest) = rest.split_first_chunk::<8>()?;
+    let (body, behind) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+    if u64::from_be_bytes(*checked) != check(body) {
+        return None;
+    }
+    let (print, mut body) = body.split_first_chunk::<16>()?;
+    let mut next = || {
+        let (length, rest) = body.split_first_chunk::<4>()?;
+        let (records, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        body = rest;
+        Records::parse(records).map(Arc::new)
+    };
+    let difference = Difference { from: next()?, removed: next()?, to: next()?, added: next()? };
+    Some((difference, Print(u128::from_be_bytes(*print)), behind))
+}
+
+fn check(body: &[u8]) -> u64 {
+    let mut hash = SipHasher13::new_with_key(b"signpost journal");
+    hash.write(body);
+    hash.finish()
 }

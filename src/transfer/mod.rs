@@ -19,7 +19,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use content::{Record, Records, Version};
+pub use content::{Print, Record, Records, Version};
 pub use journal::{Difference, Journal};
 pub use notify::{Notifier, Told};
 pub use render::{Render, TooMany, is_rendered, render};

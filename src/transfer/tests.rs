@@ -193,6 +193,36 @@ fn differences_bring_a_secondary_from_any_version_to_the_latest() {
     assert!(!known(&journal, &versions[2]) && known(&journal, latest));
 }
 
+/// What is kept of a journal leads to one version, and to no other: not with its end missing, not to other records under the same serial.
+#[test]
+fn a_journal_that_was_kept_leads_to_its_version_alone() {
+    let versions = [0..30, 5..40, 20..60].map(|numbers| zone(7 + numbers.start, numbers)).map(|zone| version(&zone));
+    let (mut journal, mut print, mut kept) = (Journal::default(), versions[0].print(), Journal::OPENING.to_vec());
+    for pair in versions.windows(2) {
+        let difference = Difference::between(&pair[0], &pair[1]);
+        print = difference.print(print);
+        assert_eq!(print, pair[1].print(), "the print follows from the difference");
+        journal.push(difference);
+        kept.extend(journal.entry(print));
+    }
+    assert_eq!(journal.octets(print), kept, "appended or written anew");
+    let latest = &versions[2];
+    let restored = Journal::restore(&kept, latest, latest.print()).unwrap();
+    assert_eq!(stream(Some(7), latest, &restored, None), stream(Some(7), latest, &journal, None));
+    let lost = |octets: &[u8], version: &Version| Journal::restore(octets, version, version.print()).is_none();
+    assert!(lost(&kept[..kept.len() - 1], latest), "the end is missing");
+    assert!(lost(&kept, &versions[1]) && lost(&kept, &version(&zone(latest.serial(), 20..61))));
+    assert!(lost(b"", latest) && lost(&kept[1..], latest));
+    for at in (8..kept.len()).step_by(7) {
+        let mut damaged = kept.clone();
+        damaged[at] ^= 1;
+        assert!(lost(&damaged, latest), "octet {at}");
+    }
+    // What is damaged in the middle costs what is behind it, and then nothing fits.
+    let first = Journal::restore(&kept[..kept.len() - 1], &versions[1], versions[1].print()).unwrap();
+    assert!(first.since(7).is_some_and(|differences| differences.len() == 1));
+}
+
 #[test]
 fn what_is_sent_is_of_one_version() {
     let mut stream = Stream::new(Asked::read(&request(None)).unwrap(), &version(&zone(1, 0..9_000)), &Journal::default(), None);
@@ -309,7 +339,7 @@ fn who_is_told_of_a_change_is_told_again_until_it_answers() {
     let settings =
         TsigKey { name: name("k"), algorithm: TsigAlgorithm::HmacSha256, secret: TsigSecret((*b"a secret of at least 16 octets").into()) };
     let keys = Keys::new([&settings]);
-    let peer = |text: &str, key: Option<&str>| Peer { address: text.parse().unwrap(), key: key.map(name) };
+    let peer = |text: &str, key: Option<&str>| Peer { address: text.parse().unwrap(), tls: None, key: key.map(name) };
     let (plain, signed, keyless) = (peer("192.0.2.1:53", None), peer("192.0.2.2:53", Some("k")), peer("192.0.2.3:53", Some("gone")));
     let mut notifier = Notifier::default();
     let mut next_id = 0;

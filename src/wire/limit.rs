@@ -84,6 +84,15 @@ pub(super) fn verdict(
     }
 }
 
+/// Whether one more error may be sent to a client.
+pub(super) fn admits_error(limits: &RateLimitSettings, table: &Table, peer: IpAddr, now_ms: u64) -> bool {
+    let peer = peer.to_canonical();
+    let (prefix, rate) = (prefix(peer, limits), limits.errors_per_second.unwrap_or(limits.per_second));
+    let all = |table: &Table| limits.all_per_second == 0 || table.take(prefix, Kind::All, &[], limits.all_per_second, now_ms);
+    let within = table.take(prefix, Kind::Error, &[], rate, now_ms) && all(table);
+    within || limits.exempt.iter().any(|network| network.contains(&peer))
+}
+
 /// The name that a reply counts for: one of those that the zones and services have, never one that the client makes up.
 fn imputed<'n>(snapshot: &'n Snapshot, name: &'n NameBuf, kind: Kind) -> &'n [u8] {
     if matches!(kind, Kind::Error | Kind::All) {

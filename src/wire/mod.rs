@@ -12,6 +12,7 @@
 //!        ├─ limit           has its network had enough of that
 //!        └─ Reply::finish, or a punt: the slow path answers again with the same draw, when it has what was missing
 //! ```
+//! [`look_ahead`] goes before, for queries that came together: what their answers will be read from is fetched for all at once.
 //! [`explain()`] goes the same way with open eyes: the same functions, watched.
 
 mod ahead;
@@ -54,10 +55,10 @@ pub(crate) use walk::MAX_ALIASES;
 use watch::{Unwatched, Watch};
 
 use crate::codec::code::{CLASS_CH, CLASS_IN, extended, rcode, rtype};
-use crate::codec::{Header, Keepalive, NameBuf, Question, Request};
+use crate::codec::{HEADER, Header, Keepalive, NameBuf, Question, Request};
 use crate::model::{Counter, Counters, SAMPLED, Timestamp};
 use crate::routing::ClientPrefix;
-use crate::snapshot::{Missing, Shelf, Snapshot};
+use crate::snapshot::{Ahead, Missing, Shelf, Snapshot};
 
 /// How a query came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,6 +194,37 @@ pub fn answer(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, reply
     answer_drawn::<false>(snapshot, worker, query, draw, false, reply)
 }
 
+/// Most queries that [`look_ahead`] looks at.
+pub const AHEAD: usize = 64;
+
+/// Fetches what the answers to queries that came together will be read from, where that pays: their names are read, and then each step of
+/// the way to what stands there is gone for all of them, so that the processor waits for memory once for all and not for one after the other.
+/// No answer depends on it.
+#[inline]
+pub fn look_ahead<'q>(snapshot: &Snapshot, worker: &mut Worker, queries: impl Iterator<Item = &'q [u8]>) {
+    if snapshot.is_vast() {
+        fetch(snapshot, &mut worker.name, queries);
+    }
+}
+
+#[inline(never)]
+fn fetch<'q>(snapshot: &Snapshot, name: &mut NameBuf, queries: impl Iterator<Item = &'q [u8]>) {
+    let mut ways = [Ahead::Done; AHEAD];
+    let mut count = 0;
+    for (query, way) in queries.zip(&mut ways) {
+        if name.read(query, HEADER).is_ok() {
+            *way = snapshot.ahead(name);
+        }
+        count += 1;
+    }
+    let mut found = 0;
+    for _ in 0..Snapshot::STEPS {
+        found = ways[..count].iter_mut().fold(found, |found, way| found ^ snapshot.step_ahead(way));
+    }
+    // What nobody looked at would not be fetched.
+    std::hint::black_box(found);
+}
+
 /// Answers a query that [`answer`] punted, with the random number that it drew: no rate is limited and no client noted twice.
 ///
 /// It never ends in [`Punt::Forward`]: the reply holds what is ours of the answer, up to the alias that leads elsewhere. Where that is
@@ -206,6 +238,17 @@ pub fn answer_again(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>,
 /// As [`answer_again`], where what is missing could not be signed: TC over UDP, SERVFAIL over streams.
 pub fn answer_unsigned(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, draw: u64, reply: &mut [u8]) -> Outcome {
     answer_drawn::<true>(snapshot, worker, query, draw, true, reply)
+}
+
+/// Whether a query that was punted may be told that it is refused, as far as the rate of errors to its sender goes; where not, that is counted.
+pub fn admits_error(snapshot: &Snapshot, worker: &Worker, query: &Query<'_>) -> bool {
+    let limits = &snapshot.dns.rate_limit;
+    if !limits.is_on() || query.transport.is_stream() || limit::admits_error(limits, &worker.defences.table, query.peer.ip(), query.now_ms)
+    {
+        return true;
+    }
+    drop_it(&worker.counters, query, Counter::Limited);
+    false
 }
 
 #[inline(always)]
@@ -226,7 +269,7 @@ fn answer_drawn<const AGAIN: bool>(
     let mut request = Request::begin(header, query.bytes);
     request.read(query.bytes, name);
     let request = &request;
-    let signing = signing(snapshot, query, request, AGAIN.then_some(missing));
+    let signing = signing(snapshot, query, request, AGAIN.then_some(missing), counters);
     let terms = terms(snapshot, defences, query, request, signing.as_ref());
     let Some(room) = Room::of(request, &terms, reply.len()) else {
         return drop_it(counters, query, Counter::Dropped);
@@ -240,8 +283,8 @@ fn answer_drawn<const AGAIN: bool>(
         counters.count(mark);
     }
     // Over a stream and with a server cookie the sender is who it says it is, and harms nobody else. Those who may have names looked up for
-    // them are listed, and ask as much as they need.
-    let is_free = AGAIN || reply.punt == Some(Punt::Forward);
+    // them are listed, and ask as much as they need. Of who signs, the slow path knows who it is, and limits those who are not ([`admits_error`]).
+    let is_free = AGAIN || matches!(reply.punt, Some(Punt::Forward | Punt::Authenticated));
     if !is_free && snapshot.dns.rate_limit.is_on() && !query.transport.is_stream() && reply.proof() != Proof::Valid {
         let (table, question) = (&defences.table, request.question.as_ref());
         match limit::verdict(snapshot, table, question, reply.outcome, query.peer.ip(), query.now_ms, scramble(draw)) {
@@ -325,13 +368,14 @@ fn signing<'m>(
     query: &Query<'_>,
     request: &Request<'_>,
     notes: Option<&'m RefCell<Vec<Missing>>>,
+    counters: &'m Counters,
 ) -> Option<Signing<'m>> {
     let (edns, question) = (request.edns.as_ref(), request.question.as_ref()?);
     let (dnssec_ok, compact_ok) = edns.map_or((false, false), |edns| (edns.dnssec_ok, edns.compact_ok));
     if !dnssec_ok && !matches!(question.qtype, rtype::NSEC | rtype::RRSIG) || question.qclass != CLASS_IN {
         return None;
     }
-    Some(Signing { snapshot, qtype: question.qtype, dnssec_ok, compact_ok, now: Timestamp(query.now_ms), notes })
+    Some(Signing { snapshot, qtype: question.qtype, dnssec_ok, compact_ok, now: Timestamp(query.now_ms), notes, counters })
 }
 
 #[inline(never)]

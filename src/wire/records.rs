@@ -305,7 +305,7 @@ fn write_beside(
 /// Sets the owners of what was copied to `begin`, where the RRset that they stand in is at `start`.
 fn point_anew(beside: &Beside, start: usize, begin: usize, reply: &mut Reply<'_, '_>) {
     let mut at = begin;
-    for led in &beside.names {
+    for led in &*beside.names {
         for octets in led.records(&beside.octets[at - begin..]) {
             if !led.own {
                 reply.point(at, start + led.place as usize);

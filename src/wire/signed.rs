@@ -9,7 +9,7 @@ use super::names::{Meaning, resolve};
 use super::reply::{Here, Reply};
 use crate::codec::code::rtype;
 use crate::codec::{Full, MAX_NAME, NameBuf, Rest, Spelling, Writer};
-use crate::model::{Name, Timestamp};
+use crate::model::{Counter, Counters, Name, Timestamp};
 use crate::snapshot::{CompiledZone, Lookup, Missing, RrSet, SetKey, Shelf, Snapshot, Unsigned};
 
 /// What the signatures of a reply are taken from.
@@ -22,8 +22,9 @@ pub(super) struct Signing<'m> {
     /// The query has CO (RFC 9824 §5.1).
     pub compact_ok: bool,
     pub now: Timestamp,
-    /// Where RRsets are noted that have no signature.
+    /// Where RRsets are noted that have no signature, when a query is answered again.
     pub notes: Option<&'m RefCell<Vec<Missing>>>,
+    pub counters: &'m Counters,
 }
 
 /// The owner of an RRset: as it is signed, and as the reply spells it.
@@ -132,6 +133,9 @@ pub(super) fn written_by(
 #[inline]
 fn write(signing: &Signing<'_>, covered: &Covered<'_>, key: SetKey, reply: &mut Reply<'_, '_>) -> Option<Result<(), Full>> {
     signing.snapshot.signatures().find(key, signing.now, |signed| {
+        if signing.notes.is_none() {
+            signing.counters.count(Counter::SignatureFound);
+        }
         reply.whole(|reply| {
             let Covered { owner, ttl, .. } = covered;
             signed.rdata().try_for_each(|rdata| reply.record(owner.spelling, rtype::RRSIG, *ttl, |writer| writer.put(rdata)))
@@ -151,6 +155,9 @@ fn note(
 ) {
     let shelf = shelf_of(signing.snapshot, zone, covered.owner.of);
     *unsigned = (*unsigned).max(Some(shelf));
+    if signing.notes.is_none() {
+        signing.counters.count(Counter::SignatureMissing);
+    }
     if let Some(notes) = signing.notes {
         // RFC 4034 §6.2: names in lower case and uncompressed; the owner is the one that was asked for, wildcard or not (RFC 9824 §3.3).
         let (apex, owner) = (Name::from_wire(zone.apex()), Name::from_wire(covered.owner.wire));

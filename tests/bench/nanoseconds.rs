@@ -6,6 +6,9 @@ mod world;
 
 use std::time::{Duration, Instant};
 
+use signpost::snapshot::Snapshot;
+use signpost::wire;
+
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let names = std::env::var("NAMES").map_or(100_000, |names| names.parse().expect("NAMES is a number"));
@@ -28,7 +31,34 @@ fn main() {
         let count = row.queries.len();
         println!("{:<18} {:>10.1} {:>8.1}", row.label, best.as_nanos() as f64 / count as f64, octets as f64 / count as f64);
     }
+    together(&snapshot, &wanted, names);
     signed(&wanted);
+}
+
+/// The many names, as they come to the server: some at once.
+fn together(snapshot: &Snapshot, wanted: &[String], names: usize) {
+    let mut worker = world::worker();
+    let mut reply = vec![0; 4096];
+    let rows = world::rows(200_000, names);
+    let Some(row) = rows.iter().find(|row| row.label == "many names") else { return };
+    for count in [1, 4, 16, 64] {
+        let label = format!("{}, {count} at once", row.label);
+        if !wanted.is_empty() && !wanted.iter().any(|wanted| label.contains(wanted.as_str())) {
+            continue;
+        }
+        let mut best = Duration::MAX;
+        for _ in 0..20 {
+            let begin = Instant::now();
+            for queries in row.queries.chunks(count) {
+                if count > 1 {
+                    wire::look_ahead(snapshot, &mut worker, queries.iter().map(Vec::as_slice));
+                }
+                queries.iter().for_each(|query| _ = world::answer(snapshot, &mut worker, query, &mut reply));
+            }
+            best = best.min(begin.elapsed());
+        }
+        println!("{label:<24} {:>4.1}", best.as_nanos() as f64 / row.queries.len() as f64);
+    }
 }
 
 /// The same with signatures: found, and made.

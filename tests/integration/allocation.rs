@@ -196,6 +196,53 @@ fn no_answer_allocates() {
 }
 
 #[test]
+fn looking_ahead_allocates_nothing_and_no_answer_depends_on_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut zone = "$ORIGIN many.example.\n$TTL 60\n@ SOA ns1 hostmaster 1 3600 600 604800 60\n@ NS ns1\nns1 A 192.0.2.53\n".to_string();
+    (0..70_000).for_each(|n| zone += &format!("name-{n} A 10.{}.{}.{}\n", n >> 16, n >> 8 & 255, n & 255));
+    let mut services = "services = true\nns = [\"ns1.many.example.\"]\n".to_string();
+    (0..10_000).for_each(|n| {
+        services += &format!("[services.s{n}.instances.i]\naddresses = [\"192.0.2.7\"]\nregion = \"boston\"\naz = \"az-1\"\n")
+    });
+    for (name, text) in [("zones/many.example.zone", zone.as_str()), ("zones/svc.example.toml", services.as_str())] {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let settings = Settings { zones_dir: folder.path().join("zones"), geo_dir: folder.path().join("geo"), ..Settings::default() };
+    let world = config::world(&settings).unwrap_or_else(|findings| panic!("{findings:?}"));
+    let writer: Writer<usize> = Writer::begin((Revision(0), Vec::new()), world.zones, world.geo, &settings.dns, Timestamp(0)).unwrap();
+    let snapshot = writer.snapshot().clone();
+    assert!(snapshot.is_vast(), "it would not look ahead");
+    let names = (0..30).map(|n| format!("name-{}.many.example A", n * 2333)).chain((0..20).map(|n| format!("s{}.svc.example A", n * 499)));
+    let odd = ["nosuch.many.example A", "many.example SOA", "nosuch.svc.example A", "svc.example SOA", "elsewhere.test A", "- A bare"];
+    let mut queries: Vec<Vec<u8>> = names.chain(odd.map(String::from)).map(|question| Question::parse(&question).bytes()).collect();
+    queries.extend([vec![], vec![0; 11], vec![0xff; 40], queries[0][..20].to_vec()]);
+    let answers = |is_ahead: bool| -> Vec<(Outcome, Vec<u8>)> {
+        let mut worker = Worker::new(7, Arc::new(Counters::default()));
+        if is_ahead {
+            for few in [0, 1, 2, queries.len(), queries.len()] {
+                let before = ALLOCATIONS.with(Cell::get);
+                wire::look_ahead(&snapshot, &mut worker, queries[..few].iter().map(Vec::as_slice));
+                assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0, "allocations for {few} at once");
+            }
+        }
+        let ask = |bytes: &Vec<u8>| {
+            let query = Query { bytes, peer: SocketAddr::from(([192, 0, 2, 1], 40_000)), transport: Transport::Udp, now_ms: 0 };
+            let mut reply = vec![0; 65_535];
+            match wire::answer(&snapshot, &mut worker, &query, &mut reply) {
+                Outcome::Reply(length) => (Outcome::Reply(length), reply[..length].to_vec()),
+                outcome => (outcome, Vec::new()),
+            }
+        };
+        queries.iter().map(ask).collect()
+    };
+    let plain = answers(false);
+    assert!(plain[..50].iter().all(|(_, reply)| reply[7] == 1), "every name has one address");
+    assert_eq!(answers(true), plain);
+}
+
+#[test]
 fn no_signed_answer_allocates_whose_signatures_are_there() {
     let mut files = [("zones/svc.example.toml", ZONE.to_string()), ("geo/networks.toml", NETWORKS.to_string())];
     files[0].1 += "[services.web.instances.a]\naddresses = [\"192.0.2.1\", \"2001:db8::1\"]\nports = { https = 443, http = 80 }\n\

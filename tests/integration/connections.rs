@@ -103,9 +103,12 @@ struct Fared {
 
 impl Fared {
     fn print(&self, what: &str) {
-        let line = |all: &[Duration]| {
-            let at = |share: f64| all[((all.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
-            format!("p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms", at(0.5), at(0.99), at(1.0))
+        let line = |all: &[Duration]| match all {
+            [] => "none".to_string(),
+            all => {
+                let at = |share: f64| all[((all.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
+                format!("p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms", at(0.5), at(0.99), at(1.0))
+            }
         };
         println!("{what}: {} connections open, {} MB resident", self.open, self.resident >> 10);
         print!("  the kernel's {}", self.sockets);

@@ -20,6 +20,7 @@ mod figures;
 mod floors;
 mod forward;
 mod half_open;
+mod interplay;
 mod message;
 mod oracle;
 #[path = "../overlap/mod.rs"]

@@ -171,6 +171,8 @@ fn who_may_gets_one_version_and_others_are_told_why_not() {
             ("zones/far.example.zone", small),
         ],
     );
+    // One client waits while the server reads a large zone, on a machine that may be busy.
+    home.set("tcp_idle = \"60s\"");
     let (server, _) = home.start();
     let key = Arc::new(Key::new(&settings()));
     assert_eq!(copy(home.dns, "large.example", Some(&key)).unwrap().len(), 9_000 + 3);
@@ -293,4 +295,55 @@ fn secondaries_are_told_of_changes_until_they_answer() {
     write(&home, "svc.example.toml", &format!("{zone}www = {{ A = [\"192.0.2.9\"] }}\n"));
     let (changed, ..) = hear();
     assert!(changed > first, "{first} {changed}");
+}
+
+/// Differences outlive the server that made them: a secondary that was left behind is brought forward after a `kill -9`. What changed meanwhile
+/// is in no journal, so it takes the whole zone then.
+#[test]
+fn differences_are_kept_over_a_kill() {
+    let zone = |serial: u32, address: u32| {
+        let hosts: String = (0..200).map(|n| format!("host{n} A 10.0.0.{n}\n")).collect();
+        format!("$TTL 60\n@ SOA ns h {serial} 7200 900 1209600 5\n@ NS ns\nns A 127.0.0.1\nwww A 192.0.2.{address}\n{hosts}")
+    };
+    let tables = "[transfer.\"x.example\"]\nnetworks = [\"127.0.0.0/8\"]\n";
+    let home = home(tables, &[("zones/x.example.zone", &zone(1, 1))]);
+    let since = |serial: u32| {
+        let mut copying = Copying::begin(home.dns, "x.example", Some(serial), None);
+        copying.next().unwrap().answers
+    };
+    let latest = |serial: u32| until("the zone is served", || (since(serial).iter().find_map(self::serial) == Some(serial)).then_some(()));
+    let (mut server, _) = home.start();
+    latest(1);
+    for serial in [2, 3] {
+        write(&home, "x.example.zone", &zone(serial, serial));
+        latest(serial);
+        server.kill();
+        server = home.start().0;
+        latest(serial);
+    }
+    // 3 │ 1, gone, 2, new │ 2, gone, 3, new │ 3
+    let records = since(1);
+    let soas: Vec<u32> = records.iter().filter_map(serial).collect();
+    assert_eq!((soas, records.len()), (vec![3, 1, 2, 2, 3, 3], 10));
+    assert_eq!(since(2).len(), 6);
+    server.kill();
+    // Nobody saw it become another.
+    write(&home, "x.example.zone", &zone(4, 4));
+    let (server, _) = home.start();
+    latest(4);
+    assert!(since(3).len() > 200 && since(1).len() > 200, "the whole zone");
+    server.kill();
+    // A journal that somebody spoiled, and one whose end was lost.
+    write(&home, "x.example.zone", &zone(4, 4));
+    let (server, _) = home.start();
+    write(&home, "x.example.zone", &zone(5, 5));
+    latest(5);
+    assert_eq!(since(4).len(), 6);
+    server.kill();
+    let journal = home.folder.path().join("data/journal/x.example.ixfr");
+    let octets = std::fs::read(&journal).unwrap();
+    std::fs::write(&journal, &octets[..octets.len() - 3]).unwrap();
+    let (_server, _) = home.start();
+    latest(5);
+    assert!(since(4).len() > 200, "the whole zone");
 }

@@ -5,6 +5,7 @@
 // Waiting for a real process takes a real clock, and its log is a file.
 #![allow(clippy::disallowed_methods)]
 
+mod catalogs;
 mod checks;
 mod clients;
 mod compliance;
@@ -18,6 +19,7 @@ mod haproxy;
 mod harness;
 mod internet;
 mod keys;
+mod narrow;
 mod options;
 #[path = "../overlap/mod.rs"]
 mod overlap;
@@ -32,4 +34,5 @@ mod secondaries;
 mod updates;
 mod walkers;
 mod world;
+mod xot;
 mod zonemaster;

@@ -97,6 +97,8 @@ fn knot_hands_over_a_zone_signed_and_then_its_differences() {
     knotc(&knot, &["zone-reload", "x.example"]);
     // A NOTIFY leads to it long before the refresh would.
     comes(&server, "x.example.", 2);
+    let log = std::fs::read_to_string(server.folder().join("log")).expect("a log");
+    assert!(!log.contains("a zone was copied: reading"), "nothing else is read for a zone that concerns no other: {log}");
     assert_eq!(
         (short(&server, "www.x.example", "A"), short(&server, "new.x.example", "TXT")),
         ("192.0.2.2".into(), "\"a b\" \"c\\\"d\"".into())
@@ -176,13 +178,16 @@ fn named_hands_over_a_zone_that_is_updated_there() {
 fn a_zone_expires() {
     let port = free_port();
     let mut knot = knot(port, "2 2 5 60", false);
-    let server = secondary(port, &format!("[secondary.\"x.example\"]\nprimaries = [\"{}\"]", knot.address));
+    let onward = "[transfer.\"x.example\"]\nnetworks = [\"127.0.0.0/8\"]\n";
+    let server = secondary(port, &format!("{onward}[secondary.\"x.example\"]\nprimaries = [\"{}\"]", knot.address));
     comes(&server, "x.example.", 1);
+    assert!(dig(&server, &["x.example", "AXFR"]).contains("host7.x.example."));
     knot.end();
     let expired = wait_until(PATIENCE, || dig(&server, &["www.x.example", "A"]).contains("status: SERVFAIL"));
     assert!(expired, "{}", server.get("/v1/secondaries"));
     let said = dig(&server, &["www.x.example", "A"]);
     assert!(said.contains("EDE: 24 (Invalid Data)"), "{said}");
+    assert!(dig(&server, &["x.example", "AXFR"]).contains("Transfer failed"), "nor is it handed on");
     let state = state(&server, "x.example.");
     assert!(state["expired"] == true && state["failure"].as_str().is_some_and(|why| !why.is_empty()), "{state}");
     assert_eq!(short(&server, "ns.here.example", "A"), "127.0.0.1", "other zones are answered");

@@ -207,12 +207,15 @@ async fn over_tls_the_name_of_the_certificate_counts() {
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    let named: Arc<Mutex<Vec<Option<String>>>> = Arc::default();
+    let names = named.clone();
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let acceptor = acceptor.clone();
+            let (acceptor, names) = (acceptor.clone(), names.clone());
             tokio::spawn(async move {
                 let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                names.lock().unwrap().push(stream.get_ref().1.server_name().map(String::from));
                 // Two on one connection, and then it is closed: the third needs another.
                 for _ in 0..2 {
                     let Ok(length) = stream.read_u16().await else { return };
@@ -245,6 +248,40 @@ async fn over_tls_the_name_of_the_certificate_counts() {
     for reply in ask_as("dns.test", 5).await {
         assert_eq!(lasts(&reply), [5]);
     }
+    // RFC 7858 §3.2 leaves it to TLS: the name whose certificate is expected is said (RFC 6066 §3).
+    let said = named.lock().unwrap().clone();
+    assert!(said.len() >= 3 && said.iter().all(|name| name.as_deref() == Some("dns.test")), "{said:?}");
     let reply = &ask_as("other.test", 1).await[0];
     assert_eq!((reply.metadata.response_code, reasons(reply)), (ResponseCode::ServFail, vec![23]));
+}
+
+/// RFC 6761 §6.3 and §6.4, RFC 7686 §2: no upstream learns that they were asked for, unless the file says which one knows them.
+#[tokio::test]
+async fn names_that_everybody_knows_are_answered_here() {
+    let fake = Fake::new(|query, _| Says::This(answers(query, vec![a("x.onion.", 60, 7)]))).await;
+    let forward = forward_to(&[fake.upstream()]);
+    let cases: [(&str, RecordType, ResponseCode, Option<&str>); 9] = [
+        ("localhost.", RecordType::A, ResponseCode::NoError, Some("127.0.0.1")),
+        ("LOCALHOST.", RecordType::AAAA, ResponseCode::NoError, Some("::1")),
+        ("a.b.localhost.", RecordType::A, ResponseCode::NoError, Some("127.0.0.1")),
+        ("a.localhost.", RecordType::MX, ResponseCode::NoError, None),
+        ("invalid.", RecordType::A, ResponseCode::NXDomain, None),
+        ("www.invalid.", RecordType::AAAA, ResponseCode::NXDomain, None),
+        ("onion.", RecordType::NS, ResponseCode::NXDomain, None),
+        ("www.abc.onion.", RecordType::A, ResponseCode::NXDomain, None),
+        ("www.abc.Onion.", RecordType::TXT, ResponseCode::NXDomain, None),
+    ];
+    for (asked, rtype, code, address) in cases {
+        let reply = ask(&forward, &query(asked, rtype)).await;
+        let found = reply.answers.first().and_then(|record| record.data.ip_addr()).map(|address| address.to_string());
+        assert_eq!((reply.metadata.response_code, found.as_deref()), (code, address), "{asked} {rtype}");
+        let soa = reply.authorities.iter().filter(|record| record.record_type() == RecordType::SOA).count();
+        assert_eq!((soa, reply.answers.len()), if address.is_some() { (0, 1) } else { (1, 0) }, "{asked} {rtype}");
+        assert!(reply.metadata.recursion_available && !reply.metadata.authoritative);
+    }
+    assert_eq!((fake.asked(), forward.stats().local, forward.stats().queries), (0, 9, 0));
+    assert_eq!(lasts(&ask(&forward, &query("localhost.test.", RecordType::A)).await), [7], "that is another name");
+    let zones = [(Name::parse("onion").unwrap(), vec![Upstream::parse(&fake.upstream()).unwrap()])].into();
+    let forward = with(&ForwardSettings { zones, ..ForwardSettings::default() }, 256);
+    assert_eq!(lasts(&ask(&forward, &query("www.abc.onion.", RecordType::A)).await), [7]);
 }

@@ -109,8 +109,12 @@ pub enum Becomes {
     Records(Arc<RecordSet>),
 }
 
-/// Most RRsets of one change, so that it is one commit of the store with the zone's counts: all of it or nothing.
-pub const MAX_SETS: usize = 120;
+/// An RRset by owner and type; `None`: there is none.
+pub type Put<'p> = (&'p Name, u16, Option<Cow<'p, RecordSet>>);
+
+/// Most RRsets of one change, so that it is one commit of the store with the zone's counts: all of it or nothing. An edit takes 11 octets of a
+/// message at least, of which no message has more than 65,535 (RFC 2136 §2, RFC 1035 §4.2.2).
+pub const MAX_SETS: usize = 6_000;
 
 impl Registry {
     /// The zone's file, and what was changed beside it.
@@ -130,12 +134,42 @@ impl Registry {
         &self.files
     }
 
-    /// Forgets the records of zones that nobody changes: of a million names they take four times what a snapshot has of them.
+    /// Forgets the records of zones that nobody changes: of a million names they take four times what a snapshot has of them. One that is
+    /// signed is compiled again with each change of its keys.
     pub fn release_records(&mut self) {
         let overlays = &self.overlays;
         if let Some(files) = Arc::get_mut(&mut self.files) {
-            let unused = files.iter_mut().filter(|zone| !zone.held && !overlays.contains_key(&zone.apex));
-            unused.for_each(|zone| zone.records = BTreeMap::new());
+            let needed = |zone: &Zone| zone.held || zone.signing.is_some() || overlays.contains_key(&zone.apex);
+            files.iter_mut().filter(|zone| !needed(zone)).for_each(|zone| zone.records = BTreeMap::new());
+        }
+    }
+
+    /// Takes one zone file in place of the one before, or beside all others. It shows no services, and neither did the one before; what updates changed
+    /// lies over it as far as it goes with it. Returns the one before, and what was found.
+    pub fn put_file(&mut self, zone: Zone) -> (Option<Zone>, Vec<super::Warning>) {
+        let apex = zone.apex.clone();
+        self.longest_ttl = self.longest_ttl.max(Some(zone.ttl.max));
+        let files = Arc::make_mut(&mut self.files);
+        let before = match self.places.get(&apex).and_then(|place| files.get_mut(*place)) {
+            Some(known) => Some(std::mem::replace(known, zone)),
+            None => {
+                Arc::make_mut(&mut self.places).insert(apex.clone(), files.len());
+                files.push(zone);
+                None
+            }
+        };
+        let warnings = self.lay(&apex);
+        (before, warnings)
+    }
+
+    /// Takes back what [`Registry::put_file`] did with the zone of that apex, before anything else changed.
+    pub fn take_back(&mut self, apex: &Name, before: Option<Zone>) {
+        match before {
+            Some(before) => _ = self.put_file(before),
+            None => {
+                Arc::make_mut(&mut self.files).pop();
+                Arc::make_mut(&mut self.places).remove(apex);
+            }
         }
     }
 
@@ -180,39 +214,66 @@ impl Registry {
         Some(overlay.over(zone))
     }
 
+    /// What a change puts where in a zone, beside what the zone's file says of all of it. `None`: of more than some RRsets.
+    pub fn patch_with<'r>(&'r self, change: &'r ZoneChange) -> Option<(&'r Zone, Vec<Put<'r>>)> {
+        let (zone, overlay) = self.zone(&change.apex)?;
+        if overlay.map_or(0, |overlay| overlay.epoch) != change.epoch {
+            return None;
+        }
+        let becomes = |set: &'r SetChange| {
+            let (name, rtype) = &set.key;
+            let records = match &set.becomes {
+                Becomes::AsInFile => view::in_file(zone, name, *rtype),
+                Becomes::Gone => None,
+                Becomes::Records(records) => Some(Cow::Borrowed(&**records)),
+            };
+            (name, *rtype, records)
+        };
+        Some((zone, change.sets.iter().map(becomes).collect()))
+    }
+
     /// Takes the zone files that changes lie over from now on, and looks anew at which of these go with them. Returns what was found.
     pub fn ground(&mut self, files: Arc<Vec<Zone>>) -> Vec<super::Warning> {
         self.places = Arc::new(files.iter().enumerate().map(|(place, zone)| (zone.apex.clone(), place)).collect());
         self.files = files;
         self.name_all();
+        let apexes: Vec<Name> = self.overlays.keys().cloned().collect();
+        let warnings = apexes.iter().flat_map(|apex| self.lay(apex)).collect();
+        self.take_names();
+        warnings
+    }
+
+    /// Looks anew at which changes of a zone go with its file. Returns what was found.
+    fn lay(&mut self, apex: &Name) -> Vec<super::Warning> {
+        let Some(mut overlay) = self.overlays.remove(apex) else { return Vec::new() };
+        let warnings = self.zone(apex).map(|(zone, _)| self.laid(zone, &mut overlay)).unwrap_or_default();
+        self.overlays.insert(apex.clone(), overlay);
+        warnings
+    }
+
+    fn laid(&self, zone: &Zone, overlay: &mut Overlay) -> Vec<super::Warning> {
         let mut warnings = Vec::new();
-        let mut overlays = std::mem::take(&mut self.overlays);
-        for (apex, overlay) in &mut overlays {
-            let Some(zone) = self.places.get(apex).and_then(|place| self.files.get(*place)) else { continue };
-            overlay.sets.values_mut().for_each(|set| set.fits = true);
-            // One after the other: what does not go may be why another does not.
-            loop {
-                let view = View::new(zone, Some(overlay));
-                let found = overlay.sets.iter().filter(|(_, set)| set.fits && set.set.is_some());
-                let found = found.map(|(key, _)| key).find_map(|key| Some((key.clone(), unfit(self, &view, &key.0, key.1)?)));
-                let Some((key, reason)) = found else { break };
-                let subject = format!("{} {}", key.0, type_text(key.1));
-                let found = format!("was changed by an update, which does not go with the file any more: {reason}; the file's is answered");
-                warnings.push(super::Warning { file: zone.file.clone(), subject, found });
-                if let Some(set) = overlay.sets.get_mut(&key) {
-                    set.fits = false;
-                }
-            }
-            for (key, set) in overlay.sets.iter().filter(|(_, set)| set.fits) {
-                if view::print(zone, &key.0, key.1) != set.over {
-                    let subject = format!("{} {}", key.0, type_text(key.1));
-                    let found = "was changed in the file after an update changed it; what the update said is answered".to_string();
-                    warnings.push(super::Warning { file: zone.file.clone(), subject, found });
-                }
+        overlay.sets.values_mut().for_each(|set| set.fits = true);
+        // One after the other: what does not go may be why another does not.
+        loop {
+            let view = View::new(zone, Some(overlay));
+            let found = overlay.sets.iter().filter(|(_, set)| set.fits && set.set.is_some());
+            let found = found.map(|(key, _)| key).find_map(|key| Some((key.clone(), unfit(self, &view, &key.0, key.1)?)));
+            let Some((key, reason)) = found else { break };
+            let subject = format!("{} {}", key.0, type_text(key.1));
+            let found = format!("was changed by an update, which does not go with the file any more: {reason}; the file's is answered");
+            warnings.push(super::Warning { file: zone.file.clone(), subject, found });
+            if let Some(set) = overlay.sets.get_mut(&key) {
+                set.fits = false;
             }
         }
-        self.overlays = overlays;
-        self.take_names();
+        for (key, set) in overlay.sets.iter().filter(|(_, set)| set.fits) {
+            if view::print(zone, &key.0, key.1) != set.over {
+                let subject = format!("{} {}", key.0, type_text(key.1));
+                let found = "was changed in the file after an update changed it; what the update said is answered".to_string();
+                warnings.push(super::Warning { file: zone.file.clone(), subject, found });
+            }
+        }
         warnings
     }
 

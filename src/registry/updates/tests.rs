@@ -262,7 +262,7 @@ fn what_may_not_be_changed_is_refused_with_the_reason() {
     check(&["**"], &[], "add a.moved 1 A 192.0.2.1", "REFUSED a.moved.x.example.: nothing can stand below the DNAME");
     check(&["**"], &[], "add n 1 DNAME y.", "REFUSED n.x.example.: a DNAME cannot stand beside NS");
     let many: String = (0..=MAX_SETS).map(|n| format!("add n{n} 1 A 192.0.2.1;")).collect();
-    check(&["**"], &[], &many, "REFUSED an update changes at most 120 RRsets at once, not 121");
+    check(&["**"], &[], &many, "REFUSED an update changes at most 6000 RRsets at once, not 6001");
     let mut other = update("add www 1 A 192.0.2.1");
     other.apex = Name::parse("y.example.").unwrap();
     let command = Command::Update { update: Arc::new(other), key: name("key."), rights: rights(&["**"], &[]) };

@@ -9,7 +9,8 @@ use super::super::{Running, settings};
 use super::*;
 use crate::codec::NameBuf;
 use crate::codec::code::rtype;
-use crate::model::{Geo, Settings};
+use crate::model::{Edit, Geo, NamePattern, Settings, UpdateRight, UpdateTypes, ZoneUpdate};
+use crate::registry::Command;
 use crate::snapshot::{Lookup, Unsigned};
 use crate::store::{Embedded, Engine};
 
@@ -52,6 +53,15 @@ impl Bench {
         }
         self.keys = Some((keys, control));
         Ok(())
+    }
+
+    /// Reads files again, with these settings.
+    async fn reload(&mut self, settings: DnssecSettings) {
+        self.settings = settings;
+        let (keys, control) = self.keys.as_ref().unwrap();
+        let (zones, prepared) = keys.prepare(&self.settings, vec![zone()]).await.unwrap();
+        control.load(zones, Geo::default(), Settings::default().dns).await.unwrap();
+        keys.settle(prepared, control).await;
     }
 
     fn keys(&self) -> &Keys {
@@ -322,6 +332,60 @@ async fn lost_keys_are_said_and_a_zone_in_use_stays_signed() {
     bench.settings = of_svc(false);
     bench.start().await.unwrap();
     assert_eq!((bench.shown(), bench.document().keys[0].tag), ("csk published; 1 DNSKEY 0 CDS".into(), tag));
+}
+
+#[tokio::test]
+async fn a_zone_taken_out_of_dnssec_is_unsigned_once_no_cache_has_its_ds() {
+    let mut bench = Bench::new(of_svc(false));
+    bench.start().await.unwrap();
+    bench.pass(0.1).await;
+    // Taken out before the parent was asked: it stays signed, and nobody reads files again later.
+    bench.reload(DnssecSettings::default()).await;
+    bench.keys().unsign(name("svc.example"), UnsignStep::Ask).await.unwrap();
+    bench.keys().unsign(name("svc.example"), UnsignStep::Gone).await.unwrap();
+    bench.pass(1.0).await;
+    assert_eq!(bench.shown(), "csk submitted; 1 DNSKEY 1 CDS", "caches may have it");
+    assert!(bench.keys().0.nap() <= HEARTBEAT);
+    bench.pass(0.1).await;
+    assert_eq!(bench.keys().zone(&name("svc.example")), Err(KeyRefusal::NotSigned(name("svc.example"))));
+    let snapshot = bench.keys.as_ref().unwrap().1.publisher().load_full();
+    let zone = snapshot.zone_at(name("svc.example").wire()).unwrap();
+    assert!(zone.epoch().is_none() && !snapshot.is_signed());
+    for rtype in [rtype::DNSKEY, rtype::CDS, rtype::CDNSKEY] {
+        assert!(zone.at(&[]).unwrap().set(rtype).is_none(), "type {rtype}");
+    }
+    let set = Unsigned::new(name("svc.example"), name("svc.example"), rtype::A, 30, vec![[1; 4].into()]);
+    assert!(bench.keys().ring().load().sign(&set, Timestamp(bench.now.load(Ordering::Relaxed))).is_err(), "no key signs for it any more");
+    // It stays so over a reload, and is signed again, as if new, once it is to be.
+    bench.reload(DnssecSettings::default()).await;
+    assert!(bench.keys().list().zones.is_empty());
+    bench.reload(of_svc(false)).await;
+    assert_eq!(bench.shown(), "csk published; 1 DNSKEY 0 CDS");
+}
+
+/// What an update put there may be in caches for longer than anything of the file, signed by the key that is to go.
+#[tokio::test]
+async fn a_key_stays_as_long_as_caches_hold_what_it_signed_of_updates() {
+    let mut bench = Bench::new(of_svc(true));
+    bench.start().await.unwrap();
+    let edit = |ttl: u32| Edit::Add { name: name("a.svc.example"), rtype: rtype::A, ttl, rdata: [192, 0, 2, 9].into() };
+    let change = async |bench: &Bench, edit: Edit| {
+        let right = UpdateRight { key: name("k"), names: vec![NamePattern::parse("**").unwrap()], types: UpdateTypes::Every };
+        let update = ZoneUpdate { apex: name("svc.example"), prerequisites: Vec::new(), edits: vec![edit] };
+        let command = Command::Update { update: Arc::new(update), key: name("k"), rights: vec![right] };
+        bench.keys.as_ref().unwrap().1.apply(command, "k").await.unwrap();
+        bench.keys().0.observe().await;
+    };
+    change(&bench, edit(7 * 86_400)).await;
+    bench.keys().roll(name("svc.example"), KeyRole::Zsk).await.unwrap();
+    bench.pass(0.1).await;
+    assert_eq!(bench.shown(), "ksk published, zsk retired, zsk active; 3 DNSKEY 0 CDS");
+    // It is gone soon, and caches hold what it was.
+    change(&bench, Edit::DeleteName(name("a.svc.example"))).await;
+    bench.pass(6.0).await;
+    assert!(bench.shown().starts_with("ksk published, zsk retired"), "{}", bench.shown());
+    bench.pass(1.1).await;
+    assert!(!bench.shown().contains("retired"), "{}", bench.shown());
 }
 
 #[tokio::test]

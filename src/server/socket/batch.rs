@@ -173,6 +173,13 @@ impl Batch {
         if length < 0 { -1 } else { 1 }
     }
 
+    /// The queries received that are not taken yet, where there are several.
+    #[inline]
+    pub(in crate::server) fn waiting(&self) -> impl Iterator<Item = &[u8]> {
+        let left = if self.received - self.taken > 1 { self.taken..self.received } else { 0..0 };
+        left.map(|n| &self.queries[n * STRIDE..][..(self.incoming[n].msg_len as usize).min(LARGEST_QUERY)])
+    }
+
     /// The next query of those received.
     #[inline]
     pub(in crate::server) fn take(&mut self) -> Option<Taken<'_>> {
@@ -255,7 +262,10 @@ impl Batch {
         let (part, flags) = (part(&self.replies, reply), c_long::from(libc::MSG_DONTWAIT));
         let (name, name_length) = (ptr::from_ref(&self.names[to]), self.name_length as usize);
         // SAFETY: `part` and `name` are memory of the length beside each that outlives the call, which only reads it.
-        unsafe { libc::syscall(libc::SYS_sendto, fd, part.iov_base, part.iov_len, flags, name, name_length) };
+        let sent = unsafe { libc::syscall(libc::SYS_sendto, fd, part.iov_base, part.iov_len, flags, name, name_length) };
+        if sent < 0 && is_too_large(&io::Error::last_os_error()) {
+            self.send_alone(datagrams, group, reply);
+        }
     }
 
     /// Lays out a message for each group.
@@ -290,6 +300,9 @@ impl Batch {
         let group = self.groups.groups()[number];
         let may_be_grouping = matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EOPNOTSUPP | libc::EMSGSIZE));
         if group.count < 2 || !may_be_grouping {
+            if is_too_large(error) {
+                self.groups.replies(&group).for_each(|reply| _ = self.send_alone(datagrams, &group, reply));
+            }
             return;
         }
         let mut taken = 0;
@@ -330,9 +343,17 @@ impl Datagrams {
             header.msg_control = (&raw mut control).cast();
             header.msg_controllen = length as _;
         }
-        // SAFETY: each pointer of `header` is to memory of the length beside it that outlives the call, which only reads it.
-        unsafe { libc::sendmsg(self.socket.as_raw_fd(), &raw const header, libc::MSG_DONTWAIT) >= 0 }
+        let send = || {
+            // SAFETY: each pointer of `header` is to memory of the length beside it that outlives the call, which only reads it.
+            unsafe { libc::sendmsg(self.socket.as_raw_fd(), &raw const header, libc::MSG_DONTWAIT) >= 0 }
+        };
+        send() || is_too_large(&io::Error::last_os_error()) && self.must_split() && send()
     }
+}
+
+/// Whether a datagram was not sent because it does not fit the interface's MTU.
+fn is_too_large(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EMSGSIZE)
 }
 
 /// A header that points nowhere.

@@ -26,19 +26,20 @@ pub(super) fn force_receive_buffer(socket: &Socket, size: usize) -> io::Result<(
     set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, c_int::try_from(size).unwrap_or(c_int::MAX))
 }
 
-/// Has replies sent without DF and without regard to path MTUs learned from ICMP.
+/// Has datagrams sent whole or not at all, or in fragments where that is what it takes; in both cases without regard to path MTUs learned
+/// from ICMP.
 ///
 /// Anyone can forge the ICMP message that makes a server split its replies, and then replace the second fragment with records of their
-/// own ("Fragmentation Considered Poisonous", Herzberg and Shulman 2012; RFC 9715 §3.1). Replies hold at most 1232 octets unless configured otherwise.
-pub(super) fn ignore_path_mtu(socket: &Socket, address: SocketAddr) {
-    let result = match address {
-        SocketAddr::V4(_) => set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT)
+/// own ("Fragmentation Considered Poisonous", Herzberg and Shulman 2012). RFC 9715 §3.1 asks for whole datagrams where that is safe: with DF,
+/// and nothing learned that could be forged. And what is never split needs no identification, whose making is 3 % of the work of a reply.
+pub(super) fn allow_fragments(socket: &impl AsRawFd, is_v6: bool, may: bool) -> io::Result<()> {
+    match (is_v6, may) {
+        (false, false) => set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE),
+        (true, false) => set(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE),
+        (false, true) => set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT)
             .or_else(|_| set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)),
-        SocketAddr::V6(_) => set(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_OMIT)
+        (true, true) => set(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_OMIT)
             .or_else(|_| set(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT)),
-    };
-    if let Err(error) = result {
-        tracing::debug!(%address, %error, "path MTU discovery stays as the system has it");
     }
 }
 
@@ -60,6 +61,20 @@ pub(super) fn can_group(socket: &impl AsRawFd) -> bool {
 #[cfg(test)]
 pub(super) fn refuse_groups(socket: &impl AsRawFd) {
     set(socket, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
+}
+
+/// Whether datagrams go whole or not at all: for a test.
+#[cfg(test)]
+pub(super) fn sends_whole(socket: &impl AsRawFd, is_v6: bool) -> bool {
+    let (level, option, whole) = match is_v6 {
+        false => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE),
+        true => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE),
+    };
+    let (mut value, mut length) = (0, size_of::<c_int>() as libc::socklen_t);
+    // SAFETY: the pointers are to a live c_int and to its length.
+    let result = unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut value).cast(), &raw mut length) };
+    assert_eq!(result, 0);
+    value == whole
 }
 
 /// Has the kernel hand over groups as they were sent: for a test.

@@ -16,6 +16,8 @@ mod portable;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+#[cfg(target_os = "linux")]
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -38,6 +40,10 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 /// of some 200 KB, 170 queries with forged senders of the server's own network fill it.
 const SEND_BUFFER: usize = 4 << 20;
 
+/// Replies of at most so many octets pass every path whole: IPv6 asks that of all (RFC 8200 §5), and hardly any path of IPv4 is narrower.
+#[cfg(target_os = "linux")]
+const WHOLE: u16 = 1232;
+
 /// The longest that a worker blocks: the fallback by which it notices that it is to stop.
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
 
@@ -53,6 +59,22 @@ pub(super) struct Datagrams {
     /// Whether several replies may be sent as one.
     #[cfg(target_os = "linux")]
     can_group: bool,
+    /// See [`Splits`].
+    #[cfg(target_os = "linux")]
+    splits: AtomicU8,
+}
+
+/// Whether replies may be sent in fragments.
+#[cfg(target_os = "linux")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Splits {
+    /// No: they are small enough for every path.
+    Never,
+    /// Yes: larger ones are configured.
+    Configured,
+    /// Yes, for good: one was too large for the way out of this machine.
+    Needed,
 }
 
 /// A query out of a [`Batch`].
@@ -81,7 +103,6 @@ impl Datagrams {
         let is_wildcard = address.ip().is_unspecified();
         #[cfg(target_os = "linux")]
         {
-            linux::ignore_path_mtu(&socket, address);
             if is_wildcard {
                 linux::enable_pktinfo(&socket, address)?;
             }
@@ -95,8 +116,55 @@ impl Datagrams {
             is_v6: address.is_ipv6(),
             #[cfg(target_os = "linux")]
             can_group: linux::can_group(&socket),
+            // As the system has it, until the first batch says how large replies may be.
+            #[cfg(target_os = "linux")]
+            splits: AtomicU8::new(u8::MAX),
             socket: socket.into(),
         })
+    }
+
+    /// Says how many octets a reply may have: what fits every path goes whole (RFC 9715 §3.1).
+    #[inline]
+    pub(super) fn expect_payload(&self, octets: u16) {
+        #[cfg(target_os = "linux")]
+        {
+            let splits = if octets <= WHOLE { Splits::Never } else { Splits::Configured };
+            let before = self.splits.load(Ordering::Relaxed);
+            if before != splits as u8 && before != Splits::Needed as u8 {
+                self.set_splits(splits);
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = octets;
+    }
+
+    #[cfg(target_os = "linux")]
+    #[cold]
+    fn set_splits(&self, splits: Splits) {
+        self.splits.store(splits as u8, Ordering::Relaxed);
+        if let Err(error) = linux::allow_fragments(&self.socket, self.is_v6, splits != Splits::Never) {
+            tracing::debug!(%error, "path MTU discovery stays as the system has it");
+        }
+    }
+
+    /// A reply was too large to leave this machine whole; whether it can leave in fragments now.
+    #[cfg(target_os = "linux")]
+    #[cold]
+    fn must_split(&self) -> bool {
+        let is_new = self.splits.load(Ordering::Relaxed) == Splits::Never as u8;
+        if is_new {
+            self.set_splits(Splits::Needed);
+            tracing::warn!(
+                "a reply does not fit the MTU of the interface that it leaves by: replies may go out in fragments; a smaller udp_payload avoids that"
+            );
+        }
+        is_new
+    }
+
+    /// Whether replies go whole or not at all.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(super) fn sends_whole(&self) -> bool {
+        linux::sends_whole(&self.socket, self.is_v6)
     }
 
     /// Ends the wait of the worker in [`Batch::receive`], on Linux at once; elsewhere the read timeout does.

@@ -53,6 +53,11 @@ impl Batch {
         }
     }
 
+    /// The queries received that are not taken yet, where there are several.
+    pub(in crate::server) fn waiting(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::empty()
+    }
+
     /// The query received.
     pub(in crate::server) fn take(&mut self) -> Option<Taken<'_>> {
         let (length, peer) = self.received.take()?;

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Mutex;
 
 use super::*;
+use crate::snapshot::Update;
 
 /// What comes back: the first 2,000 octets of the query, how many it had, and their sum.
 fn digest(query: &[u8]) -> Vec<u8> {
@@ -17,6 +18,7 @@ struct Held {
     server: Server,
     port: u16,
     gate: Arc<Mutex<()>>,
+    publisher: Arc<Publisher>,
 }
 
 fn held(listen: &str) -> Held {
@@ -35,9 +37,10 @@ fn held(listen: &str) -> Held {
         reply[..digest.len()].copy_from_slice(&digest);
         Outcome::Reply(digest.len())
     };
-    let server = start_with(&settings, Arc::new(Publisher::new(Snapshot::empty())), slow::none(), slow::MOST, answer).unwrap();
+    let publisher = Arc::new(Publisher::new(Snapshot::empty()));
+    let server = start_with(&settings, publisher.clone(), slow::none(), slow::MOST, answer).unwrap();
     let port = server.addresses()[0].port();
-    Held { server, port, gate }
+    Held { server, port, gate, publisher }
 }
 
 impl Held {
@@ -118,6 +121,25 @@ fn where_the_system_takes_no_groups_replies_go_out_one_by_one() {
     server.server.sockets[0].refuse_groups();
     all_are_answered(&server, Ipv4Addr::LOCALHOST.into(), 1, 200);
     all_are_answered(&server, Ipv4Addr::LOCALHOST.into(), 7, 30);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn replies_that_fit_every_path_go_whole() {
+    for (listen, loopback) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1")] {
+        let loopback: IpAddr = loopback.parse().unwrap();
+        if UdpSocket::bind((loopback, 0)).is_err() {
+            continue; // no IPv6 here
+        }
+        let server = held(listen);
+        for (octets, whole) in [(1232, true), (4096, false), (512, true)] {
+            let mut dns = Settings::default().dns;
+            dns.udp_payload = octets;
+            server.publisher.publish(Arc::new(Snapshot::empty().update(&[Update::Dns(&dns)]).unwrap()));
+            all_are_answered(&server, loopback, 2, 7);
+            assert_eq!(server.server.sockets[0].sends_whole(), whole, "{octets} octets from {loopback}");
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What belongs beside an RRset: the addresses of the names that it leads to, found and encoded once, when the zone is compiled.
 
+use std::sync::Arc;
+
 use super::Entry;
 use super::compile::{Draft, Key, upwards};
 use super::rrset::{RrSet, owner_pointer, record_length};
@@ -11,12 +13,12 @@ const MOST: usize = 65_535;
 
 /// What belongs beside an RRset: the records of each name that it leads to, one name after the other, as they stand in the answer to a
 /// question for the RRset's owner. Their owners are pointers to the names in the RRset.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Beside {
     /// The names, each once.
-    pub names: Box<[Led]>,
+    pub names: Arc<[Led]>,
     /// All records.
-    pub octets: Box<[u8]>,
+    pub octets: Arc<[u8]>,
     /// How many.
     pub count: u16,
     /// The offset in the message at which the RRset stands, behind header and question, for the pointers to be right.

@@ -1,6 +1,7 @@
 //! From a zone as written to a zone as looked up: every check that needs the whole zone is made here.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::names::{Gathered, Names};
 use super::rrset::{LeafRecords, RrSet, RrSetBuf};
@@ -24,19 +25,26 @@ pub(super) struct Draft<'z> {
     pub cuts: BTreeSet<Key>,
     /// Every name that has a DNAME.
     pub redirections: BTreeSet<Key>,
+    /// Of a zone that is patched: what was looked for in it.
+    pub loaded: BTreeSet<Key>,
 }
 
 /// An owner under way.
 #[derive(Default)]
 pub(super) struct Entry {
     pub sets: Vec<RrSetBuf>,
-    pub policy: Option<NamePolicy>,
+    pub policy: Option<Arc<NamePolicy>>,
 }
 
 impl Entry {
     /// The static RRset of a type.
     pub fn set(&self, rtype: u16) -> Option<RrSet<'_>> {
         self.sets.iter().map(RrSetBuf::set).find(|set| set.rtype() == rtype)
+    }
+
+    /// Whether it is no empty non-terminal.
+    pub fn stands(&self) -> bool {
+        self.policy.is_some() || !self.sets.is_empty()
     }
 }
 
@@ -47,7 +55,7 @@ impl CompiledZone {
         against: &mut Against<'_>,
         service: &mut dyn FnMut(&Label) -> Option<ServiceId>,
     ) -> Result<CompiledZone, ZoneError> {
-        let mut draft = Draft { zone, owners: BTreeMap::new(), cuts: BTreeSet::new(), redirections: BTreeSet::new() };
+        let mut draft = Draft::new(zone);
         draft.add_apex()?;
         draft.add_records()?;
         for (name, policy) in &zone.names {
@@ -61,13 +69,21 @@ impl CompiledZone {
     }
 }
 
+impl<'z> Draft<'z> {
+    /// Without any owner yet.
+    pub fn new(zone: &'z Zone) -> Draft<'z> {
+        let (cuts, redirections, loaded) = Default::default();
+        Draft { zone, owners: BTreeMap::new(), cuts, redirections, loaded }
+    }
+}
+
 impl Draft<'_> {
     pub fn error(&self, name: impl std::fmt::Display, reason: impl Into<String>) -> ZoneError {
         ZoneError { file: self.zone.file.clone(), name: name.to_string(), reason: reason.into() }
     }
 
     /// The key of a name within the zone.
-    fn key(&self, name: &Name) -> Result<Key, ZoneError> {
+    pub fn key(&self, name: &Name) -> Result<Key, ZoneError> {
         match name.is_within(&self.zone.apex) {
             true => Ok(name.wire()[..name.wire().len() - self.zone.apex.wire().len()].into()),
             false => Err(self.error(name, format!("is not within the zone {}", self.zone.apex))),
@@ -79,7 +95,7 @@ impl Draft<'_> {
         Name::from_wire(&[key, self.zone.apex.wire()].concat())
     }
 
-    fn encode(&self, name: &Name, rtype: u16, ttl: u32, rdata: &[Box<[u8]>]) -> Result<RrSetBuf, ZoneError> {
+    pub fn encode(&self, name: &Name, rtype: u16, ttl: u32, rdata: &[Box<[u8]>]) -> Result<RrSetBuf, ZoneError> {
         if ttl > i32::MAX as u32 {
             return Err(self.error(name, format!("a TTL is at most {} seconds (RFC 2181 §8), not {ttl}", i32::MAX)));
         }
@@ -153,8 +169,13 @@ impl Draft<'_> {
 
     fn add_policy(&mut self, name: &Name, policy: NamePolicy) -> Result<(), ZoneError> {
         let key = self.key(name)?;
-        let apex = key.is_empty();
-        let entry = self.owners.entry(key).or_default();
+        self.owners.entry(key.clone()).or_default().policy = Some(Arc::new(policy));
+        self.check_policy(name, &key)
+    }
+
+    /// Refuses records beside a policy that it answers itself.
+    pub fn check_policy(&self, name: &Name, key: &[u8]) -> Result<(), ZoneError> {
+        let Some((entry, policy)) = self.owners.get(key).and_then(|entry| Some((entry, entry.policy.as_deref()?))) else { return Ok(()) };
         let answered = |rtype: u16| {
             let addresses = matches!(rtype, rtype::A | rtype::AAAA | rtype::CNAME);
             if policy.alias.is_some() {
@@ -166,12 +187,9 @@ impl Draft<'_> {
         let alias = policy.records.iter().any(|set| set.rtype() == rtype::CNAME);
         let reason = match entry.sets.iter().map(RrSetBuf::set).find(|set| answered(set.rtype())) {
             Some(set) => format!("its policy answers type {}: a static RRset of that type cannot stand beside it", set.rtype()),
-            None if alias && apex => "a CNAME cannot stand at the apex, beside SOA and NS (RFC 1034 §3.6.2)".into(),
+            None if alias && key.is_empty() => "a CNAME cannot stand at the apex, beside SOA and NS (RFC 1034 §3.6.2)".into(),
             None if alias && !entry.sets.is_empty() => "a CNAME in its policy stands beside static records (RFC 1034 §3.6.2)".into(),
-            None => {
-                entry.policy = Some(policy);
-                return Ok(());
-            }
+            None => return Ok(()),
         };
         Err(self.error(name, reason))
     }
@@ -210,7 +228,7 @@ impl Draft<'_> {
         self.cut_above(found).is_none().then_some(found)
     }
 
-    fn finish(mut self) -> Result<CompiledZone, ZoneError> {
+    fn finish(self) -> Result<CompiledZone, ZoneError> {
         let not_a_name = |draft: &Self| draft.error(&draft.zone.apex, "is no domain name");
         let apex = NameBuf::from_wire(self.zone.apex.wire()).ok_or_else(|| not_a_name(&self))?;
         let hash = (0..apex.labels()).rev().fold(NameBuf::ROOT_HASH, |behind, label| apex.hash(label, behind));
@@ -218,12 +236,11 @@ impl Draft<'_> {
         let soa = self.owners.get(&[][..]).and_then(|entry| entry.sets.iter().find(|set| set.set().rtype() == rtype::SOA));
         let negative = soa.map(|soa| soa.with_ttl(soa.set().ttl().min(seconds(self.zone.ttl.negative))));
         let negative = negative.ok_or_else(|| self.error(&self.zone.apex, "has no SOA"))?;
-        let mut policies: Vec<Option<NamePolicy>> = self.owners.values_mut().map(|entry| entry.policy.take()).collect();
         let (places, size) = self.places();
 
         let mut names = Gathered::with_capacity(self.owners.len(), size);
         let (mut extras, mut besides, mut name, mut wire) = (Vec::new(), Vec::new(), apex.clone(), Vec::new());
-        for ((key, entry), policy) in self.owners.iter().zip(&mut policies) {
+        for (key, entry) in &self.owners {
             wire.clear();
             wire.extend_from_slice(key);
             wire.extend_from_slice(apex.wire());
@@ -231,18 +248,7 @@ impl Draft<'_> {
             let depth = name.labels() - apex.labels();
             let name_hash = (0..depth).rev().fold(hash, |behind, label| name.hash(label, behind));
             let cut = entry.set(rtype::NS).filter(|_| !key.is_empty());
-            let place_of = |key: &[u8]| places.get(key).copied();
-            let extra = Extra {
-                at: names.position(),
-                policy: policy.take().map(Box::new),
-                cut: cut.map(|ns| {
-                    let (glue, others) = self.glue(key, ns);
-                    Box::new(Cut { depth, glue, others })
-                }),
-                cut_above: self.cut_above(key).and_then(|cut| place_of(cut)),
-                redirects: entry.set(rtype::DNAME).is_some(),
-                wildcard: if places.is_empty() { None } else { place_of(&[&b"\x01*"[..], key].concat()) },
-            };
+            let extra = Extra { at: names.position(), ..self.extra(key, entry, &|key| places.get(key).copied()) };
             let extra = extra.is_any().then(|| {
                 extras.push(extra);
                 extras.len() as u32 - 1
@@ -254,7 +260,7 @@ impl Draft<'_> {
                 besides.push(beside);
                 Some(besides.len() as u32 - 1)
             };
-            names.add(name_hash, key, &entry.sets, beside, extra);
+            names.add(name_hash, &Names::encode(key, &entry.sets, beside, extra));
         }
         let ttl = AnswerTtl { min: seconds(self.zone.ttl.min), max: seconds(self.zone.ttl.max) };
         let (file, services) = (self.zone.file.as_str().into(), self.zone.services);
@@ -263,7 +269,25 @@ impl Draft<'_> {
         let denial = self.zone.signing.as_ref().map_or(Denial::default(), |signing| signing.denial);
         let soa_ttl = self.zone.soa.ttl;
         let divided = !self.cuts.is_empty() || !self.redirections.is_empty();
-        Ok(CompiledZone { apex, file, services, divided, ttl, epoch, denial, soa_ttl, negative, hash, names, extras, besides })
+        let spare = Arc::default();
+        Ok(CompiledZone { apex, file, services, divided, ttl, epoch, denial, soa_ttl, negative, hash, names, extras, besides, spare })
+    }
+
+    /// What stands at a name beside its RRsets, its own place aside. `place`: of wildcards and delegations.
+    pub fn extra(&self, key: &Key, entry: &Entry, place: &dyn Fn(&[u8]) -> Option<usize>) -> Extra {
+        let cut = entry.set(rtype::NS).filter(|_| !key.is_empty());
+        let wildcard = self.owners.get_key_value([&b"\x01*"[..], key].concat().as_slice());
+        Extra {
+            at: 0,
+            policy: entry.policy.clone(),
+            cut: cut.map(|ns| {
+                let (glue, others) = self.glue(key, ns);
+                Arc::new(Cut { depth: labels(key), glue, others })
+            }),
+            cut_above: self.cut_above(key).and_then(|cut| place(cut)),
+            redirects: entry.set(rtype::DNAME).is_some(),
+            wildcard: wildcard.and_then(|(wildcard, _)| place(wildcard)),
+        }
     }
 
     /// Where the names will stand that others refer to, wildcards and delegations; and how many octets all names take.
@@ -280,7 +304,7 @@ impl Draft<'_> {
 }
 
 impl Extra {
-    fn is_any(&self) -> bool {
+    pub fn is_any(&self) -> bool {
         self.policy.is_some() || self.cut.is_some() || self.cut_above.is_some() || self.redirects || self.wildcard.is_some()
     }
 }
@@ -294,6 +318,11 @@ pub(super) fn upwards(key: &[u8]) -> impl Iterator<Item = &[u8]> {
 pub(super) fn parent(key: &[u8]) -> Option<&[u8]> {
     let length = usize::from(*key.first()?);
     key.get(1 + length..)
+}
+
+/// How many labels a key has.
+fn labels(key: &[u8]) -> usize {
+    upwards(key).count() - 1
 }
 
 /// Whole seconds, rounded up, so that no TTL becomes 0 by rounding.

@@ -8,6 +8,7 @@ mod apexes;
 mod checks;
 mod compile;
 mod names;
+mod patch;
 mod rrset;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,8 @@ pub use additional::{Beside, Led};
 pub(super) use apexes::Apexes;
 use compile::Entry;
 use names::{Found, Names};
+use patch::Spare;
+pub use patch::ZonePatch;
 use rrset::Head;
 use rrset::RrSetBuf;
 pub use rrset::{FIXED, LeafRecords, RrSet};
@@ -52,6 +55,8 @@ pub struct CompiledZone {
     extras: Arc<[Extra]>,
     /// What belongs beside RRsets, by the numbers that these have.
     besides: Arc<[Beside]>,
+    /// Numbers of both that nothing has.
+    spare: Arc<Spare>,
 }
 
 /// Limits of the TTL of answers that depend on health, in seconds.
@@ -72,11 +77,11 @@ pub struct Owner<'z> {
 }
 
 /// What stands at few names beside static RRsets. Other names are told by where they begin among the names.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Extra {
     at: usize,
-    policy: Option<Box<NamePolicy>>,
-    cut: Option<Box<Cut>>,
+    policy: Option<Arc<NamePolicy>>,
+    cut: Option<Arc<Cut>>,
     /// The owner of the highest cut at or above this name: what stands here is occluded, not ours to answer.
     cut_above: Option<usize>,
     /// A DNAME stands here, so nothing exists below (RFC 6672 §2.4).
@@ -222,13 +227,36 @@ impl CompiledZone {
     /// What stands at a name that is within the zone.
     #[inline(always)]
     pub fn owner(&self, name: &NameBuf) -> Option<Owner<'_>> {
-        let depth = self.depth(name);
-        let (mut hash, mut index) = (self.hash, depth);
+        self.names.find(self.hash_of(name), name, 0, name.start(self.depth(name))).map(|found| self.stands(found))
+    }
+
+    /// The hash of a name that is within the zone.
+    #[inline(always)]
+    pub(in crate::snapshot) fn hash_of(&self, name: &NameBuf) -> u64 {
+        let (mut hash, mut index) = (self.hash, self.depth(name));
         while index > 0 {
             index -= 1;
             hash = name.hash(index, hash);
         }
-        self.names.find(hash, name, 0, name.start(depth)).map(|found| self.stands(found))
+        hash
+    }
+
+    /// Octets of its names and of what stands there.
+    #[inline]
+    pub(in crate::snapshot) fn octets(&self) -> usize {
+        self.names.end()
+    }
+
+    /// Fetches the slots in which a hash is looked for.
+    #[inline]
+    pub(in crate::snapshot) fn fetch_slots(&self, hash: u64) -> usize {
+        self.names.fetch_slots(hash)
+    }
+
+    /// Fetches what stands at the name with a hash, if there is one.
+    #[inline]
+    pub(in crate::snapshot) fn fetch_name(&self, hash: u64) -> usize {
+        self.names.fetch_name(hash)
     }
 
     #[inline]

@@ -134,6 +134,16 @@ impl RrSetBuf {
         octets[begin + BESIDE..][..4].copy_from_slice(&beside.unwrap_or(NOTHING).to_le_bytes());
     }
 
+    /// One that lies in a zone, as it does there.
+    pub(super) fn copied(octets: &[u8]) -> RrSetBuf {
+        RrSetBuf(octets.into())
+    }
+
+    /// What belongs beside it in the zone that it lay in; beyond any number where nothing does.
+    pub(super) fn beside_number(&self) -> usize {
+        self.0.get(BESIDE..).and_then(|rest| rest.first_chunk()).map_or(usize::MAX, |number| u32::from_le_bytes(*number) as usize)
+    }
+
     /// How many octets it takes, a multiple of 8.
     pub(super) fn size(&self) -> usize {
         self.0.len()

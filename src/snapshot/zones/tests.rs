@@ -20,6 +20,28 @@ fn zone(records: &[(&str, u16, &[u8])]) -> Zone {
     zone
 }
 
+impl CompiledZone {
+    /// All of it, wherever it lies: what two zones have in common that answer alike.
+    pub(crate) fn told(&self) -> Vec<String> {
+        let mut all = vec![format!("{:?} {:?} {:?}", (self.services, self.divided, self.ttl, self.epoch), self.soa_ttl, self.negative)];
+        let mut at = 0;
+        while let Some((key, owner, next)) = self.owner_from(at) {
+            assert_eq!(self.at(key).map(|found| found.found.at), Some(at), "{key:?} is found where it lies");
+            let place = |at: Option<usize>| at.map(|at| self.names.key(at));
+            let extra = owner.extra.map(|extra| {
+                assert_eq!(extra.at, at);
+                let cut = extra.cut.as_ref().map(|cut| (cut.depth, &cut.glue, &cut.others));
+                (extra.policy.is_some(), cut, place(extra.cut_above), extra.redirects, place(extra.wildcard))
+            });
+            let sets: Vec<_> =
+                owner.sets().map(|set| (set.rtype(), set.octets(), set.holes().collect::<Vec<_>>(), set.before(), set.beside())).collect();
+            all.push(format!("{key:?} {sets:?} {extra:?}"));
+            at = next;
+        }
+        all
+    }
+}
+
 fn compile(zone: &Zone) -> Result<CompiledZone, ZoneError> {
     let (places, origins) = (Places::default(), Origins::default());
     let mut against = Against { places: &places, origins: &origins, views: &mut Views::default() };
@@ -280,4 +302,75 @@ fn the_apex_of_a_signed_zone_carries_its_published_keys() {
     signed.records.insert((signed.apex.clone(), rtype::DNSKEY), record);
     let error = compile(&signed).unwrap_err();
     assert_eq!((error.name.as_str(), error.reason.contains("signed here")), ("svc.example.", true), "{error}");
+}
+
+/// A patched zone is what a zone compiled whole is, through hundreds of changes on top of each other, each of few names.
+#[test]
+fn a_zone_is_patched_as_it_would_be_compiled() {
+    let apex = name("svc.example.");
+    let mut whole = zone(&[
+        ("www", rtype::A, A),
+        ("*.wild", rtype::A, A),
+        ("sub", rtype::NS, name("ns.sub.svc.example.").wire()),
+        ("ns.sub", rtype::A, A),
+        ("moved", rtype::DNAME, name("svc.example.").wire()),
+    ]);
+    let mut patched = compile(&whole).unwrap();
+    let mut state = 1_u64;
+    let mut draw = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let (mut made, mut refused) = (0, 0);
+    for _ in 0..3_000 {
+        let owners =
+            ["@", "www", "a.b.c", "b.c", "c", "x.wild", "*.wild", "y.x.wild", "*", "ns.sub", "deep.sub", "n.moved", "m1", "m2", "*.m3"];
+        let count = 1 + draw(3);
+        let mut next = whole.clone();
+        next.soa.serial += 1;
+        let mut changed = Vec::new();
+        for _ in 0..count {
+            let owner = Name::parse_relative(owners[draw(owners.len() as u64) as usize], Some(&apex)).unwrap();
+            let to = Name::parse_relative(owners[draw(owners.len() as u64) as usize], Some(&apex)).unwrap();
+            let (rtype, data) = match draw(6) {
+                0 | 1 => (rtype::A, vec![192, 0, 2, draw(3) as u8]),
+                2 => (rtype::MX, [&[0, 10], to.wire()].concat()),
+                3 => (rtype::SRV, [&[0, 1, 0, 1, 0, 80], to.wire()].concat()),
+                4 => (rtype::HTTPS, [&[0, 1], to.wire()].concat()),
+                _ => (rtype::CNAME, to.wire().to_vec()),
+            };
+            let set = (draw(3) > 0).then(|| RecordSet { ttl: 60, rdata: vec![data.into()] });
+            match &set {
+                Some(set) => _ = next.records.insert((owner.clone(), rtype), set.clone()),
+                None => _ = next.records.remove(&(owner.clone(), rtype)),
+            }
+            changed.retain(|(of, known, _)| (of, *known) != (&owner, rtype));
+            changed.push((owner, rtype, set));
+        }
+        let sets = changed.iter().map(|(owner, rtype, set)| (owner, *rtype, set.as_ref().map(std::borrow::Cow::Borrowed))).collect();
+        let outcome = patched.patched(&whole, &ZonePatch { sets, serial: next.soa.serial });
+        match (compile(&next), outcome) {
+            (Ok(compiled), Ok(Some(zone))) => {
+                assert_eq!(zone.told(), compiled.told(), "{changed:?}");
+                (whole, patched, made) = (next, zone, made + 1);
+            }
+            (Err(_), Err(_)) => refused += 1,
+            (compiled, outcome) => panic!("{changed:?}: {:?}, but {:?}", compiled.err(), outcome.map(|zone| zone.is_some())),
+        }
+    }
+    assert!(made > 500 && refused > 100, "{made} were made, {refused} refused");
+    assert!(patched.besides.len() < 100 && patched.extras.len() < 100, "numbers are used again");
+    // What only the whole zone tells is found when that is compiled: what concerns all names below, and keys of a zone that is signed here.
+    let signing = ZoneSigning { keys: Vec::new(), cds: Vec::new(), cdnskey: Vec::new(), dnskey_ttl: 1, denial: Denial::Compact, epoch: 1 };
+    let signed = Zone { signing: Some(signing.into()), ..whole.clone() };
+    let set = RecordSet { ttl: 60, rdata: vec![[1, 0, 3, 13].into()] };
+    let patch = |zone: &Zone| {
+        patched.patched(zone, &ZonePatch { sets: vec![(&apex, rtype::CDS, Some(std::borrow::Cow::Borrowed(&set)))], serial: 1 })
+    };
+    assert!(matches!((patch(&signed), patch(&whole)), (Ok(None), Ok(Some(_)))));
+    let below = Name::parse_relative("www", Some(&apex)).unwrap();
+    for rtype in [rtype::NS, rtype::DNAME, rtype::SOA] {
+        let patch = ZonePatch { sets: vec![(&below, rtype, None)], serial: 1 };
+        assert!(matches!(patched.patched(&whole, &patch), Ok(None)));
+    }
 }

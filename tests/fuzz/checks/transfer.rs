@@ -64,7 +64,7 @@ pub fn check(octets: &[u8]) {
     let mut query = b"\0\x07\0\0\0\x01\0\0\0\0\0\0\0\0\x06\0\x01".to_vec();
     let mut verifier = tsig::ask(&mut query, &key, NOW).unwrap();
     assert!(verifier.verify(octets, NOW).is_err());
-    let peer = Peer { address: ([192, 0, 2, 1], 53).into(), key: Some(settings.name.clone()) };
+    let peer = Peer { address: ([192, 0, 2, 1], 53).into(), tls: None, key: Some(settings.name.clone()) };
     let mut notifier = Notifier::default();
     notifier.changed(&Name::root(), std::slice::from_ref(&peer), &Arc::default(), NOW * 1000);
     let id = Header::parse(octets).map_or(0, |header| header.id);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use signpost::codec::NameBuf;
 use signpost::config;
 use signpost::control::{ApplyError, Input, Landing, Writer};
 use signpost::model::{Geo, Name, NamePattern, Revision, Settings, Timestamp, UpdateRight, UpdateTypes, Zone};
@@ -13,7 +14,7 @@ use signpost::wire::update::{conclude, read_update};
 
 const ZONE: &str = "$TTL 60\n@ SOA ns hostmaster 7 7200 900 1209600 60\n@ NS ns\n@ NS ns.elsewhere.\nns A 192.0.2.53\nwww A 192.0.2.1\nwww A \
                     192.0.2.2\nwww TXT text\nalias CNAME www\nsub NS ns.sub\nns.sub A 192.0.2.9\nmoved DNAME elsewhere.\n*.wild TXT star\n\
-                    mail MX 10 www\na.b.c A 192.0.2.3\n";
+                    mail MX 10 www\nsrv SRV 1 1 80 x.wild\na.b.c A 192.0.2.3\n";
 
 /// Updates that one writer takes before another begins: what is stored grows.
 const MOST: usize = 64;
@@ -54,6 +55,7 @@ impl Updates {
                 let again = begin(self.revision, items.collect());
                 let registry = |writer: &Writer<()>| writer.registry().read().expect("a registry").clone();
                 assert_eq!(registry(&again).overlays, registry(&self.writer).overlays, "what was stored is read again");
+                assert_eq!(found(&again), found(&self.writer), "a zone that was patched is what a zone compiled whole is");
             }
             Err(ApplyError::Refused(Refusal::Update(refusal))) => {
                 assert!((1..=10).contains(&refusal.rcode()), "{refusal}");
@@ -103,6 +105,22 @@ impl Default for Updates {
     fn default() -> Updates {
         Updates::new()
     }
+}
+
+/// What is found at every name of the zone, below it, and beside its RRsets.
+fn found(writer: &Writer<()>) -> Vec<String> {
+    let snapshot = writer.snapshot();
+    let Some(zone) = snapshot.zones().next() else { return Vec::new() };
+    let (mut all, mut at) = (vec![format!("{} {:?}", zone.serial(), zone.negative())], 0);
+    while let Some((key, owner, next)) = zone.owner_from(at) {
+        all.push(format!("{key:?} {owner:?}"));
+        for below in [&b""[..], b"\x01x"] {
+            let name = NameBuf::from_wire(&[below, key, zone.apex()].concat());
+            all.extend(name.map(|name| format!("{:?}", zone.lookup(&name))));
+        }
+        at = next;
+    }
+    all
 }
 
 fn zone() -> Zone {
