@@ -59,6 +59,8 @@ pub mod rtype {
     pub const RRSIG: u16 = 46;
     /// The types of a name, and the next name (RFC 4034 §4).
     pub const NSEC: u16 = 47;
+    /// The same by the hash of the name (RFC 5155 §3).
+    pub const NSEC3: u16 = 50;
     /// Public key of a zone (RFC 4034 §2).
     pub const DNSKEY: u16 = 48;
     /// The DS that a child asks its parent for (RFC 7344 §3.1).

@@ -6,6 +6,7 @@
 pub mod code;
 mod cookie;
 mod edns;
+mod hashed;
 mod name;
 mod rdata;
 mod records;
@@ -15,6 +16,7 @@ mod writer;
 
 pub use cookie::Cookie;
 pub use edns::{EDNS_FIXED, Edns, Keepalive};
+pub use hashed::{HASH_LABEL, NameHash};
 pub use name::{MAX_LABELS, MAX_NAME, NameBuf};
 pub use rdata::{expand, present};
 pub use records::{Record, Records, Section};

@@ -295,9 +295,11 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "dnssec.denial",
-        about: "how it is proved that something is not there: \"compact\" (RFC 9824), the default",
+        about: "how it is proved that something is not there: \"compact\" (RFC 9824), the default, or \"nsec3\" (RFC 5155), with NXDOMAIN and larger replies",
         form: Form::Text,
-        set: |draft, value, _| one_of(value, ["compact"]).map(|_| draft.settings.dnssec.denial = Denial::Compact),
+        set: |draft, value, _| {
+            one_of(value, ["compact", "nsec3"]).map(|n| draft.settings.dnssec.denial = [Denial::Compact, Denial::Nsec3][n])
+        },
     },
     Key {
         path: "dnssec.validity",

@@ -45,6 +45,8 @@ pub enum Denial {
     /// An NSEC at the name itself, made for each answer (RFC 9824).
     #[default]
     Compact,
+    /// NSEC3 around the hash of the name, made for each answer (RFC 5155; RFC 7129 §B).
+    Nsec3,
 }
 
 impl ZoneKey {

@@ -803,7 +803,7 @@ fn make(algorithm: Algorithm, role: KeyRole, taken: &[u16]) -> Result<Arc<Privat
 
 /// What answers show of a zone's keys.
 fn signing(apex: &Name, zone: &SignedZone, settings: &DnssecSettings) -> ZoneSigning {
-    zone.keys.signing(apex, seconds(settings.dnskey_ttl))
+    ZoneSigning { denial: settings.denial, ..zone.keys.signing(apex, seconds(settings.dnskey_ttl)) }
 }
 
 fn timing(settings: &DnssecSettings, longest: u32) -> Timing {

@@ -469,7 +469,7 @@ impl ZoneKeys {
         self.leaving.is_none() && !self.keys.iter().any(waits) && !held(&self.dnskey_ttl) && !held(&self.longest_ttl)
     }
 
-    /// What answers show of the keys.
+    /// What answers show of the keys, with compact denial.
     pub fn signing(&self, apex: &Name, dnskey_ttl: u32) -> ZoneSigning {
         let mut keys = self.shown();
         keys.sort_by_key(|key| key.tag);

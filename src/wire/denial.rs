@@ -9,6 +9,7 @@
 //! A name that is decided shows every type that it could answer anybody, whatever it answers this client: who caches the NSEC and answers
 //! from it (RFC 8198) must not deny another client what that client would get.
 
+use super::hashed;
 use super::names::{Meaning, resolve};
 use super::reply::{Here, Reply};
 use super::services::can_answer;
@@ -16,12 +17,13 @@ use super::signed::{self, Covered, Owner, Signing};
 use super::walk::Asked;
 use crate::codec::code::{rcode, rtype};
 use crate::codec::{Full, MAX_NAME, Writer};
-use crate::model::Counter;
+use crate::model::{Counter, Denial};
 use crate::snapshot::{CompiledZone, Delegation, LeafRecords, NamePolicy, Snapshot};
 
 /// Begins the answer from a signed zone; returns whether that is all of it.
 pub(super) fn begin(asked: &Asked<'_>, zone: &CompiledZone, here: &Here<'_>, meaning: &Meaning<'_>, reply: &mut Reply<'_, '_>) -> bool {
-    let Some((signing, epoch)) = reply.signed_by(zone) else { return false };
+    // Of an NSEC3 nobody can ask for, and there are none of NSEC.
+    let Some((signing, epoch)) = reply.signed_by(zone).filter(|_| zone.denial() == Denial::Compact) else { return false };
     // RFC 9824 §5.1: whoever says CO is told that it was heard.
     reply.compact_ok |= signing.dnssec_ok && signing.compact_ok;
     let asks = matches!(asked.qtype, rtype::NSEC | rtype::RRSIG) && !matches!(meaning, Meaning::Redirected { .. } | Meaning::Missing);
@@ -34,8 +36,11 @@ pub(super) fn begin(asked: &Asked<'_>, zone: &CompiledZone, here: &Here<'_>, mea
 /// Proves that a name is not there, or has nothing of the type that was asked for. The SOA stands before it.
 pub(super) fn deny(zone: &CompiledZone, here: &Here<'_>, reply: &mut Reply<'_, '_>) -> Result<(), Full> {
     let Some((signing, _)) = reply.signing(zone) else { return Ok(()) };
+    if zone.denial() == Denial::Nsec3 {
+        return hashed::deny(signing, zone, here, reply);
+    }
     let meaning = resolve(signing.snapshot, zone, here.name);
-    nsec(signing, zone, here, 0, &Types { snapshot: signing.snapshot, meaning, denied: Some(signing.qtype) }, reply)
+    nsec(signing, zone, here, 0, &Types { snapshot: signing.snapshot, meaning, denied: Some(signing.qtype), hashed: false }, reply)
 }
 
 /// Answers who asks for the NSEC or the signatures of a name that is there.
@@ -43,7 +48,7 @@ pub(super) fn deny(zone: &CompiledZone, here: &Here<'_>, reply: &mut Reply<'_, '
 fn answer(signing: &Signing<'_>, epoch: u64, zone: &CompiledZone, here: &Here<'_>, meaning: Meaning<'_>, reply: &mut Reply<'_, '_>) {
     reply.conclude(rcode::NOERROR, Counter::Answered);
     let start = reply.position();
-    let types = Types { snapshot: signing.snapshot, meaning, denied: None };
+    let types = Types { snapshot: signing.snapshot, meaning, denied: None, hashed: false };
     let written = match signing.qtype {
         rtype::NSEC => nsec(signing, zone, here, 0, &types, reply),
         // RFC 8482 §7: signatures are asked for as anything is, and those of one RRset are answer enough. That of the NSEC is there for
@@ -73,7 +78,11 @@ pub(super) fn refer(
         Some(set) => reply.whole(|reply| super::records::write_signed(zone, &set, here, index, reply)),
         None => {
             let meaning = Meaning::Delegated { delegation: *delegation, at: Some(delegation.cut) };
-            nsec(signing, zone, here, index, &Types { snapshot: signing.snapshot, meaning, denied: None }, reply)
+            let types = Types { snapshot: signing.snapshot, meaning, denied: None, hashed: zone.denial() == Denial::Nsec3 };
+            match zone.denial() {
+                Denial::Compact => nsec(signing, zone, here, index, &types, reply),
+                Denial::Nsec3 => hashed::at(zone, here, index, &types, reply),
+            }
         }
     }
 }
@@ -118,18 +127,24 @@ fn record<'n>(
 }
 
 /// The types at a name.
-struct Types<'a> {
-    snapshot: &'a Snapshot,
-    meaning: Meaning<'a>,
+pub(super) struct Types<'a> {
+    pub snapshot: &'a Snapshot,
+    pub meaning: Meaning<'a>,
     /// What was asked for, and is not there.
-    denied: Option<u16>,
+    pub denied: Option<u16>,
+    /// They stand in an NSEC3, which is at no name: there are signatures where something else is that is signed (RFC 5155 §3.2.1).
+    pub hashed: bool,
 }
 
 impl Types<'_> {
     /// Calls `take` with each, some of them twice.
     fn each(&self, take: &mut dyn FnMut(u16)) {
-        take(rtype::RRSIG);
-        take(rtype::NSEC);
+        if !self.hashed {
+            take(rtype::RRSIG);
+            take(rtype::NSEC);
+        } else if self.is_signed() {
+            take(rtype::RRSIG);
+        }
         let take = &mut |rtype| {
             if self.denied != Some(rtype) {
                 take(rtype);
@@ -163,6 +178,16 @@ impl Types<'_> {
         }
     }
 
+    /// Whether there is anything of ours to sign.
+    fn is_signed(&self) -> bool {
+        match &self.meaning {
+            Meaning::Missing | Meaning::Redirected { .. } | Meaning::Empty => false,
+            Meaning::Delegated { at, .. } => at.is_some_and(|cut| cut.set(rtype::DS).is_some()),
+            Meaning::Owner(owner) => !owner.is_empty(),
+            Meaning::Service(_) | Meaning::Instance(_) => true,
+        }
+    }
+
     fn of_policy(&self, policy: &NamePolicy, take: &mut dyn FnMut(u16)) {
         let of_addresses = |rtype: &u16| policy.alias.is_none() || matches!(*rtype, rtype::A | rtype::AAAA);
         leaves(&policy.records, take);
@@ -173,7 +198,7 @@ impl Types<'_> {
     }
 
     /// Writes them as the bitmaps of an NSEC (RFC 4034 §4.1.2), window by window.
-    fn write(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
+    pub fn write(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
         let mut from = 0;
         loop {
             let mut window = None;
@@ -327,7 +352,7 @@ mod tests {
         let written = |meaning: Meaning<'_>, denied: Option<u16>| {
             let mut buffer = [0; 600];
             let mut writer = Writer::new(&mut buffer);
-            Types { snapshot: &snapshot, meaning, denied }.write(&mut writer).unwrap();
+            Types { snapshot: &snapshot, meaning, denied, hashed: false }.write(&mut writer).unwrap();
             writer.written(0).to_vec()
         };
         assert_eq!(written(Meaning::Empty, Some(1)), b"\x00\x06\x00\x00\x00\x00\x00\x03");

@@ -158,7 +158,7 @@ impl Linked<'_> {
                         Some(pointer) => Spelling { labels: &[], rest: Rest::At(pointer) },
                         None => Spelling { labels, rest: Rest::Spelled(home.apex()) },
                     };
-                    Owner { wire, spelling }
+                    Owner { wire, spelling, of: wire }
                 }
             };
             let (v4, v6) = (service.v4(link.member).as_chunks::<4>().0, service.v6(link.member).as_chunks::<16>().0);

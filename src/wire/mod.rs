@@ -8,7 +8,7 @@
 //!        │              ├─ names      static names, names of services, wildcards
 //!        │              ├─ records    static RRsets, referrals, negative answers
 //!        │              ├─ services   decide, pick, and the records of instances (linked: SRV, HTTPS and their addresses)
-//!        │              └─ signed     after each RRset its signature, from those that were made; denial: what proves that something is not there
+//!        │              └─ signed     after each RRset its signature, from those that were made; denial, hashed: what proves that something is not there
 //!        ├─ limit           has its network had enough of that
 //!        └─ Reply::finish, or a punt: the slow path answers again with the same draw, when it has what was missing
 //! ```
@@ -22,6 +22,7 @@ mod defences;
 mod denial;
 mod empty;
 mod explain;
+mod hashed;
 mod limit;
 mod linked;
 mod names;

@@ -7,7 +7,7 @@ use super::reply::{Here, Reply, Section};
 use super::signed::{self, Covered, Owner};
 use crate::codec::code::{rcode, rtype};
 use crate::codec::{Full, HEADER, MAX_NAME, NameBuf, Pointer, Rest, Spelling};
-use crate::model::Counter;
+use crate::model::{Counter, Denial};
 use crate::snapshot::{Beside, CompiledZone, Delegation, FIXED, Led, Lookup, RrSet};
 
 /// Where the zone's apex begins in a name within it, as the number of a label.
@@ -133,7 +133,7 @@ fn negative(zone: &CompiledZone, here: &Here<'_>, reply: &mut Reply<'_, '_>, rco
     }
     if let Some((signing, _)) = reply.signing(zone) {
         // RFC 9824 §3.1: the proof says that there is nothing at the name, so the name is there; §5.1: but for those who know better.
-        if rcode == rcode::NXDOMAIN && !signing.compact_ok {
+        if rcode == rcode::NXDOMAIN && !signing.compact_ok && zone.denial() == Denial::Compact {
             reply.conclude(rcode::NOERROR, outcome);
         }
         // The SOA is signed as it stands in the zone, whose TTL may be more (RFC 4034 §3.1.4).
@@ -347,7 +347,7 @@ fn write_each_beside(
         if reply.signing(zone).is_some() {
             let mut room = [0; MAX_NAME];
             let wire = if led.own { here.name.wire() } else { joined(&mut room, key, zone.apex()).ok_or(Full)? };
-            return write_signed_records(zone, Owner { wire, spelling }, led.records(records), told, reply);
+            return write_signed_records(zone, Owner { wire, spelling, of: wire }, led.records(records), told, reply);
         }
         reply.whole(|reply| {
             led.records(records).try_for_each(|record| {
@@ -381,7 +381,7 @@ fn write_signed_records<'o>(
     let Some(name) = NameBuf::from_wire(owner.wire) else { return Ok(()) };
     let is_ours = !matches!(zone.lookup(&name), Lookup::Delegated { .. });
     // What a record leads to keeps its case; what is signed does not (RFC 4034 §6.2).
-    let owner = Owner { wire: name.wire(), ..owner };
+    let owner = Owner { wire: name.wire(), of: name.wire(), ..owner };
     let mut records = records.filter_map(|record| parts(record).ok()).filter(|(rtype, ..)| told != Some(*rtype)).peekable();
     while let Some((rtype, ttl, _)) = records.peek().copied() {
         reply.whole(|reply| {

@@ -32,12 +32,15 @@ pub(super) struct Signing<'m> {
 pub(super) struct Owner<'n> {
     pub wire: &'n [u8],
     pub spelling: Spelling<'n>,
+    /// The name that has it there, by which it is kept: what proves something of a name may stand elsewhere.
+    pub of: &'n [u8],
 }
 
 impl<'n> Owner<'n> {
     /// The name that is being answered, from label `index` on.
     pub fn at(here: &Here<'n>, index: usize) -> Owner<'n> {
-        Owner { wire: &here.name.wire()[here.name.start(index)..], spelling: here.from(index) }
+        let wire = &here.name.wire()[here.name.start(index)..];
+        Owner { wire, spelling: here.from(index), of: wire }
     }
 }
 
@@ -150,7 +153,7 @@ fn note(
     data: impl Iterator<Item = Box<[u8]>>,
     unsigned: &mut Option<Shelf>,
 ) {
-    let shelf = shelf_of(signing.snapshot, zone, covered.owner.wire);
+    let shelf = shelf_of(signing.snapshot, zone, covered.owner.of);
     *unsigned = (*unsigned).max(Some(shelf));
     if signing.notes.is_none() {
         signing.counters.count(Counter::SignatureMissing);

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey};
+use data_encoding::BASE32_DNSSEC;
 use signpost::model::{Algorithm, Denial, KeyRole, Zone, ZoneKey, ZoneSigning};
 use signpost::sign::digest::key_tag;
 use signpost::sign::{Keyring, PrivateKey, Ring, Secret};
@@ -21,10 +23,11 @@ const OPT: u16 = 41;
 const DS: u16 = 43;
 const RRSIG: u16 = 46;
 const NSEC: u16 = 47;
+const NSEC3: u16 = 50;
 const NXNAME: u16 = 128;
 
 /// Signs a zone with a key that follows from `seed`, and puts it on the keyring.
-pub fn sign(zone: &mut Zone, algorithm: Algorithm, seed: u8, keyring: &mut Keyring) {
+pub fn sign(zone: &mut Zone, algorithm: Algorithm, denial: Denial, seed: u8, keyring: &mut Keyring) {
     let key = Arc::new(PrivateKey::new(algorithm, Secret([seed; 32])).unwrap());
     let tag = key_tag(&key.dnskey(KeyRole::Csk));
     let shown = ZoneKey {
@@ -36,14 +39,7 @@ pub fn sign(zone: &mut Zone, algorithm: Algorithm, seed: u8, keyring: &mut Keyri
         signs_zone: true,
         published: true,
     };
-    let signing = ZoneSigning {
-        keys: vec![shown],
-        dnskey_ttl: 3600,
-        denial: Denial::Compact,
-        cds: Vec::new(),
-        cdnskey: Vec::new(),
-        epoch: u64::from(tag),
-    };
+    let signing = ZoneSigning { keys: vec![shown], dnskey_ttl: 3600, denial, cds: Vec::new(), cdnskey: Vec::new(), epoch: u64::from(tag) };
     let ring = Ring::new(&signing, &[(tag, key)].into(), Duration::from_secs(1_209_600), 7).unwrap();
     keyring.put(zone.apex.clone(), Some(Arc::new(ring)));
     zone.signing = Some(Arc::new(signing));
@@ -204,7 +200,54 @@ fn verify(
 
 /// The types of an NSEC, and the name that follows.
 fn nsec(data: &[u8]) -> (Wire, BTreeSet<u16>) {
-    let (next, mut at) = name_at(data, 0);
+    let (next, at) = name_at(data, 0);
+    (next, types_at(data, at))
+}
+
+/// An NSEC3 (RFC 5155 §3): the hash that it stands at, the one that follows, and its types.
+struct Hashed {
+    at: Vec<u8>,
+    next: Vec<u8>,
+    types: BTreeSet<u16>,
+}
+
+impl Hashed {
+    fn read(record: &Rr) -> Hashed {
+        // RFC 9276 §3.1: SHA-1, no opt-out, no further iterations, no salt.
+        assert_eq!(record.data[..6], [1, 0, 0, 0, 0, 20]);
+        let at = BASE32_DNSSEC.decode(&record.name[1..33]).unwrap();
+        Hashed { at, next: record.data[6..26].to_vec(), types: types_at(&record.data, 26) }
+    }
+
+    fn covers(&self, hash: &[u8]) -> bool {
+        match self.at < self.next {
+            true => *self.at < *hash && *hash < *self.next,
+            false => *self.at < *hash || *hash < *self.next,
+        }
+    }
+}
+
+fn hash(name: &[u8]) -> Vec<u8> {
+    digest(&SHA1_FOR_LEGACY_USE_ONLY, name).as_ref().to_vec()
+}
+
+/// Whether NSEC3s prove that a name is not there (RFC 5155 §8.4).
+fn no_such_name(proofs: &[Hashed], name: &[u8]) -> Result<(), String> {
+    let mut next_closer = name;
+    for ancestor in upwards(name).skip(1) {
+        if proofs.iter().any(|proof| proof.at == hash(ancestor)) {
+            let covered = |name: &[u8]| proofs.iter().any(|proof| proof.covers(&hash(name)));
+            return match (covered(next_closer), covered(&[b"\x01*", ancestor].concat())) {
+                (true, true) => Ok(()),
+                other => Err(format!("next closer name and wildcard of {}: {other:?}", show(name))),
+            };
+        }
+        next_closer = ancestor;
+    }
+    Err(format!("no closest encloser of {}", show(name)))
+}
+
+fn types_at(data: &[u8], mut at: usize) -> BTreeSet<u16> {
     let mut types = BTreeSet::new();
     while at < data.len() {
         let (window, length) = (u16::from(data[at]), usize::from(data[at + 1]));
@@ -213,7 +256,7 @@ fn nsec(data: &[u8]) -> (Wire, BTreeSet<u16>) {
         }
         at += 2 + length;
     }
-    (next, types)
+    types
 }
 
 /// A name as it is sorted (RFC 4034 §6.1).
@@ -310,7 +353,14 @@ pub fn validate(reply: &[u8], anchors: &Anchors, now_ms: u64) -> Result<Verdict,
     if keys.is_empty() {
         return Ok(Verdict::Insecure);
     }
-    let proof = of(2, NSEC).next().map(|record| (record.name.clone(), nsec(&record.data).1));
+    let hashed: Vec<Hashed> = of(2, NSEC3).map(Hashed::read).collect();
+    if !hashed.is_empty() && of(2, NSEC).count() > 0 {
+        return Err("NSEC and NSEC3".into());
+    }
+    let at = |name: &[u8]| hashed.iter().find(|proof| proof.at == hash(name)).map(|proof| (name.to_vec(), proof.types.clone()));
+    // As if the NSEC3 at a name were its NSEC.
+    let about = cut.as_ref().unwrap_or(&last);
+    let proof = at(about).or(of(2, NSEC).next().map(|record| (record.name.clone(), nsec(&record.data).1)));
     let rcode = read.flags & 15;
     if let Some(cut) = cut {
         let has_ds = of(2, DS).any(|ds| ds.name == cut);
@@ -322,7 +372,9 @@ pub fn validate(reply: &[u8], anchors: &Anchors, now_ms: u64) -> Result<Verdict,
             other => Err(format!("a referral to {} with {other:?}", show(&cut))),
         };
     }
-    if of(2, SOA).count() > 0 {
+    if of(2, SOA).count() > 0 && !hashed.is_empty() && rcode == 3 {
+        no_such_name(&hashed, &last)?;
+    } else if of(2, SOA).count() > 0 {
         let Some((owner, types)) = proof else { return Err("nothing is proved".into()) };
         if owner != last || types.contains(&read.qtype) && read.qtype != NSEC && read.qtype != RRSIG || types.contains(&CNAME) {
             return Err(format!("the NSEC of {} with {types:?} proves nothing of {}", show(&owner), show(&last)));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use signpost::config;
 use signpost::control::Writer;
-use signpost::model::{Algorithm, Counters, Revision, Settings, Timestamp, Zone};
+use signpost::model::{Algorithm, Counters, Denial, Revision, Settings, Timestamp, Zone};
 use signpost::serve::signing::Signer;
 use signpost::sign::Keyring;
 use signpost::snapshot::{Shelf, Snapshot};
@@ -70,7 +70,16 @@ const TYPES: [&str; 16] =
 
 #[test]
 fn every_reply_of_the_world_of_policies_is_secure() {
-    let mut story = Story::signed(FILES, &["svc.example"]);
+    every_reply_is_secure("svc.example");
+}
+
+#[test]
+fn every_reply_of_the_world_of_policies_is_secure_with_hashed_names() {
+    every_reply_is_secure("svc.example ecdsap256sha256 nsec3");
+}
+
+fn every_reply_is_secure(signed: &str) {
+    let mut story = Story::signed(FILES, &[signed]);
     for (service, ids) in DOWN {
         ids.iter().for_each(|id| story.tell(&format!("push {service}/{id} critical")));
     }
@@ -111,12 +120,17 @@ fn zones_of(files: &[(&str, &str)]) -> Vec<Zone> {
 
 #[test]
 fn every_reply_of_the_world_of_the_fuzzers_is_secure() {
+    every_reply_of_the_fuzzers(Denial::Compact);
+    every_reply_of_the_fuzzers(Denial::Nsec3);
+}
+
+fn every_reply_of_the_fuzzers(denial: Denial) {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/world");
     let settings = Settings { zones_dir: folder.join("zones"), geo_dir: folder.join("geo"), ..Settings::default() };
     let mut world = config::world(&settings).unwrap_or_else(|findings| panic!("{findings:?}"));
     let mut keyring = Keyring::default();
     for (n, zone) in world.zones.iter_mut().enumerate() {
-        dnssec::sign(zone, Algorithm::ALL[n % 2], n as u8 + 1, &mut keyring);
+        dnssec::sign(zone, Algorithm::ALL[n % 2], denial, n as u8 + 1, &mut keyring);
     }
     let (anchors, zones, signer) = (Anchors::of(&world.zones), world.zones.clone(), Signer::new(Arc::new(ArcSwap::from_pointee(keyring))));
     let writer: Writer<usize> = Writer::begin((Revision(0), Vec::new()), world.zones, world.geo, &settings.dns, NOW).unwrap();

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use signpost::config;
 use signpost::control::{Input, Landing, Observation, ProbeOrder, Writer};
 use signpost::model::{
-    Algorithm, CheckState, Counter, Counters, Drain, DrainFields, Instance, InstanceKey, Label, Name, Out, Period, ProbeResult, Pushed,
-    Revision, Service, ServiceFields, Settings, Subject, Timestamp,
+    Algorithm, CheckState, Counter, Counters, Denial, Drain, DrainFields, Instance, InstanceKey, Label, Name, Out, Period, ProbeResult,
+    Pushed, Revision, Service, ServiceFields, Settings, Subject, Timestamp,
 };
 use signpost::registry::{Command, Precondition};
 use signpost::serve::signing::Signer;
@@ -45,7 +45,7 @@ pub struct Story {
     folder: tempfile::TempDir,
     files: BTreeMap<String, String>,
     /// Apexes of zones that are signed, each with its algorithm; `*`: all.
-    signed: Vec<(String, Algorithm)>,
+    signed: Vec<(String, Algorithm, Denial)>,
     signer: Signer,
     anchors: Anchors,
     /// The file of the zone that holds the declared services.
@@ -160,9 +160,17 @@ impl Story {
                 Vec::new()
             }
             "sign" => {
-                let (apex, algorithm) = rest.split_once(' ').unwrap_or((rest, "ed25519"));
-                let algorithm = Algorithm::ALL.into_iter().find(|known| known.name() == algorithm).expect("an algorithm");
-                self.signed.push((apex.into(), algorithm));
+                let mut words = rest.split(' ');
+                let apex = words.next().unwrap().into();
+                let (mut algorithm, mut denial) = (Algorithm::Ed25519, Denial::Compact);
+                for word in words {
+                    match Algorithm::ALL.into_iter().find(|known| known.name() == word) {
+                        Some(known) => algorithm = known,
+                        None if word == "nsec3" => denial = Denial::Nsec3,
+                        None => panic!("{word} is no algorithm"),
+                    }
+                }
+                self.signed.push((apex, algorithm, denial));
                 Vec::new()
             }
             "start" => self.start(),
@@ -243,9 +251,9 @@ impl Story {
         };
         let mut keyring = Keyring::default();
         for (n, zone) in world.zones.iter_mut().enumerate() {
-            let is_it = |(apex, _): &&(String, Algorithm)| apex == "*" || Name::parse(apex).unwrap() == zone.apex;
-            if let Some((_, algorithm)) = self.signed.iter().find(is_it) {
-                dnssec::sign(zone, *algorithm, 1 + n as u8, &mut keyring);
+            let is_it = |(apex, ..): &&(String, Algorithm, Denial)| apex == "*" || Name::parse(apex).unwrap() == zone.apex;
+            if let Some((_, algorithm, denial)) = self.signed.iter().find(is_it) {
+                dnssec::sign(zone, *algorithm, *denial, 1 + n as u8, &mut keyring);
             }
         }
         self.signer = Signer::new(Arc::new(ArcSwap::from_pointee(keyring)));

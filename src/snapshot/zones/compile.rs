@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::names::{Gathered, Names};
 use super::rrset::{LeafRecords, RrSet, RrSetBuf};
 use super::{AnswerTtl, CompiledZone, Cut, Extra, NamePolicy, ZoneError};
-use crate::codec::NameBuf;
 use crate::codec::code::rtype;
-use crate::model::{Label, Name, Period, Zone};
+use crate::codec::{HASH_LABEL, MAX_NAME, NameBuf};
+use crate::model::{Denial, Label, Name, Period, Zone};
 use crate::routing::{Against, ServiceId, Tree};
 
 /// Most octets that stand before the apex in the name of an instance: `_port._proto.<id>.id.<service>`.
@@ -130,6 +130,9 @@ impl Draft<'_> {
     fn add_keys(&mut self) -> Result<(), ZoneError> {
         let apex = &self.zone.apex;
         let Some(signing) = &self.zone.signing else { return Ok(()) };
+        if signing.denial == Denial::Nsec3 && apex.wire().len() + HASH_LABEL > MAX_NAME {
+            return Err(self.error(apex, "with NSEC3 the apex has at most 222 octets: the hash of a name stands before it"));
+        }
         for (rtype, rdata) in
             [(rtype::DNSKEY, signing.dnskey()), (rtype::CDS, signing.cds.clone()), (rtype::CDNSKEY, signing.cdnskey.clone())]
         {
@@ -263,10 +266,11 @@ impl Draft<'_> {
         let (file, services) = (self.zone.file.as_str().into(), self.zone.services);
         let (names, extras, besides) = (names.finish(), extras.into(), besides.into());
         let epoch = self.zone.signing.as_ref().map(|signing| signing.epoch);
+        let denial = self.zone.signing.as_ref().map_or(Denial::default(), |signing| signing.denial);
         let soa_ttl = self.zone.soa.ttl;
         let divided = !self.cuts.is_empty() || !self.redirections.is_empty();
         let spare = Arc::default();
-        Ok(CompiledZone { apex, file, services, divided, ttl, epoch, soa_ttl, negative, hash, names, extras, besides, spare })
+        Ok(CompiledZone { apex, file, services, divided, ttl, epoch, denial, soa_ttl, negative, hash, names, extras, besides, spare })
     }
 
     /// What stands at a name beside its RRsets, its own place aside. `place`: of wildcards and delegations.

@@ -28,7 +28,7 @@ pub use rrset::{FIXED, LeafRecords, RrSet};
 
 use crate::codec::NameBuf;
 use crate::codec::code::rtype;
-use crate::model::AliasOf;
+use crate::model::{AliasOf, Denial};
 use crate::routing::Tree;
 
 /// A zone, compiled.
@@ -42,6 +42,8 @@ pub struct CompiledZone {
     ttl: AnswerTtl,
     /// Names the keys that sign it; `None`: it is not signed.
     epoch: Option<u64>,
+    /// How it proves that something is not there, where it is signed.
+    denial: Denial,
     /// The SOA's own TTL.
     soa_ttl: u32,
     /// The SOA as it stands in negative answers.
@@ -192,6 +194,12 @@ impl CompiledZone {
     /// Limits of the TTL of answers that depend on health.
     pub fn ttl(&self) -> AnswerTtl {
         self.ttl
+    }
+
+    /// How it proves that something is not there, where it is signed.
+    #[inline]
+    pub fn denial(&self) -> Denial {
+        self.denial
     }
 
     /// The SOA's own TTL, in seconds.

@@ -211,6 +211,7 @@ impl CompiledZone {
             divided: *divided,
             ttl: *ttl,
             epoch: *epoch,
+            denial: self.denial,
             soa_ttl: *soa_ttl,
             negative: self.negative.with_serial(serial),
             hash: *hash,

@@ -35,22 +35,34 @@ impl Delays {
     }
 }
 
-/// A query for an A record.
-pub fn query(id: u16, name: &str) -> Vec<u8> {
-    let mut octets = vec![(id >> 8) as u8, id as u8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+/// A query for an A record; `signed`: with DO.
+pub fn query(id: u16, name: &str, signed: bool) -> Vec<u8> {
+    let mut octets = vec![(id >> 8) as u8, id as u8, 0, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(signed)];
     for label in name.split('.').filter(|label| !label.is_empty()) {
         octets.push(label.len() as u8);
         octets.extend_from_slice(label.as_bytes());
     }
     octets.extend_from_slice(&[0, 0, 1, 0, 1]);
+    if signed {
+        octets.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, 128, 0, 0, 0]);
+    }
     octets
 }
 
 /// Starts the process that asks `rate` times a second for the addresses of services.
 pub fn start(dns: SocketAddr, services: usize, rate: usize, seconds: u64) -> Child {
+    start_of("plain", dns, services, rate, seconds)
+}
+
+/// The same with DO.
+pub fn start_signed(dns: SocketAddr, services: usize, rate: usize, seconds: u64) -> Child {
+    start_of("signed", dns, services, rate, seconds)
+}
+
+fn start_of(kind: &str, dns: SocketAddr, services: usize, rate: usize, seconds: u64) -> Child {
     let itself = std::env::current_exe().unwrap();
     let mut command = Command::new(itself);
-    command.args(["ask", &dns.to_string(), &services.to_string(), &rate.to_string(), &seconds.to_string()]);
+    command.args(["ask", &dns.to_string(), &services.to_string(), &rate.to_string(), &seconds.to_string(), kind]);
     command.stdout(Stdio::piped()).spawn().unwrap()
 }
 
@@ -62,10 +74,11 @@ pub fn finish(mut child: Child) -> String {
     said.trim().to_string()
 }
 
-/// The process: `ADDRESS SERVICES RATE SECONDS`.
+/// The process: `ADDRESS SERVICES RATE SECONDS plain|signed`.
 pub fn run(arguments: &[String]) {
     let address: SocketAddr = arguments[0].parse().unwrap();
     let number = |at: usize| arguments[at].parse::<u64>().unwrap();
+    let signed = arguments[4] == "signed";
     let (services, rate, length) = (number(1) as usize, number(2), Duration::from_secs(number(3)));
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(address).unwrap();
@@ -91,7 +104,7 @@ pub fn run(arguments: &[String]) {
     while begin.elapsed() < length {
         let due = (begin.elapsed().as_secs_f64() * rate as f64) as u64;
         while sent < due {
-            let octets = query(sent as u16, &format!("s{}.svc.example", dice.below(services)));
+            let octets = query(sent as u16, &format!("s{}.svc.example", dice.below(services)), signed);
             sent_at[usize::from(sent as u16)].store(begin.elapsed().as_nanos() as u64, Ordering::Relaxed);
             socket.send(&octets).unwrap();
             sent += 1;

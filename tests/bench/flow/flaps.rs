@@ -109,9 +109,9 @@ fn measure(dns: SocketAddr, control: &Control, (key, order): &(InstanceKey, u64)
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(dns).unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-    let own = ask(&socket, &asking::query(8, &format!("{}.id.{}.svc.example", key.id, key.service)));
+    let own = ask(&socket, &asking::query(8, &format!("{}.id.{}.svc.example", key.id, key.service), false));
     let address = own[own.len() - 4..].to_vec();
-    let query = asking::query(7, &format!("{}.svc.example", key.service));
+    let query = asking::query(7, &format!("{}.svc.example", key.service), false);
     for healthy in [false, true] {
         let begin = Instant::now();
         control.observe(verdict(key, *order, healthy));

@@ -4,6 +4,7 @@
 //! cargo bench --bench flow -- cost                                  µs per change of health, by size of the service
 //! cargo bench --bench flow -- flaps SERVICES SIZE RATE SECONDS      RATE changes/s (0: none), their delay to the answer, queries beside them
 //! cargo bench --bench flow -- beats SERVICES SIZE RATE SECONDS [N]  heartbeats over HTTP, N in a request (1: a PUT each)
+//! cargo bench --bench flow -- flood SERVICES SIZE RATE SECONDS      RATE queries/s beside a flood of names that nobody has, signed
 //! ```
 //!
 //! `QUERIES=20000` sets the queries/s beside the changes. Questions and beats come from a process of their own.
@@ -13,6 +14,7 @@ mod asking;
 mod beats;
 mod cost;
 mod flaps;
+mod flood;
 mod world;
 
 fn main() {
@@ -23,6 +25,8 @@ fn main() {
         None | Some("cost") => cost::run(number(1, 100_000)),
         Some("flaps") => flaps::run(services, size, rate, seconds as u64),
         Some("beats") => beats::run(services, size, rate, seconds as u64, number(5, 1000)),
+        Some("flood") => flood::run(number(1, 1000), number(2, 4), number(3, 5_000), number(4, 10) as u64),
+        Some("drown") => flood::drown(&arguments[1..]),
         Some("ask") => asking::run(&arguments[1..]),
         Some("send") => beats::send(&arguments[1..]),
         Some(other) => panic!("what is {other}?"),
