@@ -39,6 +39,7 @@ mod suggest;
 mod transfer;
 mod tsig;
 mod update;
+mod values;
 mod watch;
 mod world;
 mod zone;

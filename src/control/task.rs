@@ -33,9 +33,9 @@ pub(super) type World = (Vec<Zone>, Geo, DnsSettings);
 /// What waits until nothing is under way.
 enum Load {
     /// All of it.
-    World(World),
+    World(Box<World>),
     /// One zone.
-    Zone(Zone),
+    Zone(Box<Zone>),
 }
 
 /// What a handle asks of the writer.
@@ -157,8 +157,8 @@ impl Task {
     fn take(&mut self, writer: &mut Writer<Reply>, call: Option<Call>, now: Timestamp) {
         match call {
             Some(Call::Input(input)) => writer.handle(now, input),
-            Some(Call::Load(world, reply)) => self.loads.push((Load::World(*world), reply)),
-            Some(Call::Put(zone, reply)) => self.loads.push((Load::Zone(*zone), reply)),
+            Some(Call::Load(world, reply)) => self.loads.push((Load::World(world), reply)),
+            Some(Call::Put(zone, reply)) => self.loads.push((Load::Zone(zone), reply)),
             // Known only once it is published.
             Some(Call::Sign(signing, reply)) => self.signed.push((reply, writer.sign(&signing))),
             // Whoever asked may have gone; what was taken stands.
@@ -189,8 +189,11 @@ impl Task {
     fn load(&mut self, shared: &Shared, writer: &mut Writer<Reply>, now: Timestamp) {
         for (load, reply) in std::mem::take(&mut self.loads) {
             let outcome = match load {
-                Load::World((zones, geo, dns)) => writer.load(zones, geo, &dns, now),
-                Load::Zone(zone) => writer.put_zone(zone, now),
+                Load::World(world) => {
+                    let (zones, geo, dns) = *world;
+                    writer.load(zones, geo, &dns, now)
+                }
+                Load::Zone(zone) => writer.put_zone(*zone, now),
             };
             make_known(shared, writer.output(now));
             // Whoever asked may have gone; what was loaded stands.

@@ -57,6 +57,8 @@ pub(super) enum AskError {
     Copy(#[from] CopyError),
 }
 
+/// Gives the serial and the contents of a zone as it is known.
+pub(super) type KnownContents = Arc<dyn Fn() -> Option<(u32, Contents)> + Send + Sync>;
 /// A connection.
 trait Line: AsyncRead + AsyncWrite + Unpin + Send {}
 
@@ -66,7 +68,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Line for T {}
 pub(super) struct Wanted {
     pub apex: Name,
     /// What is known of it.
-    pub have: Option<(Start, Contents)>,
+    pub have: Option<Start>,
+    /// The same, whole.
+    pub contents: KnownContents,
     pub key: Option<Arc<Key>>,
     /// Roots that certificates of primaries lead to; `None`: those of the system.
     pub ca: Option<PathBuf>,
@@ -85,15 +89,18 @@ impl Wanted {
         let reply = receive(&mut line).await?;
         self.verify(&mut verifier, &reply)?;
         let there = soa_of(&reply, id, &self.apex)?;
-        if let Some((have, _)) = &self.have
+        if let Some(have) = &self.have
             && !is_later(there.serial, have.serial)
         {
             return Ok(Found::Current(there));
         }
         let whole = async {
-            if let Some((have, contents)) = &self.have {
-                let copy = Copy::new(self.apex.clone(), (self.seed >> 16) as u16, Some((have.serial, contents.clone())));
-                match self.transfer(&mut line, copy, rtype::IXFR, Some(*have)).await {
+            let contents = self.contents.clone();
+            let known = tokio::task::spawn_blocking(move || contents()).await.map_err(std::io::Error::other)?;
+            // It may be another one by now.
+            if let Some((have, known)) = self.have.zip(known).filter(|(have, (serial, _))| have.serial == *serial) {
+                let copy = Copy::new(self.apex.clone(), (self.seed >> 16) as u16, Some(known));
+                match self.transfer(&mut line, copy, rtype::IXFR, Some(have)).await {
                     // What it cannot do, or does wrong, the whole zone mends (RFC 1995 §4).
                     Err(AskError::Copy(error)) => tracing::debug!(zone = %self.apex, %peer, %error, "no differences"),
                     outcome => return outcome,

@@ -13,7 +13,7 @@ mod copy;
 mod timer;
 mod trust;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -98,6 +98,7 @@ pub fn start(settings: &Settings, control: Control, clock: Clock, take: Take, se
         settings: settings.clone(),
         keys: Keys::new(settings.tsig.values()),
         zones: BTreeMap::new(),
+        under_way: HashMap::new(),
         states: states.clone(),
         expired: BTreeSet::new(),
         told: Timestamp::default(),
@@ -152,6 +153,8 @@ struct Keeper {
     settings: Settings,
     keys: Keys,
     zones: BTreeMap<Name, Entry>,
+    /// Which zone each attempt is about.
+    under_way: HashMap<tokio::task::Id, Name>,
     states: States,
     expired: BTreeSet<Name>,
     /// When it was last told how zones fare.
@@ -191,8 +194,13 @@ impl Keeper {
             let wake = [next.filter(|_| room), expiry].into_iter().flatten().min();
             let nap = wake.map_or(NAP, |at| at.since(now).min(NAP)).min(if is_told { NAP } else { TELL });
             tokio::select! {
-                Some(outcome) = asked.join_next() => {
-                    if let Ok((zone, outcome)) = outcome {
+                Some(outcome) = asked.join_next_with_id() => {
+                    let (id, outcome) = match outcome {
+                        Ok((id, (_, outcome))) => (id, outcome),
+                        // It panicked, which was printed; the zone is tried again all the same.
+                        Err(error) => (error.id(), Err("the attempt ended early".to_string())),
+                    };
+                    if let Some(zone) = self.under_way.remove(&id) {
                         self.end(&zone, outcome).await;
                     }
                 }
@@ -273,7 +281,13 @@ impl Keeper {
             let seed = self.draw();
             let Some(entry) = self.zones.get_mut(&apex) else { continue };
             entry.asked = true;
-            let have = self.control.registry().zone(&apex).map(|(zone, _)| (copy::start_of(zone), copy::contents(zone)));
+            let have = self.control.registry().zone(&apex).map(|(zone, _)| copy::start_of(zone));
+            let (control, of) = (self.control.clone(), apex.clone());
+            // All of a zone, which is wanted where something of it changed alone.
+            let contents: ask::KnownContents = Arc::new(move || {
+                let zone = control.registry().zone(&of)?.0.clone();
+                Some((zone.soa.serial, copy::contents(&zone)))
+            });
             let peers: Vec<_> = entry
                 .settings
                 .primaries
@@ -281,8 +295,9 @@ impl Keeper {
                 .map(|peer| (peer.clone(), peer.key.as_ref().map(|key| self.keys.get(key).cloned())))
                 .collect();
             let (clock, take, catalog, ca) = (self.clock.clone(), self.take.clone(), entry.settings.catalog, entry.settings.ca.clone());
-            asked.spawn(async move {
-                let mut wanted = Wanted { apex: apex.clone(), have, key: None, ca, clock, seed };
+            let zone = apex.clone();
+            let attempt = asked.spawn(async move {
+                let mut wanted = Wanted { apex: apex.clone(), have, contents, key: None, ca, clock, seed };
                 let mut failures = Vec::new();
                 for (peer, key) in peers {
                     wanted.key = match key {
@@ -311,6 +326,7 @@ impl Keeper {
                 }
                 (apex, Err(failures.join("; ")))
             });
+            self.under_way.insert(attempt.id(), zone);
         }
     }
 

@@ -73,7 +73,11 @@ async fn serve(settings: Settings) -> Result<(), ServeError> {
             }
         }
         if reload::watched(&running.settings) != before {
-            watching = watch(&running.settings)?;
+            // It serves all the same, and hears of a SIGHUP.
+            match watch(&running.settings) {
+                Ok(anew) => watching = anew,
+                Err(error) => tracing::error!(%error, "files are not watched where they are now: SIGHUP has them read"),
+            }
         }
         watching.include(&running.read.sources);
     }

@@ -5,7 +5,7 @@
 //!   Punt::Transfer ─▶ who asks? ─▶ the latest version ─▶ message after message
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -215,7 +215,7 @@ impl Transfers {
                 let under_way = UnderWay(&self.counts);
                 loop {
                     let message = match stream.next(now()) {
-                        None => return under_way.is_sent(),
+                        None => return under_way.conclude(),
                         Some(Ok(message)) => message,
                         Some(Err(error)) => {
                             tracing::error!(%error, peer = %query.peer, "a transfer ended early");
@@ -253,18 +253,15 @@ impl Transfers {
         }
         if snapshot.is_expired(zone) {
             // RFC 1034 §4.3.5: what has expired is nobody's data, and no secondary's either.
-            return Err(Refused(
-                rcode::SERVFAIL,
-                extended::INVALID_DATA,
-                "the zone has expired: none of its primaries has answered for long",
-            ));
-        }
-        if settings.tls && !query.transport.is_encrypted() {
-            return Err(Refused(rcode::REFUSED, extended::PROHIBITED, "the zone is transferred over TLS alone"));
+            let text = "the zone has expired: none of its primaries has answered for long";
+            return Err(Refused(rcode::SERVFAIL, extended::INVALID_DATA, text));
         }
         if matches!(query.transport, Transport::Https | Transport::Quic) {
             // A request over HTTP has one response (RFC 8484 §4.2), and so far a stream of QUIC has one as well: a zone would be cut without a word.
             return Err(Refused(rcode::REFUSED, extended::NOT_SUPPORTED, "zones are transferred over TCP and TLS"));
+        }
+        if settings.tls && query.transport != Transport::Tls {
+            return Err(Refused(rcode::REFUSED, extended::PROHIBITED, "the zone is transferred over TLS alone"));
         }
         if query.transport == Transport::Udp && asked.extent == Extent::Whole {
             // RFC 5936 §4.2.
@@ -388,6 +385,7 @@ impl Transfers {
                     for apex in &apexes {
                         transfers.refresh(apex).await;
                     }
+                    transfers.forget_but(&apexes);
                     next_look = Instant::now() + began.elapsed() * RENDER_SHARE;
                 }
                 transfers.tell(&v4, &v6).await;
@@ -399,6 +397,14 @@ impl Transfers {
                 }
             }
         })
+    }
+
+    /// Forgets zones that are served no more.
+    fn forget_but(&self, apexes: &[Name]) {
+        let served: BTreeSet<&Name> = apexes.iter().collect();
+        let mut state = self.lock();
+        state.zones.retain(|apex, _| served.contains(apex));
+        state.notifier.keep(|apex, _| served.contains(apex));
     }
 
     /// Sends what is due.
@@ -442,7 +448,7 @@ impl Transfers {
 struct UnderWay<'c>(&'c Counts);
 
 impl UnderWay<'_> {
-    fn is_sent(self) {
+    fn conclude(self) {
         count(&self.0.sent);
         std::mem::forget(self);
     }

@@ -50,5 +50,6 @@ fn replies_pass_an_interface_that_is_too_narrow_for_them() {
         let length = part(title).split("MSG SIZE  rcvd: ").nth(1).and_then(|rest| rest.trim().parse::<usize>().ok());
         assert!(part(title).contains("77777777") && length.is_some_and(|length| length > 800), "{title}: {text}");
     }
-    assert_eq!(part("log").trim(), "1", "it is said once: {text}");
+    // Each worker has a socket of its own, and says it once.
+    assert!(matches!(part("log").trim(), "1" | "2"), "{text}");
 }

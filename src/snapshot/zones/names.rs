@@ -80,7 +80,7 @@ pub(super) struct Found<'z> {
     pub octets: &'z [u8],
 }
 
-impl<'z> Found<'z> {
+impl Found<'_> {
     /// The RRsets, each with memory of its own.
     pub fn bufs(&self) -> Vec<RrSetBuf> {
         let mut octets = self.octets;
