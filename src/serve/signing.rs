@@ -129,7 +129,13 @@ impl Signer {
         let mut asked = BTreeSet::new();
         let mut round = Round { signer: self, snapshot, worker, reply, now, signed: 0, tried: 0 };
         if let Some(changed) = &changed {
-            let mut is_changed = |id| changed.contains(&id) && (asked.insert(id) || true);
+            let mut is_changed = |id| {
+                let is_it = changed.contains(&id);
+                if is_it {
+                    asked.insert(id);
+                }
+                is_it
+            };
             samples.retain(|sample| wire::concerns(snapshot, &sample.query, &mut is_changed));
         }
         if !samples.iter().all(|sample| round.ask(sample, sample.draw)) {
