@@ -209,7 +209,7 @@ impl<A: Answer> Served<A> {
     }
 }
 
-/// Accepts connections for ever. Each gets a place, and a task that does `serve`.
+/// Accepts connections until the listener is shut down. Each gets a place, and a task that does `serve`.
 pub(super) async fn accept<F>(listener: Arc<TcpListener>, connections: Arc<Connections>, serve: impl Fn(TcpStream, SocketAddr, Place) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -231,6 +231,8 @@ where
                     tokio::spawn(serve(stream, peer, place));
                 }
             }
+            // Nobody listens any more (EINVAL of accept(2)): the server stops.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return,
             // What befell the connection before it was accepted is no matter of ours (accept(2)).
             Err(error) if is_passing(&error) => {}
             Err(error) => {
