@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
+use rustls::pki_types::DnsName;
 
 use super::document::Item;
 use super::finding::Finding;
@@ -138,17 +139,12 @@ fn peer(text: &str) -> Result<Peer, String> {
     let missing = || format!("the name that the certificate is for is missing: \"tls://{address}#ns1.example.net\"");
     let tls = match secret {
         false => None,
-        true => match parts
-            .next()
-            .map(|name| Name::parse(name).map_err(|error| format!("behind the address stands the certificate's name: {error}")))
-        {
-            Some(name) => Some(name?.to_string().trim_end_matches('.').to_string()).filter(|name| !name.is_empty()),
-            None => None,
-        },
+        true => {
+            let name = parts.next().filter(|name| !name.is_empty()).ok_or_else(missing)?;
+            let name = DnsName::try_from(name.trim_end_matches('.'));
+            Some(name.map_err(|_| "behind the address stands the name of a host, which its certificate has")?.as_ref().to_ascii_lowercase())
+        }
     };
-    if secret && tls.is_none() {
-        return Err(missing());
-    }
     let key = parts.next().map(Name::parse).transpose().map_err(|error| format!("behind # stands the name of a key: {error}"))?;
     let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
     let address = match bare.parse::<IpAddr>() {

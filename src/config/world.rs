@@ -172,7 +172,7 @@ fn signed(settings: &Settings, drafts: &[Draft], files: &[(String, String, Optio
     }
 }
 
-/// Whether zones that `[update]` and `[transfer]` name are here; what a catalog lists may come yet, so this is only worth a second look.
+/// Whether zones that `[update]`, `[transfer]` and `[dnssec] parent` name are here; what a catalog lists may come yet, so this is only worth a second look.
 fn named(settings: &Settings, drafts: &[Draft], files: &[(String, String, Option<Arc<Source>>)], notes: &mut Notes) {
     let known: BTreeSet<Name> = files.iter().filter_map(|(name, ..)| apex_of(name)).collect();
     let is_here = |apex: &Name| {
@@ -189,9 +189,19 @@ fn named(settings: &Settings, drafts: &[Draft], files: &[(String, String, Option
                       bogus to whoever validates, once the parent has its DS: let them sign it, or leave [transfer] or [dnssec] away";
         notes.warnings.push(Finding { file, line: None, field, reason: reason.into() });
     }
+    for (apex, path) in settings.secondary.iter().filter_map(|(apex, secondary)| Some((apex, secondary.ca.as_ref()?))) {
+        // It is read anew for each transfer, so it may come yet.
+        if let Err(error) = std::fs::File::open(path) {
+            let file = settings.file.as_ref().map_or("environment".into(), |f| f.display().to_string());
+            let field = format!("secondary.\"{}\".ca", apex.to_string().trim_end_matches('.'));
+            let reason = format!("{} cannot be read: {error}; nothing is copied over TLS until it can", path.display());
+            notes.warnings.push(Finding { file, line: None, field, reason });
+        }
+    }
     let updates = settings.updates.keys().map(|apex| ("update", apex));
     let transfers = settings.transfer.keys().flatten().map(|apex| ("transfer", apex));
-    for (table, apex) in updates.chain(transfers).filter(|(_, apex)| !is_here(apex)) {
+    let parents = settings.dnssec.parents.keys().flatten().map(|apex| ("dnssec.parent", apex));
+    for (table, apex) in updates.chain(transfers).chain(parents).filter(|(_, apex)| !is_here(apex)) {
         let file = settings.file.as_ref().map_or("environment".into(), |f| f.display().to_string());
         let reason = format!("there is no zone {apex}: no {} is in {}", file_name(apex), settings.zones_dir.display());
         let field = format!("{table}.\"{}\"", apex.to_string().trim_end_matches('.'));

@@ -239,6 +239,19 @@ pub fn find(program: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("{program} is not installed: .ci/run installs it"))
 }
 
+/// Runs `script` of a folder, in that folder and in a network of its own, with what else `unshare` is to set apart; returns what it printed.
+pub fn run_apart(folder: &Path, further: &[&str]) -> String {
+    let mut args: Vec<String> = ["--net", "--pid", "--fork", "--kill-child"].iter().chain(further).map(ToString::to_string).collect();
+    if run("id", &["-u"]).trim() != "0" {
+        args.push("--map-root-user".into());
+    }
+    args.extend(["sh", "-c", "cd \"$1\" && exec sh script", "sh"].map(String::from));
+    args.push(folder.display().to_string());
+    let text = run("unshare", &args);
+    assert!(!text.contains("unshare failed"), "this test needs a network of its own, as root or with user namespaces permitted: {text}");
+    text
+}
+
 /// Runs a client to its end; returns what it printed, errors included.
 pub fn run<S: AsRef<str>>(program: &str, args: &[S]) -> String {
     let args: Vec<&str> = args.iter().map(AsRef::as_ref).collect();

@@ -1,6 +1,6 @@
 //! Replies go whole (RFC 9715 §3.1); where they are too large for the interface that they leave by, in fragments: in a network of its own.
 
-use crate::harness::{Files, find, loopback, run, write_signpost};
+use crate::harness::{Files, find, loopback, run_apart, write_signpost};
 
 const FILES: Files = &[(
     "zones/example.test.zone",
@@ -34,14 +34,7 @@ fn replies_pass_an_interface_that_is_too_narrow_for_them() {
         config = config.display(),
     );
     std::fs::write(folder.path().join("script"), script).expect("the script");
-    let mut args: Vec<String> = ["--net", "--pid", "--fork", "--kill-child"].map(String::from).into();
-    if run("id", &["-u"]).trim() != "0" {
-        args.push("--map-root-user".into());
-    }
-    args.extend(["sh", "-c", "cd \"$1\" && exec sh script", "sh"].map(String::from));
-    args.push(folder.path().display().to_string());
-    let text = run("unshare", &args);
-    assert!(!text.contains("unshare failed"), "this test needs a network of its own, as root or with user namespaces permitted: {text}");
+    let text = run_apart(folder.path(), &[]);
     let part = |title: &str| text.split("== ").find_map(|part| part.strip_prefix(title)).unwrap_or_else(|| panic!("no {title}: {text}"));
     for title in ["before", "after"] {
         assert!(part(title).contains("192.0.2.1"), "{text}");

@@ -108,6 +108,8 @@ fn secondaries_are_read() {
     assert!(said.len() == 1 && said[0].contains("nobody could follow c.invalid: add [transfer.\"c.invalid\"]"), "{said:?}");
     check(".", "primaries = [\"192.0.2.1\"]", "the root zone cannot be copied");
     check("x", "primaries = [\"tls://192.0.2.1\"]", "the name that the certificate is for is missing");
+    check("x", "primaries = [\"tls://192.0.2.1#a b\"]", "behind the address stands the name of a host");
+    check("x", "primaries = [\"tls://192.0.2.1##k\"]", "the name that the certificate is for is missing");
     check("x", "primaries = [\"192.0.2.1#k#k\"]", "has one # too many");
     check("x", "primaries = [\"192.0.2.1\"]\nca = \"ca.pem\"", "goes with a primary that is asked over TLS");
     let lines = "primaries = [\"tls://192.0.2.1#NS1.example#k\", \"tls://[2001:db8::1]:8853#ns2\"]\nca = \"ca.pem\"";
