@@ -9,7 +9,7 @@ mod reread;
 use std::path::Path;
 
 use super::{Loaded, settings, world};
-use crate::model::{Label, Name, PolicyKind, Settings, Soa};
+use crate::model::{CatalogSettings, Label, Name, PolicyKind, SecondarySettings, Settings, Soa};
 
 /// Writes files into a folder and loads it as a world; findings or warnings with paths relative to it.
 fn load(files: &[(&str, &str)]) -> Result<(Loaded, Vec<String>), Vec<String>> {
@@ -71,8 +71,29 @@ fn tables_of_zones_that_are_not_here_are_worth_a_second_look() {
         settings.transfer.insert(Some(name(apex)), Default::default());
     }
     settings.transfer.insert(None, Default::default());
-    let said: Vec<String> = world(&settings).unwrap().warnings.iter().map(|warning| warning.field.clone()).collect();
-    assert_eq!(said, ["transfer.\"gone.example\"", "update.\"gone.example\""]);
+    let said =
+        |settings: &Settings| -> Vec<String> { world(settings).unwrap().warnings.iter().map(|warning| warning.field.clone()).collect() };
+    assert_eq!(said(&settings), ["transfer.\"gone.example\"", "update.\"gone.example\""]);
+
+    settings.updates.clear();
+    settings.transfer = [(Some(name("here.example")), Default::default())].into();
+    let server = "192.0.2.1:53".parse().unwrap();
+    settings.dnssec.parents =
+        [(None, vec![server]), (Some(name("here.example")), vec![server]), (Some(name("gone.example")), vec![server])].into();
+    assert_eq!(said(&settings), ["dnssec.parent.\"gone.example\""]);
+    settings.dnssec.parents.clear();
+
+    let catalog = |members: &[&str]| CatalogSettings { zones: Some(members.iter().map(|member| name(member)).collect()) };
+    settings.catalogs = [(name("good.example"), catalog(&["here.example"])), (name("odd.example"), catalog(&["gone.example"]))].into();
+    assert_eq!(said(&settings), ["catalog.\"odd.example\""]);
+    settings.transfer.clear();
+    settings.catalogs = [(name("good.example"), catalog(&["here.example"])), (name("here.example"), CatalogSettings::default())].into();
+    assert_eq!(said(&settings), ["catalog.\"good.example\"", "catalog.\"here.example\""]);
+    settings.catalogs.clear();
+
+    let roots = |file: &str| SecondarySettings { ca: Some(dir.path().join(file)), ..SecondarySettings::default() };
+    settings.secondary = [(name("a.example"), roots("zones/here.example.toml")), (name("b.example"), roots("nowhere.pem"))].into();
+    assert_eq!(said(&settings), ["secondary.\"b.example\".ca"]);
 }
 
 #[test]

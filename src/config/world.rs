@@ -172,7 +172,7 @@ fn signed(settings: &Settings, drafts: &[Draft], files: &[(String, String, Optio
     }
 }
 
-/// Whether zones that `[update]`, `[transfer]` and `[dnssec] parent` name are here; what a catalog lists may come yet, so this is only worth a second look.
+/// Whether zones that `[update]`, `[transfer]`, `[catalog]` and `[dnssec] parent` name are here; what a catalog lists may come yet, so this is only worth a second look.
 fn named(settings: &Settings, drafts: &[Draft], files: &[(String, String, Option<Arc<Source>>)], notes: &mut Notes) {
     let known: BTreeSet<Name> = files.iter().filter_map(|(name, ..)| apex_of(name)).collect();
     let is_here = |apex: &Name| {
@@ -196,6 +196,23 @@ fn named(settings: &Settings, drafts: &[Draft], files: &[(String, String, Option
             let field = format!("secondary.\"{}\".ca", apex.to_string().trim_end_matches('.'));
             let reason = format!("{} cannot be read: {error}; nothing is copied over TLS until it can", path.display());
             notes.warnings.push(Finding { file, line: None, field, reason });
+        }
+    }
+    for (apex, catalog) in &settings.catalogs {
+        let mut warn = |reason: String| {
+            let file = settings.file.as_ref().map_or("environment".into(), |f| f.display().to_string());
+            let field = format!("catalog.\"{}\"", apex.to_string().trim_end_matches('.'));
+            notes.warnings.push(Finding { file, line: None, field, reason });
+        };
+        if known.contains(apex) || settings.secondary.contains_key(apex) {
+            warn("there is a zone of that name: the catalog is not made".into());
+        }
+        for member in catalog.zones.iter().flatten() {
+            if !is_here(member) {
+                warn(format!("there is no zone {member}, so the catalog does not list it"));
+            } else if settings.transfer(member).is_none() {
+                warn(format!("{member} is not transferred, so the catalog does not list it: [transfer.\"ZONE\"] says to whom it is"));
+            }
         }
     }
     let updates = settings.updates.keys().map(|apex| ("update", apex));

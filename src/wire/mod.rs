@@ -15,8 +15,8 @@
 //! [`look_ahead`] goes before, for queries that came together: what their answers will be read from is fetched for all at once.
 //! [`explain()`] goes the same way with open eyes: the same functions, watched.
 
-mod ahead;
 mod chaos;
+mod concerns;
 mod cookies;
 mod defences;
 mod denial;
@@ -41,7 +41,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-pub use ahead::{Subject, concerns, subject};
+pub use concerns::{Subject, concerns, subject};
 use cookies::Proof;
 pub use defences::Defences;
 pub use explain::{
