@@ -150,9 +150,7 @@ impl Structure for Narrow {
     }
     fn read(&self, slots: &[u32]) -> u64 {
         let now = self.0.load();
-        let at = |[limb, branch, twig, leaf, slot]: [usize; 5]| {
-            now[limb][branch].as_ref()?[twig].as_ref()?[leaf].as_ref()?[slot].as_ref()
-        };
+        let at = |[limb, branch, twig, leaf, slot]: [usize; 5]| now[limb][branch].as_ref()?[twig].as_ref()?[leaf].as_ref()?[slot].as_ref();
         slots.iter().map(|slot| at(way(*slot)).map_or(0, |service| service.number)).sum()
     }
     fn write(&self, slots: &[u32], number: u64) {
