@@ -57,7 +57,7 @@ pub(super) mod words {
     use crate::model::{PolicyKind, Share};
     use crate::routing::levels::{Level, Standpoint};
     use crate::routing::sieve::{Gate, Sieve};
-    use crate::routing::tree::{Part, Way};
+    use crate::routing::tree::{Fork, Part, Way};
     use crate::routing::views::{Fit, biased_km, whereabouts};
     use crate::routing::{Places, Pool, RegionId, Stand, Standing, World};
 
@@ -85,7 +85,7 @@ pub(super) mod words {
     pub fn branch(n: u32, part: &Part, places: &Places) -> String {
         let mut text = format!("branch {}: ", n + 1);
         match &part.way {
-            Way::Fork { rule: kind, .. } | Way::Own(kind) => {
+            Way::Fork(Fork { rule: kind, .. }) | Way::Own(kind) => {
                 text += &rule(*kind);
                 if let Some(region) = part.region {
                     text += &format!(" in {}", places.region_label(region));

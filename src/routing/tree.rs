@@ -34,6 +34,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::hash::{mix, seed_of};
+use super::urn::Urn;
 use super::views::{Criteria, View, Views, criterion};
 use super::{AzName, Origins, Places, RegionId};
 use crate::model::{AllDown, Branch, Coordinates, Goal, Label, MAX_BRANCHES, MAX_DEPTH, Policy, PolicyKind};
@@ -77,14 +78,7 @@ pub(super) struct Part {
 #[derive(Debug, Clone)]
 pub(super) enum Way {
     /// A rule over branches.
-    Fork {
-        rule: PolicyKind,
-        /// Where its branches begin.
-        first: u32,
-        count: u32,
-        /// How a rule that tells clients apart orders them.
-        view: Option<Arc<View>>,
-    },
+    Fork(Fork),
     /// A rule over the service's own instances, without branches.
     Own(PolicyKind),
     /// Instances of a service that match.
@@ -95,6 +89,19 @@ pub(super) enum Way {
     },
     /// Record sets, by number.
     Records { first: u16, count: u16 },
+}
+
+/// A rule over branches.
+#[derive(Debug, Clone)]
+pub(super) struct Fork {
+    pub rule: PolicyKind,
+    /// Where its branches begin.
+    pub first: u32,
+    pub count: u32,
+    /// How a rule that tells clients apart orders them.
+    pub view: Option<Arc<View>>,
+    /// The draw of a rule that draws, where no look at the world is needed for it: each branch is static records, which always live.
+    pub urn: Option<Urn>,
 }
 
 /// What a branch adds to the filter.
@@ -167,7 +174,7 @@ impl Tree {
     /// The largest share of clients that a branch of the root can serve, in percent; `None` where there is no such branch.
     pub fn branch_capacity(&self, branch: u32) -> Option<u8> {
         match self.parts.first()?.way {
-            Way::Fork { first, count, .. } if branch < count => Some(self.part(first + branch).capacity),
+            Way::Fork(Fork { first, count, .. }) if branch < count => Some(self.part(first + branch).capacity),
             _ => None,
         }
     }
@@ -228,6 +235,30 @@ fn own(kind: PolicyKind) -> Arc<[Part]> {
     OWN.get(kind as usize).map_or_else(make, |own| own.get_or_init(make).clone())
 }
 
+impl Fork {
+    /// The numbers of its branches that take part: all but the last resort.
+    #[inline]
+    pub fn branches<'t>(&self, tree: &'t Tree) -> impl Iterator<Item = u32> + use<'t> {
+        let first = self.first;
+        (0..self.count).filter(move |n| !tree.part(first + n).resort)
+    }
+
+    /// What a branch weighs where the rule draws one: only `weighted` and `sticky` look at weights.
+    #[inline]
+    pub fn weigh(&self, part: &Part) -> u32 {
+        if matches!(self.rule, PolicyKind::Weighted | PolicyKind::Sticky) { part.weight } else { 1 }
+    }
+
+    fn constant_urn(&self, parts: &[Part]) -> Option<Urn> {
+        let branches = parts.get(self.first as usize..)?.get(..self.count as usize)?;
+        let draws = matches!(self.rule, PolicyKind::Weighted | PolicyKind::Multivalue | PolicyKind::Sticky);
+        let always_lives = |part: &Part| part.resort || matches!(part.way, Way::Records { .. });
+        let living = (0..).zip(branches).filter(|(_, part)| !part.resort).fold(0, |living, (n, _)| living | 1 << n);
+        (draws && branches.iter().all(always_lives))
+            .then(|| Urn::new(living, |n| branches.get(n as usize).map_or(0, |part| self.weigh(part))))
+    }
+}
+
 impl Part {
     fn root() -> Part {
         Part {
@@ -267,7 +298,7 @@ impl Compiler<'_, '_> {
         }
         let first = self.parts.len();
         let view = self.view(policy)?;
-        self.parts[at].way = Way::Fork { rule: policy.kind, first: first as u32, count: policy.branches.len() as u32, view };
+        let mut fork = Fork { rule: policy.kind, first: first as u32, count: policy.branches.len() as u32, view, urn: None };
         self.parts.resize_with(first + policy.branches.len(), Part::root);
         let mut seeds = Vec::with_capacity(policy.branches.len());
         for (n, branch) in policy.branches.iter().enumerate() {
@@ -280,6 +311,8 @@ impl Compiler<'_, '_> {
             }
             seeds.push(seed);
         }
+        fork.urn = fork.constant_urn(&self.parts);
+        self.parts[at].way = Way::Fork(fork);
         Ok(())
     }
 
