@@ -14,7 +14,10 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
         let part = ground.tree.part(number);
         let needed = self.needed(part);
         match &part.way {
-            Way::Fork(fork @ Fork { rule, view: Some(view), .. }) if rule.tells_clients_apart() => {
+            Way::Fork(fork)
+                if fork.rule.tells_clients_apart()
+                    && let Some(view) = &fork.view =>
+            {
                 let (order, length) = view.find(*self.asker.client);
                 let reached = order.iter().any(|(n, _)| self.lives(ground, fork.first + u32::from(*n)));
                 // Where nothing lives at all, that is so for every client.
@@ -25,13 +28,15 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
             }
             Way::Fork(fork) => self.has_living_branches(ground, fork, needed),
             Way::Own(_) => self.has_living(ground, needed),
-            Way::Instances { service: None, narrowing } => {
-                let Some((_, pool)) = ground.service else { return false };
-                self.has_living(&Ground { sieve: ground.sieve.narrowed(pool, narrowing), ..*ground }, needed)
-            }
-            Way::Instances { service: Some((service, _)), narrowing } => match self.enter(ground, *service, narrowing) {
-                Some(below) => (needed == 1 || self.has_living(&below, needed)) && self.alive(&below, 0),
-                None => false,
+            Way::Instances(lead) => match (&lead.service, ground.service) {
+                (Some((service, _)), _) => match self.enter(ground, *service, &lead.narrowing) {
+                    Some(below) => (needed == 1 || self.has_living(&below, needed)) && self.alive(&below, 0),
+                    None => false,
+                },
+                (None, Some((_, pool))) => {
+                    self.has_living(&Ground { sieve: ground.sieve.narrowed(pool, &lead.narrowing), ..*ground }, needed)
+                }
+                (None, None) => false,
             },
             Way::Records { .. } => true,
         }
@@ -106,10 +111,10 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
         }
         let whole = Load { living: 1, all: 1 };
         let part = ground.tree.part(number);
-        let Way::Instances { service, narrowing } = &part.way else { return whole };
-        let below = match (service, ground.service) {
-            (Some((service, _)), _) => self.enter(ground, *service, narrowing),
-            (None, Some((_, pool))) => Some(Ground { sieve: ground.sieve.narrowed(pool, narrowing), ..*ground }),
+        let Way::Instances(lead) = &part.way else { return whole };
+        let below = match (&lead.service, ground.service) {
+            (Some((service, _)), _) => self.enter(ground, *service, &lead.narrowing),
+            (None, Some((_, pool))) => Some(Ground { sieve: ground.sieve.narrowed(pool, &lead.narrowing), ..*ground }),
             (None, None) => None,
         };
         match below.and_then(|below| Some((below, below.service?.1))) {

@@ -166,16 +166,14 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
                 Some((service, pool)) => self.take_own(ground, Some(*rule), service, pool, self.needed(part)),
                 None => false,
             },
-            Way::Instances { service: None, narrowing } => match ground.service {
-                Some((service, pool)) => {
-                    let sieve = ground.sieve.narrowed(pool, narrowing);
+            Way::Instances(lead) => {
+                let Some((service, label)) = &lead.service else {
+                    let Some((service, pool)) = ground.service else { return false };
+                    let sieve = ground.sieve.narrowed(pool, &lead.narrowing);
                     // The branches' own instances are all of one level: the rule above has chosen already.
-                    self.take_own(&Ground { sieve, ..*ground }, None, service, pool, self.needed(part))
-                }
-                None => false,
-            },
-            Way::Instances { service: Some((service, label)), narrowing } => {
-                let Some(below) = self.enter(ground, *service, narrowing) else {
+                    return self.take_own(&Ground { sieve, ..*ground }, None, service, pool, self.needed(part));
+                };
+                let Some(below) = self.enter(ground, *service, &lead.narrowing) else {
                     self.trace.step(|| Step::new(self.depth, format!("service {label}"), "empty", "not registered".into()));
                     return false;
                 };
@@ -253,7 +251,8 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
     fn take_ordered(&mut self, ground: &Ground<'w>, fork: &'w Fork, order: &[(u8, Fit)]) {
         let (world, client) = (self.world, *self.asker.client);
         for (n, fit) in order {
-            self.visit(ground, fork, u32::from(*n), |part| words::fit(world, client, *fit, part));
+            let n = u32::from(*n);
+            self.visit(ground, fork, n, |_| words::fit(world, client, *fit, fork.features(n)));
             if self.is_done() {
                 return;
             }
@@ -287,7 +286,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
             for (_, n) in order.iter() {
                 loads[*n as usize] = self.branch_load(ground, first + n);
             }
-            let chosen = spill(ground.hash, order.iter(), |(_, n)| loads[*n as usize], |(_, n)| ground.tree.part(first + n).seed);
+            let chosen = spill(ground.hash, order.iter(), |(_, n)| loads[*n as usize], |(_, n)| fork.features(*n).seed);
             if let Some((place, hashed)) = chosen.map(|chosen| (chosen.place, chosen.hashed)) {
                 if hashed {
                     self.note_hash();
@@ -348,7 +347,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
         if urn.drawable > 1 {
             self.note_hash();
         }
-        let score = |n: u32| hash::score(ground.hash, ground.tree.part(fork.first + n).seed, urn.weigh(n, weight) as f64);
+        let score = |n: u32| hash::score(ground.hash, fork.features(n).seed, urn.weigh(n, weight) as f64);
         let drawn = urn.drawable(weight).max_by(|a, b| score(*a).total_cmp(&score(*b)));
         self.take_drawn(ground, fork, drawn, &urn);
     }
