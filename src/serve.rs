@@ -14,6 +14,7 @@
 mod catalogs;
 mod check;
 mod drills;
+mod durable;
 mod error;
 mod journals;
 mod keys;

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::durable;
 use crate::model::Name;
 use crate::transfer::{Journal, Print, Version};
 
@@ -67,12 +68,7 @@ impl Journals {
 
     fn replace(&self, path: &Path, octets: &[u8]) -> io::Result<()> {
         fs::create_dir_all(&self.0)?;
-        let half = path.with_extension("part");
-        let mut file = fs::File::create(&half)?;
-        file.write_all(octets)?;
-        file.sync_all()?;
-        fs::rename(&half, path)?;
-        fs::File::open(&self.0)?.sync_all()
+        durable::replace(path, octets)
     }
 }
 

@@ -5,12 +5,12 @@
 //!                    └─ the zone stays as it was ◀─┴─────────────────────────── put back ◀──────────────────────────────┘ or not
 //! ```
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::durable::Written;
 use crate::config::{self, Finding};
 use crate::control::Control;
 use crate::model::{Name, catalog_members, kept_file};
@@ -102,14 +102,10 @@ fn keep(data: &Path, arrival: &Arrival) -> Result<(u32, Copy), String> {
     Ok((zone.soa.serial, Copy { path, before }))
 }
 
-/// Writes a file whole, and durably; returns where the one before is.
+/// Writes the file of a copy; returns where the one before is.
 fn put(path: &Path, text: &str) -> std::io::Result<Option<PathBuf>> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let (half, last) = (path.with_extension("part"), path.with_extension("last"));
-    let mut file = std::fs::File::create(&half)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
+    std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+    let (new, last) = (Written::beside(path, text.as_bytes())?, path.with_extension("last"));
     let is_not_there = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
     // One that a crash left.
     std::fs::remove_file(&last).or_else(|error| if is_not_there(&error) { Ok(()) } else { Err(error) })?;
@@ -118,7 +114,6 @@ fn put(path: &Path, text: &str) -> std::io::Result<Option<PathBuf>> {
         Err(error) if is_not_there(&error) => None,
         Err(error) => return Err(error),
     };
-    std::fs::rename(&half, path)?;
-    std::fs::File::open(folder)?.sync_all()?;
+    new.take_place()?;
     Ok(before)
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use super::durable;
 use crate::model::{Name, Settings, Zone};
 use crate::transfer::Serials;
 
@@ -81,7 +82,7 @@ impl KeptSerials {
         self.written.clone_from(&text);
         let path = self.path.clone();
         Some(move || {
-            let written = put(&path, &text);
+            let written = durable::replace(&path, text.as_bytes());
             if let Err(error) = &written {
                 tracing::error!(%error, "{}: serials of zones are not kept", path.display());
             }
@@ -95,14 +96,4 @@ impl KeptSerials {
             self.written.clear();
         }
     }
-}
-
-/// Writes a file whole, and durably.
-fn put(path: &Path, text: &str) -> io::Result<()> {
-    let half = path.with_extension("json.part");
-    let mut file = fs::File::create(&half)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&half, path)?;
-    path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
 }

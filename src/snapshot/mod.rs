@@ -43,9 +43,8 @@ pub struct Snapshot {
     pub origins: Arc<Origins>,
     /// How policies tell clients apart, each way once.
     views: Views,
-    zones: Arc<[Arc<CompiledZone>]>,
+    zones: Arc<Apexes>,
     services_zone: Option<Arc<CompiledZone>>,
-    by_apex: Arc<Apexes>,
     /// Some zone has more names than the processor's caches hold.
     vast_zones: bool,
     /// Apexes of zones that are too old; `None`: there are none.
@@ -111,9 +110,8 @@ impl Snapshot {
             origins: Arc::new(Origins::build(&places, &Geo::default())),
             views: Views::default(),
             places: Arc::new(places),
-            zones: Arc::new([]),
+            zones: Arc::default(),
             services_zone: None,
-            by_apex: Arc::default(),
             vast_zones: false,
             expired: None,
             directory: Directory::default(),
@@ -256,7 +254,7 @@ impl Snapshot {
     /// The zone that holds `name` (the longest apex that is a suffix), if any.
     #[inline]
     pub fn zone(&self, name: &NameBuf) -> Option<&CompiledZone> {
-        self.by_apex.find(name, 0)
+        self.zones.find(name, 0)
     }
 
     /// Whether a zone is too old to be answered from.
@@ -267,7 +265,7 @@ impl Snapshot {
 
     /// The zone that holds what is one label above `name`, if any.
     pub fn zone_above(&self, name: &NameBuf) -> Option<&CompiledZone> {
-        self.by_apex.find(name, 1)
+        self.zones.find(name, 1)
     }
 
     /// All zones, in the order given.
@@ -277,7 +275,7 @@ impl Snapshot {
 
     /// The zone with that apex, to keep for longer.
     pub fn zone_at(&self, apex: &[u8]) -> Option<&Arc<CompiledZone>> {
-        self.zones.iter().find(|zone| zone.apex() == apex)
+        self.zones.at_apex(&NameBuf::from_wire(apex)?)
     }
 
     /// The first zone that shows services: where SRV and HTTPS of names in other zones find the names of instances.
@@ -366,23 +364,15 @@ impl Snapshot {
     }
 
     fn raise_serial(&mut self, apex: &Name, by: u32) {
-        let zones = self.zones.iter().map(|zone| match zone.apex() == apex.wire() {
-            true => Arc::new(zone.with_serial(zone.serial().wrapping_add(by))),
-            false => zone.clone(),
-        });
-        self.zones = zones.collect();
-        self.vast_zones = self.zones.iter().any(|zone| ahead::is_vast(zone));
-        let mut by_apex = Apexes::default();
-        self.zones.iter().for_each(|zone| by_apex.insert(zone.clone()));
-        self.by_apex = Arc::new(by_apex);
-        self.services_zone = self.zones.iter().find(|zone| zone.services()).cloned();
+        if let Some(zone) = self.zone_at(apex.wire()) {
+            self.put_zone(Arc::new(zone.with_serial(zone.serial().wrapping_add(by))));
+        }
     }
 
-    fn compile_zones<'z>(&mut self, zones: impl ExactSizeIterator<Item = &'z Zone>) -> Result<(), ZoneError> {
+    fn compile_zones<'z>(&mut self, zones: impl Iterator<Item = &'z Zone>) -> Result<(), ZoneError> {
         // Those that the zones before asked for may be wanted no more.
         self.views = Views::default();
-        let mut compiled = Vec::with_capacity(zones.len());
-        let mut by_apex = Apexes::default();
+        let mut compiled = Apexes::default();
         let mut referred = BTreeMap::new();
         for zone in zones {
             let directory = &mut self.directory;
@@ -392,15 +382,12 @@ impl Snapshot {
                 referred.insert(id, service.clone());
                 Some(id)
             };
-            let zone = Arc::new(CompiledZone::compile(zone, &mut against, &mut refer)?);
-            by_apex.insert(zone.clone());
-            compiled.push(zone);
+            compiled.put(Arc::new(CompiledZone::compile(zone, &mut against, &mut refer)?));
         }
         self.directory.refer(referred);
         self.services_zone = compiled.iter().find(|zone| zone.services()).cloned();
         self.vast_zones = compiled.iter().any(|zone| ahead::is_vast(zone));
-        self.zones = compiled.into();
-        self.by_apex = Arc::new(by_apex);
+        self.zones = Arc::new(compiled);
         Ok(())
     }
 }
@@ -416,16 +403,14 @@ impl Snapshot {
 
     /// Puts a zone in the place of the one with its apex, or behind all others.
     fn put_zone(&mut self, zone: Arc<CompiledZone>) {
-        let mut zones: Vec<Arc<CompiledZone>> = self.zones.to_vec();
-        match zones.iter_mut().find(|known| known.apex() == zone.apex()) {
-            Some(known) => *known = zone,
-            None => zones.push(zone),
+        let shown = self.services_zone.as_ref().is_some_and(|shown| shown.apex() == zone.apex());
+        let shows = shown || zone.services();
+        self.vast_zones |= ahead::is_vast(&zone);
+        // The first of an update's zones copies the table, the others change that copy.
+        Arc::make_mut(&mut self.zones).put(zone);
+        if shows {
+            self.services_zone = self.zones.iter().find(|zone| zone.services()).cloned();
         }
-        self.zones = zones.into();
-        let mut by_apex = Apexes::default();
-        self.zones.iter().for_each(|zone| by_apex.insert(zone.clone()));
-        self.by_apex = Arc::new(by_apex);
-        self.services_zone = self.zones.iter().find(|zone| zone.services()).cloned();
     }
 }
 

@@ -1,6 +1,7 @@
 //! Keys as the API shows them.
 
-use super::{Look, SignedZone, look_every, timing};
+use super::looks::{Look, look_every};
+use super::{SignedZone, timing};
 use crate::api::{KeyDocument, NextStep, ZoneKeysDocument};
 use crate::model::{DnssecSettings, KeyStage, Name, Period, Timestamp};
 use crate::sign::{Due, KeyRecord, Step, digest};

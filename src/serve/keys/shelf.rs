@@ -9,13 +9,14 @@
 //! `keys.json`, or without a private key that this names, has lost something: nothing is made in its place.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::model::{Algorithm, KeyRole, Name};
+use crate::serve::durable::{replace_private, sync_folder};
 use crate::sign::{PrivateKey, Watched, ZoneKeys, digest, formats};
 
 /// The most that is read of a file.
@@ -98,7 +99,7 @@ impl Shelf {
                 put_key(&half, apex, *role, key).map_err(at(&half))?;
             }
             put_list(&half, keys).map_err(at(&half))?;
-            fs::rename(&half, &whole).and_then(|()| sync(&self.folder)).map_err(at(&whole))
+            fs::rename(&half, &whole).and_then(|()| sync_folder(&self.folder)).map_err(at(&whole))
         };
         made().map_err(|(path, error)| wrong(&path, error))
     }
@@ -140,7 +141,7 @@ impl Shelf {
         let path = self.folder.join(CLOCK);
         let written = || {
             make_folder(&self.folder)?;
-            put(&path, &serde_json::to_vec(&watched)?)
+            replace_private(&path, &serde_json::to_vec(&watched)?)
         };
         written().map_err(|error| wrong(&path, error))
     }
@@ -177,28 +178,14 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 fn put_key(folder: &Path, apex: &Name, role: KeyRole, key: &PrivateKey) -> io::Result<()> {
     let name = file_name(apex, key.algorithm(), digest::key_tag(&key.dnskey(role)));
-    put(&folder.join(format!("{name}.private")), formats::private_text(key).as_bytes())?;
-    put(&folder.join(format!("{name}.key")), formats::public_text(apex, role, key).as_bytes())
+    replace_private(&folder.join(format!("{name}.private")), formats::private_text(key).as_bytes())?;
+    replace_private(&folder.join(format!("{name}.key")), formats::public_text(apex, role, key).as_bytes())
 }
 
 fn put_list(folder: &Path, keys: &ZoneKeys) -> io::Result<()> {
     let mut text = serde_json::to_vec_pretty(keys)?;
     text.push(b'\n');
-    put(&folder.join(LIST), &text)
-}
-
-/// Writes a file whole, readable for its owner alone, and returns when it would survive a power cut.
-fn put(path: &Path, octets: &[u8]) -> io::Result<()> {
-    let half = path.with_extension("part");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&half)?;
-    file.write_all(octets)?;
-    file.sync_all()?;
-    fs::rename(&half, path)?;
-    path.parent().map_or(Ok(()), sync)
-}
-
-fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    replace_private(&folder.join(LIST), &text)
 }
 
 fn make_folder(folder: &Path) -> io::Result<()> {

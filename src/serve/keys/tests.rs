@@ -1,16 +1,21 @@
 //! Keys of a whole server: made, kept, led from step to step on a virtual clock, lost, imported, and given up.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::super::{Running, settings};
+use super::steps::HEARTBEAT;
 use super::*;
+use crate::api::{ImportedKey, KeyDesk, KeyRefusal, UnsignStep, ZoneKeysDocument};
 use crate::codec::NameBuf;
 use crate::codec::code::rtype;
-use crate::model::{Edit, Geo, NamePattern, Settings, UpdateRight, UpdateTypes, ZoneUpdate};
+use crate::model::{Edit, Geo, NamePattern, Settings, Timestamp, UpdateRight, UpdateTypes, ZoneUpdate};
 use crate::registry::Command;
+use crate::sign::parent::Delegated;
+use crate::sign::{RollRefusal, formats};
 use crate::snapshot::{Lookup, Unsigned};
 use crate::store::{Embedded, Engine};
 
