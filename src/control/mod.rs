@@ -17,6 +17,7 @@ mod observed;
 mod orders;
 mod outcome;
 mod records;
+mod stale;
 mod start;
 mod survey;
 mod task;
@@ -184,7 +185,7 @@ pub struct Control {
     observations: mpsc::UnboundedSender<Observation>,
 }
 
-/// What handles and the writer's task share.
+/// What handles and the writer's thread share.
 struct Shared {
     publisher: Arc<Publisher>,
     registry: Arc<RwLock<Registry>>,

@@ -1,17 +1,13 @@
 //! Verdicts of the prober that came together.
 //!
-//! Among a million instances nothing of the one that turns is in the processor's caches: its order, what is known of it and those beside it, its
-//! service's slot, what is compiled of it, and the counts of all that stands beside it in the directory. Taken one after the other, each
-//! verdict waits for each of these in turn. So they
+//! Among a million instances nothing of the one that turns is in the processor's caches: its order, its service's slot, what is compiled of it,
+//! and the counts of all that stands beside it in the directory. Taken one after the other, each verdict waits for each of these in turn. So they
 //! are read for all verdicts before any is taken, as `wire` does for queries (`snapshot::ahead`), and the waits of one are over with those of
 //! the others.
 
-use std::hint::black_box;
-
-use super::core::{Input, read};
+use super::core::Input;
 use super::{Observation, Writer};
-use crate::model::{Label, Timestamp};
-use crate::registry::InstanceEntry;
+use crate::model::Timestamp;
 
 impl<T> Writer<T> {
     /// Takes verdicts, in their order: what [`Writer::handle`] makes of each.
@@ -28,17 +24,6 @@ impl<T> Writer<T> {
     }
 
     fn look_ahead(&self, observations: &[Observation]) {
-        if !self.snapshot().is_vast() {
-            return;
-        }
-        let registry = read(&self.core.registry);
-        let mut entries = [None; TOGETHER];
-        for (entry, observation) in entries.iter_mut().zip(observations) {
-            *entry = registry.services.get(&observation.key.service);
-        }
-        let instances = entries.into_iter().flatten().flat_map(|entry| entry.instances.iter().take(BESIDE));
-        let found = |(id, instance): (&Label, &InstanceEntry)| instance.vitals.since.0.wrapping_add(id.as_bytes().len() as u64);
-        black_box(instances.map(found).fold(0, u64::wrapping_add));
         self.core.orders.look_ahead(observations.iter().map(|observation| observation.order));
         self.snapshot().look_ahead(observations.iter().map(|observation| &observation.key.service));
     }
@@ -46,5 +31,3 @@ impl<T> Writer<T> {
 
 /// Verdicts that are looked ahead for at once.
 const TOGETHER: usize = 64;
-/// Instances of a service of which is fetched what is known: how steady one is that turned is compared to them.
-const BESIDE: usize = 16;

@@ -142,10 +142,6 @@ const HEAD: usize = 11;
 /// Octets of one port: its number among the service's ports, and the port number itself.
 const PORT_OCTETS: usize = 3;
 
-/// Octets that a processor fetches together, and how many times so many are fetched ahead.
-const LINE: usize = 64;
-const LINES: usize = 8;
-
 impl CompiledService {
     /// Compiles a service. `previous` is what it was before, for who was healthy last.
     pub(super) fn compile(
@@ -337,11 +333,6 @@ impl CompiledService {
     #[inline]
     pub(super) fn label_octets(&self) -> &[u8] {
         self.slice(self.label_at as usize, self.label_length.into())
-    }
-
-    /// Reads the octets of its first instances: a number that means nothing, but for which they had to be fetched.
-    pub(super) fn fetch(&self) -> usize {
-        self.octets.iter().step_by(LINE).take(LINES).map(|octet| usize::from(*octet)).sum()
     }
 
     /// How many instances it has, in whatever state.
