@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use super::hash::unmix;
-use super::walk::{Asker, Ground, Walk, draw_salt};
+use super::urn::draw_salt;
+use super::walk::{Asker, Ground, Walk};
 use super::{Filter, LocalityId, Origins, Places, Pool, Selection, ServiceId, Standing, Step, Trace, Tree};
 use crate::model::{AllDown, Out, Share};
 

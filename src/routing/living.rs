@@ -1,11 +1,12 @@
 //! What of a tree lives for the client, and what it can carry: looked at without taking anything.
 
 use super::decide::World;
+use super::pool::Group;
 use super::sieve::Load;
 use super::trace::Trace;
-use super::tree::Way;
+use super::tree::{Fork, Way};
 use super::walk::{Ground, Walk};
-use super::{LocalityId, Pool, RegionId};
+use super::{LocalityId, Pool, RegionId, Standing};
 
 impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
     /// Whether [`Walk::take`] would find anything.
@@ -13,24 +14,29 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
         let part = ground.tree.part(number);
         let needed = self.needed(part);
         match &part.way {
-            Way::Fork { rule, first, count, view: Some(view) } if rule.tells_clients_apart() => {
+            Way::Fork(fork)
+                if fork.rule.tells_clients_apart()
+                    && let Some(view) = &fork.view =>
+            {
                 let (order, length) = view.find(*self.asker.client);
-                let reached = order.iter().any(|(n, _)| self.lives(ground, first + u32::from(*n)));
+                let reached = order.iter().any(|(n, _)| self.lives(ground, fork.first + u32::from(*n)));
                 // Where nothing lives at all, that is so for every client.
-                if reached || self.serves_others(ground, *first, *count) {
+                if reached || self.serves_others(ground, fork) {
                     self.scope = self.scope.max(length);
                 }
-                reached && (needed == 1 || self.has_living_branches(ground, *first, *count, needed))
+                reached && (needed == 1 || self.has_living_branches(ground, fork, needed))
             }
-            Way::Fork { first, count, .. } => self.has_living_branches(ground, *first, *count, needed),
+            Way::Fork(fork) => self.has_living_branches(ground, fork, needed),
             Way::Own(_) => self.has_living(ground, needed),
-            Way::Instances { service: None, narrowing } => {
-                let Some((_, pool)) = ground.service else { return false };
-                self.has_living(&Ground { sieve: ground.sieve.narrowed(pool, narrowing), ..*ground }, needed)
-            }
-            Way::Instances { service: Some((service, _)), narrowing } => match self.enter(ground, *service, narrowing) {
-                Some(below) => (needed == 1 || self.has_living(&below, needed)) && self.alive(&below, 0),
-                None => false,
+            Way::Instances(lead) => match (&lead.service, ground.service) {
+                (Some((service, _)), _) => match self.enter(ground, *service, &lead.narrowing) {
+                    Some(below) => (needed == 1 || self.has_living(&below, needed)) && self.alive(&below, 0),
+                    None => false,
+                },
+                (None, Some((_, pool))) => {
+                    self.has_living(&Ground { sieve: ground.sieve.narrowed(pool, &lead.narrowing), ..*ground }, needed)
+                }
+                (None, None) => false,
             },
             Way::Records { .. } => true,
         }
@@ -39,29 +45,29 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
     /// [`Walk::alive`] for a branch; what always lives is not looked at.
     #[inline]
     fn lives(&mut self, ground: &Ground<'w>, number: u32) -> bool {
-        matches!(ground.tree.part(number).way, Way::Records { .. }) || self.alive(&ground.deeper(), number)
+        matches!(ground.tree.part(number).way, Way::Records { .. }) || self.alive(ground, number)
     }
 
     /// [`Walk::alive`], without a trace of the look.
     pub(super) fn would_be_alive(&mut self, ground: &Ground<'w>, number: u32) -> bool {
         let (scope, steady_ms, short, gated) = (self.scope, self.steady_ms, self.short, self.gated);
-        let alive = self.alive(&ground.deeper(), number);
+        let alive = self.alive(ground, number);
         (self.scope, self.steady_ms, self.short, self.gated) = (scope, steady_ms, short, gated);
         alive
     }
 
     /// Whether any branch lives, for whichever clients. This client is answered the same, so it holds as long as if nobody had looked.
-    pub(super) fn serves_others(&mut self, ground: &Ground<'w>, first: u32, count: u32) -> bool {
+    pub(super) fn serves_others(&mut self, ground: &Ground<'w>, fork: &Fork) -> bool {
         let (steady_ms, short, gated) = (self.steady_ms, self.short, self.gated);
-        let lives = self.has_living_branches(ground, first, count, 1);
+        let lives = self.has_living_branches(ground, fork, 1);
         (self.steady_ms, self.short, self.gated) = (steady_ms, short, gated);
         lives
     }
 
-    pub(super) fn has_living_branches(&mut self, ground: &Ground<'w>, first: u32, count: u32, needed: usize) -> bool {
+    pub(super) fn has_living_branches(&mut self, ground: &Ground<'w>, fork: &Fork, needed: usize) -> bool {
         let mut found = 0;
-        for n in self.branches(ground, first, count) {
-            found += usize::from(self.lives(ground, first + n));
+        for n in fork.branches(ground.tree) {
+            found += usize::from(self.lives(ground, fork.first + n));
             if found >= needed {
                 return true;
             }
@@ -70,10 +76,9 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
         false
     }
 
-    /// One bit for each branch. `ground` is that of the branches.
-    pub(super) fn living_branches(&mut self, ground: &Ground<'w>, first: u32, count: u32) -> u64 {
-        let branches = self.branches(ground, first, count);
-        branches.fold(0, |living, n| living | u64::from(self.lives(ground, first + n)) << n)
+    /// One bit for each branch.
+    pub(super) fn living_branches(&mut self, ground: &Ground<'w>, fork: &Fork) -> u64 {
+        fork.branches(ground.tree).fold(0, |living, n| living | u64::from(self.lives(ground, fork.first + n)) << n)
     }
 
     pub(super) fn has_living(&mut self, ground: &Ground<'w>, needed: usize) -> bool {
@@ -106,10 +111,10 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
         }
         let whole = Load { living: 1, all: 1 };
         let part = ground.tree.part(number);
-        let Way::Instances { service, narrowing } = &part.way else { return whole };
-        let below = match (service, ground.service) {
-            (Some((service, _)), _) => self.enter(ground, *service, narrowing),
-            (None, Some((_, pool))) => Some(Ground { sieve: ground.sieve.narrowed(pool, narrowing), ..*ground }),
+        let Way::Instances(lead) = &part.way else { return whole };
+        let below = match (&lead.service, ground.service) {
+            (Some((service, _)), _) => self.enter(ground, *service, &lead.narrowing),
+            (None, Some((_, pool))) => Some(Ground { sieve: ground.sieve.narrowed(pool, &lead.narrowing), ..*ground }),
             (None, None) => None,
         };
         match below.and_then(|below| Some((below, below.service?.1))) {
@@ -128,13 +133,20 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
     /// What the instances of a part of a pool can carry.
     #[inline]
     pub(super) fn load(&self, ground: &Ground<'w>, pool: &Pool, region: Option<RegionId>, has: impl Fn(LocalityId) -> bool) -> Load {
+        let plain = ground.sieve.is_open() && self.standing == Standing::Healthy && !pool.has_partial() && self.world.is_serving();
+        let groups = pool.groups(region).iter().filter(|group| has(group.locality));
+        groups.fold(Load::default(), |sum, group| {
+            // Nearly always there is nothing to look at.
+            let load = if plain { pool.healthy_load(group) } else { self.load_of(ground, pool, group) };
+            Load { living: sum.living + load.living, all: sum.all + load.all }
+        })
+    }
+
+    /// What the instances of a locality can carry.
+    #[inline(never)]
+    fn load_of(&self, ground: &Ground<'w>, pool: &Pool, group: &Group) -> Load {
         let gate = self.gate(ground);
-        let mut sum = Load::default();
-        for group in pool.groups(region).iter().filter(|group| has(group.locality)) {
-            let load = ground.sieve.weigh(pool, group, self.standing, gate);
-            sum.all += load.all;
-            sum.living += if gate.shuts(self.world.out(group.locality).share) { 0 } else { load.living };
-        }
-        sum
+        let Load { living, all } = ground.sieve.weigh(pool, group, self.standing, gate);
+        Load { living: if gate.shuts(self.world.out(group.locality).share) { 0 } else { living }, all }
     }
 }

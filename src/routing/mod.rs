@@ -49,6 +49,7 @@ mod spill;
 mod stands;
 mod trace;
 mod tree;
+mod urn;
 mod views;
 mod walk;
 

@@ -3,7 +3,7 @@
 use super::decide::{Choice, World};
 use super::hash::seed_of;
 use super::levels::{Level, Levels};
-use super::pool::{Group, Healthy};
+use super::pool::Group;
 use super::sieve::Load;
 use super::spill::{Spill, is_short, shares, spill};
 use super::trace::{Trace, words};
@@ -35,7 +35,7 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
         let living = self.living(ground, pool);
         if living.instances < needed {
             self.short |= living.instances > 0;
-            let (world, depth, standing) = (self.world, ground.depth, self.standing);
+            let (world, depth, standing) = (self.world, self.depth, self.standing);
             let reason = || words::shortage(&words::census(world, pool, &ground.sieve, None, self.gate(ground)), standing, needed);
             let step = T::WANTED.then(|| Step::new(depth, "instances".into(), "unhealthy", reason()));
             step.into_iter().for_each(|step| self.trace.step(|| step));
@@ -149,8 +149,12 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
         self.look_at(pool);
         let sieve = &ground.sieve;
         if sieve.is_open() && self.standing == Standing::Healthy && self.world.is_serving() && !pool.has_partial() {
-            let Healthy { instances, localities, regions } = pool.healthy();
-            return Living { instances: instances as usize, localities: localities.into(), regions: regions.into() };
+            let healthy = pool.healthy();
+            return Living {
+                instances: healthy.instances as usize,
+                localities: healthy.localities.into(),
+                regions: healthy.regions.into(),
+            };
         }
         let gate = self.gate(ground);
         let mut living = Living::default();
@@ -217,7 +221,7 @@ impl<'w, W: World, T: Trace> Walk<'w, '_, W, T> {
             reason += &words::ramp(out, gate.shuts(out));
         }
         let at = words::level_name(level, places);
-        self.trace.step(|| Step::new(ground.depth, at, outcome, reason));
+        self.trace.step(|| Step::new(self.depth, at, outcome, reason));
     }
 }
 

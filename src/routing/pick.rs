@@ -156,7 +156,7 @@ struct Run<'a> {
 }
 
 impl<'a, W: World> Lot<'a, W> {
-    #[inline]
+    #[inline(always)]
     fn new(world: &'a W, selection: &'a Selection<'a>, need: Need) -> Lot<'a, W> {
         let Selection { pool, sieve, region, locality, except, .. } = selection;
         let open = sieve.is_open() && locality.is_none() && except.is_none() && world.is_serving();
@@ -230,6 +230,16 @@ impl<'a, W: World> Lot<'a, W> {
 
     #[inline(always)]
     fn sums(&self) -> Sums {
+        let Selection { pool, region, standing, .. } = self.selection;
+        let healthy = pool.healthy();
+        if self.open && self.plain && region.is_none() && *standing == Standing::Healthy && healthy.is_even(self.need) {
+            let (eligible, weights, largest) = (healthy.instances.into(), healthy.weights, healthy.largest.into());
+            return Sums { eligible, weights, largest, all_zero: false };
+        }
+        self.sums_of_groups()
+    }
+
+    fn sums_of_groups(&self) -> Sums {
         let mut sums = Sums::default();
         let mut all = 0;
         for group in self.groups {

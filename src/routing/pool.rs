@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::few::Few;
-use super::sieve::{Filter, Sieve};
+use super::sieve::{Filter, Load, Sieve};
 use super::slots::Slots;
 use super::{AzName, LocalityId, Places, RegionId, Tree};
 use crate::model::{Label, MAX_WEIGHT, Share, Shared};
@@ -117,6 +117,20 @@ pub(super) struct Healthy {
     /// Localities and regions that have one at least.
     pub localities: u16,
     pub regions: u16,
+    /// What they weigh together, as warm as they are, in hundredths.
+    pub weights: u64,
+    /// The most that one of them weighs so.
+    pub largest: u32,
+    /// What every instance of those localities has; `None` where one of them weighs nothing.
+    even: Option<Need>,
+}
+
+impl Healthy {
+    /// As [`Group::is_even`], of all its localities.
+    #[inline]
+    pub fn is_even(&self, need: Need) -> bool {
+        self.even.is_some_and(|common| common.covers(need))
+    }
 }
 
 /// What few pools have.
@@ -274,7 +288,7 @@ impl Pool {
         let body = Body {
             tree,
             row_of: row_of(&rows),
-            healthy: Healthy::of(&groups),
+            healthy: Healthy::of(&groups, &rows),
             groups: groups.into(),
             rows: rows.into(),
             particulars,
@@ -323,8 +337,8 @@ impl Pool {
 
     /// What of it is healthy.
     #[inline]
-    pub(super) fn healthy(&self) -> Healthy {
-        self.body.healthy
+    pub(super) fn healthy(&self) -> &Healthy {
+        &self.body.healthy
     }
 
     /// Whether what they have in common is held once for both.
@@ -427,6 +441,12 @@ impl Pool {
     #[inline]
     pub(super) fn rows(&self, group: &Group, standing: Standing) -> &[Row] {
         &self.body.rows[group.range(standing)]
+    }
+
+    /// What the instances of a group can carry, by weight, where all that are healthy count.
+    #[inline]
+    pub(super) fn healthy_load(&self, group: &Group) -> Load {
+        Load { living: self.rows(group, Standing::Healthy).last().map_or(0, Row::through), all: group.full }
     }
 
     /// All rows, group by group.
@@ -563,13 +583,17 @@ impl Group {
 }
 
 impl Healthy {
-    fn of(groups: &[Group]) -> Healthy {
-        let mut healthy = Healthy::default();
+    fn of(groups: &[Group], rows: &[Row]) -> Healthy {
+        let mut healthy = Healthy { even: Some(Need(u64::MAX)), ..Healthy::default() };
         let mut last = None;
-        for group in groups.iter().filter(|group| group.ends[0] > group.start) {
+        for group in groups {
+            let Some(row) = rows[group.range(Standing::Healthy)].last() else { continue };
             healthy.instances += group.ends[0] - group.start;
             healthy.localities += 1;
             healthy.regions += u16::from(last.replace(group.region) != Some(group.region));
+            healthy.weights += row.through;
+            healthy.largest = healthy.largest.max(group.largest[0]);
+            healthy.even = healthy.even.filter(|_| !group.weightless).map(|common| Need(common.0 & group.common.0));
         }
         healthy
     }

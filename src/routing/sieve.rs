@@ -154,7 +154,7 @@ impl Sieve {
             return Load::default();
         }
         if self.tag_count == 0 && !pool.has_partial() && standing == Standing::Healthy {
-            return Load { living: pool.rows(group, standing).last().map_or(0, Row::through), all: group.full };
+            return pool.healthy_load(group);
         }
         self.weigh_rows(pool, group, standing, gate)
     }

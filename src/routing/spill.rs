@@ -20,7 +20,7 @@ use super::hash::{mix, salt};
 use super::sieve::Load;
 
 /// What a level of full health may lose before it sheds load: Envoy's overprovisioning factor, in tenths.
-const OVERPROVISIONING: u128 = 14;
+const OVERPROVISIONING: u64 = 14;
 /// The whole load.
 const WHOLE: u64 = 1 << 32;
 
@@ -42,9 +42,9 @@ pub(super) struct Spill<L> {
 pub(super) fn capacity(load: Load) -> u64 {
     match load.all {
         0 => 0,
-        // Nearly always, and without the division of 128 bits.
-        all if u128::from(load.living) * OVERPROVISIONING >= u128::from(all) * 10 => WHOLE,
-        all => (u128::from(load.living) * OVERPROVISIONING * u128::from(WHOLE) / (u128::from(all) * 10)).min(WHOLE.into()) as u64,
+        // Nearly always, and without the division of 128 bits. Weights sum to less than 2⁴⁸.
+        all if load.living * OVERPROVISIONING >= all * 10 => WHOLE,
+        all => (u128::from(load.living * OVERPROVISIONING) * u128::from(WHOLE) / u128::from(all * 10)).min(WHOLE.into()) as u64,
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) mod words {
     use crate::model::{PolicyKind, Share};
     use crate::routing::levels::{Level, Standpoint};
     use crate::routing::sieve::{Gate, Sieve};
-    use crate::routing::tree::{Part, Way};
+    use crate::routing::tree::{Features, Lead, Part, Way};
     use crate::routing::views::{Fit, biased_km, whereabouts};
     use crate::routing::{Places, Pool, RegionId, Stand, Standing, World};
 
@@ -84,14 +84,15 @@ pub(super) mod words {
     /// `branch 2: web in us-east`
     pub fn branch(n: u32, part: &Part, places: &Places) -> String {
         let mut text = format!("branch {}: ", n + 1);
+        let ruled = |kind| match part.region {
+            Some(region) => format!("{} in {}", rule(kind), places.region_label(region)),
+            None => rule(kind),
+        };
         match &part.way {
-            Way::Fork { rule: kind, .. } | Way::Own(kind) => {
-                text += &rule(*kind);
-                if let Some(region) = part.region {
-                    text += &format!(" in {}", places.region_label(region));
-                }
-            }
-            Way::Instances { service, narrowing } => {
+            Way::Fork(fork) => text += &ruled(fork.rule),
+            Way::Own(kind) => text += &ruled(*kind),
+            Way::Instances(lead) => {
+                let Lead { service, narrowing } = &**lead;
                 text += service.as_ref().map_or("instances", |(_, label)| label.as_str());
                 match (narrowing.region, narrowing.az) {
                     (Some(region), Some(az)) => text += &format!(" in {}/{}", places.region_label(region), places.az_name_label(az)),
@@ -142,7 +143,7 @@ pub(super) mod words {
     }
 
     /// Why a branch stands where it does in the order of a view.
-    pub fn fit<W: World>(world: &W, client: IpAddr, fit: Fit, part: &Part) -> String {
+    pub fn fit<W: World>(world: &W, client: IpAddr, fit: Fit, branch: &Features) -> String {
         let place = || self::client(world, client);
         match fit {
             Fit::Subdivision => format!("client in {}: matches by subdivision", place()),
@@ -153,8 +154,8 @@ pub(super) mod words {
                 Some(asn) => format!("client in AS{asn}"),
                 None => "client's autonomous system".into(),
             },
-            Fit::Distance => match (whereabouts(world.origins().find(client).0, world.places()), part.place) {
-                (Some(from), Some(to)) => match part.bias {
+            Fit::Distance => match (whereabouts(world.origins().find(client).0, world.places()), branch.place) {
+                (Some(from), Some(to)) => match branch.bias {
                     0 => format!("{:.0} km", biased_km(from, to, 0)),
                     bias => format!("{:.0} km, with a bias of {bias}: {:.0} km", biased_km(from, to, 0), biased_km(from, to, bias)),
                 },

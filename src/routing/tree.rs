@@ -34,6 +34,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::hash::{mix, seed_of};
+use super::urn::Urn;
 use super::views::{Criteria, View, Views, criterion};
 use super::{AzName, Origins, Places, RegionId};
 use crate::model::{AllDown, Branch, Coordinates, Goal, Label, MAX_BRANCHES, MAX_DEPTH, Policy, PolicyKind};
@@ -51,7 +52,7 @@ pub struct Tree {
     seed: u64,
 }
 
-/// The root or a branch.
+/// The root or a branch: 32 octets, so that the trees of thousands of names stay in the processor's caches.
 #[derive(Debug, Clone)]
 pub(super) struct Part {
     /// Where it leads.
@@ -64,6 +65,38 @@ pub(super) struct Part {
     pub region: Option<RegionId>,
     /// It is tried only where nothing else can be answered.
     pub resort: bool,
+}
+
+/// Where a part leads.
+#[derive(Debug, Clone)]
+pub(super) enum Way {
+    /// A rule over branches.
+    Fork(Box<Fork>),
+    /// A rule over the service's own instances, without branches.
+    Own(PolicyKind),
+    /// Instances of a service that match.
+    Instances(Box<Lead>),
+    /// Record sets, by number.
+    Records { first: u16, count: u16 },
+}
+
+/// A rule over branches.
+#[derive(Debug, Clone)]
+pub(super) struct Fork {
+    pub rule: PolicyKind,
+    /// Where its branches begin.
+    pub first: u32,
+    pub count: u32,
+    /// How a rule that tells clients apart orders them.
+    pub view: Option<Arc<View>>,
+    /// The draw of a rule that draws, where no look at the world is needed for it: each branch is static records, which always live.
+    pub urn: Option<Urn>,
+    features: Box<[Features]>,
+}
+
+/// What few rules ask of a branch.
+#[derive(Debug, Clone)]
+pub(super) struct Features {
     /// What is hashed of it under `sticky`, and where `nearest` spills: what it leads to, not its place in the list.
     pub seed: u64,
     /// The largest share of clients that it can serve, in percent.
@@ -73,28 +106,12 @@ pub(super) struct Part {
     pub bias: i8,
 }
 
-/// Where a part leads.
+/// Instances of a service that match.
 #[derive(Debug, Clone)]
-pub(super) enum Way {
-    /// A rule over branches.
-    Fork {
-        rule: PolicyKind,
-        /// Where its branches begin.
-        first: u32,
-        count: u32,
-        /// How a rule that tells clients apart orders them.
-        view: Option<Arc<View>>,
-    },
-    /// A rule over the service's own instances, without branches.
-    Own(PolicyKind),
-    /// Instances of a service that match.
-    Instances {
-        /// `None`: of the service whose policy this is.
-        service: Option<(ServiceId, Label)>,
-        narrowing: Narrowing,
-    },
-    /// Record sets, by number.
-    Records { first: u16, count: u16 },
+pub(super) struct Lead {
+    /// `None`: the service whose policy this is.
+    pub service: Option<(ServiceId, Label)>,
+    pub narrowing: Narrowing,
 }
 
 /// What a branch adds to the filter.
@@ -166,8 +183,8 @@ impl Tree {
 
     /// The largest share of clients that a branch of the root can serve, in percent; `None` where there is no such branch.
     pub fn branch_capacity(&self, branch: u32) -> Option<u8> {
-        match self.parts.first()?.way {
-            Way::Fork { first, count, .. } if branch < count => Some(self.part(first + branch).capacity),
+        match &self.parts.first()?.way {
+            Way::Fork(fork) => fork.features.get(branch as usize).map(|features| features.capacity),
             _ => None,
         }
     }
@@ -205,7 +222,7 @@ impl Tree {
     /// The services that the branches lead to, each as often as it is named.
     pub fn services(&self) -> impl Iterator<Item = ServiceId> + '_ {
         self.parts.iter().filter_map(|part| match &part.way {
-            Way::Instances { service: Some((id, _)), .. } => Some(*id),
+            Way::Instances(lead) => lead.service.as_ref().map(|(id, _)| *id),
             _ => None,
         })
     }
@@ -228,19 +245,38 @@ fn own(kind: PolicyKind) -> Arc<[Part]> {
     OWN.get(kind as usize).map_or_else(make, |own| own.get_or_init(make).clone())
 }
 
+impl Fork {
+    /// What few rules ask of a branch.
+    pub fn features(&self, branch: u32) -> &Features {
+        &self.features[branch as usize]
+    }
+
+    /// The numbers of its branches that take part: all but the last resort.
+    #[inline]
+    pub fn branches<'t>(&self, tree: &'t Tree) -> impl Iterator<Item = u32> + use<'t> {
+        let first = self.first;
+        (0..self.count).filter(move |n| !tree.part(first + n).resort)
+    }
+
+    /// What a branch weighs where the rule draws one: only `weighted` and `sticky` look at weights.
+    #[inline]
+    pub fn weigh(&self, part: &Part) -> u32 {
+        if matches!(self.rule, PolicyKind::Weighted | PolicyKind::Sticky) { part.weight } else { 1 }
+    }
+
+    fn constant_urn(&self, parts: &[Part]) -> Option<Urn> {
+        let branches = parts.get(self.first as usize..)?.get(..self.count as usize)?;
+        let draws = matches!(self.rule, PolicyKind::Weighted | PolicyKind::Multivalue | PolicyKind::Sticky);
+        let always_lives = |part: &Part| part.resort || matches!(part.way, Way::Records { .. });
+        let living = (0..).zip(branches).filter(|(_, part)| !part.resort).fold(0, |living, (n, _)| living | 1 << n);
+        (draws && branches.iter().all(always_lives))
+            .then(|| Urn::new(living, |n| branches.get(n as usize).map_or(0, |part| self.weigh(part))))
+    }
+}
+
 impl Part {
     fn root() -> Part {
-        Part {
-            way: Way::Own(PolicyKind::Simple),
-            min_healthy: 1,
-            weight: 0,
-            region: None,
-            resort: false,
-            seed: 0,
-            capacity: 100,
-            place: None,
-            bias: 0,
-        }
+        Part { way: Way::Own(PolicyKind::Simple), min_healthy: 1, weight: 0, region: None, resort: false }
     }
 }
 
@@ -267,19 +303,25 @@ impl Compiler<'_, '_> {
         }
         let first = self.parts.len();
         let view = self.view(policy)?;
-        self.parts[at].way = Way::Fork { rule: policy.kind, first: first as u32, count: policy.branches.len() as u32, view };
+        let (rule, count) = (policy.kind, policy.branches.len() as u32);
         self.parts.resize_with(first + policy.branches.len(), Part::root);
-        let mut seeds = Vec::with_capacity(policy.branches.len());
+        let (mut seeds, mut features) = (Vec::with_capacity(policy.branches.len()), Vec::with_capacity(policy.branches.len()));
         for (n, branch) in policy.branches.iter().enumerate() {
             self.branch(branch, first + n, depth)?;
+            let seed = seed_of(identity(branch).as_bytes());
             // Branches that lead to the same are told apart all the same.
-            let seed = self.parts[first + n].seed;
             let twins = seeds.iter().filter(|other| **other == seed).count();
-            if twins > 0 {
-                self.parts[first + n].seed = mix(seed, twins as u64);
-            }
             seeds.push(seed);
+            features.push(Features {
+                seed: if twins > 0 { mix(seed, twins as u64) } else { seed },
+                capacity: branch.capacity,
+                place: branch.coordinates.or_else(|| self.against.places.coordinates(self.parts[first + n].region?)),
+                bias: branch.bias,
+            });
         }
+        let mut fork = Fork { rule, first: first as u32, count, view, urn: None, features: features.into() };
+        fork.urn = fork.constant_urn(&self.parts);
+        self.parts[at].way = Way::Fork(Box::new(fork));
         Ok(())
     }
 
@@ -288,10 +330,6 @@ impl Compiler<'_, '_> {
         self.parts[at].weight = branch.weight;
         self.parts[at].region = region.flatten();
         self.parts[at].resort = branch.resort;
-        self.parts[at].capacity = branch.capacity;
-        self.parts[at].place = branch.coordinates.or_else(|| self.against.places.coordinates(region.flatten()?));
-        self.parts[at].bias = branch.bias;
-        self.parts[at].seed = seed_of(identity(branch).as_bytes());
         match &branch.goal {
             Goal::Policy(below) => self.policy(below, at, depth + 1)?,
             Goal::Instances { service, az, tag, min_healthy } => {
@@ -306,7 +344,7 @@ impl Compiler<'_, '_> {
                     tag: tag.clone(),
                     nowhere: region == Some(None) || az == Some(None),
                 };
-                self.parts[at].way = Way::Instances { service: named.transpose()?, narrowing };
+                self.parts[at].way = Way::Instances(Box::new(Lead { service: named.transpose()?, narrowing }));
                 self.parts[at].min_healthy = (*min_healthy).max(1);
             }
             Goal::Records(sets) => {
@@ -415,7 +453,7 @@ mod tests {
     fn a_place_made_on_use_matches_nothing_until_it_was_named() {
         let policy = policy(vec![leaf("web", Some("later"), Some("z1"))]);
         let nowhere = |places: &Places| match &compile(&policy, places).unwrap().part(1).way {
-            Way::Instances { narrowing, .. } => narrowing.nowhere,
+            Way::Instances(lead) => lead.narrowing.nowhere,
             _ => unreachable!(),
         };
         let mut places = Places::default();
@@ -427,8 +465,14 @@ mod tests {
     #[test]
     fn branches_that_lead_to_the_same_are_told_apart() {
         let tree = compile(&policy(vec![leaf("web", None, None); 5]), &Places::default()).unwrap();
-        let seeds: std::collections::BTreeSet<u64> = (1..=5).map(|n| tree.part(n).seed).collect();
+        let Way::Fork(fork) = &tree.part(0).way else { panic!("{tree:?}") };
+        let seeds: std::collections::BTreeSet<u64> = (0..5).map(|n| fork.features(n).seed).collect();
         assert_eq!(seeds.len(), 5, "each has a share of its own under `sticky`");
+    }
+
+    #[test]
+    fn a_part_takes_half_a_cache_line() {
+        assert_eq!(size_of::<Part>(), 32);
     }
 
     #[test]

@@ -11,8 +11,9 @@ use super::levels::is_unknown;
 use super::sieve::{Gate, Load, Sieve};
 use super::spill::spill;
 use super::trace::{Trace, words};
-use super::tree::{Narrowing, Part, Tree, Way};
-use super::views::{Fit, View};
+use super::tree::{Fork, Narrowing, Part, Tree, Way};
+use super::urn::{Urn, draw_salt};
+use super::views::Fit;
 use super::{LocalityId, Pool, RegionId, ServiceId, Stand, Standing, Step};
 use crate::model::{MAX_BRANCHES, Out, PolicyKind};
 
@@ -24,6 +25,8 @@ pub(super) struct Walk<'w, 't, W, T> {
     stand: Option<(&'w Stand, u8)>,
     pub draw: u64,
     pub trace: &'t mut T,
+    /// How many rules it is below, for the trace.
+    pub depth: u8,
     /// What was found, best first.
     tiers: &'t mut [Option<Choice<'w>>; MAX_TIERS],
     pub found: usize,
@@ -80,7 +83,6 @@ pub(super) struct Ground<'w> {
     pub service: Option<(ServiceId, &'w Pool)>,
     /// What the instances are narrowed to; a name narrows nothing before a service is entered.
     pub sieve: Sieve,
-    pub depth: u8,
     /// The client's hash with the tree's name.
     pub hash: u64,
     /// It is the tree in which the walk began.
@@ -92,19 +94,14 @@ impl<'w> Ground<'w> {
     #[inline]
     pub fn of(tree: &'w Tree, asker: &Asker<'_>) -> Ground<'w> {
         let hash = mix(asker.prefix, tree.seed());
-        Ground { tree, service: None, sieve: Sieve::default(), depth: 0, hash, is_start: true }
+        Ground { tree, service: None, sieve: Sieve::default(), hash, is_start: true }
     }
 
     /// Where a walk over a service's own instances begins.
     #[inline]
     pub fn within(service: ServiceId, pool: &'w Pool, sieve: Sieve, asker: &Asker<'_>) -> Ground<'w> {
         let hash = mix(asker.prefix, pool.seed());
-        Ground { tree: pool.tree(), service: Some((service, pool)), sieve, depth: 0, hash, is_start: true }
-    }
-
-    #[inline]
-    pub fn deeper(&self) -> Ground<'w> {
-        Ground { depth: self.depth + 1, ..*self }
+        Ground { tree: pool.tree(), service: Some((service, pool)), sieve, hash, is_start: true }
     }
 }
 
@@ -124,6 +121,7 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
             stand: None,
             draw,
             trace,
+            depth: 0,
             tiers,
             found: 0,
             wanted: (further + 1).min(MAX_TIERS),
@@ -146,45 +144,48 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
     pub fn take(&mut self, ground: &Ground<'w>, number: u32) -> bool {
         let part = ground.tree.part(number);
         match &part.way {
-            Way::Fork { rule, first, count, view } => {
-                let depth = ground.depth;
-                self.trace.step(|| Step::new(depth, words::rule(*rule), "entered", words::branches(*count)));
-                if self.resort && ground.is_start && number == 0 {
-                    return self.take_resort(&ground.deeper(), *first, *count);
-                }
+            Way::Fork(fork) => {
+                let depth = self.depth;
+                self.trace.step(|| Step::new(depth, words::rule(fork.rule), "entered", words::branches(fork.count)));
+                let is_resort = self.resort && ground.is_start && number == 0;
                 let needed = self.needed(part);
-                if needed > 1 && !self.has_living_branches(ground, *first, *count, needed) {
-                    self.trace.step(|| Step::new(depth, words::rule(*rule), "unhealthy", words::too_few_branches(needed)));
+                if !is_resort && needed > 1 && !self.has_living_branches(ground, fork, needed) {
+                    self.trace.step(|| Step::new(depth, words::rule(fork.rule), "unhealthy", words::too_few_branches(needed)));
                     return false;
                 }
-                self.take_branches(&ground.deeper(), *rule, number, *first, *count, view.as_deref())
+                let before = self.found;
+                self.depth = depth + 1;
+                match is_resort {
+                    true => self.take_resort(ground, fork),
+                    false => self.take_branches(ground, number, fork),
+                }
+                self.depth = depth;
+                self.found > before
             }
             Way::Own(rule) => match ground.service {
                 Some((service, pool)) => self.take_own(ground, Some(*rule), service, pool, self.needed(part)),
                 None => false,
             },
-            Way::Instances { service: None, narrowing } => match ground.service {
-                Some((service, pool)) => {
-                    let sieve = ground.sieve.narrowed(pool, narrowing);
+            Way::Instances(lead) => {
+                let Some((service, label)) = &lead.service else {
+                    let Some((service, pool)) = ground.service else { return false };
+                    let sieve = ground.sieve.narrowed(pool, &lead.narrowing);
                     // The branches' own instances are all of one level: the rule above has chosen already.
-                    self.take_own(&Ground { sieve, ..*ground }, None, service, pool, self.needed(part))
-                }
-                None => false,
-            },
-            Way::Instances { service: Some((service, label)), narrowing } => {
-                let Some(below) = self.enter(ground, *service, narrowing) else {
-                    self.trace.step(|| Step::new(ground.depth, format!("service {label}"), "empty", "not registered".into()));
+                    return self.take_own(&Ground { sieve, ..*ground }, None, service, pool, self.needed(part));
+                };
+                let Some(below) = self.enter(ground, *service, &lead.narrowing) else {
+                    self.trace.step(|| Step::new(self.depth, format!("service {label}"), "empty", "not registered".into()));
                     return false;
                 };
                 let needed = self.needed(part);
                 if needed > 1 && !self.has_living(&below, needed) {
-                    self.trace.step(|| Step::new(ground.depth, "instances".into(), "unhealthy", words::too_few(needed)));
+                    self.trace.step(|| Step::new(self.depth, "instances".into(), "unhealthy", words::too_few(needed)));
                     return false;
                 }
                 self.take(&below, 0)
             }
             Way::Records { first, count } => {
-                self.trace.step(|| Step::new(ground.depth, "records".into(), "chosen", "static records are always healthy".into()));
+                self.trace.step(|| Step::new(self.depth, "records".into(), "chosen", "static records are always healthy".into()));
                 let service = ground.service.map(|(service, _)| service);
                 self.push(Choice::Records { service, first: *first, count: *count })
             }
@@ -196,96 +197,96 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
     pub(super) fn enter(&self, ground: &Ground<'w>, service: ServiceId, narrowing: &Narrowing) -> Option<Ground<'w>> {
         let pool = self.world.pool(service).filter(|_| ground.service.is_none())?;
         let sieve = ground.sieve.narrowed(pool, narrowing);
-        Some(Ground { depth: ground.depth, is_start: false, ..Ground::within(service, pool, sieve, &self.asker) })
+        Some(Ground { is_start: false, ..Ground::within(service, pool, sieve, &self.asker) })
     }
 
     /// The last resort: its branches as written.
-    fn take_resort(&mut self, ground: &Ground<'w>, first: u32, count: u32) -> bool {
-        let before = self.found;
-        for n in (0..count).filter(|n| ground.tree.part(first + n).resort) {
-            self.visit(ground, first, n, |_| words::resort());
+    fn take_resort(&mut self, ground: &Ground<'w>, fork: &'w Fork) {
+        for n in (0..fork.count).filter(|n| ground.tree.part(fork.first + n).resort) {
+            self.visit(ground, fork, n, |_| words::resort());
         }
-        self.found > before
     }
 
-    fn take_branches(&mut self, ground: &Ground<'w>, rule: PolicyKind, at: u32, first: u32, count: u32, view: Option<&'w View>) -> bool {
+    fn take_branches(&mut self, ground: &Ground<'w>, at: u32, fork: &'w Fork) {
         let before = self.found;
-        match (rule, view) {
-            (PolicyKind::Weighted, _) => self.draw_branch(ground, at, first, count, |part| part.weight),
-            (PolicyKind::Multivalue, _) => self.draw_branch(ground, at, first, count, |_| 1),
-            (PolicyKind::Sticky, _) => self.settle_branch(ground, first, count),
+        match (fork.rule, &fork.view) {
+            (PolicyKind::Weighted | PolicyKind::Multivalue, _) => self.draw_branch(ground, at, fork),
+            (PolicyKind::Sticky, _) => self.settle_branch(ground, fork),
             (PolicyKind::Latency | PolicyKind::Nearest, _) => {
                 let (stand, length) = self.stand();
-                if self.living_branches(ground, first, count).count_ones() > 1 {
+                if self.living_branches(ground, fork).count_ones() > 1 {
                     self.scope = self.scope.max(length);
                 }
-                if rule == PolicyKind::Nearest && is_unknown(stand) {
-                    self.draw_branch(ground, at, first, count, |_| 1);
+                if fork.rule == PolicyKind::Nearest && is_unknown(stand) {
+                    self.draw_branch(ground, at, fork);
                 } else {
-                    self.take_ranked(ground, rule, first, count, stand);
+                    self.take_ranked(ground, fork, stand);
                 }
             }
-            (_, Some(view)) => {
+            (rule, Some(view)) => {
                 let (order, length) = view.find(*self.asker.client);
                 if order.is_empty() && rule == PolicyKind::Geoproximity {
-                    self.draw_branch(ground, at, first, count, |_| 1);
+                    self.draw_branch(ground, at, fork);
                 } else {
-                    self.take_ordered(ground, rule, first, count, order);
+                    self.take_ordered(ground, fork, order);
                 }
                 // Which branch is nearer matters where two live; whom one is for, where any does.
                 let depends = match rule {
-                    PolicyKind::Geoproximity => self.living_branches(ground, first, count).count_ones() > 1,
-                    _ => self.found > before || self.serves_others(ground, first, count),
+                    PolicyKind::Geoproximity => self.living_branches(ground, fork).count_ones() > 1,
+                    _ => self.found > before || self.serves_others(ground, fork),
                 };
                 if depends {
                     self.scope = self.scope.max(length);
                 }
             }
             (_, None) => {
-                for n in self.branches(ground, first, count) {
-                    self.visit(ground, first, n, |_| words::in_order(n));
+                for n in fork.branches(ground.tree) {
+                    self.visit(ground, fork, n, |_| words::in_order(n));
                 }
             }
         }
-        self.found > before
     }
 
     /// Takes branches in the order of a view.
-    fn take_ordered(&mut self, ground: &Ground<'w>, rule: PolicyKind, first: u32, count: u32, order: &[(u8, Fit)]) {
+    fn take_ordered(&mut self, ground: &Ground<'w>, fork: &'w Fork, order: &[(u8, Fit)]) {
         let (world, client) = (self.world, *self.asker.client);
         for (n, fit) in order {
             let n = u32::from(*n);
-            self.visit(ground, first, n, |part| words::fit(world, client, *fit, part));
+            self.visit(ground, fork, n, |_| words::fit(world, client, *fit, fork.features(n)));
+            if self.is_done() {
+                return;
+            }
         }
         let left = |n: &u32| !order.iter().any(|(known, _)| u32::from(*known) == *n);
-        for n in self.branches(ground, first, count).filter(left) {
-            if rule == PolicyKind::Geoproximity {
+        for n in fork.branches(ground.tree).filter(left) {
+            if fork.rule == PolicyKind::Geoproximity {
                 // Nothing is known of its place: behind those with one.
-                self.visit(ground, first, n, |_| words::unplaced());
+                self.visit(ground, fork, n, |_| words::unplaced());
             } else if T::WANTED {
-                let at = words::branch(n, ground.tree.part(first + n), self.world.places());
-                self.trace.step(|| Step::new(ground.depth, at, "filtered", words::other_clients(world, client)));
+                let at = words::branch(n, ground.tree.part(fork.first + n), self.world.places());
+                self.trace.step(|| Step::new(self.depth, at, "filtered", words::other_clients(world, client)));
             }
         }
     }
 
     /// Takes branches by their regions' place in the client's ranking; `nearest` spills.
-    fn take_ranked(&mut self, ground: &Ground<'w>, rule: PolicyKind, first: u32, count: u32, stand: &'w Stand) {
-        let own = stand.region.filter(|_| rule == PolicyKind::Nearest);
+    fn take_ranked(&mut self, ground: &Ground<'w>, fork: &'w Fork, stand: &'w Stand) {
+        let own = stand.region.filter(|_| fork.rule == PolicyKind::Nearest);
+        let first = fork.first;
         let mut order = [(0, 0); MAX_BRANCHES];
         let mut known = 0;
-        for n in self.branches(ground, first, count) {
+        for n in fork.branches(ground.tree) {
             order[known] = (position(ground.tree.part(first + n).region, own, stand), n);
             known += 1;
         }
         let order = &mut order[..known];
         order.sort_unstable();
-        if rule == PolicyKind::Nearest {
+        if fork.rule == PolicyKind::Nearest {
             let mut loads = [Load::default(); MAX_BRANCHES];
             for (_, n) in order.iter() {
                 loads[*n as usize] = self.branch_load(ground, first + n);
             }
-            let chosen = spill(ground.hash, order.iter(), |(_, n)| loads[*n as usize], |(_, n)| ground.tree.part(first + n).seed);
+            let chosen = spill(ground.hash, order.iter(), |(_, n)| loads[*n as usize], |(_, n)| fork.features(*n).seed);
             if let Some((place, hashed)) = chosen.map(|chosen| (chosen.place, chosen.hashed)) {
                 if hashed {
                     self.note_hash();
@@ -295,77 +296,84 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
             }
         }
         for (_, n) in order.iter() {
-            self.visit(ground, first, *n, |part| words::latency(part.region, own, stand));
+            self.visit(ground, fork, *n, |part| words::latency(part.region, own, stand));
+            if self.is_done() {
+                return;
+            }
         }
     }
 
     /// Takes a branch, unless enough was found.
-    fn visit(&mut self, ground: &Ground<'w>, first: u32, n: u32, why: impl FnOnce(&Part) -> String) {
-        let part = ground.tree.part(first + n);
+    #[inline]
+    fn visit(&mut self, ground: &Ground<'w>, fork: &Fork, n: u32, why: impl FnOnce(&Part) -> String) {
+        let number = fork.first + n;
         if T::WANTED {
-            let outcome = match (self.is_full(), self.would_be_alive(ground, first + n), self.found) {
+            let part = ground.tree.part(number);
+            let outcome = match (self.is_full(), self.would_be_alive(ground, number), self.found) {
                 (true, true, _) => "passed over",
                 (false, true, 0) => "chosen",
                 (false, true, _) => "next tier",
                 (_, false, _) => "unhealthy",
             };
             let at = words::branch(n, part, self.world.places());
-            self.trace.step(|| Step::new(ground.depth, at, outcome, why(part)));
+            self.trace.step(|| Step::new(self.depth, at, outcome, why(part)));
         }
         if !self.is_full() {
             let is_first = self.found == 0;
-            let found = self.take(&ground.deeper(), first + n);
+            self.depth += 1;
+            let found = self.take(ground, number);
+            self.depth -= 1;
             // The branches of the root stand right behind it.
-            if found && is_first && ground.is_start && first == 1 {
+            if found && is_first && ground.is_start && fork.first == 1 {
                 self.branch = Some(n);
             }
         }
     }
 
     /// Takes one of the living branches, each with the probability `weight / sum of weights`.
-    fn draw_branch(&mut self, ground: &Ground<'w>, at: u32, first: u32, count: u32, weight: impl Fn(&Part) -> u32) {
-        let living = self.living_branches(ground, first, count);
-        let tree = ground.tree;
-        let urn = Urn::new(living, |n| weight(tree.part(first + n)));
+    fn draw_branch(&mut self, ground: &Ground<'w>, at: u32, fork: &'w Fork) {
+        let weight = |n| fork.weigh(ground.tree.part(fork.first + n));
+        let urn = self.urn(ground, fork);
         self.drawn |= urn.drawable > 1;
         let salt = draw_salt(ground.service.map(|(service, _)| service), at);
-        let mut point = ((u128::from(mix(self.draw, salt)) * u128::from(urn.total)) >> 64) as u64;
-        let drawn = bits(living).find(|n| {
-            let weight = urn.weigh(*n);
-            let hit = point < weight;
-            point = point.saturating_sub(weight);
-            hit
-        });
-        self.take_drawn(ground, first, count, drawn, living, |n| words::share(urn.weigh(n), urn.total));
+        let drawn = urn.draw(mix(self.draw, salt), weight);
+        self.take_drawn(ground, fork, drawn, &urn);
     }
 
     /// Takes the branch that the client's prefix settles on, by weight.
-    fn settle_branch(&mut self, ground: &Ground<'w>, first: u32, count: u32) {
-        let living = self.living_branches(ground, first, count);
-        let tree = ground.tree;
-        let urn = Urn::new(living, |n| tree.part(first + n).weight);
+    fn settle_branch(&mut self, ground: &Ground<'w>, fork: &'w Fork) {
+        let weight = |n| fork.weigh(ground.tree.part(fork.first + n));
+        let urn = self.urn(ground, fork);
         if urn.drawable > 1 {
             self.note_hash();
         }
-        let score = |n: u32| hash::score(ground.hash, tree.part(first + n).seed, urn.weigh(n) as f64);
-        let drawn = bits(living).filter(|n| urn.weigh(*n) > 0).max_by(|a, b| score(*a).total_cmp(&score(*b)));
-        self.take_drawn(ground, first, count, drawn, living, |n| words::share(urn.weigh(n), urn.total));
+        let score = |n: u32| hash::score(ground.hash, fork.features(n).seed, urn.weigh(n, weight) as f64);
+        let drawn = urn.drawable(weight).max_by(|a, b| score(*a).total_cmp(&score(*b)));
+        self.take_drawn(ground, fork, drawn, &urn);
+    }
+
+    /// What the branches that live weigh.
+    #[inline]
+    fn urn(&mut self, ground: &Ground<'w>, fork: &Fork) -> Urn {
+        match fork.urn {
+            Some(urn) => urn,
+            None => Urn::new(self.living_branches(ground, fork), |n| fork.weigh(ground.tree.part(fork.first + n))),
+        }
     }
 
     /// Takes the branch that was drawn, and says of the others that they were not.
-    fn take_drawn(&mut self, ground: &Ground<'w>, first: u32, count: u32, drawn: Option<u32>, living: u64, why: impl Fn(u32) -> String) {
+    #[inline]
+    fn take_drawn(&mut self, ground: &Ground<'w>, fork: &'w Fork, drawn: Option<u32>, urn: &Urn) {
+        let why = |n| words::share(urn.weigh(n, |n| fork.weigh(ground.tree.part(fork.first + n))), urn.total);
         if T::WANTED {
-            for n in self.branches(ground, first, count).filter(|n| Some(*n) != drawn) {
-                let at = words::branch(n, ground.tree.part(first + n), self.world.places());
-                let (outcome, reason) = match living >> n & 1 {
-                    1 => ("not drawn", why(n)),
-                    _ => ("unhealthy", "not in the draw".into()),
-                };
-                self.trace.step(|| Step::new(ground.depth, at, outcome, reason));
+            for n in fork.branches(ground.tree).filter(|n| Some(*n) != drawn) {
+                let at = words::branch(n, ground.tree.part(fork.first + n), self.world.places());
+                let (outcome, reason) = if urn.lives(n) { ("not drawn", why(n)) } else { ("unhealthy", "not in the draw".into()) };
+                self.trace.step(|| Step::new(self.depth, at, outcome, reason));
             }
         }
         if let Some(n) = drawn {
-            self.visit(ground, first, n, |_| why(n));
+            self.visit(ground, fork, n, |_| why(n));
         }
     }
 
@@ -381,6 +389,11 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
 
     pub(super) fn is_full(&self) -> bool {
         self.found >= self.wanted
+    }
+
+    /// Whether what is left would neither be taken nor told of.
+    fn is_done(&self) -> bool {
+        self.is_full() && !T::WANTED
     }
 
     pub(super) fn needed(&self, part: &Part) -> usize {
@@ -430,61 +443,6 @@ impl<'w, 't, W: World, T: Trace> Walk<'w, 't, W, T> {
             self.note_hash();
         }
     }
-
-    /// The branches that take part: all but the last resort.
-    pub(super) fn branches(&self, ground: &Ground<'w>, first: u32, count: u32) -> impl Iterator<Item = u32> + use<'w, W, T> {
-        let tree = ground.tree;
-        (0..count).filter(move |n| !tree.part(first + n).resort)
-    }
-}
-
-/// Each place of a tree where branches are drawn has a draw of its own, so that those one below the other are independent.
-pub(super) fn draw_salt(service: Option<ServiceId>, part: u32) -> u64 {
-    service.map_or(0, |service| u64::from(service.0) + 1) << 32 | u64::from(part)
-}
-
-/// What each branch weighs in a draw among those that live; all that live weigh nothing: they are equal (Route 53).
-struct Urn<F> {
-    living: u64,
-    weight: F,
-    /// What they weigh together.
-    total: u64,
-    /// How many of them can be drawn.
-    drawable: u32,
-    equal: bool,
-}
-
-impl<F: Fn(u32) -> u32> Urn<F> {
-    #[inline]
-    fn new(living: u64, weight: F) -> Urn<F> {
-        let (mut total, mut drawable) = (0, 0);
-        for weight in bits(living).map(&weight) {
-            total += u64::from(weight);
-            drawable += u32::from(weight > 0);
-        }
-        match total {
-            0 => Urn { living, weight, total: living.count_ones().into(), drawable: living.count_ones(), equal: true },
-            _ => Urn { living, weight, total, drawable, equal: false },
-        }
-    }
-
-    #[inline]
-    fn weigh(&self, n: u32) -> u64 {
-        match self.living >> n & 1 {
-            1 if !self.equal => (self.weight)(n).into(),
-            lives => lives,
-        }
-    }
-}
-
-/// The places of the bits that are set.
-#[inline]
-fn bits(mut set: u64) -> impl Iterator<Item = u32> {
-    std::iter::from_fn(move || {
-        let lowest = (set != 0).then(|| set.trailing_zeros());
-        set &= set.wrapping_sub(1);
-        lowest
-    })
 }
 
 /// The place of a branch's region in the client's ranking.

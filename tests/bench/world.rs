@@ -46,6 +46,18 @@ branches = [
 [names.geo]
 policy = "geolocation"
 branches = [{ service = "web", countries = ["DE"] }, { service = "api", countries = ["US"] }, { service = "web", default = true }]
+[names.geoweighted]
+policy = "geolocation"
+branches = [
+  { policy = "weighted", countries = ["DE"], default = true, branches = [
+    { records = { A = ["192.0.2.21"] }, weight = 10 }, { records = { A = ["192.0.2.22"] }, weight = 20 },
+    { records = { A = ["192.0.2.23"] }, weight = 30 }, { records = { A = ["192.0.2.24"] }, weight = 40 },
+  ] },
+  { policy = "weighted", countries = ["US"], branches = [
+    { records = { A = ["192.0.2.31"] }, weight = 10 }, { records = { A = ["192.0.2.32"] }, weight = 20 },
+    { records = { A = ["192.0.2.33"] }, weight = 30 }, { records = { A = ["192.0.2.34"] }, weight = 40 },
+  ] },
+]
 [services.web]
 ports = { http = 80 }
 [services.api]
@@ -170,6 +182,7 @@ pub fn rows(count: usize, names: usize) -> Vec<Row> {
         row("geo ECS", &|n| query("geo.svc.test", 1, Some([10, (n % 200) as u8, (n / 200) as u8]))),
         row("weighted ECS", &|n| query("api.svc.test", 1, Some([10, (n % 200) as u8, (n / 200) as u8]))),
         row("weighted records", &|_| query("weighted.svc.test", 1, None)),
+        row("geo weighted ECS", &|n| query("geoweighted.svc.test", 1, Some([10, (n % 200) as u8, (n / 200) as u8]))),
     ]
 }
 

@@ -37,7 +37,7 @@ impl Pool {
         let body = Body {
             tree: tree.clone(),
             row_of: row_of(&rows),
-            healthy: Healthy::of(&groups),
+            healthy: Healthy::of(&groups, &rows),
             groups,
             rows,
             particulars: particulars.clone(),

@@ -463,12 +463,17 @@ fn holes(rtype: u16, data: &[u8], apex: &[u8]) -> Result<[Option<u16>; 2], DataE
 /// The static record sets of a policy's leaves, numbered in the order in which a depth-first walk meets them, as in
 /// [`crate::routing::Choice::Records`].
 #[derive(Debug, Clone, Default)]
-pub struct LeafRecords(Box<[RrSetBuf]>);
+pub struct LeafRecords {
+    /// All of them, one behind the other.
+    octets: Box<[u8]>,
+    /// Where each begins.
+    starts: Box<[u32]>,
+}
 
 impl LeafRecords {
     /// Encodes the record sets of a policy. They have no TTL of their own: it follows the decision.
     pub(in crate::snapshot) fn collect(policy: &Policy, apex: &[u8]) -> Result<LeafRecords, String> {
-        let mut sets = Vec::new();
+        let (mut octets, mut starts) = (Vec::new(), Vec::new());
         each_leaf(policy, &mut |leaf| {
             for set in leaf {
                 if !rtype::is_data(set.rtype) || set.rtype == rtype::DNAME || matches!(set.rtype, rtype::NS | rtype::SOA) {
@@ -477,16 +482,19 @@ impl LeafRecords {
                 if set.rtype == rtype::CNAME && (leaf.len() > 1 || set.rdata.len() > 1) {
                     return Err("a CNAME stands alone in its branch (RFC 1034 §3.6.2)".into());
                 }
-                sets.push(RrSetBuf::encode(set.rtype, 0, &set.rdata, 0, apex).map_err(|error| error.to_string())?);
+                starts.push(u32::try_from(octets.len()).map_err(|_| "the records of a policy take more than 4 GiB".to_string())?);
+                let encoded = RrSetBuf::encode(set.rtype, 0, &set.rdata, 0, apex).map_err(|error| error.to_string())?;
+                encoded.append(None, &mut octets);
             }
             Ok(())
         })?;
-        Ok(LeafRecords(sets.into()))
+        Ok(LeafRecords { octets: octets.into(), starts: starts.into() })
     }
 
     /// The set with that number.
+    #[inline]
     pub fn get(&self, number: usize) -> Option<RrSet<'_>> {
-        self.0.get(number).map(RrSetBuf::set)
+        Some(RrSet::read(self.octets.get(*self.starts.get(number)? as usize..)?, &[])?.0)
     }
 
     /// Whether any branch has something to say to a question of that type.
@@ -501,7 +509,7 @@ impl LeafRecords {
 
     /// All of them.
     pub(in crate::snapshot) fn iter(&self) -> impl Iterator<Item = RrSet<'_>> {
-        self.0.iter().map(RrSetBuf::set)
+        (0..self.starts.len()).filter_map(|number| self.get(number))
     }
 }
 
