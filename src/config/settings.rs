@@ -7,7 +7,7 @@ use toml::Value;
 
 use super::document::{Document, Item, Spot};
 use super::finding::{ConfigError, Finding};
-use super::keys::{CATALOG, DRILLS, Draft, Form, KEYS, Key, SECONDARY, TRANSFER, TSIG, UPDATE};
+use super::keys::{self, CATALOG, DRILLS, Draft, Form, Key, SECONDARY, TRANSFER, TSIG, UPDATE};
 use super::{catalog, forward, secondary, suggest, transfer, tsig, update};
 use crate::model::{DrillFields, FieldError, Label, Locality, Settings};
 
@@ -93,7 +93,7 @@ impl Reading {
             } else if path == forward::ZONES {
                 self.origins.insert(forward::ZONES, (file.into(), item.spot("")));
                 forward::zones(&item, &mut self.draft.settings.forward, &mut self.findings);
-            } else if let Some(key) = KEYS.iter().find(|k| k.path == path) {
+            } else if let Some(key) = keys::all().find(|k| k.path == path) {
                 let Some(value) = item.read::<Value>(&[], &mut self.findings) else { continue };
                 self.origins.insert(key.path, (file.into(), item.spot("")));
                 if let Err(error) = (key.set)(&mut self.draft, value, base) {
@@ -101,7 +101,7 @@ impl Reading {
                     finding.field = joined(&path, &error.field);
                     self.findings.push(finding);
                 }
-            } else if KEYS.iter().any(|k| k.path.starts_with(&inner)) {
+            } else if keys::all().any(|k| k.path.starts_with(&inner)) {
                 self.table(file, &item, &inner, base);
             } else if path == "store.regions" {
                 self.findings.push(item.finding("", "goes with the etcd store, which does not exist yet; leave it away"));
@@ -167,8 +167,8 @@ impl Reading {
         if NAMED.contains(&path.as_str()) {
             return self.named_by_variable(&path, name, text);
         }
-        let Some(key) = KEYS.iter().find(|k| k.path == path) else {
-            let known: Vec<String> = KEYS.iter().map(variable_of).collect();
+        let Some(key) = keys::all().find(|k| k.path == path) else {
+            let known: Vec<String> = keys::all().map(variable_of).collect();
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
             let reason = match suggest::nearest(name, &known) {
                 Some(near) => format!("unknown variable; did you mean `{near}`?"),
@@ -309,10 +309,10 @@ fn variable_of(key: &Key) -> String {
 /// What to write instead of the unknown `name` in the section `prefix`.
 fn instead_of(prefix: &str, name: &str) -> String {
     let mut siblings: Vec<&str> =
-        KEYS.iter().filter_map(|k| k.path.strip_prefix(prefix)).map(|rest| rest.split('.').next().unwrap_or(rest)).collect();
+        keys::all().filter_map(|k| k.path.strip_prefix(prefix)).map(|rest| rest.split('.').next().unwrap_or(rest)).collect();
     siblings.dedup();
     // A key that stands in another section: `listen` at the top level.
-    let elsewhere = KEYS.iter().find(|k| k.path.rsplit('.').next() == Some(name));
+    let elsewhere = keys::all().find(|k| k.path.rsplit('.').next() == Some(name));
     match (suggest::nearest(name, &siblings), elsewhere) {
         (None, Some(key)) => format!("did you mean `{}`?", key.path),
         _ => suggest::instead_of(name, siblings),

@@ -162,6 +162,42 @@ fn what_changes_while_an_update_is_written_is_in_answers_with_it() {
     assert_eq!(served.serial(), 9, "the serial was raised, and moved with the update");
 }
 
+/// Records of a zone are in memory once, compiled; beside that they are kept of zones that may be compiled again with others.
+#[test]
+fn records_are_kept_of_zones_that_may_change_and_of_no_others() {
+    let others = ["signed.", "copied.", "plain."];
+    let all = || {
+        let mut zones = zones();
+        // As if `[update]` had its table no more.
+        zones[0].held = false;
+        for apex in others {
+            let apex = Name::parse(apex).unwrap();
+            let mut zone = Zone { held: false, ..Zone::new(apex.clone(), &format!("{apex}zone"), apex.child(b"ns").unwrap(), 1) };
+            zone.records.insert((apex.child(b"www").unwrap(), rtype::A), RecordSet { ttl: 30, rdata: vec![[192, 0, 2, 1].into()] });
+            zones.push(zone);
+        }
+        let (cds, cdnskey) = (Vec::new(), Vec::new());
+        zones[2].signing =
+            Some(Arc::new(ZoneSigning { keys: Vec::new(), dnskey_ttl: 60, denial: Denial::Compact, cds, cdnskey, epoch: 3 }));
+        zones[3].held = true;
+        zones
+    };
+    let check = |writer: &Writer<u32>, expected: &[&str]| {
+        let registry = core::read(writer.registry());
+        let kept = registry.files().iter().filter(|zone| !zone.records.is_empty()).map(|zone| zone.apex.to_string());
+        assert_eq!(kept.collect::<Vec<_>>(), expected);
+        for apex in others {
+            let apex = Name::parse(apex).unwrap();
+            assert!(writer.snapshot().zone_at(apex.wire()).unwrap().at(b"\x03www").is_some(), "{apex} is answered all the same");
+        }
+    };
+    check(&begin(Revision(0), Vec::new(), all()), &["signed.", "copied."]);
+    let mut desk = Desk::new();
+    desk.update("add n5 60 A 192.0.2.5").unwrap();
+    desk.writer.load(all(), Geo::default(), &Settings::default().dns, Timestamp(5_000)).unwrap();
+    check(&desk.writer, &["x.example.", "signed.", "copied."]);
+}
+
 /// One zone is replaced or added, with what updates changed of it, and no other is touched; what does not compile changes nothing.
 #[test]
 fn a_zone_is_taken_alone() {

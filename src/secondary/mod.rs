@@ -10,6 +10,8 @@
 
 mod ask;
 mod copy;
+#[cfg(test)]
+mod tests;
 mod timer;
 mod trust;
 

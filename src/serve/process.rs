@@ -1,5 +1,7 @@
 //! The process `signpost serve`: signals, files that change, and zones that were copied, one after the other.
 
+use std::time::Duration;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -8,6 +10,9 @@ use super::{Running, ServeError, reload};
 use crate::config;
 use crate::model::Settings;
 use crate::{server, telemetry};
+
+/// How long what is still read or written when the server has stopped may take.
+const LAST_FILES: Duration = Duration::from_secs(5);
 
 /// The process `signpost serve`: serves until SIGTERM or SIGINT, and reads its files again when they change or at SIGHUP.
 pub fn run(settings: Settings) -> Result<(), ServeError> {
@@ -22,7 +27,10 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
         .enable_all()
         .build()
         .map_err(|error| ServeError::System { what: "no threads can be started", error })?;
-    runtime.block_on(serve(settings))
+    let served = runtime.block_on(serve(settings));
+    // Threads that read or write files cannot be called back: one that waits for a file system that is gone would keep the process.
+    runtime.shutdown_timeout(LAST_FILES);
+    served
 }
 
 /// What is to be done next.

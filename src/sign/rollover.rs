@@ -18,13 +18,23 @@
 //! ([`ZoneKeys::confirm`]), so a server that dies in between only waits longer. Time that no server watched, and time that a clock jumped,
 //! counts for nothing ([`ZoneKeys::resume`]).
 
+mod asked;
+mod elapsed;
+mod shown;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::digest::{DigestType, cdnskey_delete, cds_delete, ds, key_tag};
+use self::asked::Leaving;
+pub use self::asked::{Awaited, RollRefusal};
+use self::elapsed::Held;
+pub use self::elapsed::Watched;
+use super::digest::key_tag;
 use super::private::PrivateKey;
-use crate::model::{Algorithm, Denial, KeyRole, KeyStage, Name, Timestamp, ZoneKey, ZoneSigning};
+use crate::model::{Algorithm, KeyRole, KeyStage, Timestamp, ZoneKey};
 
 /// The keys of a zone and how far each has come: what is written down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,34 +76,6 @@ pub struct KeyRecord {
     pub since: Option<Timestamp>,
 }
 
-/// A TTL that may have been longer: caches remember.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Held {
-    seconds: u32,
-    before: u32,
-    /// Until when caches may hold what was fetched with `before`.
-    until: Timestamp,
-}
-
-/// When somebody watched the keys last, and on which clock. A run of a server has one clock, which never jumps; the next has another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Watched {
-    /// A number that no other run has.
-    pub run: u64,
-    /// When.
-    pub seen: Timestamp,
-}
-
-/// The way out of DNSSEC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Leaving {
-    /// Since when the parent has no DS any more, as somebody said.
-    gone: Option<Timestamp>,
-}
-
 /// The times that waits are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
@@ -126,15 +108,6 @@ pub enum Step {
     Remove(u16),
 }
 
-/// What a zone waits for at its parent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Awaited {
-    /// The DS of this key, instead of that of the key before.
-    Ds(u16),
-    /// That there is no DS any more.
-    NoDs,
-}
-
 /// When a step is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Due {
@@ -142,41 +115,6 @@ pub enum Due {
     At(Timestamp),
     /// When somebody says so.
     Told,
-}
-
-/// Why something that was asked for is not done. Nothing has changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RollRefusal {
-    /// The zone has no key of that role.
-    #[error("the zone has no {}: its keys are {}", .0.name(), .1)]
-    NoSuchRole(KeyRole, String),
-    /// One roll after the other.
-    #[error("the {} with tag {} is {}: one roll after the other", .0.name(), .1, .2)]
-    Underway(KeyRole, u16, KeyStage),
-    /// The new key has a tag, or is a key, that is there already.
-    #[error("a key with tag {0} is there already")]
-    Tag(u16),
-    /// A key of another algorithm would need signatures of both.
-    #[error("the keys of the zone are of {}, and a new one must be, too", .0.name())]
-    Algorithm(Algorithm),
-    /// There is no such key.
-    #[error("there is no key with tag {0}")]
-    Unknown(u16),
-    /// It waits for no DS.
-    #[error("the key with tag {0} is {1}, and waits for no DS")]
-    NotSubmitted(u16, KeyStage),
-    /// The zone is on its way out of DNSSEC.
-    #[error("the parent is asked to remove every DS: keys do not change until the zone stays signed")]
-    Leaving,
-    /// The zone is not on its way out of DNSSEC.
-    #[error("the parent was not asked to remove the DS: that comes first")]
-    Staying,
-    /// The keys may be in use.
-    #[error("the zone is signed, and its parent may have a DS of the keys that it has")]
-    InUse,
-    /// The keys are not one CSK, or a KSK and a ZSK.
-    #[error("one csk is expected, or one ksk and one zsk")]
-    Roles,
 }
 
 /// Why a document cannot be used.
@@ -198,8 +136,6 @@ pub enum OddKeys {
 
 /// The version of the document.
 const VERSION: u8 = 1;
-/// The longest that anybody keeps a record, in seconds.
-const MOST_TTL: u32 = 7 * 86_400;
 
 impl ZoneKeys {
     /// A zone's first keys: one CSK, or a KSK and a ZSK. `trusted`: the parent has a DS of them, for they come from another server.
@@ -319,192 +255,6 @@ impl ZoneKeys {
         }
     }
 
-    /// Begins a roll: the new key is published.
-    pub fn roll(&mut self, role: KeyRole, new: &PrivateKey, now: Timestamp) -> Result<(), RollRefusal> {
-        self.may_roll(role)?;
-        if let Some(other) = self.keys.iter().find(|key| key.algorithm != new.algorithm()) {
-            return Err(RollRefusal::Algorithm(other.algorithm));
-        }
-        self.add(role, new, KeyStage::Published, now)
-    }
-
-    /// Whether a roll could begin now.
-    pub fn may_roll(&self, role: KeyRole) -> Result<(), RollRefusal> {
-        if self.leaving.is_some() {
-            return Err(RollRefusal::Leaving);
-        }
-        let mut same = self.keys.iter().filter(|key| key.role == role).peekable();
-        if same.peek().is_none() {
-            let mut roles: Vec<&str> = self.keys.iter().map(|key| key.role.name()).collect();
-            roles.dedup();
-            return Err(RollRefusal::NoSuchRole(role, roles.join(" and ")));
-        }
-        match same.find(|key| key.stage != KeyStage::Active) {
-            Some(key) => Err(RollRefusal::Underway(role, key.tag, key.stage)),
-            None => Ok(()),
-        }
-    }
-
-    /// Takes somebody's word that the DS of a key is seen at every server of the parent, and that of the key before at none.
-    pub fn ds_seen(&mut self, tag: u16) -> Result<(), RollRefusal> {
-        let key = self.key(tag).ok_or(RollRefusal::Unknown(tag))?;
-        match key.stage {
-            KeyStage::Submitted if self.leaving.is_some() => return Err(RollRefusal::Leaving),
-            KeyStage::Submitted if key.since.is_some() => {}
-            stage => return Err(RollRefusal::NotSubmitted(tag, stage)),
-        }
-        for key in self.keys.iter_mut().filter(|key| key.role.is_entry() && key.stage == KeyStage::Active) {
-            (key.stage, key.since) = (KeyStage::Retired, None);
-        }
-        self.turn(tag, KeyStage::Active);
-        Ok(())
-    }
-
-    /// Asks the parent to remove every DS (RFC 8078 §4), so that the zone can be unsigned; or, `false`, asks no more.
-    pub fn leave(&mut self, leave: bool) {
-        self.leaving = leave.then_some(Leaving { gone: None });
-    }
-
-    /// Takes somebody's word that no server of the parent has a DS any more.
-    pub fn ds_gone(&mut self, now: Timestamp) -> Result<(), RollRefusal> {
-        let leaving = self.leaving.as_mut().ok_or(RollRefusal::Staying)?;
-        leaving.gone.get_or_insert(now);
-        Ok(())
-    }
-
-    /// What is waited for at the parent, for as long as it takes.
-    pub fn awaits(&self) -> Option<Awaited> {
-        match self.leaving {
-            Some(Leaving { gone: Some(_) }) => None,
-            Some(Leaving { gone: None }) => Some(Awaited::NoDs),
-            None => {
-                let waits = |key: &&KeyRecord| key.stage == KeyStage::Submitted && key.since.is_some();
-                self.keys.iter().find(waits).map(|key| Awaited::Ds(key.tag))
-            }
-        }
-    }
-
-    /// Takes the TTL of a DS that the parent was seen with. Returns whether anything changed.
-    pub fn observe_ds(&mut self, ttl: u32) -> bool {
-        let longer = ttl > self.ds_ttl;
-        self.ds_ttl = self.ds_ttl.max(ttl);
-        longer
-    }
-
-    /// How long caches may hold a DS that the parent has no more.
-    fn ds_wait(&self, timing: &Timing) -> Duration {
-        // Whatever the settings say of it, what was seen counts; and nobody keeps anything for more than a week (RFC 8767 §4).
-        Duration::from_secs(timing.ds_ttl.max(self.ds_ttl.min(MOST_TTL)).into()) + timing.parent_propagation
-    }
-
-    /// Whether the parent is asked to remove every DS.
-    pub fn is_leaving(&self) -> bool {
-        self.leaving.is_some()
-    }
-
-    /// From when on the zone can be served unsigned without harm; `None`: nobody can say yet.
-    pub fn free_from(&self, timing: &Timing) -> Option<Timestamp> {
-        let asked = self.keys.iter().any(|key| key.role.is_entry() && key.stage != KeyStage::Published);
-        match self.leaving {
-            _ if !asked => Some(Timestamp(0)),
-            Some(Leaving { gone: Some(gone) }) => Some(gone.plus(self.ds_wait(timing))),
-            _ => None,
-        }
-    }
-
-    /// Signs a zone again that was unsigned: as if its keys were new.
-    pub fn begin_again(&mut self) {
-        self.leaving = None;
-        // Of each role the one that has come farthest without being on its way out.
-        let rank =
-            |stage: KeyStage| [KeyStage::Active, KeyStage::Submitted, KeyStage::Published].iter().position(|s| *s == stage).unwrap_or(3);
-        self.keys.sort_by_key(|key| (key.role, rank(key.stage)));
-        self.keys.dedup_by_key(|key| key.role);
-        for key in &mut self.keys {
-            (key.stage, key.since) = (if key.role.is_entry() { KeyStage::Published } else { KeyStage::Active }, None);
-        }
-    }
-
-    /// Says that answers show the keys as they are here: what waits, waits from now on. Returns whether anything changed.
-    pub fn confirm(&mut self, now: Timestamp) -> bool {
-        let waiting = self.keys.iter_mut().filter(|key| key.since.is_none());
-        waiting.fold(false, |_, key| key.since.replace(now).is_none())
-    }
-
-    /// Takes the TTLs as they are now. Returns whether anything changed.
-    pub fn observe(&mut self, timing: &Timing, now: Timestamp) -> bool {
-        let dnskey = self.dnskey_ttl.set(timing.dnskey_ttl, now);
-        self.longest_ttl.set(timing.longest_ttl, now) || dnskey
-    }
-
-    /// Says who watches, before this is written down.
-    pub fn watch(&mut self, watched: Watched) {
-        self.watched = watched;
-    }
-
-    /// Goes on after a start, on a clock that shows `now`; `last` is when the run before was last known to watch. What passed since then
-    /// counts for nothing, whether no server ran or the clock jumped, so that a wait only grows.
-    pub fn resume(&mut self, last: Option<Watched>, now: Watched) {
-        // What this document says is of its own run: another run may have written it and died before it said anything else.
-        let same = last.filter(|last| last.run == self.watched.run);
-        let seen = same.map_or(self.watched.seen, |last| last.seen.max(self.watched.seen));
-        let (unseen, now_is) = (now.seen.since(seen), now.seen);
-        let gone = self.leaving.iter_mut().filter_map(|leaving| leaving.gone.as_mut());
-        for since in self.keys.iter_mut().filter_map(|key| key.since.as_mut()).chain(gone) {
-            // Where the clock went back, what lies ahead begins now.
-            *since = since.plus(unseen).min(now_is);
-        }
-        for held in [&mut self.dnskey_ttl, &mut self.longest_ttl] {
-            if held.until > seen.min(now_is) {
-                held.until = held.until.plus(unseen).min(now_is.plus(Duration::from_secs(held.before.into())));
-            }
-        }
-        self.watched = now;
-    }
-
-    /// Whether it makes no difference how much time passes: nothing waits but for somebody's word, and no cache holds anything of before.
-    pub fn rests(&self, timing: &Timing) -> bool {
-        let waits = |key: &KeyRecord| key.since.is_none() || matches!(self.next_of(key, timing), Some((_, Due::At(_))));
-        let held = |held: &Held| held.until > self.watched.seen;
-        self.leaving.is_none() && !self.keys.iter().any(waits) && !held(&self.dnskey_ttl) && !held(&self.longest_ttl)
-    }
-
-    /// What answers show of the keys, with compact denial.
-    pub fn signing(&self, apex: &Name, dnskey_ttl: u32) -> ZoneSigning {
-        let mut keys = self.shown();
-        keys.sort_by_key(|key| key.tag);
-        let (cds, cdnskey) = match (self.leaving, self.asked_for()) {
-            (Some(_), _) => (vec![cds_delete()], vec![cdnskey_delete()]),
-            // RFC 7344 §4: both, and they say the same. SHA-256 (RFC 4509) is what every parent takes.
-            (None, Some(key)) => (vec![ds(apex, &key.dnskey(), DigestType::Sha256)], vec![key.dnskey()]),
-            (None, None) => (Vec::new(), Vec::new()),
-        };
-        let epoch = epoch(&keys);
-        ZoneSigning { keys, dnskey_ttl, denial: Denial::Compact, cds, cdnskey, epoch }
-    }
-
-    /// The key whose DS the parent should have.
-    pub fn asked_for(&self) -> Option<&KeyRecord> {
-        let entry = |stage: KeyStage| self.keys.iter().find(|key| key.role.is_entry() && key.stage == stage);
-        entry(KeyStage::Submitted).or_else(|| entry(KeyStage::Active))
-    }
-
-    fn shown(&self) -> Vec<ZoneKey> {
-        // The first CSK signs the zone while it waits for its DS: there is no other.
-        let active = self.keys.iter().any(|key| key.role != KeyRole::Ksk && key.stage == KeyStage::Active);
-        let first = |key: &KeyRecord| !active && key.role == KeyRole::Csk;
-        let shown = |key: &KeyRecord| ZoneKey {
-            flags: key.role.flags(),
-            algorithm: key.algorithm.number(),
-            tag: key.tag,
-            public: key.public.clone(),
-            signs_keys: key.role.is_entry(),
-            signs_zone: key.role != KeyRole::Ksk && (key.stage == KeyStage::Active || first(key)),
-            published: true,
-        };
-        self.keys.iter().map(shown).collect()
-    }
-
     fn add(&mut self, role: KeyRole, key: &PrivateKey, stage: KeyStage, now: Timestamp) -> Result<(), RollRefusal> {
         let tag = key_tag(&key.dnskey(role));
         if self.key(tag).is_some() {
@@ -530,37 +280,6 @@ impl KeyRecord {
     }
 }
 
-impl Held {
-    fn new(seconds: u32) -> Held {
-        Held { seconds, before: seconds, until: Timestamp(0) }
-    }
-
-    /// The longest TTL with which anything was fetched that is in caches from `since` on.
-    fn longest(&self, since: Timestamp) -> Duration {
-        let before = if self.until > since { self.before } else { 0 };
-        Duration::from_secs(self.seconds.max(before).into())
-    }
-
-    fn set(&mut self, seconds: u32, now: Timestamp) -> bool {
-        if seconds == self.seconds {
-            return false;
-        }
-        let before = if self.until > now { self.before.max(self.seconds) } else { self.seconds };
-        (self.seconds, self.before, self.until) = (seconds, before, now.plus(Duration::from_secs(before.into())));
-        true
-    }
-}
-
-/// Names what signs, so that signatures of other keys are never taken for theirs.
-fn epoch(keys: &[ZoneKey]) -> u64 {
-    use sha2::{Digest, Sha256};
-    let hash = keys
-        .iter()
-        .filter(|key| key.signs_keys || key.signs_zone)
-        .fold(Sha256::new(), |hash, key| hash.chain_update(key.rdata()).chain_update([u8::from(key.signs_keys), u8::from(key.signs_zone)]));
-    hash.finalize().iter().take(8).fold(0, |epoch, octet| epoch << 8 | u64::from(*octet))
-}
-
 fn is_zero(number: &u32) -> bool {
     *number == 0
 }
@@ -579,6 +298,3 @@ mod base64 {
         BASE64.decode(text.as_bytes()).map(Into::into).map_err(|_| D::Error::custom("base64 is expected"))
     }
 }
-
-#[cfg(test)]
-mod tests;

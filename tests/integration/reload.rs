@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -124,4 +125,27 @@ fn no_query_is_lost_while_zones_are_reloaded() {
     let log = home.log();
     assert!(log.contains("gen.example.zone:9: ") || log.contains("gen.example.zone:7: "), "{log}");
     assert!(log.contains("gen.example.zone: the zone is served as it was before"), "{log}");
+}
+
+/// A file system that does not answer keeps nobody from stopping the server: the reload that waits for it is given up.
+#[test]
+fn a_signal_ends_a_reload_that_waits() {
+    let home = Home::new(&[]);
+    let (server, _) = home.start();
+    // A pipe that nobody writes to: whoever reads it waits.
+    let pipe = home.folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::fs::rename(pipe, home.folder.path().join("signpost.toml")).unwrap();
+    server.signal("HUP");
+    let begin = Instant::now();
+    while !home.log().contains("reading configuration, zones and geo data again") {
+        assert!(begin.elapsed() < Duration::from_secs(20), "nothing is read again: {}", home.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let address: IpAddr = [127, 0, 0, 1].into();
+    assert_eq!(Asker::new(home.dns).addresses("ns1.svc.example."), [address], "it answers meanwhile");
+    server.signal("TERM");
+    let status = server.wait();
+    assert!(status.success(), "{status}: {}", home.log());
+    assert!(home.log().contains("SIGTERM: stopping while files are read"), "{}", home.log());
 }

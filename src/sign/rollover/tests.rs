@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::private::Secret;
 use super::*;
+use crate::model::Name;
 
 mod validators;
 
