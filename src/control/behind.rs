@@ -7,11 +7,12 @@
 //!
 //! Every write is compare-and-put, so it is also known here when each of these keys was last written.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::core::RETRY;
 use super::records;
+use super::stale::Stale;
 use crate::model::{InstanceKey, Label, Revision, Subject, Timestamp, Vitals};
 use crate::registry::{Change, Registry, SetChange, Turn};
 use crate::store::{Condition, Key, MAX_OPERATIONS, Operation};
@@ -21,10 +22,8 @@ use crate::store::{Condition, Key, MAX_OPERATIONS, Operation};
 pub(super) struct Behind {
     /// When each health, drain and return of a region in the store was written.
     written: HashMap<Key, Revision>,
-    /// What the store does not hold as it is, in the order in which that was noticed.
-    stale: VecDeque<Record>,
-    /// The same, to find them.
-    is_stale: HashSet<Record, foldhash::quality::RandomState>,
+    /// What the store does not hold as it is.
+    stale: Stale<Record>,
     /// What is under way to the store.
     flight: Vec<(Record, Operation)>,
     /// What went to the store with a pushed status.
@@ -71,9 +70,7 @@ impl Behind {
     }
 
     fn note(&mut self, record: Record) {
-        if self.is_stale.insert(record.clone()) {
-            self.stale.push_back(record);
-        }
+        self.stale.note(record);
     }
 
     /// From now on what is left is written without rests.
@@ -237,9 +234,8 @@ impl Behind {
         }
         let mut left = Vec::new();
         while self.flight.len() < MAX_OPERATIONS
-            && let Some(record) = self.stale.pop_front()
+            && let Some(record) = self.stale.take()
         {
-            self.is_stale.remove(&record);
             let key = match &record {
                 Record::Health(key) => records::health_key(key),
                 Record::Drain(subject) => records::drain_key(subject),

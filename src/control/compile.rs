@@ -47,7 +47,7 @@ fn restand<'a>(snapshot: &Snapshot, registry: &'a Registry, name: &Label, extent
         Some(InstanceView { id, instance: &entry.instance, vitals: &entry.vitals, out, warmth: entry.vitals.warmth(now) })
     };
     let view = TurnedView { service: &entry.service, turned, outs: &outs, count: entry.instances.len(), instance: &instance };
-    snapshot.restand(name, &view).map(Update::Turned)
+    snapshot.restand(name, &view)
 }
 
 /// `snapshot` with one service as the registry now has it. A policy that cannot be compiled, because it speaks of places that are

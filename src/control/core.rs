@@ -112,8 +112,8 @@ impl<T> Default for Effects<T> {
 pub enum Extent {
     /// Anything of it may have changed, or it is gone.
     Whole,
-    /// Nothing but the health of these instances. One that turned twice stands here twice.
-    Health(Vec<Label>),
+    /// Nothing but the health of these instances, by their places in the order of ids. One that turned twice stands here twice.
+    Health(Vec<usize>),
 }
 
 impl<T> Effects<T> {
@@ -122,12 +122,13 @@ impl<T> Effects<T> {
         self.services.insert(service, Extent::Whole);
     }
 
-    /// The health of an instance has changed, or how steady it is.
-    pub(super) fn health(&mut self, key: &InstanceKey) {
-        match self.services.get_mut(&key.service) {
+    /// The health of an instance has changed, or how steady it is. `place`: its place in the order of ids, where nothing else has.
+    pub(super) fn health(&mut self, service: &Label, place: Option<usize>) {
+        let Some(place) = place else { return self.whole(service.clone()) };
+        match self.services.get_mut(service) {
             Some(Extent::Whole) => {}
-            Some(Extent::Health(instances)) => instances.push(key.id.clone()),
-            None => _ = self.services.insert(key.service.clone(), Extent::Health(vec![key.id.clone()])),
+            Some(Extent::Health(places)) => places.push(place),
+            None => _ = self.services.insert(service.clone(), Extent::Health(vec![place])),
         }
     }
 }
@@ -239,8 +240,8 @@ impl<T> Core<T> {
             }
             Input::Beat { reply, key } => self.beat(now, reply, key),
             Input::Observation(Observation { key, order, health, wavers, why }) => {
-                if self.orders.in_force(&key) == Some(order) {
-                    let turn = self.write().observe(&key, health, wavers, &why, now);
+                if self.orders.is_in_force(&key, order) {
+                    let turn = self.write().observe(&key, health, wavers, why, now);
                     self.turned(now, &key, turn, "");
                 }
             }

@@ -4,7 +4,7 @@
 //! The registry is asked first whether a command can be carried out ([`Registry::plan`](crate::registry::Registry::plan)), the store
 //! makes it durable, and only then does the registry change: readers never see what might still fail, and there is nothing to undo.
 //! Health goes the other way round: it is visible at once and persisted behind, for a slow disk must not keep a dead instance in
-//! answers. All decisions are in [`Writer`], which does no IO; [`Control`] is the handle to the task that drives it.
+//! answers. All decisions are in [`Writer`], which does no IO; [`Control`] is the handle to the thread that drives it.
 
 mod behind;
 mod compile;
@@ -13,9 +13,11 @@ mod heartbeats;
 mod keyed;
 mod lapse;
 mod losses;
+mod observed;
 mod orders;
 mod outcome;
 mod records;
+mod stale;
 mod start;
 mod survey;
 mod task;
@@ -97,6 +99,9 @@ pub enum StartError {
     /// Zones or geo data that cannot be served.
     #[error(transparent)]
     Zone(#[from] ZoneError),
+    /// The writer's thread could not be started.
+    #[error("the writer's thread could not be started: {0}")]
+    Thread(#[from] std::io::Error),
 }
 
 /// Something that happened: for `GET /v1/events`, logs and the drill's timeline.
@@ -180,7 +185,7 @@ pub struct Control {
     observations: mpsc::UnboundedSender<Observation>,
 }
 
-/// What handles and the writer's task share.
+/// What handles and the writer's thread share.
 struct Shared {
     publisher: Arc<Publisher>,
     registry: Arc<RwLock<Registry>>,
@@ -245,7 +250,7 @@ impl Control {
             here,
             clock,
         });
-        tokio::spawn(task::run(shared.clone(), writer, engine, called, observed));
+        task::start(shared.clone(), writer, engine, called, observed)?;
         Ok(Control { shared, calls, observations })
     }
 

@@ -258,7 +258,7 @@ impl<T> Core<T> {
             self.behind.health(key.clone());
         }
         if turn.shows() {
-            self.effects.health(key);
+            self.effects.health(&key.service, turn.place);
         }
         if turn.held {
             self.flaps_suppressed.fetch_add(1, Ordering::Relaxed);

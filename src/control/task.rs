@@ -1,4 +1,4 @@
-//! The task that drives the writer: channels in, the store beside it, snapshots and answers out.
+//! The thread that drives the writer: channels in, the store beside it, snapshots and answers out.
 
 // The task decides nothing by this clock: it bounds how long a stop may take.
 #![allow(clippy::disallowed_methods)]
@@ -98,8 +98,23 @@ struct Task {
     pause: Option<Instant>,
 }
 
-/// Drives the writer until it is stopped or every handle is gone.
-pub(super) async fn run(
+/// Drives the writer until it is stopped or every handle is gone, on a thread of its own.
+///
+/// Among the tasks of the API it would move from thread to thread, away from what the caches hold and from the memory that it gave out and
+/// takes back; and each of the ten thousand times in a second that it wakes would wake another thread, which finds nothing to do.
+pub(super) fn start(
+    shared: Arc<Shared>,
+    writer: Writer<Reply>,
+    engine: Engine,
+    calls: mpsc::Receiver<Call>,
+    observations: mpsc::UnboundedReceiver<Observation>,
+) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let run = move || runtime.block_on(run(shared, writer, engine, calls, observations));
+    std::thread::Builder::new().name("writer".to_string()).spawn(run).map(drop)
+}
+
+async fn run(
     shared: Arc<Shared>,
     mut writer: Writer<Reply>,
     engine: Engine,
@@ -130,10 +145,7 @@ pub(super) async fn run(
             surveyed = finish(&mut task.survey) => writer.surveyed(surveyed),
             Some(observation) = observations.recv() => {
                 let more = std::iter::from_fn(|| observations.try_recv().ok()).take(AT_ONCE - 1);
-                let now = (shared.clock)();
-                for observation in std::iter::once(observation).chain(more) {
-                    writer.handle(now, Input::Observation(observation));
-                }
+                writer.observe((shared.clock)(), std::iter::once(observation).chain(more));
             }
             call = calls.recv(), if takes_calls => {
                 let now = (shared.clock)();

@@ -99,6 +99,12 @@ pub(crate) struct Rest {
     warming: Option<Warming>,
 }
 
+impl Rest {
+    fn is_nothing(&self) -> bool {
+        self.pushed.is_none() && self.why.is_empty() && self.warming.is_none() && self.damping.is_untouched()
+    }
+}
+
 /// How [`Vitals`] are stored.
 #[derive(Clone, Serialize, Deserialize)]
 struct VitalsFields {
@@ -184,14 +190,23 @@ impl Vitals {
 
     /// Begins or ends a slow start.
     pub fn set_warming(&mut self, warming: Option<Warming>) {
-        self.change(|rest| rest.warming = warming);
+        if warming.is_some() || self.warming().is_some() {
+            self.change(|rest| rest.warming = warming);
+        }
     }
 
     /// Changes what there is to say of few, and keeps it only where there is anything.
     fn change<A>(&mut self, change: impl FnOnce(&mut Rest) -> A) -> A {
-        let mut rest = self.rest.take().map(|rest| *rest).unwrap_or_default();
-        let outcome = change(&mut rest);
-        self.rest = (rest != Rest::default()).then(|| Box::new(rest));
+        let Some(rest) = &mut self.rest else {
+            let mut rest = Rest::default();
+            let outcome = change(&mut rest);
+            self.rest = (!rest.is_nothing()).then(|| Box::new(rest));
+            return outcome;
+        };
+        let outcome = change(rest);
+        if rest.is_nothing() {
+            self.rest = None;
+        }
         outcome
     }
 

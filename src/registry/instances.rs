@@ -47,8 +47,13 @@ impl Instances {
 
     /// The instance of that id, to be changed.
     pub fn get_mut(&mut self, id: &Label) -> Option<&mut InstanceEntry> {
+        self.find_mut(id).map(|(_, entry)| entry)
+    }
+
+    /// The same with its place in the order of ids.
+    pub fn find_mut(&mut self, id: &Label) -> Option<(usize, &mut InstanceEntry)> {
         let all = self.all_mut();
-        all.binary_search_by(|(known, _)| known.cmp(id)).ok().map(|at| &mut all[at].1)
+        all.binary_search_by(|(known, _)| known.cmp(id)).ok().map(|at| (at, &mut all[at].1))
     }
 
     /// Whether there is an instance of that id.

@@ -20,22 +20,45 @@ pub struct Turn {
     pub held_until: Option<Timestamp>,
     /// Its slow start, after.
     pub warming: Option<Warming>,
+    /// Its place in the order of the ids of its service's instances, where nothing but its health was learned.
+    pub place: Option<usize>,
+}
+
+/// What a turn begins with. Not the reason, which may be long and comes again with each verdict.
+struct Known {
+    health: Health,
+    is_steady: bool,
+    kept: (Option<Health>, Option<Health>, Damping, Option<Warming>),
+    pushed: Option<Pushed>,
+}
+
+impl Known {
+    fn of(vitals: &Vitals) -> Known {
+        let kept = (vitals.probed, vitals.beating, vitals.damping(), vitals.warming());
+        Known { health: vitals.health(), is_steady: vitals.is_steady(), kept, pushed: vitals.pushed().cloned() }
+    }
+
+    /// The turn from this.
+    fn turn(&self, after: &Vitals) -> Turn {
+        let (damping, warming) = (after.damping(), after.warming());
+        let is_held = damping.held_until();
+        Turn {
+            before: self.health,
+            after: after.health(),
+            resteadied: self.is_steady != after.is_steady(),
+            held: is_held.is_some() && self.kept.2.held_until() != is_held,
+            learned: self.kept != (after.probed, after.beating, damping, warming) || self.pushed.as_ref() != after.pushed(),
+            held_until: is_held,
+            warming,
+            place: None,
+        }
+    }
 }
 
 impl Turn {
     /// The turn from `before` to `after`.
     pub fn between(before: &Vitals, after: &Vitals) -> Turn {
-        let kept = |vitals: &Vitals| (vitals.probed, vitals.beating, vitals.damping(), vitals.warming());
-        let (was_held, is_held) = (before.damping().held_until(), after.damping().held_until());
-        Turn {
-            before: before.health(),
-            after: after.health(),
-            resteadied: before.is_steady() != after.is_steady(),
-            held: is_held.is_some() && was_held != is_held,
-            learned: kept(before) != kept(after) || before.pushed() != after.pushed(),
-            held_until: is_held,
-            warming: after.warming(),
-        }
+        Known::of(before).turn(after)
     }
 
     /// Whether answers are no longer as they were.
@@ -47,7 +70,7 @@ impl Turn {
 impl Registry {
     /// Takes the worst verdict of an instance's checks, and whether it `wavers`. `None`: there is no such instance, or it is not probed
     /// (any more).
-    pub fn observe(&mut self, key: &InstanceKey, health: Health, wavers: bool, why: &str, now: Timestamp) -> Option<Turn> {
+    pub fn observe(&mut self, key: &InstanceKey, health: Health, wavers: bool, why: impl Into<String>, now: Timestamp) -> Option<Turn> {
         self.learn(key, now, |vitals| {
             vitals.probed.as_mut().map(|probed| *probed = health)?;
             vitals.wavers.probed = wavers;
@@ -134,19 +157,19 @@ impl Registry {
     fn learn(&mut self, key: &InstanceKey, now: Timestamp, change: impl FnOnce(&mut Vitals) -> Option<()>) -> Option<Turn> {
         let ServiceEntry { terms, instances, .. } = self.services.get_mut(&key.service)?;
         let service = &*terms.service;
-        let InstanceEntry { vitals, instance, .. } = instances.get_mut(&key.id)?;
-        let known = vitals.clone();
+        let (place, InstanceEntry { vitals, instance, .. }) = instances.find_mut(&key.id)?;
+        let (known, sensed) = (Known::of(vitals), vitals.sensed());
         change(vitals)?;
         // Only what is found out is damped, and not what somebody says: a push may turn it as often as it likes.
-        if service.damps() && (known.sensed(), vitals.sensed()) == (Some(Health::Healthy), Some(Health::Unhealthy)) {
+        if service.damps() && (sensed, vitals.sensed()) == (Some(Health::Healthy), Some(Health::Unhealthy)) {
             vitals.damp(|damping| damping.fell(now));
         }
-        settle(vitals, instance, known.health(), now);
-        if !warms_up(service, known.health(), vitals) {
-            return Some(Turn::between(&known, vitals));
+        settle(vitals, instance, known.health, now);
+        if !warms_up(service, known.health, vitals) {
+            return Some(Turn { place: Some(place), ..known.turn(vitals) });
         }
-        self.warm_up(key, known.health(), now);
-        Some(Turn::between(&known, &self.instance(key)?.vitals))
+        self.warm_up(key, known.health, now);
+        Some(Turn { place: Some(place), ..known.turn(&self.instance(key)?.vitals) })
     }
 
     /// Begins the slow start of an instance that has recovered, if its health was `before`. There is none where no other instance in

@@ -4,8 +4,12 @@
 //! before said: the slot of the name, and what stands at the name. One query after the other waits for all of that in turn. Gone a step for
 //! every query before the next step for any, the waits of one step are over at the same time.
 
+use std::hint::black_box;
+
+use super::directory::hash;
 use super::{CompiledService, CompiledZone, Snapshot};
 use crate::codec::NameBuf;
+use crate::model::Label;
 use crate::routing::ServiceId;
 
 /// Octets of a zone's names, or services, from which on they are taken for more than the caches of one processor hold.
@@ -74,7 +78,30 @@ impl Snapshot {
         *ahead = next;
         found
     }
+
+    /// Fetches what changes of these services will read, so many at once at most.
+    pub fn look_ahead<'l>(&self, services: impl Iterator<Item = &'l Label>) {
+        if !self.is_vast() {
+            return;
+        }
+        let mut slots = [None; AT_ONCE];
+        let mut found = 0;
+        for (slot, service) in slots.iter_mut().zip(services) {
+            *slot = self.directory.first_of(hash(service.as_bytes()));
+        }
+        let slots = || slots.iter().copied().flatten();
+        found += slots().map(|slot| self.directory.counts(slot)).sum::<usize>();
+        let services = || slots().filter_map(|slot| self.directory.at(slot));
+        found += services().map(|service| service.pool().len() + service.label_octets().len()).sum::<usize>();
+        found += services()
+            .map(|service| service.pool().fetch() + usize::from(service.label_octets().first().copied().unwrap_or_default()))
+            .sum::<usize>();
+        black_box(found);
+    }
 }
+
+/// Changes that are looked ahead for at once.
+const AT_ONCE: usize = 64;
 
 /// Whether a zone has more names than the caches hold.
 pub(super) fn is_vast(zone: &CompiledZone) -> bool {

@@ -1,26 +1,18 @@
 //! Services by name and by slot, in pieces that snapshots share.
 //!
 //! ```text
-//!   Directory ─▶ top ─▶ branch ─▶ leaf ─▶ service         64 services to a leaf, 64 leaves to a branch
+//!   Directory ─▶ top ─▶ limb ─▶ branch ─▶ twig ─▶ leaf ─▶ service     8 services to a leaf, then 16, 16 and 32: 65,536 to a limb
 //!            ╰─▶ names: 64 × 64 tables of slots, by the hash of the service's name
 //! ```
 //!
-//! A change of one service copies the way to it: a leaf, a branch and the top, some 370 pointers of a million services', whose counts grow by
-//! one. `tests/bench/structures.rs` compares that to other ways, at 1,000,000 services (2 cores, one of them writing):
+//! A change of one service copies the way to it: a leaf, a twig, a branch, a limb and the top, some 90 pointers of a million services', whose
+//! counts grow by one, and shrink by one when the snapshot before is dropped. Counts are what it costs: each is an atomic addition that waits
+//! for the one before it, and those of services and leaves lie where nobody has been for a while. So leaves are narrow.
+//! `tests/bench/structures.rs` compares this to other ways.
 //!
-//! | | a read, ns | a change, µs | each of 100 at once | a read beside changes |
-//! | --- | --- | --- | --- | --- |
-//! | one vector, rebuilt | 13 | 19,500 | 181 | 16 |
-//! | chunks of 256 in a vector | 19 | 61 | 6.9 | 27 |
-//! | chunks of 1024 in a vector | 17 | 30 | 20 | 20 |
-//! | **this tree, of 64, 64 and the rest** | 21 | 6.7 | 4.1 | 54 |
-//! | tree of 128, 128 and the rest | 19 | 5.8 | 5.9 | 45 |
-//! | 4096 shards, each swapped by itself | 30 | 4.5 | 4.3 | 43 |
-//! | each service swapped by itself | 21 | 0.6 | 0.5 | 67 |
-//!
-//! What is swapped by itself takes the writer less time, of which it has enough (100,000 changes a second at 6.7 µs are more than it can
-//! compile), and a query pays for it once per service it looks at instead of once per batch. And it loses what a snapshot is: a query that
-//! walks several services, or reads a drain and then a service, would see one before a change and the other after it.
+//! What is swapped by itself, slot by slot, takes the writer still less, and a query pays for it once per service it looks at instead of once
+//! per batch. And it loses what a snapshot is: a query that walks several services, or reads a drain and then a service, would see one before
+//! a change and the other after it.
 //!
 //! A service keeps its slot while it is registered, and while a zone's policy refers to it: policies refer to slots. A slot that nobody has
 //! is given to the next name.
@@ -35,18 +27,32 @@ use crate::codec::NameBuf;
 use crate::model::Label;
 use crate::routing::ServiceId;
 
-/// Slots of a leaf, and leaves of a branch.
-const WIDTH: usize = 64;
+/// Services of a leaf.
+const LEAF: usize = 8;
+/// Leaves of a twig.
+const TWIG: usize = 16;
+/// Twigs of a branch.
+const BRANCH: usize = 16;
+/// Branches of a limb.
+const LIMB: usize = 32;
 
-type Leaf = [Option<Arc<CompiledService>>; WIDTH];
-type Branch = [Option<Arc<Leaf>>; WIDTH];
+type Leaf = [Option<Arc<CompiledService>>; LEAF];
+type Twig = [Option<Arc<Leaf>>; TWIG];
+type Branch = [Option<Arc<Twig>>; BRANCH];
+type Limb = [Option<Arc<Branch>>; LIMB];
+
+const NO_BRANCH: Branch = [const { None }; BRANCH];
+const NO_TWIG: Twig = [const { None }; TWIG];
+
+/// Tables of names in a row of them, and rows.
+const WIDTH: usize = 64;
 /// Slots by the hash of the names of the services in them.
 type Names = [Arc<[Arc<HashTable<u32>>; WIDTH]>; WIDTH];
 
 /// The directory of services.
 #[derive(Debug, Clone)]
 pub(super) struct Directory {
-    top: Arc<Vec<Arc<Branch>>>,
+    top: Arc<Vec<Arc<Limb>>>,
     names: Arc<Names>,
     /// Slots of names that policies refer to while no such service is registered.
     awaited: Arc<BTreeMap<Label, ServiceId>>,
@@ -104,9 +110,39 @@ fn table_of(hash: u64) -> (usize, usize) {
 
 /// What stands in a slot.
 #[inline]
-fn at(top: &[Arc<Branch>], slot: u32) -> Option<&Arc<CompiledService>> {
+fn at(top: &[Arc<Limb>], slot: u32) -> Option<&Arc<CompiledService>> {
+    let [limb, branch, twig, leaf, slot] = way(slot);
+    top.get(limb)?[branch].as_ref()?[twig].as_ref()?[leaf].as_ref()?[slot].as_ref()
+}
+
+/// The way to a slot: the number of its limb, and its numbers in each.
+#[inline]
+fn way(slot: u32) -> [usize; 5] {
     let slot = slot as usize;
-    top.get(slot / WIDTH / WIDTH)?[slot / WIDTH % WIDTH].as_ref()?[slot % WIDTH].as_ref()
+    let (leaf, twig, branch) = (slot / LEAF, slot / LEAF / TWIG, slot / LEAF / TWIG / BRANCH);
+    [branch / LIMB, branch % LIMB, twig % BRANCH, leaf % TWIG, slot % LEAF]
+}
+
+/// A node of the way to a slot, as the directory's own.
+fn own<Node: Clone, const WIDTH: usize>(place: &mut Option<Arc<[Option<Node>; WIDTH]>>) -> &mut [Option<Node>; WIDTH] {
+    Arc::make_mut(place.get_or_insert_with(empty))
+}
+
+fn empty<Node, const WIDTH: usize>() -> Arc<[Option<Node>; WIDTH]> {
+    Arc::new(std::array::from_fn(|_| None))
+}
+
+/// The pairs of nodes in two nodes that are not the same, with their numbers.
+fn unlike<'a, Node, const WIDTH: usize>(
+    one: Option<&'a [Option<Arc<Node>>; WIDTH]>,
+    two: Option<&'a [Option<Arc<Node>>; WIDTH]>,
+) -> impl Iterator<Item = (usize, Option<&'a Node>, Option<&'a Node>)> {
+    let of = |nodes: Option<&'a [Option<Arc<Node>>; WIDTH]>, n: usize| nodes.and_then(|nodes| nodes[n].as_deref());
+    let pairs = (0..WIDTH).map(move |n| (n, of(one, n), of(two, n)));
+    pairs.filter(|(_, one, two)| match (one, two) {
+        (Some(one), Some(two)) => !std::ptr::eq(*one, *two),
+        (one, two) => one.is_some() || two.is_some(),
+    })
 }
 
 impl Directory {
@@ -140,39 +176,44 @@ impl Directory {
         at(&self.top, id.0).map(AsRef::as_ref)
     }
 
+    /// Reads the counts that a change of a slot makes larger, and smaller again: a number that means nothing, but for which they had to be
+    /// fetched.
+    pub(super) fn counts(&self, id: ServiceId) -> usize {
+        let [limb, branch, twig, leaf, _] = way(id.0);
+        let twig = self.top.get(limb).and_then(|limb| limb[branch].as_ref()?[twig].as_ref());
+        let leaf = twig.and_then(|twig| twig[leaf].as_ref());
+        let leaves = twig.into_iter().flat_map(|twig| twig.iter().flatten()).map(Arc::strong_count);
+        let services = leaf.into_iter().flat_map(|leaf| leaf.iter().flatten()).map(Arc::strong_count);
+        leaves.chain(services).sum()
+    }
+
     /// Every service with its slot.
     pub(super) fn iter(&self) -> impl Iterator<Item = (ServiceId, &CompiledService)> {
-        let leaves = self.top.iter().flat_map(|branch| branch.iter()).enumerate();
+        let branches = self.top.iter().flat_map(|limb| limb.iter());
+        let twigs = branches.flat_map(|branch| branch.as_deref().unwrap_or(&NO_BRANCH));
+        let leaves = twigs.flat_map(|twig| twig.as_deref().unwrap_or(&NO_TWIG)).enumerate();
         let leaves = leaves.filter_map(|(n, leaf)| Some((n, leaf.as_ref()?)));
         leaves.flat_map(|(n, leaf)| {
             let slots = leaf.iter().enumerate();
-            slots.filter_map(move |(slot, service)| Some((ServiceId((n * WIDTH + slot) as u32), service.as_deref()?)))
+            slots.filter_map(move |(slot, service)| Some((ServiceId((n * LEAF + slot) as u32), service.as_deref()?)))
         })
     }
 
     /// Slots in which something else stands than in another directory, from which this one came. What both share is passed over.
     pub(super) fn differing(&self, other: &Directory) -> Vec<ServiceId> {
-        let same = |one: Option<&Arc<Leaf>>, two: Option<&Arc<Leaf>>| match (one, two) {
-            (Some(one), Some(two)) => Arc::ptr_eq(one, two),
-            (one, two) => one.is_none() && two.is_none(),
-        };
         let mut differing = Vec::new();
-        for n in 0..self.top.len().max(other.top.len()) {
-            let (one, two) = (self.top.get(n), other.top.get(n));
+        for limb in 0..self.top.len().max(other.top.len()) {
+            let (one, two) = (self.top.get(limb), other.top.get(limb));
             if one.zip(two).is_some_and(|(one, two)| Arc::ptr_eq(one, two)) {
                 continue;
             }
-            for leaf in 0..WIDTH {
-                let of = |branch: Option<&'_ Arc<Branch>>| branch.and_then(|branch| branch[leaf].clone());
-                if same(of(one).as_ref(), of(two).as_ref()) {
-                    continue;
+            for (branch, one, two) in unlike(one.map(AsRef::as_ref), two.map(AsRef::as_ref)) {
+                for (twig, one, two) in unlike(one, two) {
+                    for (leaf, one, two) in unlike(one, two) {
+                        let first = (((limb * LIMB + branch) * BRANCH + twig) * TWIG + leaf) * LEAF;
+                        differing.extend(unlike(one, two).map(|(slot, ..)| ServiceId((first + slot) as u32)));
+                    }
                 }
-                let first = ((n * WIDTH + leaf) * WIDTH) as u32;
-                let slots = (first..first + WIDTH as u32).filter(|slot| match (at(&self.top, *slot), at(&other.top, *slot)) {
-                    (Some(one), Some(two)) => !Arc::ptr_eq(one, two),
-                    (one, two) => one.is_some() || two.is_some(),
-                });
-                differing.extend(slots.map(ServiceId));
             }
         }
         differing
@@ -256,14 +297,13 @@ impl Directory {
 
     /// The place of a slot, on a way that is this directory's own.
     fn slot(&mut self, id: ServiceId) -> &mut Option<Arc<CompiledService>> {
-        let slot = id.0 as usize;
+        let [limb, branch, twig, leaf, slot] = way(id.0);
         let top = Arc::make_mut(&mut self.top);
-        while top.len() <= slot / WIDTH / WIDTH {
-            top.push(Arc::new(std::array::from_fn(|_| None)));
+        while top.len() <= limb {
+            top.push(empty());
         }
-        let branch = Arc::make_mut(&mut top[slot / WIDTH / WIDTH]);
-        let leaf = branch[slot / WIDTH % WIDTH].get_or_insert_with(|| Arc::new(std::array::from_fn(|_| None)));
-        &mut Arc::make_mut(leaf)[slot % WIDTH]
+        let branch = own(&mut Arc::make_mut(&mut top[limb])[branch]);
+        &mut own(&mut own(&mut branch[twig])[leaf])[slot]
     }
 }
 
@@ -284,7 +324,7 @@ mod tests {
     #[test]
     fn services_are_found_by_name_and_slot_and_those_before_see_nothing_of_it() {
         let mut directory = Directory::default();
-        let count = 2 * WIDTH * WIDTH + 3;
+        let count = LEAF * TWIG * BRANCH * LIMB + 2 * LEAF * TWIG + 3;
         let slots: Vec<ServiceId> = (0..count).map(|n| put(&mut directory, n)).collect();
         let before = directory.clone();
         for n in (0..count).step_by(3) {

@@ -71,8 +71,8 @@ struct Drains {
 pub enum Update<'a> {
     /// A service and its instances as they now are; `None`: it is gone.
     Service(&'a Label, Option<ServiceView<'a>>),
-    /// A service that [`Snapshot::restand`] made of the one that there is.
-    Turned(Arc<CompiledService>),
+    /// A service that [`Snapshot::restand`] made of the one that there is, in its slot.
+    Turned(ServiceId, Arc<CompiledService>),
     /// Everything that is drained by region or az.
     Drained {
         /// Regions.
@@ -146,11 +146,7 @@ impl Snapshot {
                         next.directory.put(id, None);
                     }
                 }
-                Update::Turned(service) => {
-                    if let Some(id) = next.directory.find(service.label_octets()) {
-                        next.directory.put(id, Some(service.clone()));
-                    }
-                }
+                Update::Turned(id, service) => next.directory.put(*id, Some(service.clone())),
                 Update::Drained { regions, azs } => next.drains = Arc::new(Drains { regions: (*regions).clone(), azs: (*azs).clone() }),
                 Update::Zones(zones) => next.compile_zones(zones.iter())?,
                 Update::Served(zones) => next.compile_zones(zones.iter().map(AsRef::as_ref))?,
@@ -176,10 +172,10 @@ impl Snapshot {
         Ok(next)
     }
 
-    /// A service after some of its instances have turned, for [`Update::Turned`]; `None`: it has to be compiled whole.
-    pub fn restand(&self, label: &Label, view: &TurnedView<'_>) -> Option<Arc<CompiledService>> {
-        let (_, service) = self.service(label.as_bytes())?;
-        service.restand(view).map(Arc::new)
+    /// A service after some of its instances have turned, for [`Update::Turned`] of this snapshot; `None`: it has to be compiled whole.
+    pub fn restand<'a>(&self, label: &Label, view: &TurnedView<'_>) -> Option<Update<'a>> {
+        let (id, service) = self.service(label.as_bytes())?;
+        service.restand(view).map(|turned| Update::Turned(id, Arc::new(turned)))
     }
 
     /// This snapshot with these places and those that policies of services speak of, for [`Snapshot::compile_apart`].

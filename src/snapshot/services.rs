@@ -43,8 +43,8 @@ pub struct InstanceView<'a> {
 pub struct TurnedView<'a> {
     /// Its settings.
     pub service: &'a Service,
-    /// Those instances, by id.
-    pub turned: &'a [Label],
+    /// Those instances, by their places in the order of ids.
+    pub turned: &'a [usize],
     /// Those of its instances that have drains of their own, by id.
     pub outs: &'a BTreeMap<&'a Label, Out>,
     /// How many instances there are.
@@ -262,9 +262,10 @@ impl CompiledService {
             }
         }
         let mut members = Vec::with_capacity(view.turned.len());
-        for id in view.turned {
-            let member = self.member(id.as_bytes())?;
-            (view.instance)(member as usize).filter(|instance| instance.id == id)?;
+        for place in view.turned {
+            // Compiled are the instances that there are, so the places are the same; what is not, is compiled whole.
+            let member = u32::try_from(*place).ok().filter(|_| *place < view.count)?;
+            (view.instance)(*place).filter(|instance| instance.id.as_bytes() == self.id_octets(member))?;
             members.push(member);
         }
         members.sort_unstable();

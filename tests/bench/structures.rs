@@ -116,6 +116,50 @@ impl<const SIZE: usize, const WIDTH: usize> Structure for Tree<SIZE, WIDTH> {
     }
 }
 
+/// A tree of five levels, narrow below: leaves of 8, twigs of 16 leaves, branches of 16 twigs, limbs of 32 branches, and one vector of limbs.
+struct Narrow(ArcSwap<Vec<Arc<Limb>>>);
+type Node<Child, const WIDTH: usize> = [Option<Arc<Child>>; WIDTH];
+type Limb = Node<Node<Node<Node<Service, 8>, 16>, 16>, 32>;
+
+/// The way to a slot of [`Narrow`].
+fn way(slot: u32) -> [usize; 5] {
+    let slot = slot as usize;
+    [slot >> 16, slot >> 11 & 31, slot >> 7 & 15, slot >> 3 & 15, slot & 7]
+}
+
+fn own<Child, const WIDTH: usize>(place: &mut Option<Arc<Node<Child, WIDTH>>>) -> &mut Node<Child, WIDTH> {
+    Arc::make_mut(place.get_or_insert_with(|| Arc::new(std::array::from_fn(|_| None))))
+}
+
+impl Narrow {
+    fn put(top: &mut Vec<Arc<Limb>>, slot: u32, number: u64) {
+        let [limb, branch, twig, leaf, slot] = way(slot);
+        while top.len() <= limb {
+            top.push(Arc::new(std::array::from_fn(|_| None)));
+        }
+        let branch = own(&mut Arc::make_mut(&mut top[limb])[branch]);
+        own(&mut own(&mut branch[twig])[leaf])[slot] = Some(service(number));
+    }
+}
+
+impl Structure for Narrow {
+    fn new(count: usize) -> Narrow {
+        let mut top = Vec::new();
+        (0..count as u32).for_each(|slot| Narrow::put(&mut top, slot, slot.into()));
+        Narrow(ArcSwap::from_pointee(top))
+    }
+    fn read(&self, slots: &[u32]) -> u64 {
+        let now = self.0.load();
+        let at = |[limb, branch, twig, leaf, slot]: [usize; 5]| now[limb][branch].as_ref()?[twig].as_ref()?[leaf].as_ref()?[slot].as_ref();
+        slots.iter().map(|slot| at(way(*slot)).map_or(0, |service| service.number)).sum()
+    }
+    fn write(&self, slots: &[u32], number: u64) {
+        let mut next = Vec::clone(&self.0.load());
+        slots.iter().for_each(|slot| Narrow::put(&mut next, *slot, number));
+        self.0.store(Arc::new(next));
+    }
+}
+
 /// So many vectors, each of which is replaced by itself: a query that looks at two services may see one before and one after a change.
 struct Shards<const COUNT: usize>(Vec<ArcSwap<Slots>>);
 
@@ -208,6 +252,7 @@ fn main() {
         run::<Tree<64, 64>>("tree of 64, 64, rest", count);
         run::<Tree<16, 256>>("tree of 16, 256, rest", count);
         run::<Tree<128, 128>>("tree of 128, 128, rest", count);
+        run::<Narrow>("tree of 8, 16, 16, 32, rest", count);
         run::<Shards<4096>>("4096 shards", count);
         run::<PerSlot>("per service", count);
     }

@@ -16,6 +16,9 @@ pub struct Stance {
     pub warmth: u8,
 }
 
+/// Groups and rows that are fetched ahead; more of them are read in their order, which the processor guesses.
+const FETCHED: usize = 16;
+
 impl Pool {
     /// This pool with some instances standing as given: what [`Pool::build`] makes of all of them. One that is named twice stands as said
     /// last. `steady_ms`: in which no standing of all of them can change.
@@ -44,6 +47,14 @@ impl Pool {
             steady_ms,
         };
         Pool { seed: self.seed, body: body.held() }
+    }
+
+    /// Reads what [`Pool::restand`] copies: a number that means nothing, but for which it had to be fetched.
+    pub fn fetch(&self) -> usize {
+        let Body { groups, rows, row_of, .. } = &*self.body;
+        let (groups, rows) = (groups.iter().take(FETCHED), rows.iter().take(FETCHED));
+        let row_of = row_of.first().copied().unwrap_or_default();
+        groups.map(|group| group.start as usize).sum::<usize>() + rows.map(|row| usize::from(row.weight)).sum::<usize>() + row_of as usize
     }
 
     /// The members that stand so.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use signpost::control::{Input, Observation, Writer};
+use signpost::control::{Observation, Writer};
 use signpost::model::{Geo, Health, InstanceKey, Revision, Settings, Timestamp};
 use signpost::snapshot::{Publisher, Snapshot};
 
@@ -11,14 +11,14 @@ use crate::world::{self, Dice};
 /// How long each row is measured.
 const TIME: Duration = Duration::from_secs(2);
 
-/// Prints a row for each size, in worlds of as many instances.
-pub fn run(instances: usize) {
+/// Prints a row for each size, or for that one, in worlds of as many instances.
+pub fn run(instances: usize, only: Option<usize>) {
     println!(
         "{:>8} {:>9} {:>6} {:>9} {:>9} {:>9} {:>9}  µs per change of health",
         "size", "services", "batch", "take", "compile", "publish", "all"
     );
     for size in [1, 10, 100, 1000, 10_000] {
-        if size > instances {
+        if size > instances || only.is_some_and(|only| only != size) {
             continue;
         }
         let services = instances / size;
@@ -45,18 +45,16 @@ impl Desk {
         let orders = world::orders(writer.probe_orders().into_iter(), services, size);
         let publisher = Publisher::new(Snapshot::clone(writer.snapshot()));
         let mut desk = Desk { writer, publisher, healthy: vec![true; orders.len()], orders, now };
-        for number in 0..desk.orders.len() {
-            desk.observe(number, true);
-        }
+        let all: Vec<Observation> = (0..desk.orders.len()).map(|number| desk.observation(number, true)).collect();
+        desk.writer.observe(now, all.into_iter());
         desk.publish();
         desk
     }
 
-    fn observe(&mut self, number: usize, healthy: bool) {
+    fn observation(&self, number: usize, healthy: bool) -> Observation {
         let (key, order) = &self.orders[number];
         let (health, why) = if healthy { (Health::Healthy, String::new()) } else { (Health::Unhealthy, "tcp: connection refused".into()) };
-        let observation = Observation { key: key.clone(), order: *order, health, wavers: false, why };
-        self.writer.handle(self.now, Input::Observation(observation));
+        Observation { key: key.clone(), order: *order, health, wavers: false, why }
     }
 
     fn publish(&mut self) -> Duration {
@@ -69,14 +67,15 @@ impl Desk {
     fn measure(&mut self, size: usize, batch: usize) {
         let mut dice = Dice(7);
         let (mut take, mut compile, mut publish, mut changes) = (Duration::ZERO, Duration::ZERO, Duration::ZERO, 0_u32);
-        let begin = Instant::now();
+        let (begin, mut seen) = (Instant::now(), Vec::new());
         while begin.elapsed() < TIME {
-            let started = Instant::now();
-            for _ in 0..batch {
+            seen.extend((0..batch).map(|_| {
                 let number = dice.below(self.orders.len());
                 self.healthy[number] = !self.healthy[number];
-                self.observe(number, self.healthy[number]);
-            }
+                self.observation(number, self.healthy[number])
+            }));
+            let started = Instant::now();
+            self.writer.observe(self.now, seen.drain(..));
             let taken = Instant::now();
             let published = self.publish();
             (take, publish, changes) = (take + (taken - started), publish + published, changes + batch as u32);
