@@ -219,6 +219,11 @@ impl<'a, W: World> Lot<'a, W> {
 
     #[inline(never)]
     fn take_in_order(&self, sums: &Sums, count: usize, take: &mut dyn FnMut(Picked)) {
+        if self.selection.pool.is_in_order() {
+            let all = self.runs().flat_map(|run| self.rows(run).map(move |row| (row, run.group)));
+            let first = all.filter(|(row, _)| sums.can_pick(row)).take(count);
+            return first.for_each(|(row, group)| take(picked(row, group)));
+        }
         self.in_order(sums).take(count).for_each(|row| take(picked(row, self.selection.pool.group_of(row))));
     }
 

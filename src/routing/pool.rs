@@ -389,6 +389,12 @@ impl Pool {
         self.body.particulars.as_ref().map(|p| &p.slots).filter(|slots| !slots.is_empty())
     }
 
+    /// Whether its rows lie in the order of member numbers.
+    #[inline]
+    pub(super) fn is_in_order(&self) -> bool {
+        self.body.row_of.is_empty()
+    }
+
     /// The row of a member.
     #[inline]
     pub(super) fn row(&self, member: u32) -> &Row {
