@@ -33,6 +33,8 @@ pub trait World {
 pub enum Start<'w> {
     /// A service's own policy, over the instances that match.
     Service(ServiceId, &'w Filter<'w>),
+    /// The same where the service's pool is at hand.
+    Pool(ServiceId, &'w Pool, &'w Filter<'w>),
     /// A name's policy.
     Tree(&'w Tree),
 }
@@ -176,6 +178,7 @@ pub fn decide_into<'w, W: World, T: Trace>(
             let Some(pool) = world.pool(*service) else { return };
             Ground::within(*service, pool, pool.sieve(filter), &asker)
         }
+        Start::Pool(service, pool, filter) => Ground::within(*service, pool, pool.sieve(filter), &asker),
     };
     let mut walk = Walk::new(world, asker, draw, &mut decision.tiers, tiers, trace);
     walk.threshold = ground.tree.panic_threshold();
@@ -189,7 +192,7 @@ pub fn decide_into<'w, W: World, T: Trace>(
 pub fn even_draws(start: Start<'_>, count: u64) -> impl Iterator<Item = u64> {
     let salt = draw_salt(
         match start {
-            Start::Service(service, _) => Some(service),
+            Start::Service(service, _) | Start::Pool(service, ..) => Some(service),
             Start::Tree(_) => None,
         },
         0,

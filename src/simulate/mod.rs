@@ -66,7 +66,7 @@ impl DecidedName {
     /// The services that its answers may come from in a snapshot, and its own, if it is one; each as often as it is named.
     pub fn services<'w>(&self, snapshot: &'w Snapshot) -> Vec<&'w str> {
         let (own, tree) = match self.start(snapshot) {
-            Some(Start::Service(id, _)) => (Some(id), snapshot.service_at(id).map(|service| service.pool().tree())),
+            Some(Start::Service(id, _) | Start::Pool(id, ..)) => (Some(id), snapshot.service_at(id).map(|service| service.pool().tree())),
             Some(Start::Tree(tree)) => (None, Some(tree)),
             None => (None, None),
         };
@@ -190,7 +190,7 @@ fn compared(
     }
     let policy = match to {
         Start::Tree(tree) => Some(tree),
-        Start::Service(id, _) => after.service_at(id).map(|service| service.pool().tree()),
+        Start::Service(id, _) | Start::Pool(id, ..) => after.service_at(id).map(|service| service.pool().tree()),
     };
     Some(tally.finish(policy, capacities))
 }

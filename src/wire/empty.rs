@@ -35,7 +35,8 @@ impl World for Undrained<'_> {
 /// A name that says itself which region or az it wants (`eu-west.region.web.…`) is not meant: there is nowhere to lead its clients.
 #[cold]
 pub(super) fn by_drains(asked: &Asked<'_>, start: Start<'_>) -> bool {
-    let is_of_place = matches!(start, Start::Service(_, filter) if filter.region.is_some() || filter.az.is_some());
+    let is_of_place =
+        matches!(start, Start::Service(_, filter) | Start::Pool(_, _, filter) if filter.region.is_some() || filter.az.is_some());
     if is_of_place || asked.snapshot.is_whole() {
         return false;
     }

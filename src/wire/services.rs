@@ -13,7 +13,9 @@ use super::watch::Watch;
 use crate::codec::Full;
 use crate::codec::code::{extended, rcode, rtype};
 use crate::model::{Counter, Share};
-use crate::routing::{Choice, Decision, MAX_TIERS, Need, Picked, Sampling, Selection, Standing, Start, World, decide_into, pick};
+use crate::routing::{
+    Choice, Decision, MAX_TIERS, Need, Picked, Sampling, Selection, ServiceId, Standing, Start, World, decide_into, pick,
+};
 use crate::snapshot::{CompiledService, CompiledZone, LeafRecords, NamePolicy};
 
 /// A type that instances have records of.
@@ -123,6 +125,8 @@ pub(super) struct At<'a> {
 /// What has to be decided.
 struct Plan<'a> {
     start: Start<'a>,
+    /// The service that was asked for, where it was one.
+    service: Option<(ServiceId, &'a CompiledService)>,
     wanted: Option<Wanted>,
     /// Further levels that SRV may carry.
     tiers: usize,
@@ -148,8 +152,15 @@ pub(super) fn answer_service<W: Watch>(at: &At<'_>, name: &ServiceName<'_>, repl
         records::nodata(at.zone, at.here, reply);
         return None;
     }
-    let start = Start::Service(name.id, &name.filter);
-    let plan = Plan { start, wanted, tiers: name.service.tiers(), records: name.service.records(), longest: None };
+    let start = Start::Pool(name.id, name.service.pool(), &name.filter);
+    let plan = Plan {
+        start,
+        service: Some((name.id, name.service)),
+        wanted,
+        tiers: name.service.tiers(),
+        records: name.service.records(),
+        longest: None,
+    };
     answer_plan(at, &plan, reply, watch)
 }
 
@@ -182,6 +193,7 @@ pub(super) fn answer_policy<W: Watch>(at: &At<'_>, policy: &NamePolicy, reply: &
     };
     let plan = Plan {
         start: Start::Tree(&policy.tree),
+        service: None,
         wanted,
         tiers,
         records: &policy.records,
@@ -258,9 +270,9 @@ fn answer_plan<W: Watch>(at: &At<'_>, plan: &Plan<'_>, reply: &mut Reply<'_, '_>
                 // The client draws by the weights that SRV carries; the pick must not do it as well.
                 decision.carry_weights();
             }
-            match first_level(at.asked, &decision) {
+            match first_level(at.asked, plan, &decision) {
                 Some(first) if is_srv => {
-                    let (levels, count) = levels(at.asked, first, &decision);
+                    let (levels, count) = levels(at.asked, plan, first, &decision);
                     write(at, &levels[..count], wanted, ttl, reply, watch);
                 }
                 Some(first) => write(at, &[first], wanted, ttl, reply, watch),
@@ -296,21 +308,25 @@ fn answer_leaf(
 
 /// The chosen level of a decision, if it is made of instances.
 #[inline]
-fn first_level<'a>(asked: &Asked<'a>, decision: &'a Decision<'a>) -> Option<Level<'a>> {
-    level_of(asked, decision.tiers[0].as_ref()?)
+fn first_level<'a>(asked: &Asked<'a>, plan: &Plan<'a>, decision: &'a Decision<'a>) -> Option<Level<'a>> {
+    level_of(asked, plan, decision.tiers[0].as_ref()?)
 }
 
 #[inline]
-fn level_of<'a>(asked: &Asked<'a>, choice: &'a Choice<'a>) -> Option<Level<'a>> {
+fn level_of<'a>(asked: &Asked<'a>, plan: &Plan<'a>, choice: &'a Choice<'a>) -> Option<Level<'a>> {
     let Choice::Instances(selection) = choice else { return None };
-    Some(Level { service: asked.snapshot.service_at(selection.service)?, among: Among::Chosen(selection) })
+    let service = match plan.service {
+        Some((id, service)) if id == selection.service => service,
+        _ => asked.snapshot.service_at(selection.service)?,
+    };
+    Some(Level { service, among: Among::Chosen(selection) })
 }
 
 /// The levels of a decision that are made of instances, as many as the service of the `first` one says; and how many they are.
-fn levels<'a>(asked: &Asked<'a>, first: Level<'a>, decision: &'a Decision<'a>) -> ([Level<'a>; MAX_TIERS], usize) {
+fn levels<'a>(asked: &Asked<'a>, plan: &Plan<'a>, first: Level<'a>, decision: &'a Decision<'a>) -> ([Level<'a>; MAX_TIERS], usize) {
     let mut levels = [first; MAX_TIERS];
     let mut count = 1;
-    for level in decision.tiers.iter().skip(1).take(first.service.tiers()).flatten().filter_map(|choice| level_of(asked, choice)) {
+    for level in decision.tiers.iter().skip(1).take(first.service.tiers()).flatten().filter_map(|choice| level_of(asked, plan, choice)) {
         levels[count] = level;
         count += 1;
     }
