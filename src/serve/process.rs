@@ -19,7 +19,7 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
     telemetry::init(settings.log.format, &settings.log.level)?;
     // Before probes and TCP connections need them: the usual limit of 1,024 is too low for both.
     server::raise_open_files();
-    // DNS has threads of its own. The writer and the API share these: one of them may compile a snapshot while others answer.
+    // DNS and the writer have threads of their own; the API has these, and files are read and snapshots compiled for reloads beside them.
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
