@@ -101,7 +101,8 @@ struct Task {
 /// Drives the writer until it is stopped or every handle is gone, on a thread of its own.
 ///
 /// Among the tasks of the API it would move from thread to thread, away from what the caches hold and from the memory that it gave out and
-/// takes back; and each of the ten thousand times in a second that it wakes would wake another thread, which finds nothing to do.
+/// takes back; and each of the ten thousand times in a second that it wakes would wake another thread, which finds nothing to do. It can wait
+/// for channels and time, not for sockets: the store has a thread of its own.
 pub(super) fn start(
     shared: Arc<Shared>,
     writer: Writer<Reply>,

@@ -52,7 +52,8 @@ pub struct Tree {
     seed: u64,
 }
 
-/// The root or a branch: 32 octets, so that the trees of thousands of names stay in the processor's caches.
+/// The root or a branch: 32 octets, so that what answers read of the trees of thousands of names stays in the processor's caches. What few
+/// rules ask of a branch is in [`Features`].
 #[derive(Debug, Clone)]
 pub(super) struct Part {
     /// Where it leads.
