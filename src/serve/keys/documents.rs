@@ -79,8 +79,10 @@ fn note(apex: &Name, zone: &SignedZone, settings: &DnssecSettings, look: Option<
             None => {
                 format!("the parent is asked to remove every DS; once none of its servers has one: signpost keys unsign {name} --ds-gone")
             }
-            Some(free) if free > now => format!("caches may hold a DS until {free}: {name} stays signed until then"),
-            Some(_) => format!("no cache holds a DS any more: take {name} out of [dnssec] zones"),
+            Some(free) if free > now => {
+                format!("caches may hold a DS, or keys that it vouched for, until {free}: {name} stays signed until then")
+            }
+            Some(_) => format!("no cache holds a DS any more, nor keys that it vouched for: take {name} out of [dnssec] zones"),
         });
     }
     if !settings.signs(apex) {

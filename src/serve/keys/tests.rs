@@ -270,7 +270,7 @@ async fn what_every_server_of_the_parent_has_is_taken_up_by_itself() {
     far.lock().unwrap().clear();
     bench.pass(0.01).await;
     bench.keys().0.look().await;
-    assert!(bench.document().note.unwrap().contains("caches may hold a DS until"));
+    assert!(bench.document().note.unwrap().contains("caches may hold a DS, or keys"));
 }
 
 #[tokio::test]

@@ -142,11 +142,14 @@ impl ZoneKeys {
     }
 
     /// From when on the zone can be served unsigned without harm; `None`: nobody can say yet.
+    ///
+    /// A validator that has followed a DS remembers the keys that it led to as good for as long as their own TTL, not that of the DS: who
+    /// did so at the last moment at which a cache held the DS takes what is unsigned for bogus until its DNSKEY has left the cache as well.
     pub fn free_from(&self, timing: &Timing) -> Option<Timestamp> {
         let asked = self.keys.iter().any(|key| key.role.is_entry() && key.stage != KeyStage::Published);
         match self.leaving {
             _ if !asked => Some(Timestamp(0)),
-            Some(Leaving { gone: Some(gone) }) => Some(gone.plus(self.ds_wait(timing))),
+            Some(Leaving { gone: Some(gone) }) => Some(gone.plus(self.ds_wait(timing) + self.dnskey_ttl.longest(gone))),
             _ => None,
         }
     }

@@ -29,6 +29,13 @@ struct View {
     longest_ttl: u64,
 }
 
+impl View {
+    fn unsigned(timing: &Timing) -> View {
+        let none = BTreeSet::new;
+        View { keys: none(), sign_keys: none(), sign_zone: none(), dnskey_ttl: 0, longest_ttl: timing.longest_ttl.into() }
+    }
+}
+
 /// Things that were served one after the other, each with its first minute.
 type History<T> = Vec<(u64, T)>;
 
@@ -46,30 +53,41 @@ struct Life {
     views: History<View>,
     parent: History<BTreeSet<u16>>,
     made: u32,
+    /// Whether the zone leaves DNSSEC now and then.
+    leaves: bool,
+    /// Whether it has left, and its keys wait for another day.
+    left: bool,
 }
 
 /// Where a server may die.
 const CRASHES: u64 = 40;
+/// How long a life is.
+const DAYS: u64 = 60;
 /// Minutes from one look to the next.
 const TICK: u64 = 10;
 
 impl Life {
-    fn new(seed: u64, roles: &[KeyRole]) -> Life {
+    fn new(seed: u64, roles: &[KeyRole], leaves: bool) -> Life {
         let keys: Vec<(KeyRole, PrivateKey)> = roles.iter().zip(1..).map(|(role, n)| (*role, key(n))).collect();
         let keys: Vec<(KeyRole, &PrivateKey)> = keys.iter().map(|(role, key)| (*role, key)).collect();
         let timing = Timing { zsk_lifetime: Duration::from_secs(5 * 86_400), ..TIMING };
         let begun = ZoneKeys::begin(&keys, false, &timing, START).unwrap();
-        let none = BTreeSet::new();
-        let unsigned = View {
-            keys: none.clone(),
-            sign_keys: none.clone(),
-            sign_zone: none.clone(),
-            dnskey_ttl: 0,
-            longest_ttl: u64::from(timing.longest_ttl),
-        };
         let draws = Draws(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        let (views, parent) = (vec![(0, unsigned)], vec![(0, none)]);
-        Life { draws, minute: 10_000, ahead: 0, running: None, disk: (begun, None), run: 1, timing, views, parent, made: 1000 }
+        let (views, parent) = (vec![(0, View::unsigned(&timing))], vec![(0, BTreeSet::new())]);
+        Life {
+            draws,
+            minute: 10_000,
+            ahead: 0,
+            running: None,
+            disk: (begun, None),
+            run: 1,
+            timing,
+            views,
+            parent,
+            made: 1000,
+            leaves,
+            left: false,
+        }
     }
 
     fn clock(&self) -> Timestamp {
@@ -84,13 +102,14 @@ impl Life {
     fn publish(&mut self, keys: &ZoneKeys) {
         let signing = keys.signing(&Name::parse("a.test").unwrap(), self.timing.dnskey_ttl);
         let tags = |which: fn(&ZoneKey) -> bool| signing.keys.iter().filter(|key| which(key)).map(|key| key.tag).collect();
-        let view = View {
+        let signed = View {
             keys: tags(|key| key.published),
             sign_keys: tags(|key| key.signs_keys),
             sign_zone: tags(|key| key.signs_zone),
             dnskey_ttl: self.timing.dnskey_ttl.into(),
             longest_ttl: self.timing.longest_ttl.into(),
         };
+        let view = if self.left { View::unsigned(&self.timing) } else { signed };
         if self.views.last().unwrap().1 != view {
             self.views.push((self.minute, view));
         }
@@ -119,6 +138,19 @@ impl Life {
         self.running = Some(keys);
     }
 
+    /// Serves the zone unsigned, then writes its keys down as if they were new; or dies on the way.
+    fn let_go(&mut self, mut keys: ZoneKeys) {
+        self.left = true;
+        self.publish(&keys);
+        self.running = None;
+        if !self.draws.one_in(CRASHES) {
+            keys.begin_again();
+            keys.watch(self.watched());
+            self.disk.0 = keys.clone();
+            self.running = Some(keys);
+        }
+    }
+
     fn tick(&mut self) {
         self.minute += TICK;
         let Some(mut keys) = self.running.clone() else {
@@ -127,6 +159,20 @@ impl Life {
             }
             return self.parent();
         };
+        if self.left {
+            if self.draws.one_in(100) {
+                self.left = false;
+                self.effect(keys);
+            }
+            return;
+        }
+        if keys.is_leaving() && keys.free_from(&self.timing).is_some_and(|free| free <= self.clock()) {
+            return self.let_go(keys);
+        }
+        if self.leaves && !keys.is_leaving() && self.draws.one_in(1000) {
+            keys.leave(true);
+            return self.effect(keys);
+        }
         if self.draws.one_in(2000) {
             self.running = None;
             return;
@@ -167,19 +213,33 @@ impl Life {
         let (mut keys, last) = self.disk.clone();
         keys.check().unwrap();
         keys.resume(last, self.watched());
+        if self.left {
+            return self.let_go(keys);
+        }
         keys.observe(&self.timing, self.clock());
         self.effect(keys);
     }
 
     /// The parent does what the CDS asks for, when it likes; somebody looks whether it has.
     fn parent(&mut self) {
-        let Some(keys) = self.running.clone() else { return };
+        let Some(mut keys) = self.running.clone() else { return };
+        if keys.is_leaving() {
+            match (keys.awaits() == Some(Awaited::NoDs) && self.draws.one_in(20), self.parent.last().unwrap().1.is_empty()) {
+                (false, _) => {}
+                (true, false) => self.parent.push((self.minute, BTreeSet::new())),
+                (true, true) => {
+                    keys.ds_gone(self.clock()).unwrap();
+                    self.effect(keys);
+                }
+            }
+            return;
+        }
         let Some(asked) = keys.asked_for().filter(|key| key.stage == KeyStage::Submitted && key.since.is_some()) else { return };
         let wanted = BTreeSet::from([asked.tag]);
         if self.parent.last().unwrap().1 == wanted {
             if self.draws.one_in(20) {
-                let mut keys = keys.clone();
-                keys.ds_seen(asked.tag).unwrap();
+                let tag = asked.tag;
+                keys.ds_seen(tag).unwrap();
                 self.effect(keys);
             }
         } else if self.draws.one_in(20) {
@@ -206,10 +266,12 @@ impl Life {
                 if !ds.iter().any(|tag| keys.keys.contains(tag) && keys.sign_keys.contains(tag)) {
                     return Err(format!("DS {ds:?} of {ds_span:?} leads to none of {keys:?} of {keys_span:?}"));
                 }
+                // Who followed the DS at the last moment remembers the keys for as long as their own TTL.
+                let known = keys_span.1.min(ds_span.1.saturating_add(minutes(keys.dnskey_ttl)));
                 for (z, (_, zone)) in self.views.iter().enumerate() {
                     let zone_span = span(&self.views, z, propagation + minutes(zone.longest_ttl));
                     let begin = ds_span.0.max(keys_span.0).max(zone_span.0);
-                    if begin >= ds_span.1.min(keys_span.1).min(zone_span.1) {
+                    if begin >= known.min(zone_span.1) {
                         continue;
                     }
                     mixes += 1;
@@ -223,11 +285,11 @@ impl Life {
     }
 }
 
-fn live(seed: u64, roles: &[KeyRole], days: u64, spoil: impl Fn(&mut Timing)) -> (Result<usize, String>, usize) {
-    let mut life = Life::new(seed, roles);
+fn live(seed: u64, roles: &[KeyRole], leaves: bool, spoil: impl Fn(&mut Timing)) -> (Result<usize, String>, usize) {
+    let mut life = Life::new(seed, roles, leaves);
     let honest = life.timing;
     spoil(&mut life.timing);
-    for _ in 0..days * 24 * 60 / TICK {
+    for _ in 0..DAYS * 24 * 60 / TICK {
         life.tick();
     }
     let removed = life.views.windows(2).filter(|pair| !pair[0].1.keys.is_subset(&pair[1].1.keys)).count();
@@ -241,9 +303,11 @@ fn every_validator_validates_at_every_moment() {
     let (mut mixes, mut rolls) = (0, 0);
     for seed in 1..=60 {
         for roles in [&[KeyRole::Csk][..], &[KeyRole::Ksk, KeyRole::Zsk]] {
-            let (verdict, removed) = live(seed, roles, 60, |_| {});
-            mixes += verdict.unwrap_or_else(|said| panic!("seed {seed}, {roles:?}: {said}"));
-            rolls += removed;
+            for leaves in [false, true] {
+                let (verdict, removed) = live(seed, roles, leaves, |_| {});
+                mixes += verdict.unwrap_or_else(|said| panic!("seed {seed}, {roles:?}, leaves: {leaves}: {said}"));
+                rolls += removed;
+            }
         }
     }
     assert!(mixes > 5000 && rolls > 300, "{mixes} mixes of caches, {rolls} keys that went");
@@ -251,7 +315,7 @@ fn every_validator_validates_at_every_moment() {
 
 #[test]
 fn a_wait_that_is_too_short_is_noticed() {
-    let noticed = |spoil: &dyn Fn(&mut Timing), roles: &[KeyRole]| (1..=40).any(|seed| live(seed, roles, 60, spoil).0.is_err());
+    let noticed = |spoil: &dyn Fn(&mut Timing), roles: &[KeyRole]| (1..=40).any(|seed| live(seed, roles, false, spoil).0.is_err());
     let zero = Duration::ZERO;
     assert!(noticed(&|timing| timing.propagation = zero, &[KeyRole::Ksk, KeyRole::Zsk]), "Ipub and Iret of a ZSK");
     assert!(noticed(&|timing| timing.propagation = zero, &[KeyRole::Csk]), "Ipub of a CSK");
