@@ -18,6 +18,7 @@ mod durable;
 mod error;
 mod journals;
 mod keys;
+mod last_good;
 mod metrics;
 mod process;
 mod reload;
@@ -51,6 +52,7 @@ use crate::secondary::{self, Secondaries};
 use crate::server::{self, EncryptedAddresses, Server};
 use crate::store::{Embedded, Engine};
 
+use last_good::LastGood;
 use reload::log_warnings;
 use serials::KeptSerials;
 use transfers::Transfers;
@@ -109,6 +111,7 @@ pub struct Running {
     refused: watch::Sender<Option<Arc<RefusedFiles>>>,
     clock: Clock,
     read: Read,
+    last: LastGood,
 }
 
 /// What the zones in force were read from, and what is known of them.
@@ -122,6 +125,7 @@ struct Read {
 
 impl Running {
     /// Starts everything, on the runtime of the caller: zones, store, control, DNS, probes, API. When this returns, it is ready.
+    /// Zones and geo data whose files are broken are as they were last good, if they were.
     ///
     /// # Errors
     /// Whatever stands in the way; then nothing is left running.
@@ -131,7 +135,7 @@ impl Running {
             Some(file) => tracing::info!(version = VERSION, config = %absolute(file), "Signpost starts"),
             None => tracing::info!(version = VERSION, "Signpost starts without a signpost.toml: defaults hold, on loopback only"),
         }
-        let Loaded { zones, geo, sources, led, .. } = world(&settings).await?;
+        let (Loaded { zones, geo, sources, led, refused, kept, .. }, last) = world(&settings).await?;
         let keys = keys::Keys::open(settings.data_dir.join("keys"), clock.clone())?;
         let (mut zones, prepared) = keys.prepare(&settings.dnssec, zones).await?;
         let shown = summary(&zones);
@@ -146,8 +150,10 @@ impl Running {
         let control = Control::start(engine, zones, geo, settings.dns.clone(), settings.here.clone(), clock.clone()).await?;
         control.set_safety(settings.safety).await;
         keys.settle(prepared, &control).await;
-        match Running::listen(settings, control.clone(), clock, read, keys.clone(), serials).await {
+        match Running::listen(settings, control.clone(), clock, read, keys.clone(), serials, last).await {
             Ok(running) => {
+                running.tell_kept(&refused, &kept);
+                running.keep_last();
                 let (dns, api, data) = (&running.dns, running.api, absolute(&running.settings.data_dir));
                 tracing::info!(?dns, api = %format_args!("http://{api}"), data, zones = shown, "Signpost is ready");
                 Ok(running)
@@ -169,6 +175,7 @@ impl Running {
         read: Read,
         keys: keys::Keys,
         serials: KeptSerials,
+        last: LastGood,
     ) -> Result<Running, ServeError> {
         let updates = Arc::new(updates::Updates::new(&settings, control.clone(), clock.clone()));
         let transfers = Arc::new(Transfers::new(control.clone(), &settings, serials));
@@ -275,6 +282,7 @@ impl Running {
             refused,
             clock,
             read,
+            last,
         })
     }
 
@@ -305,11 +313,15 @@ impl Running {
 }
 
 /// Everything under `zones/` and `geo/`; warnings go to the log.
-async fn world(settings: &Settings) -> Result<Loaded, ServeError> {
+async fn world(settings: &Settings) -> Result<(Loaded, LastGood), ServeError> {
     let settings = settings.clone();
-    let loaded = blocking(move || config::world(&settings)).await?.map_err(ServeError::World)?;
+    let read = move || {
+        let last = LastGood::open(&settings);
+        last.world(&settings).map(|loaded| (loaded, last))
+    };
+    let (loaded, last) = blocking(read).await?.map_err(ServeError::World)?;
     log_warnings(&loaded.warnings);
-    Ok(loaded)
+    Ok((loaded, last))
 }
 
 /// The zones for the log: their names while they are few.

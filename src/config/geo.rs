@@ -2,38 +2,48 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::document::{Document, Item};
 use super::finding::{Finding, Notes};
-use super::{databases, sources, suggest};
+use super::sources::Source;
+use super::{databases, suggest};
 use crate::model::{Code, Coordinates, Geo, Label, Place, Region};
 
 const FILES: [&str; 3] = ["regions.toml", "networks.toml", "latency.toml"];
 
-/// Reads the folder; nothing where it does not exist.
-pub(super) fn read(dir: &Path, notes: &mut Notes) -> Geo {
-    let mut geo = Geo::default();
+/// Reads the folder; nothing where it does not exist. With `last`, its texts come from there, and the databases from the folder all the same.
+/// Returns what was read of it as well.
+pub(super) fn read(dir: &Path, last: Option<&Arc<Source>>, notes: &mut Notes) -> (Geo, Arc<Source>) {
+    let (mut geo, mut source) = (Geo::default(), Source::default());
     let mut names: Vec<String> = match std::fs::read_dir(dir) {
         Ok(entries) => entries.flatten().filter_map(|e| e.file_name().into_string().ok()).filter(|n| !n.starts_with('.')).collect(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return geo,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(error) => {
             notes.findings.push(Finding::of_file(dir.display().to_string(), error.to_string()));
-            return geo;
+            return (geo, source.into());
         }
     };
     names.sort();
-    for name in names.iter().filter(|n| n.ends_with(".toml") && !FILES.contains(&n.as_str())) {
+    for name in names.iter().filter(|n| last.is_none() && n.ends_with(".toml") && !FILES.contains(&n.as_str())) {
+        // It is part of what is wrong with the folder.
+        _ = source.fetch(&dir.join(name));
         let reason = format!("is not read; {}", suggest::instead_of(name, FILES));
         notes.findings.push(Finding::of_file(dir.join(name).display().to_string(), reason));
     }
     // Regions first: the other files refer to them.
-    for file in FILES.iter().filter(|f| names.iter().any(|n| n == *f)) {
+    for file in FILES {
         let path = dir.join(file);
         let shown = path.display().to_string();
-        let text = match sources::read_toml(&path) {
+        let text = match last {
+            Some(last) if last.has(&path) => last.recall(&path),
+            None if names.iter().any(|n| n == file) => source.fetch(&path),
+            _ => continue,
+        };
+        let text = match text {
             Ok(text) => text,
             Err(error) => {
                 notes.findings.push(Finding::of_file(shown, error.to_string()));
@@ -42,7 +52,7 @@ pub(super) fn read(dir: &Path, notes: &mut Notes) -> Geo {
         };
         match Document::parse(&shown, &text) {
             Err(findings) => notes.findings.extend(findings),
-            Ok(document) => match *file {
+            Ok(document) => match file {
                 "regions.toml" => geo.regions = regions(&document.root(), notes),
                 "networks.toml" => geo.networks = networks(&document.root(), &geo, notes),
                 _ => latency(&document.root(), &mut geo, notes),
@@ -51,7 +61,7 @@ pub(super) fn read(dir: &Path, notes: &mut Notes) -> Geo {
     }
     let databases = names.iter().filter(|n| n.ends_with(".mmdb")).map(|n| dir.join(n));
     geo.database = databases::read(databases, notes).into();
-    geo
+    (geo, last.cloned().unwrap_or_else(|| source.into()))
 }
 
 /// Whether a file of this name is read: what the watch looks at.
@@ -311,7 +321,7 @@ mod tests {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
         let mut notes = Notes::default();
-        let geo = read(dir.path(), &mut notes);
+        let (geo, _) = read(dir.path(), None, &mut notes);
         let prefix = format!("{}/", dir.path().display());
         notes.findings.sort();
         (geo, notes.findings.iter().map(|f| f.to_string().replace(&prefix, "")).collect())

@@ -10,7 +10,8 @@
 //! them.
 //!
 //! Nothing here changes what is being served: a caller loads everything, and only a world without findings replaces the one in use
-//! (DESIGN §9 invariant 4). While a server runs, [`Reread`] keeps a zone whose files are broken as it was last good, and takes the rest. [`watch()`] tells when it is worth loading again.
+//! (DESIGN §9 invariant 4). Where something was good before, [`Reread`] keeps a zone or geo data whose files are broken as they were then, and takes the rest; what was good is
+//! written down ([`LastText`]), so that this holds over a restart. [`watch()`] tells when it is worth loading again.
 
 // This shell reads files and the clock of the file system; the pure floors must not.
 #![allow(clippy::disallowed_methods)]
@@ -25,6 +26,7 @@ mod finding;
 mod forward;
 mod geo;
 mod keys;
+mod last;
 mod lexer;
 mod master;
 mod policies;
@@ -46,6 +48,7 @@ mod zone;
 
 pub use finding::{ConfigError, Finding};
 pub use keys::keys;
+pub use last::{LastError, LastText};
 pub use rdata::parse_record;
 pub use reread::{Kept, Reread};
 pub use settings::settings;

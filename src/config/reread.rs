@@ -1,8 +1,8 @@
-//! Reading again while a server runs: each zone by itself, all or nothing.
+//! Reading again what was good before: each zone, and the geo data, by itself, all or nothing.
 //!
 //! ```text
 //! read all from disk ─▶ findings? ─none─▶ served
-//!        ▲                  │ in files of a zone
+//!        ▲                  │ in files of a zone, or in the geo data
 //!        │                  ▼
 //!        └── that zone from its last good texts; left out where it never was good
 //! ```
@@ -41,12 +41,12 @@ pub struct Reread {
     tried: BTreeMap<PathBuf, Option<Print>>,
 }
 
-/// What a zone file is while the one on disk cannot be taken.
+/// What a zone file, or the geo data, is while what is on disk cannot be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
-    /// The name of its file.
+    /// The name of its file; that of the folder for geo data.
     pub file: String,
-    /// It is served as it was; else it is not served, for it never was good.
+    /// It is in force as it was last good; else the zone is not served, for it never was.
     pub serves: bool,
 }
 
@@ -59,7 +59,7 @@ impl Reread {
     /// Reads everything, and takes of it what can be taken. [`Loaded::refused`] says what was not, and [`Loaded::kept`] of which zones.
     ///
     /// # Errors
-    /// Where no zone's last good texts make it whole: geo data or settings are wrong. Nothing is to be taken then.
+    /// Where no last good texts make it whole: settings or a database are wrong. Nothing is to be taken then.
     pub fn world(&mut self) -> Result<Loaded, Vec<Finding>> {
         loop {
             let reading = world::read(&self.settings, &self.origins, true);
@@ -106,10 +106,12 @@ impl Reread {
 
     /// Reads a zone file from what was good, unless that is what it says now.
     fn keep(&mut self, name: &str, now: Option<&Source>) {
-        match self.last.zones.get(name) {
+        match self.last.files.get(name) {
             Some(last) if now.is_some_and(|now| now.is_same(last)) => {}
             _ if self.origins.contains_key(name) => {}
             Some(last) => drop(self.origins.insert(name.into(), Origin::Last(last.clone()))),
+            // Without geo data everything would be answered in another way.
+            None if name == world::GEO => {}
             None => drop(self.origins.insert(name.into(), Origin::Out)),
         }
     }
@@ -117,7 +119,7 @@ impl Reread {
     /// Where a file that is not taken replaces another of the same zone, as `.toml` may replace `.zone`, the zone is read from that one.
     fn keep_renamed(&mut self, name: &str, reading: &Reading) {
         let Some(apex) = world::apex_of(name).filter(|_| matches!(self.origins.get(name), Some(Origin::Out))) else { return };
-        let mut gone = self.last.zones.keys().filter(|was| !reading.files.iter().any(|(there, ..)| there == *was));
+        let mut gone = self.last.files.keys().filter(|was| !reading.files.iter().any(|(there, ..)| there == *was));
         if let Some(was) = gone.find(|was| world::apex_of(was).as_ref() == Some(&apex)).cloned() {
             self.keep(&was, None);
         }
@@ -125,12 +127,12 @@ impl Reread {
 
     /// Takes back one changed zone that makes the others whole, else all of them; whether there was any.
     fn go_back(&mut self, reading: &Reading) -> bool {
-        let is_same = |name: &String, source: &Option<Arc<Source>>| match (self.last.zones.get(name), source) {
+        let is_same = |name: &String, source: &Option<Arc<Source>>| match (self.last.files.get(name), source) {
             (Some(last), Some(now)) => now.is_same(last),
             _ => false,
         };
         let changed = reading.files.iter().filter(|(name, _, source)| !self.origins.contains_key(name) && !is_same(name, source));
-        let gone = self.last.zones.keys().filter(|name| !reading.files.iter().any(|(there, ..)| there == *name));
+        let gone = self.last.files.keys().filter(|name| !reading.files.iter().any(|(there, ..)| there == *name));
         let candidates: Vec<String> = changed.map(|(name, ..)| name.clone()).chain(gone.cloned()).collect();
         let before = self.origins.clone();
         let alone = candidates.iter().take(TRIED_ALONE).find(|name| {
@@ -148,7 +150,10 @@ impl Reread {
     }
 
     fn loaded(&self, reading: Reading) -> Loaded {
-        let kept = self.origins.iter().map(|(name, origin)| Kept { file: name.clone(), serves: matches!(origin, Origin::Last(_)) });
+        let kept = self.origins.iter().map(|(name, origin)| Kept {
+            file: if name == world::GEO { self.settings.geo_dir.display().to_string() } else { name.clone() },
+            serves: matches!(origin, Origin::Last(_)),
+        });
         let mut loaded = Loaded { refused: self.refused.iter().cloned().collect(), kept: kept.collect(), ..reading.loaded() };
         loaded.sources.tried = self.tried.clone();
         loaded

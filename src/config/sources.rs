@@ -13,25 +13,25 @@ use super::lexer;
 use super::master::MAX_TEXT;
 use super::world::CopySource;
 
-/// What every zone in force was read from, by the name of its file.
+/// What every zone in force was read from, by the name of its file, and the geo data, by [`GEO`](super::world::GEO).
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    pub(super) zones: BTreeMap<String, Arc<Source>>,
+    pub(super) files: BTreeMap<String, Arc<Source>>,
     /// Other files that were read and not taken, as they were just before: what is wrong may be mended in them.
     pub(super) tried: BTreeMap<PathBuf, Option<Print>>,
 }
 
-/// What one zone was read from.
+/// What one zone, or the geo data, was read from.
 #[derive(Debug, Default)]
 pub(super) struct Source {
-    texts: BTreeMap<PathBuf, Text>,
+    pub(super) texts: BTreeMap<PathBuf, Text>,
 }
 
 #[derive(Debug)]
-struct Text {
+pub(super) struct Text {
     /// `None`: it could not be read.
-    text: Option<Arc<str>>,
-    print: Option<Print>,
+    pub text: Option<Arc<str>>,
+    pub print: Option<Print>,
 }
 
 /// All that is compared of a file to tell whether it changed: its path, time, size and inode.
@@ -40,12 +40,12 @@ pub(super) type Print = (PathBuf, Option<SystemTime>, u64, u64);
 impl Sources {
     /// Takes what one copied zone is read from by now.
     pub fn take(&mut self, copy: CopySource) {
-        self.zones.insert(copy.name, copy.source);
+        self.files.insert(copy.name, copy.source);
     }
 
     /// The files that zones include, or would had they been taken, as they were just before they were read.
     pub(super) fn included(&self) -> BTreeMap<PathBuf, Option<Print>> {
-        let mut files: BTreeMap<_, _> = self.zones.iter().flat_map(|(name, source)| source.prints(name)).collect();
+        let mut files: BTreeMap<_, _> = self.files.iter().flat_map(|(name, source)| source.prints(name)).collect();
         // Of files that are read both ways these are the later ones.
         files.extend(self.tried.clone());
         files
@@ -67,6 +67,11 @@ impl Source {
     pub fn recall(&self, path: &Path) -> io::Result<Arc<str>> {
         let text = self.texts.get(path).and_then(|text| text.text.clone());
         text.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "was not part of the zone when it was last good"))
+    }
+
+    /// Whether a file was part of it.
+    pub fn has(&self, path: &Path) -> bool {
+        self.texts.contains_key(path)
     }
 
     /// The files besides the zone's own, which has the name `name`, as they were just before they were read.

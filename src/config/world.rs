@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use self::copies::KEPT;
+pub(super) use self::copies::KEPT;
 pub use self::copies::{Copied, CopySource, copy};
 pub use self::files::zone_text;
 pub(super) use self::files::{apex_of, is_read};
@@ -18,6 +18,9 @@ use super::sources::{Source, Sources};
 use super::zone::Draft;
 use super::{alias, checks, geo, policies, references};
 use crate::model::{Geo, Name, RecordSet, Settings, Zone};
+
+/// What stands for the geo folder where zone files have their names; no zone file's name has a `/`.
+pub(super) const GEO: &str = "geo/";
 
 /// A world without anything that stands in the way of serving it.
 #[derive(Debug, Clone)]
@@ -32,9 +35,9 @@ pub struct Loaded {
     pub sources: Sources,
     /// The apexes of zones that names of these or other zones lead to: what those are was read from these.
     pub led: BTreeSet<Name>,
-    /// What stands in the way of zone files as they are on disk; only where it was read again.
+    /// What stands in the way of files as they are on disk; only where something was good before.
     pub refused: Vec<Finding>,
-    /// The zone files that were not taken because of it.
+    /// The zone files, and the geo data, that were not taken because of it.
     pub kept: Vec<Kept>,
 }
 
@@ -73,7 +76,7 @@ pub(super) struct Reading {
     zones: Vec<Zone>,
     geo: Geo,
     led: BTreeSet<Name>,
-    /// Every zone file: its name, its path as findings have it, and what was read of it.
+    /// The geo folder and every zone file: its name, its path as findings have it, and what was read of it.
     pub files: Vec<(String, String, Option<Arc<Source>>)>,
 }
 
@@ -85,7 +88,7 @@ impl Reading {
             zones: self.zones,
             geo: self.geo,
             warnings: self.warnings,
-            sources: Sources { zones: sources, tried: BTreeMap::new() },
+            sources: Sources { files: sources, tried: BTreeMap::new() },
             led: self.led,
             refused,
             kept,
@@ -93,12 +96,16 @@ impl Reading {
     }
 }
 
-/// Reads everything; a zone file that is in `origins` is not read from disk. Where files cannot be read at all while `again` is set, only
+/// Reads everything; what is in `origins` is not read from disk. Where files cannot be read at all while `again` is set, only
 /// that is found: what leads to such a zone is right or wrong with the texts that will stand in for it.
 pub(super) fn read(settings: &Settings, origins: &BTreeMap<String, Origin>, again: bool) -> Reading {
     let mut notes = Notes::default();
-    let geo = geo::read(&settings.geo_dir, &mut notes);
-    let mut files = Vec::new();
+    let last = match origins.get(GEO) {
+        Some(Origin::Last(last)) => Some(last),
+        _ => None,
+    };
+    let (geo, source) = geo::read(&settings.geo_dir, last, &mut notes);
+    let mut files = vec![(GEO.to_string(), settings.geo_dir.display().to_string(), Some(source))];
     let mut drafts = files::zones(settings, origins, &geo, &mut files, &mut notes);
     let led = match !again || notes.findings.is_empty() {
         true => together(&mut drafts, &geo, &mut notes),

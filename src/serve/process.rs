@@ -61,7 +61,7 @@ async fn serve(settings: Settings) -> Result<(), ServeError> {
         }
     };
     watching.include(&running.read.sources);
-    supervisor::ready(true);
+    supervisor::ready(running.refused.borrow().is_none());
     loop {
         let turn = tokio::select! {
             name = stop.signal() => {

@@ -34,8 +34,8 @@ struct Taken {
 
 impl Running {
     /// Reads the configuration, certificate, zones and geo data again, and takes them. A certificate that cannot be used leaves the one in
-    /// force, and stands in nobody's way, nor does anything else stand in that of a new one. A zone whose files are broken stays as it was last good, or is left
-    /// out where it never was, while the others take effect; where anything else is wrong, everything stays as it was. Log, status and
+    /// force, and stands in nobody's way, nor does anything else stand in that of a new one. A zone, or geo data, whose files are broken stays as it was last good,
+    /// and a zone is left out where it never was, while the others take effect; where anything else is wrong, everything stays as it was. Log, status and
     /// events say why. Returns whether all of it was taken.
     pub async fn reload(&mut self, reason: &str) -> bool {
         tracing::info!("{reason}: reading configuration, zones and geo data again");
@@ -65,20 +65,13 @@ impl Running {
                 }
                 self.settings = taken.settings;
                 simulate::warn(&self.control, self.clients.clone(), self.ready.subscribe());
-                if taken.refused.is_empty() && taken.kept.is_empty() {
+                self.keep_last();
+                let all = self.tell_kept(&taken.refused, &taken.kept);
+                if all {
                     self.refused.send_replace(None);
                     tracing::info!("the new configuration, zones and geo data are in force");
-                    return true;
                 }
-                self.tell_refused(taken.refused.iter().map(Finding::to_string).collect());
-                for zone in taken.kept {
-                    match zone.serves {
-                        true => tracing::error!("{}: the zone is served as it was before; a restart would need it mended", zone.file),
-                        false => tracing::error!("{}: the zone is not served", zone.file),
-                    }
-                }
-                tracing::warn!("all other files are in force as they are now");
-                false
+                all
             }
             Err(error) => {
                 // One line for each finding, with its file and line.
@@ -89,6 +82,28 @@ impl Running {
                 false
             }
         }
+    }
+
+    /// Tells what files were not taken, and what stands in for them; whether there are none.
+    pub(super) fn tell_kept(&self, refused: &[Finding], kept: &[Kept]) -> bool {
+        if refused.is_empty() && kept.is_empty() {
+            return true;
+        }
+        self.tell_refused(refused.iter().map(Finding::to_string).collect());
+        for Kept { file, serves } in kept {
+            match serves {
+                true => tracing::error!("{file}: in force as it was last good"),
+                false => tracing::error!("{file}: the zone is not served"),
+            }
+        }
+        tracing::warn!("all other files are in force as they are now");
+        false
+    }
+
+    /// Has what is in force written down, behind everything else.
+    pub(super) fn keep_last(&self) {
+        let (last, sources, settings) = (self.last.clone(), self.read.sources.clone(), self.settings.clone());
+        tokio::task::spawn_blocking(move || last.keep(sources, settings));
     }
 
     /// Tells the log, the status, the metrics and whoever listens to events what files were not taken.

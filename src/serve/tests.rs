@@ -132,14 +132,16 @@ async fn a_reload_takes_each_zone_whole_or_not_at_all() {
     assert!(running.reload("test").await);
     assert_eq!(ask(dns, "www.other.example.").await, Vec::<IpAddr>::new());
 
-    // Geo data are taken whole or not at all, and nothing beside them.
+    // Geo data are taken whole or not at all, and zones beside them.
     write(&home, "zones/svc.example.toml", &ZONE.replace("192.0.2.1\"", "192.0.2.2\""));
     write(&home, "geo/latency.toml", "[rtt_ms]\na = 1\n");
     assert!(!running.reload("test").await);
-    assert_eq!(ask(dns, "www.svc.example.").await, ip("192.0.2.6"));
+    assert_eq!(ask(dns, "www.svc.example.").await, ip("192.0.2.2"));
+    assert!(files(&running).await["findings"].to_string().contains("latency.toml:2: "));
+    write(&home, "zones/svc.example.toml", &ZONE.replace("192.0.2.1\"", "192.0.2.4\""));
     std::fs::remove_file(home.path().join("geo/latency.toml")).unwrap();
     assert!(running.reload("test").await);
-    assert_eq!(ask(dns, "www.svc.example.").await, ip("192.0.2.2"));
+    assert_eq!(ask(dns, "www.svc.example.").await, ip("192.0.2.4"));
 
     let config = std::fs::read_to_string(home.path().join("signpost.toml")).unwrap();
     let hash = "00".repeat(32);
@@ -154,9 +156,9 @@ async fn a_reload_takes_each_zone_whole_or_not_at_all() {
     write(&home, "signpost.toml", &token.replace("[api]\nlisten = \"127.0.0.1:0\"", "[api]\nlisten = \"0.0.0.0:0\""));
     let mut running = Running::start(read(&home)).await.unwrap();
     write(&home, "signpost.toml", &config);
-    write(&home, "zones/svc.example.toml", &ZONE.replace("192.0.2.1\"", "192.0.2.4\""));
+    write(&home, "zones/svc.example.toml", &ZONE.replace("192.0.2.1\"", "192.0.2.5\""));
     assert!(!running.reload("test").await, "no tokens, and not on loopback before the next start");
-    assert_eq!(ask(running.dns[0], "www.svc.example.").await, ip("192.0.2.2"));
+    assert_eq!(ask(running.dns[0], "www.svc.example.").await, ip("192.0.2.4"));
     running.stop().await;
 }
 

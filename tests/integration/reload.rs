@@ -11,7 +11,7 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RData, RecordType};
 
 use crate::ask::Asker;
-use crate::process::Home;
+use crate::process::{Home, Http};
 
 /// A generation in every RRset: the SOA's serial, the preference of MX, the last octet of addresses, and a name.
 fn zone(generation: u8) -> String {
@@ -148,4 +148,69 @@ fn a_signal_ends_a_reload_that_waits() {
     let status = server.wait();
     assert!(status.success(), "{status}: {}", home.log());
     assert!(home.log().contains("SIGTERM: stopping while files are read"), "{}", home.log());
+}
+
+/// A machine may start again at any time, and what is broken then was not when it served (DESIGN §9, invariant 4).
+#[test]
+fn a_start_serves_what_was_last_good_where_files_are_broken() {
+    let regions = "[regions]\neu = { azs = [\"a\"] }\n";
+    let service = "[services.web.instances.one]\naddresses = [\"192.0.2.50\"]\nregion = \"eu\"\naz = \"a\"\n";
+    let services = format!("services = true\nns = [\"ns1.svc.example.\"]\n[records]\nns1 = {{ A = [\"127.0.0.1\"] }}\n{service}");
+    let home = Home::new(&[
+        ("zones/svc.example.toml", &services),
+        ("geo/regions.toml", regions),
+        ("zones/gen.example.zone", &zone(1)),
+        ("zones/c.example.zone", &zone(1)),
+    ]);
+    let write = |name: &str, text: &str| std::fs::write(home.folder.path().join(name), text).unwrap();
+    let kept = |names: &[&str]| {
+        let begin = Instant::now();
+        while names.iter().any(|name| !home.folder.path().join("data/last").join(name).exists()) {
+            assert!(begin.elapsed() < Duration::from_secs(20), "{names:?} are not written down: {}", home.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    let (server, _) = home.start();
+    kept(&["geo.json", "gen.example.zone.json", "c.example.zone.json", "svc.example.toml.json"]);
+    server.kill();
+
+    // One that is broken, one that never was good, geo data, and a service that another zone has already.
+    write("zones/gen.example.zone", &broken());
+    write("zones/new.example.zone", "x");
+    write("geo/regions.toml", "x");
+    write("zones/b.example.toml", &format!("ns = [\"ns1.svc.example.\"]\n{service}"));
+    write("zones/c.example.zone", &zone(2));
+    let (server, _) = home.start();
+    let mut asker = Asker::new(home.dns);
+    let mut check = |name: &str, last: &[&str]| {
+        let answered: Vec<String> = asker.addresses(name).iter().map(ToString::to_string).collect();
+        assert_eq!(answered, last, "{name}: {}", home.log());
+    };
+    check("www.gen.example.", &["192.0.2.1"]);
+    check("www.c.example.", &["192.0.2.2"]);
+    check("web.svc.example.", &["192.0.2.50"]);
+    check("www.new.example.", &[]);
+    let (_, status) = Http::connect(home.api).and_then(|mut http| http.call("GET", "/v1/status", "")).unwrap();
+    for said in ["gen.example.zone:7: ", "new.example.zone:1: ", "regions.toml:1: ", "svc.example.toml:5: services.web: is defined in"] {
+        assert!(status.contains(said), "{said}: {status}");
+    }
+    // And once more: what was kept is not replaced by what is broken.
+    server.kill();
+    let (server, _) = home.start();
+    let mut asker = Asker::new(home.dns);
+    assert_eq!(asker.addresses("www.gen.example.").len(), 1);
+    // Mended, it is in force; what is gone is gone.
+    write("zones/gen.example.zone", &zone(3));
+    write("geo/regions.toml", regions);
+    std::fs::remove_file(home.folder.path().join("zones/b.example.toml")).unwrap();
+    std::fs::remove_file(home.folder.path().join("zones/new.example.zone")).unwrap();
+    std::fs::remove_file(home.folder.path().join("zones/c.example.zone")).unwrap();
+    let begin = Instant::now();
+    while home.folder.path().join("data/last/c.example.zone.json").exists() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "{}", home.log());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    server.kill();
+    let (_server, _) = home.start();
+    assert_eq!(Asker::new(home.dns).addresses("www.gen.example.")[0].to_string(), "192.0.2.3");
 }

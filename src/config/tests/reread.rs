@@ -156,10 +156,33 @@ fn what_is_wrong_in_zones_is_told_beside_what_is_wrong_elsewhere() {
     home.write("a.toml", &zone(1, ""));
     let sources = world(&home.settings()).unwrap().sources;
     std::fs::create_dir(home.0.path().join("geo")).unwrap();
-    std::fs::write(home.0.path().join("geo/regions.toml"), "x").unwrap();
+    std::fs::write(home.0.path().join("geo/x.mmdb"), "x").unwrap();
     home.write("a.toml", "y");
     let findings = Reread::new(home.settings(), sources).world().unwrap_err();
     assert!(findings.len() == 2 && findings[1].file.ends_with("a.toml"), "{findings:?}");
+}
+
+#[test]
+fn geo_data_that_is_broken_or_breaks_zones_stays_as_it_was() {
+    let home = Home::new();
+    let regions = |text: &str| std::fs::write(home.0.path().join("geo/regions.toml"), text).unwrap();
+    std::fs::create_dir(home.0.path().join("geo")).unwrap();
+    regions("[regions]\neu = { azs = [\"a\"] }\n");
+    let service = "[services.web.instances.one]\naddresses = [\"192.0.2.9\"]\nregion = \"eu\"\naz = \"a\"\n";
+    home.write("a.toml", &format!("services = true\n{}{service}", zone(1, "")));
+    let mut sources = world(&home.settings()).unwrap().sources;
+    let geo = home.0.path().join("geo").display().to_string();
+    // A region that is not there any more is missed by the zone, which did not change.
+    for text in ["x", "[regions]\nus = {}\n"] {
+        regions(text);
+        home.write("b.toml", &zone(2, ""));
+        let (zones, refused, kept, now) = home.again(sources);
+        assert_eq!((zones.as_str(), refused.len(), kept), ("a.1 b.2", 1, vec![(geo.clone(), true)]), "{refused:?}");
+        sources = now;
+    }
+    regions("[regions]\neu = { azs = [\"a\"] }\nus = {}\n");
+    let (zones, refused, kept, _) = home.again(sources);
+    assert!(zones == "a.1 b.2" && refused.is_empty() && kept.is_empty(), "{refused:?}");
 }
 
 /// Were one opened, the reading would wait for somebody who writes to it, and with it every reload behind.

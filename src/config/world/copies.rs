@@ -14,7 +14,7 @@ use crate::config::zone::Draft;
 use crate::model::{Geo, Name, Settings, Zone, copied, kept_file};
 
 /// What the names of files begin with that are kept of other servers' zones; no zone file's name has a `/`.
-pub(super) const KEPT: &str = "secondary/";
+pub(in crate::config) const KEPT: &str = "secondary/";
 
 /// A zone that was copied from another server, read by itself.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::copies::{Copies, KEPT};
-use super::together;
+use super::{GEO, together};
 use crate::config::finding::{Finding, Notes};
 use crate::config::reread::Origin;
 use crate::config::sources::Source;
@@ -76,7 +76,7 @@ pub(super) fn zones(
     for name in names {
         let path = dir.join(&name);
         let file = path.display().to_string();
-        if name.starts_with(KEPT) {
+        if name.starts_with(KEPT) || name == GEO {
             continue;
         }
         if !is_read(&name) {
