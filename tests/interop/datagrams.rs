@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hickory_proto::op::Message;
 use hickory_proto::rr::RecordType;
@@ -16,6 +16,9 @@ pub struct Answer {
     pub records: Vec<String>,
 }
 
+/// How long there may be no answer at all. A recursor that got none in time remembers that for some seconds (RFC 9520 §3.2).
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Asks `count` queries, many at a time; the answers and their scopes in the order of the queries. What gets no answer, or SERVFAIL from
 /// a recursor that got none in time, is asked again.
 pub fn ask_all(server: SocketAddr, count: usize, query: impl Fn(usize, u16) -> Vec<u8>) -> Vec<(Answer, u8)> {
@@ -27,7 +30,7 @@ pub fn ask_all(server: SocketAddr, count: usize, query: impl Fn(usize, u16) -> V
     let mut answers: Vec<Option<(Answer, u8)>> = vec![None; count];
     let mut left: Vec<usize> = (0..count).rev().collect();
     let mut waiting: HashMap<u16, usize> = HashMap::new();
-    let (mut id, mut patience) = (0u16, 200);
+    let (mut id, mut last) = (0u16, Instant::now());
     let mut buffer = [0; 4096];
     loop {
         while waiting.len() < AT_ONCE
@@ -45,14 +48,19 @@ pub fn ask_all(server: SocketAddr, count: usize, query: impl Fn(usize, u16) -> V
         }
         let read = socket.recv(&mut buffer).map(|length| Message::from_vec(&buffer[..length]).expect("a message"));
         match read.map(|reply| (waiting.remove(&reply.id), reply)) {
-            Ok((Some(n), reply)) if u16::from(reply.metadata.response_code) != SERVFAIL => answers[n] = Some(read_answer(&reply)),
+            Ok((Some(n), reply)) if u16::from(reply.metadata.response_code) != SERVFAIL => {
+                last = Instant::now();
+                answers[n] = Some(read_answer(&reply));
+            }
             // An answer to what was asked twice.
             Ok((None, _)) => {}
             again => {
-                patience -= 1;
-                assert!(patience > 0, "{server} gives no answers");
+                assert!(last.elapsed() < PATIENCE, "{server} gives no answers");
                 match again {
-                    Ok((n, _)) => left.extend(n),
+                    Ok((n, _)) => {
+                        std::thread::sleep(Duration::from_millis(5));
+                        left.extend(n);
+                    }
                     Err(_) => left.extend(waiting.drain().map(|(_, n)| n)),
                 }
             }

@@ -204,7 +204,7 @@ fn drain_partly(signpost: &Signpost, subject: &str) {
 }
 
 /// An unbound that caches by subnet, on a port where a PROXY header stands before each query. It may keep as many subnets of a name as
-/// there are clients (by default 100).
+/// there are clients (by default 100), and does not give up a server that a busy machine kept waiting.
 fn unbound(signpost: &Signpost, lengths: Lengths) -> Peer {
     let built_with = run("unbound", &["-V"]);
     assert!(built_with.contains("subnetcache"), "this unbound has no subnet support:\n{built_with}");
@@ -221,7 +221,8 @@ fn unbound(signpost: &Signpost, lengths: Lengths) -> Peer {
              module-config: \"subnetcache iterator\"\n  local-zone: \"example.\" nodefault\n  minimal-responses: yes\n  \
              send-client-subnet: {at}\n  client-subnet-zone: \"example.\"\n  client-subnet-always-forward: yes\n  \
              max-client-subnet-ipv4: {v4}\n  max-client-subnet-ipv6: {v6}\n  max-ecs-tree-size-ipv4: 1000000\n  \
-             max-ecs-tree-size-ipv6: 1000000\n  msg-cache-size: 256m\n  rrset-cache-size: 256m\n{}{}\
+             max-ecs-tree-size-ipv6: 1000000\n  msg-cache-size: 256m\n  rrset-cache-size: 256m\n  \
+             infra-host-ttl: 1\n  infra-keep-probing: yes\n{}{}\
              remote-control:\n  control-enable: no\n",
             stub("svc.example."),
             stub("else.example."),
