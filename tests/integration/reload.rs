@@ -149,3 +149,26 @@ fn a_signal_ends_a_reload_that_waits() {
     assert!(status.success(), "{status}: {}", home.log());
     assert!(home.log().contains("SIGTERM: stopping while files are read"), "{}", home.log());
 }
+
+/// Nor does one that does not take what is written: here the serials, which are written before anybody sees them.
+#[test]
+fn a_signal_ends_a_reload_that_cannot_write() {
+    let home = Home::new(&[]);
+    let (server, _) = home.start();
+    // A pipe that nobody reads: whoever writes it waits.
+    let half = home.folder.path().join("data/serials.part");
+    assert!(Command::new("mkfifo").arg(&half).status().unwrap().success());
+    let zone = home.folder.path().join("zones/svc.example.toml");
+    let text = std::fs::read_to_string(&zone).unwrap();
+    std::fs::write(&zone, text + "other = { A = [\"192.0.2.1\"] }\n").unwrap();
+    server.signal("HUP");
+    let begin = Instant::now();
+    while !home.log().contains("reading configuration, zones and geo data again") {
+        assert!(begin.elapsed() < Duration::from_secs(20), "nothing is read again: {}", home.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    server.signal("TERM");
+    let status = server.wait();
+    assert!(status.success(), "{status}: {}", home.log());
+}
