@@ -237,7 +237,7 @@ mod tests {
         std::fs::write(tls.join("key.pem"), "x").unwrap();
         seen("its key");
 
-        while tell.recv_timeout(QUIET * 2).is_ok() {}
+        while tell.recv_timeout(QUIET * 5).is_ok() {}
         for name in [".a.example.toml.swp", "a.example.toml~", "4913", "#a.example.toml#", "notes.md"] {
             std::fs::write(zones.join(name), "x").unwrap();
         }

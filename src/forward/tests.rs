@@ -11,7 +11,7 @@ use super::*;
 const SHORT: Timing = Timing {
     deadline: Duration::from_millis(900),
     stale_after: Duration::from_millis(200),
-    again: Duration::from_millis(250),
+    again: Duration::from_millis(400),
     second_least: Duration::from_millis(60),
     second_most: Duration::from_millis(120),
     aside_first: Duration::from_millis(100),

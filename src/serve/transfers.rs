@@ -6,6 +6,7 @@
 //! ```
 
 mod answer;
+mod looks;
 mod notify;
 mod versions;
 
@@ -18,20 +19,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tokio::task::JoinHandle;
 
+use self::looks::{Looks, Served};
 use self::notify::bound;
 use super::journals::Journals;
 use super::serials::KeptSerials;
 use crate::control::Control;
 use crate::model::{Generation, Name, Settings, TransferSettings, Zone};
-use crate::transfer::{Journal, Notifier, Print, Version};
+use crate::transfer::{Journal, Notifier, Print, Version, is_rendered};
 use crate::tsig::Keys;
 
 /// Transfers that are under way at once.
 const MOST_TRANSFERS: usize = 10;
 /// How often what is served is looked at for changes.
 const LOOK: Duration = Duration::from_millis(500);
-/// What is rendered is rendered no more often than that it takes this part of the time: one of so many.
-const RENDER_SHARE: u32 = 20;
 
 /// Who may have what.
 #[derive(Debug)]
@@ -55,6 +55,21 @@ struct Kept {
     generation: Generation,
     /// Of its version.
     print: Print,
+    /// Until when it is not looked at again of itself.
+    rests: Instant,
+}
+
+/// What is transferred of what is served.
+#[derive(Debug, Default)]
+struct Apexes {
+    /// All of it.
+    all: BTreeSet<Name>,
+    /// That of which nothing is rendered, and which is no longer as it was.
+    changed: Vec<Name>,
+    /// Some of that rests.
+    some_rest: bool,
+    /// That of which something is rendered.
+    rendered: Vec<Name>,
 }
 
 #[derive(Debug)]
@@ -188,22 +203,24 @@ impl Transfers {
         let transfers = self.clone();
         tokio::spawn(async move {
             let (v4, v6) = (bound(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).await, bound(IpAddr::V6(Ipv6Addr::UNSPECIFIED)).await);
-            let (mut seen, mut next_look) = (None, Instant::now());
+            let mut looks = Looks::begin(Instant::now());
             loop {
-                let snapshot = transfers.control.publisher().load_full();
-                let apexes: Vec<Name> = {
-                    let rules = transfers.lock().rules.clone();
-                    snapshot.zones().map(|zone| Name::from_wire(zone.apex())).filter(|apex| rules.of(apex).is_some()).collect()
-                };
-                if next_look <= Instant::now() && seen != Some((snapshot.generation, apexes.len())) {
-                    seen = Some((snapshot.generation, apexes.len()));
-                    drop(snapshot);
-                    let began = Instant::now();
-                    for apex in &apexes {
+                let (served, apexes) = transfers.apexes(Instant::now());
+                if looks.are_due(served) {
+                    for apex in &apexes.changed {
                         transfers.refresh(apex).await;
                     }
-                    transfers.forget_but(&apexes);
-                    next_look = Instant::now() + began.elapsed() * RENDER_SHARE;
+                    transfers.forget_but(&apexes.all);
+                    looks.looked(served, apexes.some_rest);
+                }
+                let began = Instant::now();
+                if looks.is_rendering_due(served, began) {
+                    // Who follows what stands is told before that is done.
+                    transfers.tell(&v4, &v6).await;
+                    for apex in &apexes.rendered {
+                        transfers.refresh(apex).await;
+                    }
+                    looks.rendered(served, began, Instant::now());
                 }
                 transfers.tell(&v4, &v6).await;
                 // Replies are taken as they come; nothing is late by more than a look.
@@ -216,9 +233,27 @@ impl Transfers {
         })
     }
 
+    /// What is transferred of what is served now.
+    fn apexes(&self, now: Instant) -> (Served, Apexes) {
+        let snapshot = self.control.publisher().load_full();
+        let state = self.lock();
+        let mut apexes = Apexes::default();
+        for zone in snapshot.zones() {
+            let apex = Name::from_wire(zone.apex());
+            let Some(settings) = state.rules.of(&apex) else { continue };
+            apexes.all.insert(apex.clone());
+            match state.zones.get(&apex) {
+                _ if is_rendered(zone, settings.services) => apexes.rendered.push(apex),
+                Some(kept) if std::ptr::eq(&**kept.version.zone(), zone) => {}
+                Some(kept) if kept.rests > now => apexes.some_rest = true,
+                _ => apexes.changed.push(apex),
+            }
+        }
+        ((snapshot.generation, apexes.all.len()), apexes)
+    }
+
     /// Forgets zones that are served no more.
-    fn forget_but(&self, apexes: &[Name]) {
-        let served: BTreeSet<&Name> = apexes.iter().collect();
+    fn forget_but(&self, served: &BTreeSet<Name>) {
         let mut state = self.lock();
         state.zones.retain(|apex, _| served.contains(apex));
         state.notifier.keep(|apex, _| served.contains(apex));

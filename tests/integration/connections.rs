@@ -202,14 +202,16 @@ fn two_thousand_connections_that_do_nothing_keep_nobody_waiting() {
         reply(&mut stream).unwrap()
     };
     assert!(large.len() > 48_000, "{}", large.len());
+    let alone = ask_among(&home, &server, 0);
     let fared = ask_among(&home, &server, HELD);
     fared.print("held");
     assert!(fared.open >= HELD, "{} connections were held", fared.open);
     assert_eq!(fared.udp_lost, 0);
     assert_eq!(fared.tcp.len(), ASKING);
-    // What holds in a release build on a quiet machine is among the figures; here others may run.
-    assert!(fared.tcp[ASKING / 2] < Duration::from_millis(10), "{:?}", fared.tcp[ASKING / 2]);
-    assert!(fared.tcp[ASKING - 1] < Duration::from_secs(1), "{:?}", fared.tcp[ASKING - 1]);
+    // What holds in a release build on a quiet machine is among the figures; here others may run, and then nobody is quick.
+    let [half, last] = [ASKING / 2, ASKING - 1].map(|n| (fared.tcp[n], alone.tcp[n]));
+    assert!(half.0 < half.1 * 5 + Duration::from_millis(10), "{:?}, and {:?} without them", half.0, half.1);
+    assert!(last.0 < last.1 * 5 + Duration::from_secs(1), "{:?}, and {:?} without them", last.0, last.1);
     assert_eq!(metric(&home, "signpost_dns_tcp_displaced_total"), 0);
 }
 

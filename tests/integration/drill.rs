@@ -13,8 +13,9 @@ async fn every_change_reaches_answers_in_time_and_no_answer_is_empty_or_drained(
     let told = lines.join("\n");
     assert!(report.answers > 100, "{told}");
     assert_eq!((report.empty, report.drained), (0, 0), "{told}");
-    // fall × interval + timeout is 800 ms; a drain is in answers when its 2xx arrives. Room is for a busy machine.
-    let most = [1_600, 1_600, 250, 250, 4_000].map(Duration::from_millis);
+    // fall × interval + timeout is 800 ms; a drain is in answers when its 2xx arrives. Room is for a busy machine: that it takes no longer is
+    // shown on virtual time.
+    let most = [2_400, 2_400, 1_000, 1_000, 6_000].map(Duration::from_millis);
     assert_eq!(report.changes.len(), most.len(), "{told}");
     for ((what, took), most) in report.changes.iter().zip(most) {
         assert!(*took < most, "{what} took {took:?}\n{told}");

@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -39,11 +39,11 @@ pub fn lost_by_kills(rounds: usize) -> (usize, usize) {
     let (mut acknowledged, mut lost) = (0, 0);
     for round in 0..rounds {
         let (server, _) = home.start();
-        let stop = AtomicBool::new(false);
+        let (stop, count) = (AtomicBool::new(false), AtomicUsize::new(0));
         let names: Vec<(String, usize)> = thread::scope(|scope| {
             let writers: Vec<_> = (0..8)
                 .map(|writer| {
-                    let (api, stop) = (home.api, &stop);
+                    let (api, stop, count) = (home.api, &stop, &count);
                     scope.spawn(move || {
                         let mut acknowledged = Vec::new();
                         let Ok(mut http) = Http::connect(api) else { return acknowledged };
@@ -54,7 +54,10 @@ pub fn lost_by_kills(rounds: usize) -> (usize, usize) {
                             let number = (round * 8 + writer) * 100_000 + n;
                             let id = format!("r{round}-{n}");
                             match http.call("PUT", &format!("/v1/services/w{writer}/instances/{id}"), &body(number)) {
-                                Ok((201, _)) => acknowledged.push((format!("{id}.id.w{writer}.svc.example."), number)),
+                                Ok((201, _)) => {
+                                    acknowledged.push((format!("{id}.id.w{writer}.svc.example."), number));
+                                    count.fetch_add(1, Ordering::Relaxed);
+                                }
                                 Ok((status, text)) => panic!("{status}: {text}"),
                                 Err(_) => break,
                             }
@@ -64,6 +67,10 @@ pub fn lost_by_kills(rounds: usize) -> (usize, usize) {
                 })
                 .collect();
             thread::sleep(Duration::from_millis(100 + RandomState::new().build_hasher().finish() % 700));
+            // A slow machine has hardly begun by then.
+            while count.load(Ordering::Relaxed) < 8 && !writers.iter().any(|writer| writer.is_finished()) {
+                thread::sleep(Duration::from_millis(5));
+            }
             server.kill();
             stop.store(true, Ordering::Relaxed);
             writers.into_iter().flat_map(|w| w.join().unwrap()).collect()

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use hickory_proto::rr::RecordType;
@@ -133,15 +134,20 @@ fn updates_of_many_survive_kill_9() {
     let home = home();
     let (server, _) = home.start();
     let dns = home.dns;
+    let count = AtomicUsize::new(0);
     let acknowledged: Vec<(String, [u8; 4])> = std::thread::scope(|scope| {
         let writers: Vec<_> = (0..4u8)
             .map(|writer| {
+                let count = &count;
                 scope.spawn(move || {
                     let (key, mut acknowledged) = (key(SECRET), Vec::new());
                     for n in 0..=255u8 {
                         let (name, address) = (format!("w{writer}-{n}"), [10, 1, writer, n]);
                         match send(dns, add(u16::from(n), &name, address), &key, true) {
-                            Ok(0) => acknowledged.push((format!("{name}.x.example."), address)),
+                            Ok(0) => {
+                                acknowledged.push((format!("{name}.x.example."), address));
+                                count.fetch_add(1, Ordering::Relaxed);
+                            }
                             Ok(rcode) => panic!("RCODE {rcode}"),
                             Err(_) => break,
                         }
@@ -150,7 +156,10 @@ fn updates_of_many_survive_kill_9() {
                 })
             })
             .collect();
-        std::thread::sleep(Duration::from_millis(700));
+        // In the middle of it, however quick the disk is; one that never comes so far has its writers' say.
+        while count.load(Ordering::Relaxed) < 200 && !writers.iter().any(|writer| writer.is_finished()) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         server.kill();
         writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
     });

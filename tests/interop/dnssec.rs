@@ -108,7 +108,7 @@ fn secure_while_health_flips(denial: &str) {
     }
     // Each change makes other RRsets of the service, and of every name that leads to it.
     let becomes = |data: &[&str]| {
-        let done = wait_until(Duration::from_secs(10), || secure("web.svc.example.", "A").data("A") == data);
+        let done = wait_until(Duration::from_secs(20), || secure("web.svc.example.", "A").data("A") == data);
         assert!(done, "web became {} instead of {data:?}", secure("web.svc.example.", "A"));
         for (name, rtype) in [("web", "SRV"), ("web", "AAAA"), ("api", "A"), ("shop", "A"), ("_http._tcp.web", "SRV"), ("web", "MX")] {
             secure(&format!("{name}.{APEX}"), rtype);

@@ -11,7 +11,7 @@ use crate::harness::{Files, Peer, Signpost, at, http, run, wait_until};
 use crate::reply::Reply;
 
 /// HAProxy asks every second and holds what is gone for half of one; the rest is for a busy machine.
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(25);
 
 const FILES: Files = &[(
     "zones/svc.example.toml",
@@ -57,7 +57,7 @@ fn haproxy(signpost: &Signpost, transport: &str) -> Peer {
             "global\n    stats socket {socket} mode 600 level admin\n    maxconn 100\n    nbthread 1\n\
              defaults\n    mode http\n    timeout connect 2s\n    timeout client 5s\n    timeout server 5s\n    http-reuse never\n\
              resolvers signpost\n    nameserver signpost {transport}{dns}\n    accepted_payload_size 1232\n    resolve_retries 3\n\
-             \x20   timeout resolve 1s\n    timeout retry 1s\n    hold valid 1s\n    hold obsolete 500ms\n    hold nx 1s\n    hold refused 1s\n    hold timeout 10s\n\
+             \x20   timeout resolve 1s\n    timeout retry 5s\n    hold valid 1s\n    hold obsolete 500ms\n    hold nx 1s\n    hold refused 1s\n    hold timeout 10s\n\
              frontend in\n    bind {address}\n    default_backend web\n\
              backend web\n    balance roundrobin\n\
              \x20   server-template web 4 _http._tcp.web.svc.example resolvers signpost resolve-prefer ipv4 init-addr none\n",

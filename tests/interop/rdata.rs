@@ -88,7 +88,7 @@ fn transferred(peer: &Peer) -> Records {
 fn compare(peer: &Peer, lacks: &[&str]) {
     let (ours, mut theirs) = (ours(lacks), BTreeMap::new());
     // Servers listen before they have read their zones.
-    wait_until(Duration::from_secs(10), || {
+    wait_until(Duration::from_secs(20), || {
         theirs = transferred(peer);
         !theirs.is_empty()
     });

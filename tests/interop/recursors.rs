@@ -7,8 +7,8 @@ use crate::internet;
 use crate::peers::{self, ask};
 use crate::world::{self, APEX, IN_BOSTON, IN_LONDON};
 
-/// The longest a change may take to reach a client of the recursor: the TTL of 2 s, and time for a busy machine.
-const SOON: Duration = Duration::from_secs(8);
+/// The longest a change may take to reach a client of the recursor: the TTL of 2 s, and time for a busy machine, short of the usual TTL.
+const SOON: Duration = Duration::from_secs(20);
 
 /// An unbound that asks `signpost` about the zone.
 fn unbound(signpost: &Signpost, modules: &str, more: &str) -> Peer {

@@ -13,7 +13,7 @@ use crate::peers::{self, ask};
 use crate::reply::Reply;
 
 /// The longest a change may take to reach a client of the recursor: the TTL of 2 s, and time for a busy machine.
-const SOON: Duration = Duration::from_secs(8);
+const SOON: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy, PartialEq)]
 enum Walker {

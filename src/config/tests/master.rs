@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::{load, name};
 use crate::config::finding::Notes;
 use crate::config::{master, zone_text};
+use crate::model::Soa;
 
 const HEAD: &str = "$TTL 300\n@ SOA ns hostmaster 1 2h 1h 2w 60\n@ NS ns\nns A 192.0.2.1\n";
 
@@ -32,6 +33,57 @@ fn good(text: &str, expected: &[&str]) {
 
 fn wrong(text: &str, expected: &[&str]) {
     assert_eq!(read(text), Err(expected.iter().map(|e| e.to_string()).collect()), "{text}");
+}
+
+#[test]
+fn master_files() {
+    let text = "$TTL 1h\n@ IN SOA ns2 host.example.org. ( 7 ; serial\n 2h 1h 2w 60 )\n  NS ns1\n  NS ns2\n\
+                ns1 A 192.0.2.1\nns2 300 IN A 192.0.2.2\n  IN 600 A 192.0.2.3\n$ORIGIN sub.svc.example.\na CNAME b\n@ TXT \"x y\" z\n";
+    let (loaded, warnings) = load(&[("zones/svc.example.zone", text)]).unwrap();
+    let zone = &loaded.zones[0];
+    assert_eq!((zone.soa.serial, zone.ttl.negative.millis(), zone.services), (7, 60_000, false));
+    assert_eq!(zone.ns, [name("ns1.svc.example."), name("ns2.svc.example.")]);
+    let soa = Soa {
+        ttl: 3600,
+        refresh: 7200,
+        retry: 3600,
+        expire: 1_209_600,
+        own_serial: true,
+        ..Soa::new(name("ns2.svc.example."), name("host.example.org."), 7)
+    };
+    assert_eq!((&zone.soa, zone.ns_ttl), (&soa, 3600));
+    assert_eq!(zone.records[&(name("ns2.svc.example."), 1)].rdata.len(), 2);
+    assert_eq!(zone.records[&(name("ns2.svc.example."), 1)].ttl, 300);
+    assert_eq!(zone.records[&(name("a.sub.svc.example."), 5)].rdata[0].as_ref(), name("b.sub.svc.example.").wire());
+    assert_eq!(zone.records[&(name("sub.svc.example."), 16)].rdata[0].as_ref(), b"\x03x y\x01z");
+    assert_eq!(
+        warnings,
+        [
+            "zones/svc.example.zone:8: ns2.svc.example. A: the records of an RRset have one TTL; the least, 300, is answered",
+            "zones/svc.example.zone:10: a.sub.svc.example. CNAME: leads to b.sub.svc.example., which does not exist in zones/svc.example.zone",
+        ]
+    );
+
+    let wrong = "  A 192.0.2.1\n@ SOA ns. h. 1 2 3 4 5\n@ NS ns.\n@ SOA ns. h. 1 2 3 4 5\n$INCLUDE x\nwww CH TXT x\nwww 5m5 A 192.0.2.1\n\
+                 www AA x\nwww A\nother. A 192.0.2.1\nx CNAME y\nx TXT \"a\nb A 192.0.2.1\n";
+    let said = load(&[("zones/svc.example.zone", wrong)]).map(|_| ()).unwrap_err();
+    // What cannot be split into words ends the reading, and what was found before is said.
+    assert_eq!(said.last().map(String::as_str), Some("zones/svc.example.zone:12: a quote is not closed on its line"));
+    let said = load(&[("zones/svc.example.zone", &wrong.replace("\"a", "a"))]).map(|_| ()).unwrap_err();
+    assert_eq!(
+        said,
+        [
+            "zones/svc.example.zone:1: the first record has no owner name",
+            "zones/svc.example.zone:4: @: a second SOA; the first is in line 2",
+            "zones/svc.example.zone:5: $INCLUDE: zones/x: No such file or directory (os error 2)",
+            "zones/svc.example.zone:6: www: class CH is not served; only IN is",
+            "zones/svc.example.zone:7: www: a TTL of at most 2147483647 s is expected, such as 300 or 1h30m, not \"5m5\"",
+            "zones/svc.example.zone:8: www: unknown record type \"AA\"; did you mean `A`?",
+            "zones/svc.example.zone:9: www: address: is missing; A is written \"192.0.2.1\"",
+            "zones/svc.example.zone:10: other.: other. is not in the zone svc.example.",
+            "zones/svc.example.zone:11: x.svc.example. CNAME: an alias is the only record of its name, and x.svc.example. has TXT too",
+        ]
+    );
 }
 
 #[test]

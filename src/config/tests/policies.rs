@@ -1,7 +1,7 @@
 //! Each preset as a zone file says it, wrong combinations of keys, and what deserves a second look.
 
 use super::*;
-use crate::model::{AllDown, Goal, Service};
+use crate::model::{AllDown, Goal, Label, Service};
 
 const NETWORKS: &str = "[[network]]\ncidr = \"198.51.100.0/24\"\nregion = \"eu-west\"\ncountry = \"IE\"\nasn = 64500\n";
 const PLACES: &str = "[regions.eu-west]\nlatitude = 53.3\nlongitude = -6.3\n[regions.us-east]\nlatitude = 39.0\nlongitude = -77.5\n";

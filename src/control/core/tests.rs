@@ -5,13 +5,14 @@ mod drains;
 mod health;
 mod restart;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::control::records;
+use crate::control::{ApplyError, records};
 use crate::model::{FieldError, Geo, Health, SafetySettings, Share, Zone};
+use crate::registry::Change;
 use crate::registry::tests::{command, command_at, key, label, zone};
-use crate::store::{Condition, Item, Value};
+use crate::store::{CommitError, Condition, Item, MAX_OPERATIONS, Operation, Value};
 
 /// How the store fares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

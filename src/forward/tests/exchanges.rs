@@ -50,7 +50,7 @@ async fn what_is_known_is_answered_for_its_time_and_asked_for_once() {
 
 #[tokio::test]
 async fn the_same_asked_at_once_is_asked_once() {
-    let fake = Fake::new(|query, _| Says::Later(Duration::from_millis(150), answers(query, vec![a("www.test.", 0, 1)]))).await;
+    let fake = Fake::new(|query, _| Says::Later(Duration::from_millis(250), answers(query, vec![a("www.test.", 0, 1)]))).await;
     let forward = forward_to(&[fake.upstream()]);
     let one = || {
         let forward = forward.clone();
@@ -124,7 +124,8 @@ async fn an_upstream_that_dies_is_put_aside_and_comes_back() {
     for n in 20..30 {
         assert_eq!(each(n).await, 2);
     }
-    assert!(begin.elapsed() < SHORT.deadline * 2, "{:?} for ten", begin.elapsed());
+    // Ten deadlines, had each waited for the dead one.
+    assert!(begin.elapsed() < SHORT.deadline * 5, "{:?} for ten", begin.elapsed());
     let aside = |which: usize| forward.stats().upstreams[which].is_aside;
     let patience = Instant::now() + Duration::from_secs(10);
     while !aside(0) {
@@ -152,15 +153,16 @@ async fn when_all_are_silent_it_is_over_in_time_and_not_asked_again_at_once() {
     let forward = forward_to(&fakes.each_ref().map(Fake::upstream));
     let begin = Instant::now();
     let reply = ask(&forward, &query("www.test.", RecordType::A)).await;
-    assert!(begin.elapsed() < SHORT.deadline * 3 / 2, "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < SHORT.deadline * 2, "{:?}: one after the other", begin.elapsed());
     // RFC 8914 §4.23.
     assert_eq!((reply.metadata.response_code, reasons(&reply)), (ResponseCode::ServFail, vec![22]));
     assert!(fakes.iter().all(|fake| fake.asked() >= 2), "datagrams are sent again");
     // RFC 9520 §3.2.
-    let begin = Instant::now();
+    let queries = || forward.stats().upstreams.iter().map(|upstream| upstream.queries).sum::<u64>();
+    let before = queries();
     let reply = ask(&forward, &query("www.test.", RecordType::A)).await;
     assert_eq!((reply.metadata.response_code, reasons(&reply)), (ResponseCode::ServFail, vec![22]));
-    assert!(begin.elapsed() < SHORT.second_least, "{:?}", begin.elapsed());
+    assert_eq!(queries(), before);
 }
 
 #[tokio::test]
@@ -171,7 +173,7 @@ async fn what_was_true_is_told_while_nothing_better_is_to_be_had() {
         let reply = answers(query, vec![a("www.test.", 1, 1)]);
         match *is.lock().unwrap() {
             "well" => Says::This(reply),
-            "slow" => Says::Later(SHORT.stale_after * 3 / 2, answers(query, vec![a("www.test.", 60, 2)])),
+            "slow" => Says::Later(SHORT.stale_after * 3, answers(query, vec![a("www.test.", 60, 2)])),
             "declines" => Says::This(negative(query, ResponseCode::ServFail, None)),
             _ => Says::Nothing,
         }
@@ -179,12 +181,23 @@ async fn what_was_true_is_told_while_nothing_better_is_to_be_had() {
     .await;
     let forward = forward_to(&[fake.upstream()]);
     let ask = || async { ask(&forward, &query("www.test.", RecordType::A)).await };
-    assert_eq!(lasts(&ask().await), [1]);
+    // Waits for a reply that is not out of date.
+    let until = async |last: u8, what: &str| {
+        let patience = Instant::now() + Duration::from_secs(10);
+        loop {
+            let reply = ask().await;
+            if reasons(&reply).is_empty() {
+                return assert_eq!(lasts(&reply), [last], "{what}");
+            }
+            assert!(Instant::now() < patience, "{what}: {reply:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    until(1, "at first").await;
     for ails in ["silent", "declines"] {
         *state.lock().unwrap() = "well";
         tokio::time::sleep(Duration::from_millis(2_100)).await;
-        let reply = ask().await;
-        assert_eq!((lasts(&reply), reasons(&reply)), (vec![1], vec![]), "before it is {ails}");
+        until(1, &format!("before it is {ails}")).await;
         *state.lock().unwrap() = ails;
         tokio::time::sleep(Duration::from_millis(1_100)).await;
         let begin = Instant::now();
@@ -192,20 +205,18 @@ async fn what_was_true_is_told_while_nothing_better_is_to_be_had() {
         // RFC 8767 §4 and §5, RFC 8914 §4.4.
         assert_eq!((lasts(&reply), reply.answers[0].ttl), (vec![1], 30), "{ails}");
         assert_eq!(reasons(&reply), [3], "{ails}");
-        assert!(begin.elapsed() < SHORT.stale_after * 2, "{ails}: {:?}", begin.elapsed());
+        assert!(begin.elapsed() < SHORT.deadline, "{ails}: {:?}", begin.elapsed());
         if ails == "silent" {
             // Once it has failed nobody waits for it again for a moment.
             tokio::time::sleep(SHORT.deadline).await;
-            let (begin, asked) = (Instant::now(), fake.asked());
-            assert_eq!(reasons(&ask().await), [3]);
-            assert!(begin.elapsed() < SHORT.stale_after / 2 && fake.asked() == asked);
+            let queries = || forward.stats().upstreams[0].queries;
+            let before = queries();
+            assert_eq!((reasons(&ask().await), queries()), (vec![3], before));
             *state.lock().unwrap() = "slow";
             tokio::time::sleep(Duration::from_millis(1_100)).await;
             let reply = ask().await;
             assert_eq!((lasts(&reply), reasons(&reply)), (vec![1], vec![3]), "too late for who asked");
-            tokio::time::sleep(SHORT.stale_after * 2).await;
-            let reply = ask().await;
-            assert_eq!((lasts(&reply), reasons(&reply)), (vec![2], vec![]), "and in time for the next");
+            until(2, "and in time for the next").await;
             forward.cache.clear();
         }
     }

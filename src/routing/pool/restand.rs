@@ -3,7 +3,8 @@
 //! Rows move within their groups, whose ends and sums are counted anew. Nothing is sorted by name, hashed or looked up, and what does not
 //! depend on health is shared with the pool before.
 
-use super::{Body, Group, Healthy, Pool, Row, Standing, row_of};
+use super::build::row_of;
+use super::{Body, Group, Healthy, Pool, Row, Standing};
 
 /// How an instance stands now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
+use super::looks::rest;
 use super::{Kept, Transfers, now_ms};
 use crate::model::{Counters, Name, ServicesInTransfer};
 use crate::serve::journals::Journals;
@@ -14,6 +16,7 @@ impl Transfers {
     /// Makes the latest version of a zone, if it is not there.
     pub(super) async fn refresh(&self, apex: &Name) {
         let _one = self.refreshing.lock().await;
+        let began = Instant::now();
         let rules = self.lock().rules.clone();
         let snapshot = self.control.publisher().load_full();
         let (Some(settings), Some(zone)) = (rules.of(apex), snapshot.zone_at(apex.wire())) else {
@@ -65,7 +68,7 @@ impl Transfers {
             tracing::debug!(zone = %apex, serial = version.serial(), "a version to transfer");
             state.notifier.changed(apex, &settings.notify, version.soa(), now_ms());
         }
-        state.zones.insert(apex.clone(), Kept { version, journal, generation, print });
+        state.zones.insert(apex.clone(), Kept { version, journal, generation, print, rests: rest(began, Instant::now()) });
     }
 }
 

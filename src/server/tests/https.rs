@@ -92,7 +92,7 @@ async fn many_requests_of_one_connection_are_under_way_at_once() {
 
 #[tokio::test]
 async fn a_body_that_does_not_come_and_silence_end_the_connection() {
-    let safe = Safe::new(|s| s.tcp_idle_ms = 50);
+    let safe = Safe::new(|s| s.tcp_idle_ms = 500);
     for version in VERSIONS {
         let mut https = Https::connect(safe.doh(), version).await;
         assert_eq!(https.post(b"a good query").await.status, 200);

@@ -118,7 +118,7 @@ async fn nothing_is_taken_before_the_handshake_is_done() {
 
 #[tokio::test]
 async fn who_is_silent_is_closed_and_who_is_there_hears_that_the_server_stops() {
-    let safe = Safe::new(|s| s.tcp_idle_ms = 50);
+    let safe = Safe::new(|s| s.tcp_idle_ms = 500);
     let connection = doq(safe.doq()).await;
     exchange(&connection, &framed(&query("and no more"))).await.unwrap();
     match tokio::time::timeout(PATIENCE, connection.closed()).await.unwrap() {
