@@ -197,6 +197,7 @@ fn included(zone: &str, mut include: impl FnMut(&Path) -> io::Result<String>) ->
         "z/svc.example.zone",
         &format!("{HEAD}{zone}"),
         &name("svc.example."),
+        master::From::Operator,
         &mut |path| include(path).map(Arc::from),
         &mut notes,
     );
@@ -237,7 +238,8 @@ fn a_million_names() {
         }
         let begin = std::time::Instant::now();
         let mut none = |_: &Path| Err(io::ErrorKind::NotFound.into());
-        let draft = master::read("svc.example.zone", &text, &name("svc.example."), &mut none, &mut Notes::default());
+        let draft =
+            master::read("svc.example.zone", &text, &name("svc.example."), master::From::Operator, &mut none, &mut Notes::default());
         let read = begin.elapsed();
         let sets = draft.map_or(0, |draft| draft.zone.records.len());
         let begin = std::time::Instant::now();

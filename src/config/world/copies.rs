@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::files::zone_file;
 use super::together;
 use crate::config::finding::{Finding, Notes};
+use crate::config::master::From;
 use crate::config::reread::Origin;
 use crate::config::sources::Source;
 use crate::config::zone::Draft;
@@ -93,8 +94,16 @@ impl Copies<'_> {
         }
         let name = format!("{KEPT}{}", path.file_name().and_then(|name| name.to_str()).unwrap_or_default());
         let mut read = |fetch: &mut dyn FnMut(&Path) -> io::Result<Arc<str>>, source: Option<Arc<Source>>| {
-            match zone_file(&path, apex, 1, self.geo, fetch, notes) {
-                Ok(draft) => drafts.extend(draft),
+            match zone_file(&path, apex, From::Primary, 1, self.geo, fetch, notes) {
+                Ok(draft) => {
+                    if let Some(draft) =
+                        draft.as_ref().filter(|draft| draft.zone.is_signed_elsewhere() && self.settings.dnssec.zones.contains(apex))
+                    {
+                        let reason = "its primary signs it: it is served with those signatures, and [dnssec] does not apply to it";
+                        notes.warnings.push(Finding::of_file(&draft.zone.file, reason));
+                    }
+                    drafts.extend(draft);
+                }
                 Err(finding) => notes.findings.push(finding),
             }
             files.push((name.clone(), file.clone(), source));
