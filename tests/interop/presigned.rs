@@ -119,6 +119,9 @@ const SHAPES: &[(&str, &str, &str)] = &[
     ("zz.", "A", "*"),
 ];
 
+/// What NSD 4.6 puts in lower case, and so breaks the signature of: Signpost does not.
+const FOLDED: &str = "https.";
+
 /// Those that lead to other servers, or where what is there is asked for by hand.
 const FURTHER: &[(&str, &str)] = &[
     ("secure.", "A"),
@@ -242,10 +245,10 @@ fn same(knot: &Peer, signpost: &Signpost, when: &str) {
 
 /// Every shape is secure, from one server.
 #[track_caller]
-fn secure(knot: &Peer, of: SocketAddr, optout: bool, when: &str) {
+fn secure(knot: &Peer, of: SocketAddr, optout: bool, folds: bool, when: &str) {
     let unbound = validator(knot, of);
     // Twice, of which the second is from the cache.
-    for (name, rtype, status) in SHAPES.iter().chain(SHAPES) {
+    for (name, rtype, status) in SHAPES.iter().chain(SHAPES).filter(|(name, ..)| !folds || *name != FOLDED) {
         let reply = ask(unbound.address, &format!("+dnssec {} {rtype}", named(name)));
         assert!(*status == "*" || reply.status == *status, "{when}: {name} {rtype}: {reply}\n{}", unbound.log());
         // What opt-out leaves open is insecure (RFC 5155 §9.2).
@@ -298,15 +301,23 @@ fn serves(policy: &str, optout: bool) {
         let wanted = serial(knot.address).expect("a serial");
         let came = wait_until(PATIENCE, || serial(server) == Some(wanted));
         assert!(came, "{what}: {:?}, not {wanted}: {}", serial(server), signpost.get("/v1/secondaries"));
-        let is_same = wait_until(PATIENCE, || records(server) == records(knot.address));
-        assert!(is_same, "{what}: {:#?}\n{:#?}", records(server), records(knot.address));
+        let there = || -> BTreeSet<String> {
+            let folds = |record: &String| {
+                if server != signpost.dns && record.starts_with(FOLDED) { record.replace("svc.s.", "Svc.S.") } else { record.clone() }
+            };
+            records(server).iter().map(folds).collect()
+        };
+        let is_same = wait_until(PATIENCE, || there() == records(knot.address));
+        let (there, known) = (there(), records(knot.address));
+        let [more, less] = [(&there, &known), (&known, &there)].map(|(a, b)| a.difference(b).collect::<Vec<_>>());
+        assert!(is_same || there == known, "{what} has {more:#?}, and not {less:#?}");
     };
     comes(signpost.dns, "Signpost");
     let nsd = nsd(signpost.dns);
     comes(nsd.address, "NSD");
     same(&knot, &signpost, "copied");
-    secure(&knot, signpost.dns, optout, "copied");
-    secure(&knot, nsd.address, optout, "copied on");
+    secure(&knot, signpost.dns, optout, false, "copied");
+    secure(&knot, nsd.address, optout, true, "copied on");
     by_delv(&knot, &signpost, optout);
     for change in CHANGES {
         write(&knot.folder, "update", &format!("server {} {}\nzone s.example\n{change}\nsend\n", knot.address.ip(), knot.address.port()));
@@ -315,9 +326,9 @@ fn serves(policy: &str, optout: bool) {
         comes(signpost.dns, "Signpost");
         comes(nsd.address, "NSD");
         same(&knot, &signpost, change);
-        secure(&knot, signpost.dns, optout, change);
+        secure(&knot, signpost.dns, optout, false, change);
     }
-    secure(&knot, nsd.address, optout, "changed on");
+    secure(&knot, nsd.address, optout, true, "changed on");
     let log = knot.log();
     assert!(log.matches("AXFR, outgoing").count() > 0 && log.matches("IXFR, outgoing").count() >= CHANGES.len(), "{log}");
     let log = nsd.log();
