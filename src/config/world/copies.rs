@@ -95,15 +95,7 @@ impl Copies<'_> {
         let name = format!("{KEPT}{}", path.file_name().and_then(|name| name.to_str()).unwrap_or_default());
         let mut read = |fetch: &mut dyn FnMut(&Path) -> io::Result<Arc<str>>, source: Option<Arc<Source>>| {
             match zone_file(&path, apex, From::Primary, 1, self.geo, fetch, notes) {
-                Ok(draft) => {
-                    if let Some(draft) =
-                        draft.as_ref().filter(|draft| draft.zone.is_signed_elsewhere() && self.settings.dnssec.zones.contains(apex))
-                    {
-                        let reason = "its primary signs it: it is served with those signatures, and [dnssec] does not apply to it";
-                        notes.warnings.push(Finding::of_file(&draft.zone.file, reason));
-                    }
-                    drafts.extend(draft);
-                }
+                Ok(draft) => drafts.extend(draft),
                 Err(finding) => notes.findings.push(finding),
             }
             files.push((name.clone(), file.clone(), source));
