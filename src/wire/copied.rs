@@ -14,11 +14,13 @@
 
 use std::cell::Cell;
 
+use super::names::Meaning;
 use super::reply::{Here, Place, Reply, Section};
 use super::signed::{Covered, Signing};
 use super::walk::MAX_ALIASES;
-use crate::codec::code::rtype;
+use crate::codec::code::{rcode, rtype};
 use crate::codec::{Full, MAX_NAME, NameBuf, Spelling};
+use crate::model::Counter;
 use crate::snapshot::{CompiledZone, Delegation, Hashes, Lookup, Owner, Proofs, Signer};
 
 /// Proofs that are kept from standing twice in a reply: those of a negative answer, and of some wildcards before it.
@@ -60,6 +62,25 @@ pub(super) fn sign(zone: &CompiledZone, covered: &Covered<'_>, reply: &mut Reply
 /// Writes the signatures of an RRset. Where there are none, whoever signed left it so.
 fn write_signatures(owner: Owner<'_>, spelling: Spelling<'_>, rtype: u16, ttl: u32, reply: &mut Reply<'_, '_>) -> Result<(), Full> {
     reply.whole(|reply| owner.signatures(rtype).try_for_each(|data| reply.record(spelling, rtype::RRSIG, ttl, |writer| writer.put(data))))
+}
+
+/// Answers who asks for the signatures at a name; returns whether there are any. Those of one RRset are answer enough (RFC 8482 §7).
+pub(super) fn answer_signatures(zone: &CompiledZone, here: &Here<'_>, meaning: &Meaning<'_>, reply: &mut Reply<'_, '_>) -> bool {
+    let Meaning::Owner(owner) = meaning else { return false };
+    let Some((set, first)) = owner.set(rtype::RRSIG).and_then(|set| Some((set, set.records().next()?))) else { return false };
+    reply.conclude(rcode::NOERROR, Counter::Answered);
+    let of_one = set.records().filter(|record| record.data.get(..2) == first.data.get(..2));
+    let mut write = || {
+        for record in of_one {
+            reply.record(here.from(0), rtype::RRSIG, set.ttl_of(&record), |writer| writer.put(record.data))?;
+        }
+        note(zone, here, reply);
+        prove_expansions(reply)
+    };
+    if write().is_err() {
+        reply.truncate();
+    }
+    true
 }
 
 /// Notes an answer that a wildcard made.
@@ -153,7 +174,7 @@ impl<'a> Proof<'a> {
             };
         };
         // RFC 5155 §7.2.3, §7.2.4, §7.2.7: where it has none it was left out, and what is around the next closer name says so.
-        self.closest_encloser(hashes, index, reply).map(drop)
+        self.closest_encloser(hashes, index, true, reply).map(drop)
     }
 
     /// The name is not there: its closest encloser has so many labels before the apex, and a wildcard or none.
@@ -168,7 +189,7 @@ impl<'a> Proof<'a> {
             };
         };
         // RFC 5155 §7.2.2, §7.2.5.
-        let Some(provable) = self.closest_encloser(hashes, index, reply)? else { return Ok(()) };
+        let Some(provable) = self.closest_encloser(hashes, index, false, reply)? else { return Ok(()) };
         let Some(name) = self.wildcard(provable) else { return Ok(()) };
         self.around_hash(hashes, name.wire(), reply)
     }
@@ -181,13 +202,13 @@ impl<'a> Proof<'a> {
         NameBuf::from_wire(&wire[..2 + above.len()])
     }
 
-    /// Proves the closest name that has an NSEC3, the name from a label on or one above it, and, where that is not the name itself, that the next
-    /// closer one has none (RFC 5155 §7.2.1). Returns where it begins. Names above are there, so that these are as many as the zone itself makes.
-    fn closest_encloser(&self, hashes: &Hashes, from: usize, reply: &mut Reply<'_, '_>) -> Result<Option<usize>, Full> {
+    /// Proves the closest name that has an NSEC3, the name from a label on or one above it, and, where that is not the name that `is_asked` for,
+    /// that the next closer one has none (RFC 5155 §7.2.1). Returns where it begins. Names above are there, so that these are as many as the zone itself makes.
+    fn closest_encloser(&self, hashes: &Hashes, from: usize, is_asked: bool, reply: &mut Reply<'_, '_>) -> Result<Option<usize>, Full> {
         for index in from..=self.depth() {
             if let Some((owner, true)) = self.zone.nsec3_around(hashes, hashes.of(self.part(index))) {
                 self.write(owner, rtype::NSEC3, reply)?;
-                if let Some(closer) = index.checked_sub(1) {
+                if let Some(closer) = index.checked_sub(1).filter(|_| index > from || !is_asked) {
                     self.around_hash(hashes, self.part(closer), reply)?;
                 }
                 return Ok(Some(index));

@@ -22,8 +22,12 @@ use crate::snapshot::{CompiledZone, Delegation, LeafRecords, NamePolicy, Signer,
 
 /// Begins the answer from a signed zone; returns whether that is all of it.
 pub(super) fn begin(asked: &Asked<'_>, zone: &CompiledZone, here: &Here<'_>, meaning: &Meaning<'_>, reply: &mut Reply<'_, '_>) -> bool {
-    // Of an NSEC3 nobody can ask for, and there are none of NSEC. What a primary has signed is there or not, as any RRset.
-    let Some((signing, Signer::Here(epoch, Denial::Compact))) = reply.signed_by(zone) else { return false };
+    let (signing, epoch) = match reply.signed_by(zone) {
+        Some((signing, Signer::Here(epoch, Denial::Compact))) => (signing, epoch),
+        Some((_, Signer::Primary(_))) if asked.qtype == rtype::RRSIG => return copied::answer_signatures(zone, here, meaning, reply),
+        // Of an NSEC3 nobody can ask for, and there are none of NSEC. What a primary has made is there or not, as any RRset.
+        _ => return false,
+    };
     // RFC 9824 §5.1: whoever says CO is told that it was heard.
     reply.compact_ok |= signing.dnssec_ok && signing.compact_ok;
     let asks = matches!(asked.qtype, rtype::NSEC | rtype::RRSIG) && !matches!(meaning, Meaning::Redirected { .. } | Meaning::Missing);

@@ -123,7 +123,7 @@ const SHAPES: &[(&str, &str, &str)] = &[
 const FOLDED: &str = "https.";
 
 /// A wildcard that has nothing itself: Knot proves that no nearer name is there, and leaves out, with NSEC, what the wildcard has.
-const KNOT_PROVES_LESS: &str = "any.twild.";
+const KNOT_PROVES_LESS: [&str; 2] = ["any.twild.", "below.any.twild."];
 
 /// Those that lead to other servers, or where what is there is asked for by hand.
 const FURTHER: &[(&str, &str)] = &[
@@ -241,8 +241,12 @@ fn same(knot: &Peer, signpost: &Signpost, when: &str) {
             let (theirs, ours) = (ask(knot.address, &query), ask(signpost.dns, &query));
             assert_eq!(ours.flag("aa"), theirs.flag("aa"), "{when}: {query}\n{ours}\n{theirs}");
             assert!(!ours.flag("tc") && !theirs.flag("tc"), "{when}: {query}\n{ours}\n{theirs}");
+            // An NSEC may stand beside an alias, but where there is none, the alias is followed here, and is not there.
+            if (name, rtype) == ("alias.", "NSEC") && theirs.answer.is_empty() {
+                continue;
+            }
             let (mut is, was) = (said(&ours), said(&theirs));
-            if name == KNOT_PROVES_LESS {
+            if KNOT_PROVES_LESS.contains(&name) {
                 assert!(is.2.is_superset(&was.2), "{when}: {query}\n{ours}\n{theirs}");
                 is.2.clone_from(&was.2);
             }

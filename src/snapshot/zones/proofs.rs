@@ -160,9 +160,9 @@ impl<'k> Gathering<'k> {
         }
     }
 
-    /// All of them; `None`: the zone is not signed.
+    /// All of them; `None`: no primary has signed the zone.
     pub fn finish(mut self, draft: &Draft<'_>) -> Result<Option<Proofs>, ZoneError> {
-        let Some(expires) = self.expires else { return Ok(None) };
+        let Some(expires) = self.expires.filter(|_| draft.zone.is_signed_elsewhere()) else { return Ok(None) };
         self.names.sort_by_cached_key(|(key, _)| sortable(key));
         let names = self.names.iter().map(|(_, at)| *at).collect();
         Ok(Some(Proofs { names, hashes: hashes(draft, &self.hashes)?, expires }))
