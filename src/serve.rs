@@ -26,6 +26,7 @@ mod serials;
 pub mod signing;
 mod simulate;
 mod slow;
+mod supervisor;
 #[cfg(test)]
 mod tests;
 mod transfers;

@@ -12,6 +12,7 @@ use super::errand::shown;
 use super::failure::Failure;
 use super::table::{BAD, Cell, FAINT, GOOD, HEADING, ODD, Table, plain, push};
 use super::views::{page, read};
+use crate::simulate::percent;
 
 /// Names that are shown with their moves; the others are counted.
 const NAMES: usize = 20;
@@ -234,10 +235,6 @@ fn places(places: &BTreeMap<String, f64>) -> Cell {
     }
 }
 
-fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
-}
-
 fn ms(ms: f64) -> String {
     format!("{ms:.0}")
 }
@@ -259,6 +256,7 @@ mod tests {
             "moves": [
                 { "from": "region/eu-west", "to": "region/us-east", "share": 0.3125, "before_ms": 12.4, "after_ms": 91.0 },
                 { "from": "region/eu-west", "to": "nothing", "share": 0.0625 },
+                { "from": "region/eu-west", "to": "region/asia", "share": 0.0004 },
             ],
             "exceeded": [{ "what": "region/us-east", "share": 0.7, "capacity": 0.6 }],
             "before": { "mean_ms": 14.0, "p95_ms": 30.0 }, "after": { "mean_ms": 44.0, "p95_ms": 91.0 },
@@ -275,6 +273,7 @@ web.test.: 37.5 % of the clients move; from 14 ms (95 of 100 below 30) to 44 ms 
   FROM            TO              CLIENTS  BEFORE  AFTER
   region/eu-west  region/us-east   31.2 %   12 ms  91 ms
   region/eu-west  nothing           6.2 %
+  region/eu-west  region/asia     < 0.1 %
 
 names whose clients all stay: 1
 

@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::secondaries::Wish;
-use super::{Running, ServeError, reload};
+use super::{Running, ServeError, reload, supervisor};
 use crate::config;
 use crate::model::Settings;
 use crate::{server, telemetry};
@@ -61,6 +61,7 @@ async fn serve(settings: Settings) -> Result<(), ServeError> {
         }
     };
     watching.include(&running.read.sources);
+    supervisor::ready(true);
     loop {
         let turn = tokio::select! {
             name = stop.signal() => {
@@ -89,6 +90,7 @@ async fn serve(settings: Settings) -> Result<(), ServeError> {
         }
         watching.include(&running.read.sources);
     }
+    supervisor::stopping();
     drop(watching);
     tokio::select! {
         () = running.stop() => tracing::info!("stopped"),
@@ -100,7 +102,10 @@ async fn serve(settings: Settings) -> Result<(), ServeError> {
 impl Running {
     async fn take_turn(&mut self, turn: Turn) {
         match turn {
-            Turn::Reload(reason) => _ = self.reload(reason).await,
+            Turn::Reload(reason) => {
+                supervisor::reloading();
+                supervisor::ready(self.reload(reason).await);
+            }
             Turn::Copy(wish) => {
                 let mut wishes = vec![wish];
                 // What came meanwhile is read with it.

@@ -21,7 +21,7 @@ use ipnet::IpNet;
 
 pub use population::Population;
 use report::Tally;
-pub use report::{ClientReport, Exceeded, Latency, Move, NameReport, Place, Report};
+pub use report::{ClientReport, Exceeded, Latency, Move, NameReport, Place, Report, percent};
 use served::{Asked, Served, served};
 
 use crate::codec::NameBuf;

@@ -196,7 +196,6 @@ impl Report {
 
     /// What an operator should know before: names left without answer, nothing healthy left, capacities exceeded.
     pub fn warnings(&self) -> Vec<String> {
-        let percent = |share: f64| format!("{:.1} %", 100.0 * share);
         let lost = self.lost.join(" and ");
         let mut warnings = Vec::new();
         for name in &self.names {
@@ -218,6 +217,14 @@ impl Report {
             }
         }
         warnings
+    }
+}
+
+/// A share as people read it: in percent, with one decimal. What is there is never shown as nothing.
+pub fn percent(share: f64) -> String {
+    match 100.0 * share {
+        little if little > 0.0 && little < 0.05 => "< 0.1 %".into(),
+        percent => format!("{percent:.1} %"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The binary as people use it: its subcommands against a running server, its signals, and its exit codes.
 
+use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -104,6 +105,41 @@ fn files_are_read_again_when_they_change_and_a_broken_one_changes_nothing() {
     assert_eq!(asker.addresses("www.svc.example.").len(), 1, "what was in force stays in force");
     let (code, out, _) = signpost(&home, &["check", "--config", "signpost.toml"]);
     assert!(code == 78 && out.contains("zones/svc.example.toml:5: "), "{code}: {out}");
+}
+
+#[test]
+fn whoever_supervises_the_process_hears_how_it_is() {
+    let home = Home::new(&[]);
+    let path = home.folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let heard = || {
+        let mut room = [0; 1024];
+        let length = socket.recv(&mut room).unwrap_or_else(|error| panic!("nothing is said: {error}: {}", home.log()));
+        String::from_utf8(room[..length].to_vec()).unwrap()
+    };
+    // One change of a file may be read in two turns.
+    let until = |last: &str| {
+        let mut all = vec![heard()];
+        while all.last().is_some_and(|said| said != last) {
+            all.push(heard());
+        }
+        all
+    };
+    let (server, _) = home.start_with(&[("NOTIFY_SOCKET", &path)]);
+    assert_eq!(heard(), "READY=1\nSTATUS=serving\n");
+    let zone = home.folder.path().join("zones/svc.example.toml");
+    let sound = std::fs::read_to_string(&zone).unwrap();
+    for (text, status) in [("nonsense", "serving; its files, as they are now, are not in force: see `signpost status`"), ("", "serving")] {
+        std::fs::write(zone.with_extension("new"), format!("{sound}{text}")).unwrap();
+        std::fs::rename(zone.with_extension("new"), &zone).unwrap();
+        let said = until(&format!("READY=1\nSTATUS={status}\n"));
+        let now = said[0].strip_prefix("RELOADING=1\nMONOTONIC_USEC=").and_then(|now| now.trim_end().parse::<u64>().ok());
+        assert!(now.is_some_and(|now| now > 0), "{said:?}");
+    }
+    server.signal("TERM");
+    until("STOPPING=1\nSTATUS=stopping\n");
+    assert_eq!(server.wait().code(), Some(0));
 }
 
 #[test]

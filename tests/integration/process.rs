@@ -53,8 +53,13 @@ impl Home {
 
     /// Starts the server and waits until it is ready; returns it and how long that took.
     pub fn start(&self) -> (Server, Duration) {
+        self.start_with(&[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub fn start_with(&self, variables: &[(&str, &Path)]) -> (Server, Duration) {
         let begin = Instant::now();
-        let mut server = Server(spawn(self.folder.path()));
+        let mut server = Server(spawn(self.folder.path(), variables));
         loop {
             if let Ok(Some(status)) = server.0.try_wait() {
                 panic!("signpost ended with {status}: {}", self.log());
@@ -73,10 +78,11 @@ impl Home {
     }
 }
 
-fn spawn(folder: &Path) -> Child {
+fn spawn(folder: &Path, variables: &[(&str, &Path)]) -> Child {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_signpost"));
     command.args(["serve", "--config", "signpost.toml"]).current_dir(folder).stdin(Stdio::null());
+    command.env_remove("NOTIFY_SOCKET").envs(variables.iter().copied());
     command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
 }
 
