@@ -70,7 +70,7 @@ pub(super) fn answer_signatures(zone: &CompiledZone, here: &Here<'_>, meaning: &
     let Some((set, first)) = owner.set(rtype::RRSIG).and_then(|set| Some((set, set.records().next()?))) else { return false };
     reply.conclude(rcode::NOERROR, Counter::Answered);
     let of_one = set.records().filter(|record| record.data.get(..2) == first.data.get(..2));
-    let mut write = || {
+    let write = || {
         for record in of_one {
             reply.record(here.from(0), rtype::RRSIG, set.ttl_of(&record), |writer| writer.put(record.data))?;
         }
