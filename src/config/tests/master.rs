@@ -123,7 +123,7 @@ fn what_a_primary_has_signed_is_taken() {
     let hashed = |iterations: u8, salt: usize| [&[1, 0, 0, iterations, salt as u8], &*vec![9; salt]].concat();
     let next = |length: u8| [&[length][..], &vec![3; length.into()], &[0, 1, 0x40]].concat();
     for (rtype, data, wrong) in [
-        (46, rrsig(1, 60)[..34].to_vec(), "no RRSIG"),
+        (46, rrsig(1, 60)[..31].to_vec(), "no RRSIG"),
         (46, b"\0\x01".to_vec(), "no RRSIG"),
         (47, b"\x01b\0\0\x01".to_vec(), "no NSEC"),
         (47, b"\x01b".to_vec(), "no NSEC"),
