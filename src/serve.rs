@@ -146,6 +146,7 @@ impl Running {
         let mut serials = KeptSerials::open(&settings.data_dir);
         catalogs::add(&mut zones, &settings);
         serials.assign(&mut zones, &settings);
+        serials.keep().await;
         let engine = Engine::Embedded(store);
         let control = Control::start(engine, zones, geo, settings.dns.clone(), settings.here.clone(), clock.clone()).await?;
         control.set_safety(settings.safety).await;

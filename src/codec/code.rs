@@ -61,6 +61,8 @@ pub mod rtype {
     pub const NSEC: u16 = 47;
     /// The same by the hash of the name (RFC 5155 §3).
     pub const NSEC3: u16 = 50;
+    /// How its hashes are made (RFC 5155 §4).
+    pub const NSEC3PARAM: u16 = 51;
     /// Public key of a zone (RFC 4034 §2).
     pub const DNSKEY: u16 = 48;
     /// The DS that a child asks its parent for (RFC 7344 §3.1).

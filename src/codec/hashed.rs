@@ -1,4 +1,5 @@
-//! The hash of a name under which NSEC3 stands (RFC 5155 §5), without salt and further iterations (RFC 9276 §3.1), and its label.
+//! The hash of a name under which NSEC3 stands (RFC 5155 §5), and its label. What is signed here has neither salt nor further iterations
+//! (RFC 9276 §3.1); what others signed may have both.
 
 use super::MAX_NAME;
 
@@ -7,6 +8,15 @@ pub const HASH: usize = 20;
 /// Octets of the label of a hash, with its length.
 pub const HASH_LABEL: usize = 33;
 
+/// Most blocks that are hashed in further iterations for one name. None is right (RFC 9276 §3.1); beyond about so many validators take a zone
+/// for insecure, or fail (§3.2), and each costs whoever answers.
+pub const MOST_ITERATED: usize = 100;
+
+/// Blocks that further iterations take, with a salt of so many octets.
+pub fn iterated(iterations: u16, salt: usize) -> usize {
+    usize::from(iterations) * (HASH + salt + TAIL).div_ceil(BLOCK)
+}
+
 /// The hash of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NameHash(pub [u8; HASH]);
@@ -14,7 +24,40 @@ pub struct NameHash(pub [u8; HASH]);
 impl NameHash {
     /// Of a name in wire form, in lower case.
     pub fn of(name: &[u8]) -> NameHash {
-        NameHash(sha1(&name[..name.len().min(MAX_NAME)]))
+        NameHash(sha1::<ROOM>(&name[..name.len().min(MAX_NAME)], &[]))
+    }
+
+    /// The same with a salt and further iterations (RFC 5155 §5); of the salt the first 255 octets count, which is all that there can be.
+    pub fn salted(name: &[u8], salt: &[u8], iterations: u16) -> NameHash {
+        let salt = &salt[..salt.len().min(MOST_SALT)];
+        let first = sha1::<ROOM_SALTED>(&name[..name.len().min(MAX_NAME)], salt);
+        let next = |hash: [u8; HASH], _| match salt.len() {
+            0..=SHORT_SALT => sha1::<BLOCK>(&hash, salt),
+            _ => sha1::<ROOM>(&hash, salt),
+        };
+        NameHash((0..iterations).fold(first, next))
+    }
+
+    /// Of a label without its length; `None`: it is none of a hash.
+    pub fn of_label(label: &[u8]) -> Option<NameHash> {
+        let (eights, []) = label.as_chunks::<8>() else { return None };
+        let mut hash = [0; HASH];
+        if eights.len() * 5 != HASH {
+            return None;
+        }
+        for (five, eight) in hash.chunks_exact_mut(5).zip(eights) {
+            let mut word = 0_u64;
+            for digit in eight {
+                let value = match digit.to_ascii_lowercase() {
+                    digit @ b'0'..=b'9' => digit - b'0',
+                    digit @ b'a'..=b'v' => digit - b'a' + 10,
+                    _ => return None,
+                };
+                word = word << 5 | u64::from(value);
+            }
+            five.copy_from_slice(&word.to_be_bytes()[3..]);
+        }
+        Some(NameHash(hash))
     }
 
     /// The hash right behind; the first behind the last.
@@ -53,15 +96,26 @@ impl NameHash {
     }
 }
 
-/// SHA-1 (RFC 3174 §6.1) of at most [`MAX_NAME`] octets. Here it hides nothing and proves nothing: it orders names.
-fn sha1(octets: &[u8]) -> [u8; HASH] {
-    const BLOCK: usize = 64;
-    const ROOM: usize = (MAX_NAME + 9).next_multiple_of(BLOCK);
+const BLOCK: usize = 64;
+/// Octets that stand behind what is hashed: the bit that ends it, and its length.
+const TAIL: usize = 9;
+/// Octets of a salt at most (RFC 5155 §3.1.4).
+const MOST_SALT: usize = 255;
+/// With so many octets of salt a hash is hashed in one block.
+const SHORT_SALT: usize = BLOCK - TAIL - HASH;
+/// Room for a name; for a hash with any salt as well.
+const ROOM: usize = (HASH + MOST_SALT + TAIL).next_multiple_of(BLOCK);
+const ROOM_SALTED: usize = (MAX_NAME + MOST_SALT + TAIL).next_multiple_of(BLOCK);
+
+/// SHA-1 (RFC 3174 §6.1) of both together, which with [`TAIL`] fit in so much room. Here it hides nothing and proves nothing: it orders names.
+fn sha1<const ROOM: usize>(octets: &[u8], more: &[u8]) -> [u8; HASH] {
     let mut padded = [0; ROOM];
+    let length = octets.len() + more.len();
     padded[..octets.len()].copy_from_slice(octets);
-    padded[octets.len()] = 0x80;
-    let end = (octets.len() + 9).next_multiple_of(BLOCK);
-    padded[end - 8..end].copy_from_slice(&(8 * octets.len() as u64).to_be_bytes());
+    padded[octets.len()..length].copy_from_slice(more);
+    padded[length] = 0x80;
+    let end = (length + TAIL).next_multiple_of(BLOCK);
+    padded[end - 8..end].copy_from_slice(&(8 * length as u64).to_be_bytes());
     let mut state = [0x6745_2301_u32, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
     for block in padded[..end].chunks_exact(BLOCK) {
         let mut words = [0_u32; 80];
@@ -99,31 +153,50 @@ mod tests {
     fn hashes_are_those_of_the_standard() {
         let hex = |octets: &[u8]| octets.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
         // RFC 3174 §7.3.
-        assert_eq!(hex(&sha1(b"abc")), "a9993e364706816aba3e25717850c26c9cd0d89d");
-        assert_eq!(hex(&sha1(b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq")), "84983e441c3bd26ebaae4aa1f95129e5e54670f1");
+        assert_eq!(hex(&sha1::<ROOM>(b"abc", b"")), "a9993e364706816aba3e25717850c26c9cd0d89d");
+        assert_eq!(
+            hex(&sha1::<ROOM>(b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", b"")),
+            "84983e441c3bd26ebaae4aa1f95129e5e54670f1"
+        );
         let eighty = b"01234567".repeat(10);
-        assert_eq!(hex(&sha1(&eighty)), hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, &eighty).as_ref()));
+        assert_eq!(
+            hex(&sha1::<ROOM>(&eighty[..33], &eighty[33..])),
+            hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, &eighty).as_ref())
+        );
         for length in 0..=MAX_NAME {
             let name = vec![length as u8; length];
             let theirs = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, &name);
-            assert_eq!(hex(&sha1(&name)), hex(theirs.as_ref()), "{length}");
+            assert_eq!(hex(&sha1::<ROOM>(&name, b"")), hex(theirs.as_ref()), "{length}");
         }
     }
 
     #[test]
     fn names_have_the_labels_of_rfc_5155() {
         // RFC 5155 §A hashes with the salt aabbccdd and twelve further iterations.
-        let hash = |name: &[u8]| {
-            let salt = [0xaa, 0xbb, 0xcc, 0xdd];
-            (0..12).fold(sha1(&[name, &salt].concat()), |hash, _| sha1(&[&hash[..], &salt].concat()))
-        };
+        let hash = |name: &[u8]| NameHash::salted(name, &[0xaa, 0xbb, 0xcc, 0xdd], 12);
         for (name, label) in [
             (&b"\x07example\0"[..], "0p9mhaveqvm6t7vbl5lop2u3t2rp3tom"),
             (b"\x01a\x07example\0", "35mthgpgcu1qg68fab165klnsnk3dpvl"),
             (b"\x01*\x01w\x07example\0", "r53bq7cc2uvmubfu5ocmm6pers9tk9en"),
         ] {
-            assert_eq!(NameHash(hash(name)).label()[1..], *label.as_bytes());
+            assert_eq!((hash(name).label()[1..].to_vec(), NameHash::of_label(label.as_bytes())), (label.into(), Some(hash(name))));
         }
+    }
+
+    #[test]
+    fn a_salt_of_any_length_is_hashed_with_the_name() {
+        let digest = |octets: &[u8]| {
+            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, octets);
+            <[u8; HASH]>::try_from(digest.as_ref()).unwrap()
+        };
+        for salt in [0, 1, SHORT_SALT, SHORT_SALT + 1, MOST_SALT] {
+            let (name, salt) = ([7; MAX_NAME], vec![9; salt]);
+            let once = digest(&[&name[..], &salt].concat());
+            assert_eq!(NameHash::salted(&name, &salt, 0).0, once, "{}", salt.len());
+            assert_eq!(NameHash::salted(&name, &salt, 1).0, digest(&[&once[..], &salt].concat()), "{}", salt.len());
+        }
+        assert_eq!((iterated(100, SHORT_SALT), iterated(100, SHORT_SALT + 1), iterated(0, 255)), (100, 200, 0));
+        assert_eq!([&b"short"[..], &[b'w'; 32], &[b'0'; 40]].map(NameHash::of_label), [None; 3]);
     }
 
     #[test]

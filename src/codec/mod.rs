@@ -16,7 +16,7 @@ mod writer;
 
 pub use cookie::Cookie;
 pub use edns::{EDNS_FIXED, Edns, Keepalive};
-pub use hashed::{HASH_LABEL, NameHash};
+pub use hashed::{HASH, HASH_LABEL, MOST_ITERATED, NameHash, iterated};
 pub use name::{MAX_LABELS, MAX_NAME, NameBuf};
 pub use rdata::{expand, present};
 pub use records::{Record, Records, Section};

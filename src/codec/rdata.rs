@@ -8,6 +8,8 @@ use super::{Fault, NameBuf, Record};
 enum Part {
     /// A domain name.
     Name,
+    /// One that keeps its case.
+    Exact,
     /// So many octets.
     Octets(usize),
     /// A character-string (RFC 1035 §3.3).
@@ -22,7 +24,7 @@ enum Part {
     Some,
 }
 
-use Part::{Name, Octets, Parameters, Rest, Some as NotNone, Text, Texts};
+use Part::{Exact, Name, Octets, Parameters, Rest, Some as NotNone, Text, Texts};
 
 /// How the data of a type is made. Of types that are not known here anything is taken (RFC 3597 §4).
 fn parts(rtype: u16) -> &'static [Part] {
@@ -50,14 +52,15 @@ fn parts(rtype: u16) -> &'static [Part] {
         44 => &[Octets(2), NotNone],
         // TLSA, SMIMEA
         52 | 53 => &[Octets(3), NotNone],
-        SVCB | HTTPS => &[Octets(2), Name, Parameters],
+        // Signed as it is written: it is not among the types of RFC 4034 §6.2.
+        SVCB | HTTPS => &[Octets(2), Exact, Parameters],
         // CAA
         257 => &[Octets(1), Text, Rest],
         _ => &[Rest],
     }
 }
 
-/// Appends a record's data with every name written out in lower case, as zones hold it.
+/// Appends a record's data with every name written out, in lower case where that changes no signature (RFC 4034 §6.2), as zones hold it.
 ///
 /// Types that came after RFC 1035 should not hold compressed names, and who reads them should understand them all the same (RFC 3597 §4).
 ///
@@ -75,6 +78,14 @@ pub fn expand(message: &[u8], record: &Record<'_>, octets: &mut Vec<u8>) -> Resu
                     return Err(Fault::RecordData);
                 }
                 octets.extend_from_slice(name.wire());
+                at = next;
+                continue;
+            }
+            Exact => {
+                let next = name.follow(message, at)?;
+                let written = message.get(at..next).filter(|_| next <= end).ok_or(Fault::RecordData)?;
+                // It is not compressed (RFC 9460 §2.2); one that is all the same is read.
+                octets.extend_from_slice(if written.len() == name.wire().len() { written } else { name.wire() });
                 at = next;
                 continue;
             }
@@ -220,6 +231,8 @@ mod tests {
         check(TXT, b"\x01a\x00", Ok(b"\x01a\x00"));
         check(TXT, b"", wrong);
         check(TXT, b"\x02a", wrong);
+        check(HTTPS, b"\0\x01\x01W\0", Ok(b"\0\x01\x01W\0"));
+        check(HTTPS, b"\0\x01\xc0\x0c", Ok(b"\0\x01\x02ns\x01x\0"));
         check(HTTPS, b"\0\x01\0\0\x01\0\x03\x02h2\0\x03\0\x02\0\x50", Ok(b"\0\x01\0\0\x01\0\x03\x02h2\0\x03\0\x02\0\x50"));
         check(HTTPS, b"\0\x01\0\0\x03\0\x02\0\x50\0\x01\0\x03\x02h2", wrong);
         check(HTTPS, b"\0\x01\0\0\x03\0\x02\0", wrong);

@@ -32,9 +32,19 @@ const MAX_GENERATED: usize = if cfg!(test) { 70_000 } else { 1_000_000 };
 /// Findings after which a zone is not read on: who has so many has named the wrong file.
 const MAX_FINDINGS: usize = 1_000;
 
+/// Who wrote a zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum From {
+    /// Whoever runs this server. Signatures are none of his to write: they are made here.
+    Operator,
+    /// The primary from which it was copied, which may have signed it.
+    Primary,
+}
+
 /// Reads a master file. `None` where its text cannot be split into entries. The serial is the SOA's.
-pub(super) fn read(file: &str, text: &str, apex: &Name, include: &mut Include<'_>, notes: &mut Notes) -> Option<Draft> {
+pub(super) fn read(file: &str, text: &str, apex: &Name, from: From, include: &mut Include<'_>, notes: &mut Notes) -> Option<Draft> {
     let mut reading = Reading {
+        from,
         draft: Draft::new(file, apex, 0),
         origin: apex.clone(),
         owner: None,
@@ -58,6 +68,7 @@ pub(super) fn read(file: &str, text: &str, apex: &Name, include: &mut Include<'_
 struct Broken;
 
 struct Reading<'r, 'i> {
+    from: From,
     draft: Draft,
     origin: Name,
     /// Of the entry before.
@@ -135,11 +146,12 @@ impl Reading<'_, '_> {
         }
         let owner = self.owner.clone().ok_or("the first record has no owner name")?;
         let (ttl, number, data) = head(tokens)?;
-        if rdata::is_signature(number) && !self.signed.insert(number) {
+        let data = match self.from {
             // One finding tells it for all of them.
-            return Ok(());
-        }
-        let data = rdata::encode(number, data, &self.origin)?;
+            From::Operator if rdata::is_signature(number) && !self.signed.insert(number) => return Ok(()),
+            From::Operator => rdata::encode(number, data, &self.origin)?,
+            From::Primary => rdata::encode_copied(number, data, &self.origin)?,
+        };
         self.place(owner, ttl, number, data, entry.line)
     }
 

@@ -54,7 +54,7 @@ pub use reread::{Kept, Reread};
 pub use settings::settings;
 pub use sources::Sources;
 pub use watch::{Watch, WatchError, watch};
-pub use world::{Copied, CopySource, Loaded, copy, world, zone_text};
+pub use world::{Copied, CopySource, Loaded, copied_text, copy, world, zone_text};
 
 #[cfg(test)]
 mod tests;

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 pub(super) use self::copies::KEPT;
 pub use self::copies::{Copied, CopySource, copy};
-pub use self::files::zone_text;
 pub(super) use self::files::{apex_of, is_read};
+pub use self::files::{copied_text, zone_text};
 use super::finding::{Finding, Notes};
 use super::reread::{Kept, Origin};
 use super::sources::{Source, Sources};

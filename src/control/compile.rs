@@ -192,4 +192,4 @@ fn assumed(known: &Vitals, health: Health) -> Vitals {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

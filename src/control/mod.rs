@@ -459,6 +459,8 @@ impl Control {
 }
 
 #[cfg(test)]
+mod anew_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod update_tests;

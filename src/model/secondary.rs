@@ -42,6 +42,10 @@ pub struct SecondaryState {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub expires: Option<Timestamp>,
+    /// When the first of the signatures expires that it came with; none: its primary has not signed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub signed_until: Option<Timestamp>,
     /// Whether it is: it is answered with SERVFAIL then.
     pub expired: bool,
     /// Why the last attempt failed; empty where it did not.

@@ -60,6 +60,15 @@ impl Zone {
     }
 }
 
+impl Zone {
+    /// Whether it came signed: no zone file holds signatures, so a primary made them.
+    pub fn is_signed_elsewhere(&self) -> bool {
+        self.records.contains_key(&(self.apex.clone(), RRSIG))
+    }
+}
+
+const RRSIG: u16 = 46;
+
 /// What an ALIAS (also called ANAME) says: a name has the addresses of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AliasOf {

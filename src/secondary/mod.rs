@@ -30,6 +30,7 @@ use timer::Timer;
 
 use crate::control::{Clock, Control};
 use crate::model::{Name, Peer, SecondarySettings, SecondaryState, Settings, Timestamp, copied, kept_file};
+use crate::snapshot::Signer;
 use crate::tsig::Keys;
 
 /// A zone that came.
@@ -174,6 +175,8 @@ struct Entry {
     failure: String,
     transfers: u64,
     failures: u64,
+    /// It was told that its signatures have expired.
+    lapsed: bool,
 }
 
 /// What came of asking for a zone.
@@ -254,8 +257,8 @@ impl Keeper {
                     let known = self.known(&apex).await;
                     let jitter = self.draw();
                     let timer = Timer::new(known, now, jitter);
-                    let entry =
-                        Entry { settings, catalog, timer, asked: false, again: false, failure: String::new(), transfers: 0, failures: 0 };
+                    let (failure, transfers, failures) = Default::default();
+                    let entry = Entry { settings, catalog, timer, asked: false, again: false, failure, transfers, failures, lapsed: false };
                     self.zones.insert(apex, entry);
                 }
             }
@@ -363,13 +366,22 @@ impl Keeper {
         let mut states = BTreeMap::new();
         let mut expired = BTreeSet::new();
         {
-            let registry = self.control.registry();
-            for (apex, entry) in &self.zones {
+            let (registry, snapshot) = (self.control.registry(), self.control.publisher().load_full());
+            for (apex, entry) in &mut self.zones {
                 let serial = registry.zone(apex).map(|(zone, _)| zone.soa.serial);
                 let is_expired = serial.is_some() && entry.timer.is_expired(now);
                 if is_expired {
                     expired.insert(apex.clone());
                 }
+                let signed_until = match snapshot.zone_at(apex.wire()).and_then(|zone| zone.signer()) {
+                    Some(Signer::Primary(proofs)) => Some(Timestamp(u64::from(proofs.expires()) * 1000)),
+                    _ => None,
+                };
+                let lapsed = signed_until.is_some_and(|until| until <= now);
+                if lapsed && !entry.lapsed {
+                    tracing::warn!(zone = %apex, "signatures that it came with have expired: it is bogus to whoever validates, until its primary signs it anew");
+                }
+                entry.lapsed = lapsed;
                 let state = SecondaryState {
                     zone: apex.to_string(),
                     catalog: entry.catalog.as_ref().map(Name::to_string),
@@ -379,6 +391,7 @@ impl Keeper {
                     confirmed: serial.map(|_| entry.timer.confirmed()),
                     next: entry.timer.next(),
                     expires: entry.timer.expires().filter(|_| serial.is_some()),
+                    signed_until,
                     expired: is_expired,
                     failure: entry.failure.clone(),
                     transfers: entry.transfers,

@@ -1,7 +1,7 @@
 //! Zones of other servers at the roof: what came is read and checked as a file is, kept, and loaded with all others.
 //!
 //! ```text
-//!   a copy ─▶ config::zone_text: findings? ─▶ a catalog? its members ─▶ data_dir/secondary, durable ─▶ wish ─▶ taken, alone or with all ─▶ served
+//!   a copy ─▶ config::copied_text: findings? ─▶ a catalog? its members ─▶ data_dir/secondary, durable ─▶ wish ─▶ taken, alone or with all ─▶ served
 //!                    └─ the zone stays as it was ◀─┴─────────────────────────── put back ◀──────────────────────────────┘ or not
 //! ```
 
@@ -94,7 +94,7 @@ fn keep(data: &Path, arrival: &Arrival) -> Result<(u32, Copy), String> {
         let more = findings.len().saturating_sub(TOLD);
         format!("it cannot be served: {}{}", told.join("; "), if more > 0 { format!("; and {more} more") } else { String::new() })
     };
-    let (zone, _) = config::zone_text(&path.display().to_string(), &arrival.text).map_err(told)?;
+    let (zone, _) = config::copied_text(&path.display().to_string(), &arrival.text).map_err(told)?;
     if arrival.catalog {
         catalog_members(&zone).map_err(|error| format!("the catalog is broken, and nothing is changed by it: {error}"))?;
     }

@@ -43,7 +43,7 @@ impl KeptSerials {
         KeptSerials { path, serials, written }
     }
 
-    /// Gives zones their serials: see [`Serials::assign`].
+    /// Gives zones their serials: see [`Serials::assign`]. [`KeptSerials::keep`] comes before anybody sees them.
     pub fn assign(&mut self, zones: &mut [Zone], settings: &Settings) {
         // The serial of a zone that is copied is its primary's, whoever copies it from here.
         let kept = settings.data_dir.join("secondary").display().to_string();
@@ -56,25 +56,18 @@ impl KeptSerials {
                 overruled.served
             );
         }
-        self.write();
     }
 
-    /// Goes back to those of before: what they were assigned for was not served.
-    pub fn take_back(&mut self, before: Serials) {
-        self.serials = before;
-        self.write();
-    }
-
-    /// Brings them to disk where they changed.
-    fn write(&mut self) {
-        if let Some(write) = self.writing() {
-            let is_written = write();
-            self.wrote(is_written);
+    /// Brings them to disk where they changed, on a thread that may wait.
+    pub async fn keep(&mut self) {
+        let Some(write) = self.writing() else { return };
+        // What was not written is written the next time.
+        if !tokio::task::spawn_blocking(write).await.unwrap_or(false) {
+            self.written.clear();
         }
     }
 
-    /// What brings them to disk, where they changed: for a thread that may wait. [`KeptSerials::wrote`] hears whether it could.
-    pub fn writing(&mut self) -> Option<impl FnOnce() -> bool + Send + 'static> {
+    fn writing(&mut self) -> Option<impl FnOnce() -> bool + Send + 'static> {
         let text = self.serials.to_text();
         if text == self.written {
             return None;
@@ -88,12 +81,5 @@ impl KeptSerials {
             }
             written.is_ok()
         })
-    }
-
-    /// What was not written is written the next time.
-    pub fn wrote(&mut self, is_written: bool) {
-        if !is_written {
-            self.written.clear();
-        }
     }
 }

@@ -183,9 +183,12 @@ impl Transfers {
         let mut serials = self.serials.lock().await;
         let before = serials.serials.clone();
         serials.assign(&mut zones, settings);
+        serials.keep().await;
         let loaded = load(zones).await;
         if loaded.is_err() {
-            serials.take_back(before);
+            // What they were assigned for is not served.
+            serials.serials = before;
+            serials.keep().await;
         }
         loaded
     }

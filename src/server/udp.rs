@@ -37,8 +37,9 @@ pub(super) fn run(
         let looped = catch_unwind(AssertUnwindSafe(|| {
             // What a panic left of a batch comes first.
             while batch.is_open() || !stopping.load(Ordering::Relaxed) {
-                if batch.is_open() || receive(&mut batch, datagrams) {
-                    answer_all(&mut batch, publisher, &mut worker, (aside, datagrams), answer);
+                let is_left = batch.is_open();
+                if is_left || receive(&mut batch, datagrams) {
+                    answer_all(&mut batch, is_left, publisher, &mut worker, (aside, datagrams), answer);
                     batch.send(datagrams);
                 }
             }
@@ -63,12 +64,22 @@ fn receive(batch: &mut Batch, datagrams: &Datagrams) -> bool {
 }
 
 /// Answers what is left of a batch, all of it from one snapshot and at one time. The snapshot is let go before anything is sent or waited for.
+/// What a panic left is not looked ahead for: were it that which panicked, no query of the batch would ever be taken.
 #[inline]
-fn answer_all(batch: &mut Batch, publisher: &Publisher, worker: &mut Worker, aside: (&Aside, &Arc<Datagrams>), answer: &impl Answer) {
+fn answer_all(
+    batch: &mut Batch,
+    is_left: bool,
+    publisher: &Publisher,
+    worker: &mut Worker,
+    aside: (&Aside, &Arc<Datagrams>),
+    answer: &impl Answer,
+) {
     let snapshot = publisher.load();
     let now_ms = now_ms();
     aside.1.expect_payload(snapshot.dns.udp_payload);
-    wire::look_ahead(&snapshot, worker, batch.waiting());
+    if !is_left {
+        wire::look_ahead(&snapshot, worker, batch.waiting());
+    }
     while let Some(taken) = batch.take() {
         if !can_be_answered(taken.peer) {
             continue;

@@ -73,7 +73,8 @@ impl Snapshot {
                 Some(service) => (Ahead::Instances(service), service.label_octets().len()),
                 None => (Ahead::Done, 0),
             },
-            Ahead::Instances(service) => (Ahead::Done, service.pool().weight(0) as usize),
+            // There may be none.
+            Ahead::Instances(service) => (Ahead::Done, if service.is_empty() { 0 } else { service.pool().weight(0) as usize }),
         };
         *ahead = next;
         found

@@ -23,7 +23,8 @@ pub use signatures::{Missing, Sample, SetKey, Shelf, Signatures, Signed};
 pub use unsigned::Unsigned;
 use zones::Apexes;
 pub use zones::{
-    AnswerTtl, Beside, CompiledZone, Delegation, FIXED, LeafRecords, Led, Lookup, NamePolicy, Owner, RrSet, ZoneError, ZonePatch,
+    AnswerTtl, Beside, CompiledZone, Delegation, FIXED, Hashes, LeafRecords, Led, Lookup, NamePolicy, Owner, Proofs, RrSet, Signer,
+    ZoneError, ZonePatch,
 };
 
 use crate::codec::NameBuf;

@@ -245,7 +245,7 @@ fn add(zone: &CompiledZone, key: &[u8], set: RrSet<'_>, scratch: &mut Vec<u8>, r
         scratch.resize(record.data.len() + 2 * zone.apex().len(), 0);
         let mut writer = Writer::new(scratch);
         if record.write(&mut writer, Rest::Spelled(zone.apex())).is_ok() {
-            records.push(Record { owner: &owner, rtype: set.rtype(), ttl: set.ttl(), data: writer.written(0) });
+            records.push(Record { owner: &owner, rtype: set.rtype(), ttl: set.ttl_of(&record), data: writer.written(0) });
         }
     }
 }

@@ -9,21 +9,25 @@
 //! A name that is decided shows every type that it could answer anybody, whatever it answers this client: who caches the NSEC and answers
 //! from it (RFC 8198) must not deny another client what that client would get.
 
-use super::hashed;
 use super::names::{Meaning, resolve};
 use super::reply::{Here, Reply};
 use super::services::can_answer;
 use super::signed::{self, Covered, Owner, Signing};
 use super::walk::Asked;
+use super::{copied, hashed};
 use crate::codec::code::{rcode, rtype};
 use crate::codec::{Full, MAX_NAME, Writer};
 use crate::model::{Counter, Denial};
-use crate::snapshot::{CompiledZone, Delegation, LeafRecords, NamePolicy, Snapshot};
+use crate::snapshot::{CompiledZone, Delegation, LeafRecords, NamePolicy, Signer, Snapshot};
 
 /// Begins the answer from a signed zone; returns whether that is all of it.
 pub(super) fn begin(asked: &Asked<'_>, zone: &CompiledZone, here: &Here<'_>, meaning: &Meaning<'_>, reply: &mut Reply<'_, '_>) -> bool {
-    // Of an NSEC3 nobody can ask for, and there are none of NSEC.
-    let Some((signing, epoch)) = reply.signed_by(zone).filter(|_| zone.denial() == Denial::Compact) else { return false };
+    let (signing, epoch) = match reply.signed_by(zone) {
+        Some((signing, Signer::Here(epoch, Denial::Compact))) => (signing, epoch),
+        Some((_, Signer::Primary(_))) if asked.qtype == rtype::RRSIG => return copied::answer_signatures(zone, here, meaning, reply),
+        // Of an NSEC3 nobody can ask for, and there are none of NSEC. What a primary has made is there or not, as any RRset.
+        _ => return false,
+    };
     // RFC 9824 §5.1: whoever says CO is told that it was heard.
     reply.compact_ok |= signing.dnssec_ok && signing.compact_ok;
     let asks = matches!(asked.qtype, rtype::NSEC | rtype::RRSIG) && !matches!(meaning, Meaning::Redirected { .. } | Meaning::Missing);
@@ -35,10 +39,12 @@ pub(super) fn begin(asked: &Asked<'_>, zone: &CompiledZone, here: &Here<'_>, mea
 
 /// Proves that a name is not there, or has nothing of the type that was asked for. The SOA stands before it.
 pub(super) fn deny(zone: &CompiledZone, here: &Here<'_>, reply: &mut Reply<'_, '_>) -> Result<(), Full> {
-    let Some((signing, _)) = reply.signing(zone) else { return Ok(()) };
-    if zone.denial() == Denial::Nsec3 {
-        return hashed::deny(signing, zone, here, reply);
-    }
+    let signing = match reply.signing(zone) {
+        Some((signing, Signer::Here(_, Denial::Compact))) => signing,
+        Some((signing, Signer::Here(_, Denial::Nsec3))) => return hashed::deny(signing, zone, here, reply),
+        Some((signing, Signer::Primary(proofs))) => return copied::deny(signing, zone, proofs, here, reply),
+        None => return Ok(()),
+    };
     let meaning = resolve(signing.snapshot, zone, here.name);
     nsec(signing, zone, here, 0, &Types { snapshot: signing.snapshot, meaning, denied: Some(signing.qtype), hashed: false }, reply)
 }
@@ -73,17 +79,19 @@ pub(super) fn refer(
     index: usize,
     reply: &mut Reply<'_, '_>,
 ) -> Result<(), Full> {
-    let Some((signing, _)) = reply.signing(zone) else { return Ok(()) };
-    match delegation.cut.set(rtype::DS) {
-        Some(set) => reply.whole(|reply| super::records::write_signed(zone, &set, here, index, reply)),
-        None => {
-            let meaning = Meaning::Delegated { delegation: *delegation, at: Some(delegation.cut) };
-            let types = Types { snapshot: signing.snapshot, meaning, denied: None, hashed: zone.denial() == Denial::Nsec3 };
-            match zone.denial() {
-                Denial::Compact => nsec(signing, zone, here, index, &types, reply),
-                Denial::Nsec3 => hashed::at(zone, here, index, &types, reply),
-            }
-        }
+    let Some((signing, signer)) = reply.signing(zone) else { return Ok(()) };
+    if let Some(set) = delegation.cut.set(rtype::DS) {
+        return reply.whole(|reply| super::records::write_signed(zone, &set, here, index, reply));
+    }
+    let denial = match signer {
+        Signer::Here(_, denial) => denial,
+        Signer::Primary(proofs) => return copied::refer(signing, zone, proofs, delegation, here, index, reply),
+    };
+    let meaning = Meaning::Delegated { delegation: *delegation, at: Some(delegation.cut) };
+    let types = Types { snapshot: signing.snapshot, meaning, denied: None, hashed: denial == Denial::Nsec3 };
+    match denial {
+        Denial::Compact => nsec(signing, zone, here, index, &types, reply),
+        Denial::Nsec3 => hashed::at(zone, here, index, &types, reply),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Records that lead to instances, SRV and HTTPS, and the addresses that stand beside them.
 
+use super::copied;
 use super::reply::{Reply, Section};
 use super::services::{Among, At, Level};
 use super::signed::{self, Covered, Owner};
@@ -102,6 +103,9 @@ impl<'a> Linked<'a> {
             return;
         }
         let Some(home) = home(at) else { return };
+        if reply.is_signing() && copied::prove_expansions(reply).is_err() {
+            return reply.truncate();
+        }
         reply.turn_to(Section::Additional);
         if reply.signing(home).is_some() {
             return self.write_signed_addresses(at, home, ttl, reply);

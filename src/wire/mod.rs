@@ -9,6 +9,7 @@
 //!        │              ├─ records    static RRsets, referrals, negative answers
 //!        │              ├─ services   decide, pick, and the records of instances (linked: SRV, HTTPS and their addresses)
 //!        │              └─ signed     after each RRset its signature, from those that were made; denial, hashed: what proves that something is not there
+//!        │              │               or from the zone, where its primary signed it (copied)
 //!        ├─ limit           has its network had enough of that
 //!        └─ Reply::finish, or a punt: the slow path answers again with the same draw, when it has what was missing
 //! ```
@@ -18,6 +19,7 @@
 mod chaos;
 mod concerns;
 mod cookies;
+mod copied;
 mod defences;
 mod denial;
 mod empty;
@@ -43,6 +45,7 @@ use ipnet::IpNet;
 
 pub use concerns::{Subject, concerns, subject};
 use cookies::Proof;
+use copied::Told;
 pub use defences::Defences;
 pub use explain::{
     ExplainedInstance, ExplainedLevel, ExplainedName, ExplainedOrigin, ExplainedRecord, Explanation, NameKind, RankedRegion, explain,
@@ -375,7 +378,16 @@ fn signing<'m>(
     if !dnssec_ok && !matches!(question.qtype, rtype::NSEC | rtype::RRSIG) || question.qclass != CLASS_IN {
         return None;
     }
-    Some(Signing { snapshot, qtype: question.qtype, dnssec_ok, compact_ok, now: Timestamp(query.now_ms), notes, counters })
+    Some(Signing {
+        snapshot,
+        qtype: question.qtype,
+        dnssec_ok,
+        compact_ok,
+        now: Timestamp(query.now_ms),
+        notes,
+        counters,
+        told: Told::default(),
+    })
 }
 
 #[inline(never)]

@@ -1,5 +1,6 @@
 //! Static RRsets, referrals and negative answers.
 
+use super::copied;
 use super::denial;
 use super::linked::joined;
 pub(super) use super::reply::Alias;
@@ -8,7 +9,7 @@ use super::signed::{self, Covered, Owner};
 use crate::codec::code::{rcode, rtype};
 use crate::codec::{Full, HEADER, MAX_NAME, NameBuf, Pointer, Rest, Spelling};
 use crate::model::{Counter, Denial};
-use crate::snapshot::{Beside, CompiledZone, Delegation, FIXED, Led, Lookup, RrSet};
+use crate::snapshot::{Beside, CompiledZone, Delegation, FIXED, Led, Lookup, RrSet, Signer};
 
 /// Where the zone's apex begins in a name within it, as the number of a label.
 fn apex_of(zone: &CompiledZone, here: &Here<'_>) -> usize {
@@ -24,7 +25,7 @@ pub(super) fn answer(zone: &CompiledZone, set: &RrSet<'_>, ttl: u32, here: &Here
         return reply.truncate();
     }
     // RFC 4035 §3.1.1: what is answered comes with its signature, or TC is set.
-    if reply.is_signing() && signed::set(zone, *set, ttl, here, 0, reply).is_err() {
+    if reply.is_signing() && signed::set(zone, *set, ttl, here, 0, reply).and_then(|()| expanded(zone, here, reply)).is_err() {
         return reply.truncate();
     }
     if let Some(beside) = set.beside() {
@@ -32,6 +33,12 @@ pub(super) fn answer(zone: &CompiledZone, set: &RrSet<'_>, ttl: u32, here: &Here
         // RFC 2181 §9: what is left out here costs no TC.
         let _ = write_led(zone, set, beside, here, &stands, reply);
     }
+}
+
+/// Proves of the last of all answers, and those before it, that wildcards made them rightly.
+fn expanded(zone: &CompiledZone, here: &Here<'_>, reply: &mut Reply<'_, '_>) -> Result<(), Full> {
+    copied::note(zone, here, reply);
+    copied::prove_expansions(reply)
 }
 
 /// Answers with a CNAME; returns the name that it leads to.
@@ -42,6 +49,9 @@ pub(super) fn alias(zone: &CompiledZone, set: &RrSet<'_>, ttl: u32, here: &Here<
     if written.is_err() || reply.is_signing() && signed::set(zone, *set, ttl, here, 0, reply).is_err() {
         reply.truncate();
         return None;
+    }
+    if reply.is_signing() {
+        copied::note(zone, here, reply);
     }
     let (name, hole) = set.target(zone.apex())?;
     let split = hole.zip(here.pointer(apex_of(zone, here)));
@@ -101,7 +111,8 @@ pub(super) fn referral(zone: &CompiledZone, delegation: &Delegation<'_>, here: &
         return reply.truncate();
     }
     // The NS of a cut are the child's to sign (RFC 4035 §2.2); what the parent signs is whether the child is signed.
-    if reply.is_signing() && denial::refer(zone, delegation, here, cut, reply).is_err() {
+    let secured = |reply: &mut _| denial::refer(zone, delegation, here, cut, reply).and_then(|()| copied::prove_expansions(reply));
+    if reply.is_signing() && secured(reply).is_err() {
         return reply.truncate();
     }
     reply.turn_to(Section::Additional);
@@ -131,19 +142,34 @@ fn negative(zone: &CompiledZone, here: &Here<'_>, reply: &mut Reply<'_, '_>, rco
     if write_set(zone, &soa, soa.ttl(), here, apex, reply, &mut Stands::default()).is_err() {
         return reply.truncate();
     }
-    if let Some((signing, _)) = reply.signing(zone) {
+    if reply.is_signing() && negative_signed(zone, &soa, here, apex, rcode, outcome, reply).is_err() {
+        reply.truncate();
+    }
+}
+
+/// Signs a negative answer whose SOA was just written, and proves it.
+#[inline(never)]
+fn negative_signed(
+    zone: &CompiledZone,
+    soa: &RrSet<'_>,
+    here: &Here<'_>,
+    apex: usize,
+    rcode: u16,
+    outcome: Counter,
+    reply: &mut Reply<'_, '_>,
+) -> Result<(), Full> {
+    if let Some((signing, signer)) = reply.signing(zone) {
         // RFC 9824 §3.1: the proof says that there is nothing at the name, so the name is there; §5.1: but for those who know better.
-        if rcode == rcode::NXDOMAIN && !signing.compact_ok && zone.denial() == Denial::Compact {
+        if rcode == rcode::NXDOMAIN && !signing.compact_ok && matches!(signer, Signer::Here(_, Denial::Compact)) {
             reply.conclude(rcode::NOERROR, outcome);
         }
         // The SOA is signed as it stands in the zone, whose TTL may be more (RFC 4034 §3.1.4).
         let original = zone.soa_ttl();
         let covered = Covered { owner: Owner::at(here, apex), rtype: rtype::SOA, ttl: soa.ttl(), original };
-        let signed = signed::set_of(zone, soa, covered, reply);
-        if signed.and_then(|()| denial::deny(zone, here, reply)).is_err() {
-            reply.truncate();
-        }
+        signed::set_of(zone, *soa, covered, reply)?;
+        denial::deny(zone, here, reply)?;
     }
+    copied::prove_expansions(reply)
 }
 
 /// What ANY gets where there is no RRset at hand (RFC 8482 §4.2).

@@ -7,7 +7,7 @@ use super::{Punt, Transport};
 use crate::codec::code::{CLASS_IN, extended, option, rcode, rtype};
 use crate::codec::{Cookie, Counts, EDNS_FIXED, Edns, Full, HEADER, Header, Keepalive, NameBuf, Pointer, Request, Rest, Spelling, Writer};
 use crate::model::{Counter, DnsSettings};
-use crate::snapshot::{CompiledZone, Shelf};
+use crate::snapshot::{CompiledZone, Shelf, Signer};
 
 /// Least UDP payload that everyone takes (RFC 1035 §2.3.4).
 const LEAST_PAYLOAD: u16 = 512;
@@ -178,15 +178,21 @@ impl<'r, 'm> Reply<'r, 'm> {
         self.terms.signing.is_some()
     }
 
-    /// Where signatures are taken from, and the epoch of the zone's keys, if the zone is signed.
+    /// Where signatures are taken from, if the query wants any.
     #[inline]
-    pub fn signed_by(&self, zone: &CompiledZone) -> Option<(&'m Signing<'m>, u64)> {
-        self.terms.signing.zip(zone.epoch())
+    pub fn any_signing(&self) -> Option<&'m Signing<'m>> {
+        self.terms.signing
+    }
+
+    /// The same, and who signs the zone, if somebody does.
+    #[inline]
+    pub fn signed_by<'z>(&self, zone: &'z CompiledZone) -> Option<(&'m Signing<'m>, Signer<'z>)> {
+        self.terms.signing.zip(zone.signer())
     }
 
     /// The same, where the query has DO: it wants the signatures of what is answered.
     #[inline]
-    pub fn signing(&self, zone: &CompiledZone) -> Option<(&'m Signing<'m>, u64)> {
+    pub fn signing<'z>(&self, zone: &'z CompiledZone) -> Option<(&'m Signing<'m>, Signer<'z>)> {
         self.signed_by(zone).filter(|(signing, _)| signing.dnssec_ok)
     }
 
@@ -351,6 +357,11 @@ impl<'r, 'm> Reply<'r, 'm> {
         }
     }
 
+    /// The message as far as it is written.
+    pub fn message(&self) -> &[u8] {
+        self.writer.written(0)
+    }
+
     /// What is written from `from` on, to be changed.
     #[inline]
     pub fn written_from(&mut self, from: usize) -> &mut [u8] {
@@ -488,6 +499,23 @@ pub(super) struct Here<'n> {
     tail: usize,
 }
 
+/// Where a message holds a name.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Place {
+    base: u16,
+    split: u16,
+    tail: u16,
+}
+
+impl Place {
+    /// The name.
+    pub fn name(self, message: &[u8]) -> Option<NameBuf> {
+        let mut name = NameBuf::default();
+        name.follow(message, self.base.into()).ok()?;
+        Some(name)
+    }
+}
+
 /// A name that an answer leads to, in the data of its last record.
 pub(super) struct Alias {
     pub name: NameBuf,
@@ -512,6 +540,18 @@ impl<'n> Here<'n> {
     #[inline]
     pub fn question(name: &'n NameBuf) -> Here<'n> {
         Here { name, base: HEADER, split: usize::MAX, tail: 0 }
+    }
+
+    /// Where the message holds it, which is no longer than 65,535 octets.
+    pub fn place(&self) -> Place {
+        let octets = |at: usize| u16::try_from(at).unwrap_or(u16::MAX);
+        Place { base: octets(self.base), split: octets(self.split), tail: octets(self.tail) }
+    }
+
+    /// A name that the message holds there.
+    pub fn placed(name: &'n NameBuf, place: Place) -> Here<'n> {
+        let split = if place.split == u16::MAX { usize::MAX } else { place.split.into() };
+        Here { name, base: place.base.into(), split, tail: place.tail.into() }
     }
 
     /// Whether it is the question's, from label `index` on, and not the root.

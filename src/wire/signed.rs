@@ -1,19 +1,21 @@
 //! Signatures in replies (RFC 4035 §3.1): after each RRset that stands whole in a reply, where the query has DO and its zone is signed.
 //!
 //! An RRset is told by the hash of what its signature depends on, computed from what was written. Where there is no signature of it yet, the
-//! RRset is noted in canonical form, the reply goes on, and in the end it is the slow path's: it signs and answers again.
+//! RRset is noted in canonical form, the reply goes on, and in the end it is the slow path's: it signs and answers again. Those of a zone that
+//! its primary has signed stand in the zone: `copied`.
 
 use std::cell::RefCell;
 
+use super::copied::{self, Told};
 use super::names::{Meaning, resolve};
 use super::reply::{Here, Reply};
 use crate::codec::code::rtype;
 use crate::codec::{Full, MAX_NAME, NameBuf, Rest, Spelling, Writer};
 use crate::model::{Counter, Counters, Name, Timestamp};
-use crate::snapshot::{CompiledZone, Lookup, Missing, RrSet, SetKey, Shelf, Snapshot, Unsigned};
+use crate::snapshot::{CompiledZone, Lookup, Missing, RrSet, SetKey, Shelf, Signer, Snapshot, Unsigned};
 
 /// What the signatures of a reply are taken from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Signing<'m> {
     pub snapshot: &'m Snapshot,
     pub qtype: u16,
@@ -25,6 +27,8 @@ pub(super) struct Signing<'m> {
     /// Where RRsets are noted that have no signature, when a query is answered again.
     pub notes: Option<&'m RefCell<Vec<Missing>>>,
     pub counters: &'m Counters,
+    /// What is known of the reply, as far as it is from zones that their primaries signed.
+    pub told: Told,
 }
 
 /// The owner of an RRset: as it is signed, and as the reply spells it.
@@ -77,7 +81,11 @@ pub(super) fn set(
 
 /// Signs a static RRset that was just written, under that TTL.
 pub(super) fn set_of(zone: &CompiledZone, set: RrSet<'_>, covered: Covered<'_>, reply: &mut Reply<'_, '_>) -> Result<(), Full> {
-    let Some((signing, epoch)) = reply.signing(zone) else { return Ok(()) };
+    let (signing, epoch) = match reply.signing(zone) {
+        Some((signing, Signer::Here(epoch, _))) => (signing, epoch),
+        Some((_, Signer::Primary(_))) => return copied::sign(zone, &covered, reply),
+        None => return Ok(()),
+    };
     let mut hash = signing.snapshot.signatures().hash(epoch, zone.apex().len(), covered.owner.wire, covered.rtype, covered.original);
     set.records().for_each(|record| hash.add(record.data));
     let key = hash.key();
@@ -104,8 +112,11 @@ pub(super) fn set_of(zone: &CompiledZone, set: RrSet<'_>, covered: Covered<'_>, 
 /// Signs the `count` records from `start` on, which were just written: all of one RRset, whose data holds no compressed name.
 #[inline(never)]
 pub(super) fn written(zone: &CompiledZone, covered: &Covered<'_>, start: usize, count: u16, reply: &mut Reply<'_, '_>) -> Result<(), Full> {
-    let Some((signing, epoch)) = reply.signing(zone) else { return Ok(()) };
-    written_by(signing, epoch, zone, covered, start, count, reply)
+    match reply.signing(zone) {
+        Some((signing, Signer::Here(epoch, _))) => written_by(signing, epoch, zone, covered, start, count, reply),
+        Some((_, Signer::Primary(_))) => copied::sign(zone, covered, reply),
+        None => Ok(()),
+    }
 }
 
 /// The same, whether the query has DO or not.

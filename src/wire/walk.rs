@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::copied;
 use super::denial;
 use super::names::{Meaning, resolve};
 use super::records;
@@ -44,6 +45,10 @@ pub(super) fn answer_name<W: Watch>(asked: &Asked<'_>, name: &NameBuf, reply: &m
     let way = Way { name, by: None, before: None };
     if let Some(alias) = answer_in(asked, zone, &here, &way, reply, watch) {
         follow(asked, &way, &alias, MAX_ALIASES, reply, watch);
+        // What nothing stands behind but this.
+        if reply.is_signing() && copied::prove_expansions(reply).is_err() {
+            reply.truncate();
+        }
     }
 }
 

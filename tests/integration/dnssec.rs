@@ -13,7 +13,7 @@ use signpost::sign::digest::key_tag;
 use signpost::sign::{Keyring, PrivateKey, Ring, Secret};
 
 /// A name in lower-case wire form.
-type Wire = Vec<u8>;
+pub type Wire = Vec<u8>;
 
 const SOA: u16 = 6;
 const NS: u16 = 2;
@@ -68,28 +68,28 @@ impl Anchors {
 }
 
 /// A name, and those above it.
-fn upwards(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn upwards(name: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::successors(Some(name), |name| (name[0] != 0).then(|| &name[1 + usize::from(name[0])..]))
 }
 
 /// A record.
 #[derive(Debug, Clone)]
-struct Rr {
-    section: usize,
-    name: Wire,
-    rtype: u16,
-    ttl: u32,
+pub struct Rr {
+    pub section: usize,
+    pub name: Wire,
+    pub rtype: u16,
+    pub ttl: u32,
     /// In canonical form (RFC 4034 §6.2).
-    data: Vec<u8>,
+    pub data: Vec<u8>,
 }
 
 /// A reply.
 #[derive(Debug)]
-struct Read {
-    flags: u16,
-    name: Wire,
-    qtype: u16,
-    records: Vec<Rr>,
+pub struct Read {
+    pub flags: u16,
+    pub name: Wire,
+    pub qtype: u16,
+    pub records: Vec<Rr>,
 }
 
 /// The name at an offset, spelled out, and the offset behind it.
@@ -142,7 +142,7 @@ fn long(octets: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(octets[at..at + 4].try_into().unwrap())
 }
 
-fn read(message: &[u8]) -> Read {
+pub fn read(message: &[u8]) -> Read {
     let (name, at) = name_at(message, 12);
     let (qtype, mut at) = (word(message, at), at + 4);
     let mut records = Vec::new();
@@ -199,7 +199,7 @@ fn verify(
 }
 
 /// The types of an NSEC, and the name that follows.
-fn nsec(data: &[u8]) -> (Wire, BTreeSet<u16>) {
+pub fn nsec(data: &[u8]) -> (Wire, BTreeSet<u16>) {
     let (next, at) = name_at(data, 0);
     (next, types_at(data, at))
 }
@@ -231,6 +231,11 @@ fn hash(name: &[u8]) -> Vec<u8> {
     digest(&SHA1_FOR_LEGACY_USE_ONLY, name).as_ref().to_vec()
 }
 
+/// The hash of a name with salt and further iterations (RFC 5155 §5).
+pub fn hash_salted(name: &[u8], salt: &[u8], iterations: u16) -> Vec<u8> {
+    (0..iterations).fold(hash(&[name, salt].concat()), |digest, _| hash(&[&digest, salt].concat()))
+}
+
 /// Whether NSEC3s prove that a name is not there (RFC 5155 §8.4).
 fn no_such_name(proofs: &[Hashed], name: &[u8]) -> Result<(), String> {
     let mut next_closer = name;
@@ -247,7 +252,7 @@ fn no_such_name(proofs: &[Hashed], name: &[u8]) -> Result<(), String> {
     Err(format!("no closest encloser of {}", show(name)))
 }
 
-fn types_at(data: &[u8], mut at: usize) -> BTreeSet<u16> {
+pub fn types_at(data: &[u8], mut at: usize) -> BTreeSet<u16> {
     let mut types = BTreeSet::new();
     while at < data.len() {
         let (window, length) = (u16::from(data[at]), usize::from(data[at + 1]));
@@ -260,7 +265,7 @@ fn types_at(data: &[u8], mut at: usize) -> BTreeSet<u16> {
 }
 
 /// A name as it is sorted (RFC 4034 §6.1).
-fn sortable(name: &[u8]) -> Vec<&[u8]> {
+pub fn sortable(name: &[u8]) -> Vec<&[u8]> {
     let mut labels: Vec<&[u8]> = upwards(name).filter(|name| name[0] != 0).map(|name| &name[1..=usize::from(name[0])]).collect();
     labels.reverse();
     labels
@@ -388,6 +393,6 @@ pub fn validate(reply: &[u8], anchors: &Anchors, now_ms: u64) -> Result<Verdict,
     Ok(if insecure { Verdict::Insecure } else { Verdict::Secure })
 }
 
-fn show(name: &[u8]) -> String {
+pub fn show(name: &[u8]) -> String {
     upwards(name).filter(|name| name[0] != 0).map(|name| String::from_utf8_lossy(&name[1..=usize::from(name[0])]) + ".").collect()
 }

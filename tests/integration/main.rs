@@ -26,6 +26,7 @@ mod oracle;
 #[path = "../overlap/mod.rs"]
 mod overlap;
 mod policies;
+mod presigned;
 mod process;
 mod reload;
 mod rfc_table;

@@ -124,7 +124,7 @@ fn no_query_is_lost_while_zones_are_reloaded() {
     assert!(asked.load(Relaxed) > 500, "{} queries only", asked.load(Relaxed));
     let log = home.log();
     assert!(log.contains("gen.example.zone:9: ") || log.contains("gen.example.zone:7: "), "{log}");
-    assert!(log.contains("gen.example.zone: the zone is served as it was before"), "{log}");
+    assert!(log.contains("gen.example.zone: in force as it was last good"), "{log}");
 }
 
 /// A file system that does not answer keeps nobody from stopping the server: the reload that waits for it is given up.
@@ -213,4 +213,27 @@ fn a_start_serves_what_was_last_good_where_files_are_broken() {
     server.kill();
     let (_server, _) = home.start();
     assert_eq!(Asker::new(home.dns).addresses("www.gen.example.")[0].to_string(), "192.0.2.3");
+}
+
+/// Nor does one that does not take what is written: here the serials, which are written before anybody sees them.
+#[test]
+fn a_signal_ends_a_reload_that_cannot_write() {
+    let home = Home::new(&[]);
+    let (server, _) = home.start();
+    // A pipe that nobody reads: whoever writes it waits.
+    let half = home.folder.path().join("data/serials.part");
+    assert!(Command::new("mkfifo").arg(&half).status().unwrap().success());
+    let zone = home.folder.path().join("zones/svc.example.toml");
+    let text = std::fs::read_to_string(&zone).unwrap();
+    std::fs::write(&zone, text + "other = { A = [\"192.0.2.1\"] }\n").unwrap();
+    server.signal("HUP");
+    let begin = Instant::now();
+    while !home.log().contains("reading configuration, zones and geo data again") {
+        assert!(begin.elapsed() < Duration::from_secs(20), "nothing is read again: {}", home.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    server.signal("TERM");
+    let status = server.wait();
+    assert!(status.success(), "{status}: {}", home.log());
 }

@@ -24,6 +24,7 @@ mod options;
 #[path = "../overlap/mod.rs"]
 mod overlap;
 mod peers;
+mod presigned;
 mod primaries;
 mod rdata;
 mod recursors;

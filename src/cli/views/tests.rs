@@ -112,3 +112,23 @@ fn services_and_drains_are_tables_or_say_that_there_is_nothing() {
     );
     assert!(services(json!({ "hello": "world" })).is_err());
 }
+
+#[test]
+fn copies_tell_what_troubles_them() {
+    let line = |zone: &str, signed_until: &str, failure: &str| {
+        json!({ "zone": zone, "serial": 7, "confirmed": "2026-11-20T11:00:00Z", "next": "2026-11-20T13:00:00Z", "expires": "2026-12-01T12:00:00Z",
+                "signed_until": signed_until, "expired": false, "failure": failure, "is_catalog": false })
+    };
+    let document = json!({ "secondaries": [
+        line("held.example.", "2026-11-20T12:00:01Z", ""),
+        line("lapsed.example.", "2026-11-20T10:00:00Z", ""),
+        line("failing.example.", "2026-11-20T10:00:00Z", "nobody answers"),
+    ]});
+    let text = secondaries(document, noon()).unwrap().text;
+    let ends = |n: usize, end: &str| {
+        assert!(anstream::adapter::strip_str(text.lines().nth(n).unwrap()).to_string().trim_end().ends_with(end), "{text}")
+    };
+    ends(1, "in 11d");
+    ends(2, "signatures have expired 2h ago");
+    ends(3, "nobody answers");
+}

@@ -49,6 +49,12 @@ pub(in crate::cli) fn secondaries(document: Value, now: Timestamp) -> Result<Pag
             (false, Some(at)) => (format!("in {}", length(at.since(now))), FAINT),
             (false, None) => (String::new(), FAINT),
         };
+        let trouble = match line.signed_until {
+            Some(until) if line.failure.is_empty() && until <= now => {
+                Cell::new(format!("signatures have expired {} ago", length(now.since(until)))).styled(BAD)
+            }
+            _ => Cell::new(&line.failure).styled(ODD),
+        };
         table.row([
             Cell::new(&line.zone),
             line.serial.map_or_else(|| Cell::new("never came").styled(BAD), Cell::number),
@@ -56,7 +62,7 @@ pub(in crate::cli) fn secondaries(document: Value, now: Timestamp) -> Result<Pag
             Cell::new(format!("in {}", length(line.next.since(now)))).styled(FAINT),
             Cell::new(state).styled(style),
             Cell::new(&line.catalog),
-            Cell::new(&line.failure).styled(ODD),
+            trouble,
         ]);
     }
     Ok(page(document, table.render()))
@@ -99,6 +105,8 @@ struct SecondaryLine {
     next: Timestamp,
     #[serde(default)]
     expires: Option<Timestamp>,
+    #[serde(default)]
+    signed_until: Option<Timestamp>,
     expired: bool,
     failure: String,
 }

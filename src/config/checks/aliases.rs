@@ -1,10 +1,10 @@
 //! CNAME and DNAME: alone at their names, without a circle, and leading to something.
 
-use super::super::rdata::type_name;
+use super::super::rdata::{is_signature, type_name};
 use super::super::zone::{CNAME, NS};
 use super::survey::{Sight, has, lead};
 use super::{Look, and_more};
-use crate::codec::code::rtype::DNAME;
+use crate::codec::code::rtype::{DNAME, NSEC3};
 use crate::model::Name;
 use crate::wire::MAX_ALIASES;
 
@@ -19,11 +19,11 @@ pub(super) fn check(look: &mut Look<'_>) {
     below_redirections(look);
 }
 
-/// An alias is the only record of its name (RFC 1034 §3.6.2, RFC 2181 §10.1).
+/// An alias is the only record of its name (RFC 1034 §3.6.2, RFC 2181 §10.1), but for what signs it (RFC 4035 §2.5).
 fn alias(look: &mut Look<'_>, owner: &Name) {
     let zone = &look.draft.zone;
     let types = zone.records.range((owner.clone(), 0)..=(owner.clone(), u16::MAX)).map(|((_, rtype), _)| *rtype);
-    let other = types.filter(|t| *t != CNAME).map(type_name).collect::<Vec<_>>();
+    let other = types.filter(|t| *t != CNAME && !is_signature(*t)).map(type_name).collect::<Vec<_>>();
     let several = zone.records.get(&(owner.clone(), CNAME)).is_some_and(|set| set.rdata.len() > 1);
     if *owner == zone.apex {
         let reason =
@@ -110,7 +110,9 @@ fn below_redirections(look: &mut Look<'_>) {
     }
     let dname_above = |owner: &Name| std::iter::successors(owner.parent(), Name::parent).find(|above| has(draft, above, DNAME));
     let reason = |what: String, dname: &Name| format!("{what} is below the DNAME of {dname}, which answers for all names there");
-    for (owner, rtype) in draft.records.keys() {
+    // The hash of a name stands at no name, and neither does its signature (RFC 5155 §3).
+    let is_hash = |owner: &Name| has(draft, owner, NSEC3);
+    for (owner, rtype) in draft.records.keys().filter(|(owner, _)| !is_hash(owner)) {
         if let Some(dname) = dname_above(owner) {
             let more = draft.zone.records.get(&(owner.clone(), *rtype)).map_or(0, |set| set.rdata.len().saturating_sub(1));
             let what = format!("{owner} {}", type_name(*rtype));

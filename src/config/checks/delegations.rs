@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::document::Spot;
-use super::super::rdata::type_name;
+use super::super::rdata::{is_signature, type_name};
 use super::super::zone::NS;
 use super::survey::{Sight, has, lead};
 use super::{Look, and_more};
@@ -130,7 +130,8 @@ fn hidden(look: &mut Look<'_>) {
             (None, None) => continue,
         };
         let glue = matches!(*rtype, A | AAAA) && servers.contains(owner);
-        let at_cut = *owner == top && matches!(*rtype, NS | DS);
+        // RFC 4035 §2.3: the cut has an NSEC, and signatures of that and of the DS.
+        let at_cut = *owner == top && (matches!(*rtype, NS | DS) || is_signature(*rtype));
         if glue || at_cut {
             continue;
         }

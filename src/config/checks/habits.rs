@@ -1,7 +1,7 @@
 //! What is legal and seldom meant: timers, TTLs, sizes, and characters in names.
 
 use super::super::document::Spot;
-use super::super::rdata::type_name;
+use super::super::rdata::{is_signature, type_name};
 use super::super::zone::NS;
 use super::survey::lead;
 use super::{Look, and_more};
@@ -21,10 +21,12 @@ pub(super) fn check(look: &mut Look<'_>) {
     timers(look);
     let draft = look.draft;
     let mut brief: Vec<(Spot, String)> = Vec::new();
-    for ((owner, rtype), set) in &draft.zone.records {
+    let is_signed = draft.zone.is_signed_elsewhere();
+    // What whoever signed a zone made has habits of its own.
+    for ((owner, rtype), set) in draft.zone.records.iter().filter(|((_, rtype), _)| !is_signature(*rtype)) {
         let spot = || draft.spot(owner, *rtype, 0);
         match *rtype {
-            CDS | CDNSKEY => look.warn(&spot(), "the zone is not signed, so nobody can believe it (RFC 7344 §4.1)"),
+            CDS | CDNSKEY if !is_signed => look.warn(&spot(), "the zone is not signed, so nobody can believe it (RFC 7344 §4.1)"),
             // RFC 7208 §3.1: the type was given up.
             SPF if !has_spf(draft.zone.records.get(&(owner.clone(), TXT))) => {
                 look.warn(&spot(), "SPF records are not looked at any more (RFC 7208 §3.1): write the same as TXT");

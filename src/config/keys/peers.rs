@@ -15,8 +15,8 @@ pub(super) const KEYS: &[Key] = &[
         path: TRANSFER,
         about: "[transfer.\"ZONE\"] tables, \"*\" for every zone: who may transfer it, by networks and keys (both given: both needed), \
                 notify (servers told of changes, as \"192.0.2.53\" or \"[2001:db8::1]:5353#key\"), tls (over TLS alone, RFC 9103; default \
-                false), and services (\"withhold\", the default, or \"render\": as this server itself would be answered). Copies are \
-                unsigned: signatures are made as they are asked for",
+                false), and services (\"withhold\", the default, or \"render\": as this server itself would be answered). Copies of zones \
+                of [dnssec] are unsigned: signatures are made as they are asked for",
         form: Form::Tables,
         set: |_, _, _| Err(here("transfers are written as [transfer.\"ZONE\"] tables")),
     },

@@ -7,6 +7,7 @@ use super::super::document::Spot;
 use super::super::finding::Notes;
 use super::super::rdata;
 use super::super::zone::{Draft, NS};
+use crate::codec::code::rtype::RRSIG;
 use crate::model::{Name, RecordSet};
 
 /// Warnings of one zone about its records, beyond which they are only counted.
@@ -46,7 +47,8 @@ pub(super) fn gather(draft: &mut Draft, mut records: Vec<Placed>, notes: &mut No
         while let Some(next) = records.next_if(|r| r.number == first.number && r.owner == first.owner) {
             // RFC 2181 §5.2: the records of an RRset have one TTL.
             let ttl = next.ttl.unwrap_or(default);
-            if ttl != set.ttl {
+            // Signatures have that of what they cover (RFC 4034 §3), which they say themselves.
+            if ttl != set.ttl && first.number != RRSIG {
                 set.ttl = set.ttl.min(ttl);
                 warnings.push(&next, || format!("the records of an RRset have one TTL; the least, {}, is answered", set.ttl));
             }

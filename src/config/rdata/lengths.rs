@@ -1,6 +1,10 @@
 //! What the octets of some types must fulfil beyond having the form of their fields. A digest of the wrong length matches nothing, and
 //! makes the name that it protects unreachable for whoever checks.
 
+use super::fields::name_length;
+use super::networks::types_length;
+use crate::codec::{HASH, MOST_ITERATED, iterated};
+
 /// Everything.
 pub(super) fn any(_: &[u8]) -> Result<(), String> {
     Ok(())
@@ -93,4 +97,57 @@ pub(super) fn uri(rdata: &[u8]) -> Result<(), String> {
         0..=4 => Err("the URI must not be empty".into()),
         _ => Ok(()),
     }
+}
+
+/// RRSIG (RFC 4034 §3.1): the fixed fields, the signer, and a signature.
+pub(super) fn signature(rdata: &[u8]) -> Result<(), String> {
+    let signed = rdata.get(18..).and_then(|rest| rest.get(name_length(rest)?..)).is_some_and(|signature| !signature.is_empty());
+    if signed { Ok(()) } else { Err("these octets are no RRSIG (RFC 4034 §3.1)".into()) }
+}
+
+/// NSEC (RFC 4034 §4.1): the next name, and the types.
+pub(super) fn next_name(rdata: &[u8]) -> Result<(), String> {
+    let types = name_length(rdata).and_then(|length| rdata.get(length..));
+    if types.is_some_and(are_types) { Ok(()) } else { Err("these octets are no NSEC (RFC 4034 §4.1)".into()) }
+}
+
+/// NSEC3 (RFC 5155 §3.2): how it is hashed, the next hash, and the types.
+pub(super) fn next_hash(rdata: &[u8]) -> Result<(), String> {
+    let behind = hashing(rdata)?;
+    let types = behind.split_first().and_then(|(length, rest)| rest.get((*length).into()..).filter(|_| *length != 0));
+    // RFC 5155 §8.1: records of other hashes are left alone.
+    if rdata[0] == 1 && behind.first().is_some_and(|length| usize::from(*length) != HASH) {
+        return Err(format!("a hash of SHA-1 has {HASH} octets (RFC 5155 §3.1.7)"));
+    }
+    if types.is_some_and(are_types) { Ok(()) } else { Err("these octets are no NSEC3 (RFC 5155 §3.2)".into()) }
+}
+
+/// NSEC3PARAM (RFC 5155 §4.2).
+pub(super) fn hash_parameters(rdata: &[u8]) -> Result<(), String> {
+    match hashing(rdata)? {
+        [] => Ok(()),
+        _ => Err("these octets are no NSEC3PARAM (RFC 5155 §4.2)".into()),
+    }
+}
+
+/// Algorithm, flags, iterations and salt (RFC 5155 §3.1); what stands behind them.
+fn hashing(rdata: &[u8]) -> Result<&[u8], String> {
+    let [_, _, i0, i1, length, rest @ ..] = rdata else {
+        return Err("algorithm, flags, iterations and salt are expected (RFC 5155 §3.1)".into());
+    };
+    let (salt, behind) = rest.split_at_checked((*length).into()).ok_or("the salt is cut off (RFC 5155 §3.1.4)")?;
+    let iterations = u16::from_be_bytes([*i0, *i1]);
+    match iterated(iterations, salt.len()) {
+        0..=MOST_ITERATED => Ok(behind),
+        blocks => Err(format!(
+            "{iterations} further iterations with a salt of {} octets are {blocks} blocks to hash for each name of an answer; at most \
+             {MOST_ITERATED} are taken, and RFC 9276 §3.1 asks for none",
+            salt.len()
+        )),
+    }
+}
+
+/// Whether they are bitmaps of types (RFC 4034 §4.1.2), of which there may be none.
+fn are_types(octets: &[u8]) -> bool {
+    types_length(octets).is_some()
 }

@@ -124,15 +124,20 @@ pub(super) fn holds_names(number: u16) -> bool {
 
 /// Encodes a record's tokens.
 pub(super) fn encode(number: u16, tokens: &[Token<'_>], origin: &Name) -> Result<Box<[u8]>, String> {
-    if number == ALIAS {
-        let [one] = tokens else { return Err("one name is expected; ALIAS is written \"www.example.\"".into()) };
-        return Ok(Name::parse_relative(one.text, Some(origin)).map_err(|error| error.to_string())?.wire().into());
-    }
     if is_signature(number) {
         let name = type_name(number);
         return Err(format!(
             "{name}: the zone is signed by another program, whose signatures would not fit these answers; load the unsigned zone"
         ));
+    }
+    encode_copied(number, tokens, origin)
+}
+
+/// The same of a zone that was copied: whoever signed it keeps its signatures right.
+pub(super) fn encode_copied(number: u16, tokens: &[Token<'_>], origin: &Name) -> Result<Box<[u8]>, String> {
+    if number == ALIAS {
+        let [one] = tokens else { return Err("one name is expected; ALIAS is written \"www.example.\"".into()) };
+        return Ok(Name::parse_relative(one.text, Some(origin)).map_err(|error| error.to_string())?.wire().into());
     }
     let known = known(number);
     if let [marker, rest @ ..] = tokens

@@ -122,6 +122,6 @@ proptest! {
         references::resolve(&mut drafts, &Geo::default(), &mut Notes::default());
         policies::look(&drafts, &Geo::default(), &mut Notes::default());
         let mut none = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
-        let _ = master::read("x", &text, &apex, &mut none, &mut Notes::default());
+        let _ = master::read("x", &text, &apex, master::From::Operator, &mut none, &mut Notes::default());
     }
 }

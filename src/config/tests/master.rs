@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::{load, name};
 use crate::config::finding::Notes;
-use crate::config::{master, zone_text};
+use crate::config::{copied_text, master, zone_text};
 use crate::model::Soa;
 
 const HEAD: &str = "$TTL 300\n@ SOA ns hostmaster 1 2h 1h 2w 60\n@ NS ns\nns A 192.0.2.1\n";
@@ -150,6 +150,55 @@ fn what_is_wrong_with_an_entry() {
     assert!(many.contains(&"1004: reading ends here, after 1000 findings".to_string()));
 }
 
+#[test]
+fn what_a_primary_has_signed_is_taken() {
+    let octets = |rtype: u16, data: &[u8]| {
+        let digits: String = data.iter().map(|octet| format!("{octet:02x}")).collect();
+        format!("TYPE{rtype} \\# {} {digits}\n", data.len())
+    };
+    let copied = |lines: &str| {
+        let read = copied_text("svc.example.zone", &format!("{HEAD}{lines}"));
+        read.map_err(|all| all.into_iter().map(|finding| finding.reason).collect::<Vec<_>>().join("; "))
+    };
+    // RRSIGs of an alias, of its NSEC, with TTLs of their own.
+    let rrsig = |rtype: u8, ttl: u8| [&[0, rtype, 13, 3, 0, 0, 0, ttl], &[0; 10][..], b"\x03Svc\x07example\0", &[7; 64]].concat();
+    let nsec = b"\x01B\x03svc\x07example\0\0\x06\x04\0\0\0\0\x03";
+    let lines =
+        format!("a CNAME b\nb A 192.0.2.1\na 60 {}a 30 {}a 30 {}", octets(46, &rrsig(5, 60)), octets(46, &rrsig(47, 30)), octets(47, nsec));
+    let (zone, warnings) = copied(&lines).unwrap();
+    let set = |rtype: u16| &zone.records[&(name("a.svc.example."), rtype)].rdata;
+    assert_eq!((set(46).len(), &*set(46)[0], &*set(47)[0]), (2, &*rrsig(5, 60), &nsec[..]));
+    assert!(warnings.iter().all(|warning| !warning.field.starts_with("a.")), "{warnings:?}");
+    assert!(!zone.is_signed_elsewhere(), "its apex is not signed");
+    assert!(copied(&format!("@ {}", octets(46, &rrsig(6, 60)))).unwrap().0.is_signed_elsewhere());
+    // What is none of it, and what would cost too much.
+    let hashed = |iterations: u8, salt: usize| [&[1, 0, 0, iterations, salt as u8], &*vec![9; salt]].concat();
+    let next = |length: u8| [&[length][..], &vec![3; length.into()], &[0, 1, 0x40]].concat();
+    for (rtype, data, wrong) in [
+        (46, rrsig(1, 60)[..31].to_vec(), "no RRSIG"),
+        (46, b"\0\x01".to_vec(), "no RRSIG"),
+        (47, b"\x01b\0\0\x01".to_vec(), "no NSEC"),
+        (47, b"\x01b".to_vec(), "no NSEC"),
+        (50, [hashed(0, 0), next(20)].concat(), ""),
+        (50, [hashed(100, 35), next(20)].concat(), ""),
+        (50, [hashed(101, 35), next(20)].concat(), "101 further iterations"),
+        (50, [hashed(51, 36), next(20)].concat(), "102 blocks"),
+        (50, [hashed(0, 0), next(19)].concat(), "20 octets"),
+        (50, [hashed(0, 0), vec![20, 1]].concat(), "no NSEC3"),
+        (50, vec![1, 0, 0, 0], "salt"),
+        (51, hashed(0, 8), ""),
+        (51, hashed(0, 8)[..8].to_vec(), "cut off"),
+        (51, [hashed(0, 8), vec![1]].concat(), "no NSEC3PARAM"),
+        (51, hashed(250, 0), "RFC 9276"),
+    ] {
+        let read = copied(&format!("a {}", octets(rtype, &data))).map(drop);
+        match wrong {
+            "" => assert_eq!(read, Ok(()), "{rtype} {data:?}"),
+            wrong => assert!(read.as_ref().is_err_and(|said| said.contains(wrong)), "{rtype} {data:?}: {read:?}"),
+        }
+    }
+}
+
 /// A file that was named by mistake may hold anything.
 #[test]
 fn words_of_megabytes_are_not_repeated() {
@@ -249,6 +298,7 @@ fn included(zone: &str, mut include: impl FnMut(&Path) -> io::Result<String>) ->
         "z/svc.example.zone",
         &format!("{HEAD}{zone}"),
         &name("svc.example."),
+        master::From::Operator,
         &mut |path| include(path).map(Arc::from),
         &mut notes,
     );
@@ -289,7 +339,8 @@ fn a_million_names() {
         }
         let begin = std::time::Instant::now();
         let mut none = |_: &Path| Err(io::ErrorKind::NotFound.into());
-        let draft = master::read("svc.example.zone", &text, &name("svc.example."), &mut none, &mut Notes::default());
+        let draft =
+            master::read("svc.example.zone", &text, &name("svc.example."), master::From::Operator, &mut none, &mut Notes::default());
         let read = begin.elapsed();
         let sets = draft.map_or(0, |draft| draft.zone.records.len());
         let begin = std::time::Instant::now();

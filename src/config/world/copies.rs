@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::files::zone_file;
 use super::together;
 use crate::config::finding::{Finding, Notes};
+use crate::config::master::From;
 use crate::config::reread::Origin;
 use crate::config::sources::Source;
 use crate::config::zone::Draft;
@@ -93,7 +94,7 @@ impl Copies<'_> {
         }
         let name = format!("{KEPT}{}", path.file_name().and_then(|name| name.to_str()).unwrap_or_default());
         let mut read = |fetch: &mut dyn FnMut(&Path) -> io::Result<Arc<str>>, source: Option<Arc<Source>>| {
-            match zone_file(&path, apex, 1, self.geo, fetch, notes) {
+            match zone_file(&path, apex, From::Primary, 1, self.geo, fetch, notes) {
                 Ok(draft) => drafts.extend(draft),
                 Err(finding) => notes.findings.push(finding),
             }

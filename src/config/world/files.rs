@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::copies::{Copies, KEPT};
 use super::{GEO, together};
 use crate::config::finding::{Finding, Notes};
+use crate::config::master::From;
 use crate::config::reread::Origin;
 use crate::config::sources::Source;
 use crate::config::zone::Draft;
@@ -20,13 +21,25 @@ use crate::model::{Geo, Name, Settings, Zone};
 /// # Errors
 /// Everything that is wrong, in the order of lines.
 pub fn zone_text(file: &str, text: &str) -> Result<(Zone, Vec<Finding>), Vec<Finding>> {
+    text_from(From::Operator, file, text)
+}
+
+/// The same of a zone that was copied from its primary, which may have signed it.
+///
+/// # Errors
+/// As those of [`zone_text`].
+pub fn copied_text(file: &str, text: &str) -> Result<(Zone, Vec<Finding>), Vec<Finding>> {
+    text_from(From::Primary, file, text)
+}
+
+fn text_from(from: From, file: &str, text: &str) -> Result<(Zone, Vec<Finding>), Vec<Finding>> {
     let (mut notes, geo) = (Notes::default(), Geo::default());
     let name = Path::new(file).file_name().and_then(|name| name.to_str()).unwrap_or(file);
     let stem = name.strip_suffix(".zone").or(name.strip_suffix(".toml")).unwrap_or(name);
     let apex = apex(stem).map_err(|reason| vec![Finding::of_file(file, reason)])?;
     let mut alone = |_: &Path| Err(io::Error::other("nothing is included here: the zone is one text"));
     let draft = match name.ends_with(".zone") {
-        true => master::read(file, text, &apex, &mut alone, &mut notes),
+        true => master::read(file, text, &apex, from, &mut alone, &mut notes),
         false => zone::read(file, text, &apex, 1, &geo, &mut notes),
     };
     let mut drafts: Vec<Draft> = draft.into_iter().collect();
@@ -98,14 +111,14 @@ pub(super) fn zones(
             Ok(apex) => {
                 let draft = match origin {
                     Some(Origin::Last(last)) => {
-                        let draft = zone_file(&path, &apex, last.serial(&path), geo, &mut |path| last.recall(path), notes);
+                        let draft = zone_file(&path, &apex, From::Operator, last.serial(&path), geo, &mut |path| last.recall(path), notes);
                         (draft, Some(last.clone()))
                     }
                     _ => {
                         let mut source = Source::default();
                         // Read once for its time, which is the serial where it says none.
                         let serial = source.fetch(&path).map(|_| source.serial(&path)).unwrap_or(1);
-                        let draft = zone_file(&path, &apex, serial, geo, &mut |path| source.fetch(path), notes);
+                        let draft = zone_file(&path, &apex, From::Operator, serial, geo, &mut |path| source.fetch(path), notes);
                         (draft, Some(Arc::new(source)))
                     }
                 };
@@ -133,6 +146,7 @@ pub(super) fn zones(
 pub(super) fn zone_file(
     path: &Path,
     apex: &Name,
+    from: From,
     serial: u32,
     geo: &Geo,
     fetch: &mut dyn FnMut(&Path) -> io::Result<Arc<str>>,
@@ -141,7 +155,7 @@ pub(super) fn zone_file(
     let file = path.display().to_string();
     let text = fetch(path).map_err(|error| Finding::of_file(&file, error.to_string()))?;
     Ok(match file.ends_with(".zone") {
-        true => master::read(&file, &text, apex, fetch, notes),
+        true => master::read(&file, &text, apex, from, fetch, notes),
         false => zone::read(&file, &text, apex, serial, geo, notes),
     })
 }

@@ -44,6 +44,15 @@ pub(super) fn signed(settings: &Settings, drafts: &[Draft], files: &[(String, St
     }
     for draft in drafts.iter().filter(|draft| settings.dnssec.signs(&draft.zone.apex)) {
         let apex = &draft.zone.apex;
+        if draft.zone.is_signed_elsewhere() {
+            // Where all zones are signed, those are meant that are not.
+            if settings.dnssec.zones.contains(apex) {
+                let reason = "its primary has signed it, and [dnssec] in signpost.toml names it too: leave it out there, and it is served as it is; \
+                              or copy it from before it is signed";
+                notes.findings.push(Finding::of_file(&draft.zone.file, reason));
+            }
+            continue;
+        }
         for rtype in [rtype::DNSKEY, rtype::CDS, rtype::CDNSKEY] {
             if draft.zone.records.contains_key(&(apex.clone(), rtype)) {
                 let reason = "the zone is signed here ([dnssec] in signpost.toml): its DNSKEY, CDS and CDNSKEY come from its keys; \
@@ -63,8 +72,9 @@ pub(super) fn named(settings: &Settings, drafts: &[Draft], files: &[(String, Str
             || settings.catalogs.contains_key(apex)
             || drafts.iter().any(|draft| draft.zone.apex == *apex)
     };
-    for apex in drafts.iter().map(|draft| &draft.zone.apex).filter(|apex| settings.dnssec.signs(apex) && settings.transfer(apex).is_some())
-    {
+    let signed_here =
+        drafts.iter().map(|draft| &draft.zone).filter(|zone| settings.dnssec.signs(&zone.apex) && !zone.is_signed_elsewhere());
+    for apex in signed_here.map(|zone| &zone.apex).filter(|apex| settings.transfer(apex).is_some()) {
         let file = settings.file.as_ref().map_or("environment".into(), |f| f.display().to_string());
         let field = format!("transfer.\"{}\"", apex.to_string().trim_end_matches('.'));
         let reason = "the zone is signed here, and copies of it are not: signatures are made as they are asked for. What secondaries answer is \

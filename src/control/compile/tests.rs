@@ -9,19 +9,19 @@ use crate::model::{Geo, Revision, Settings};
 use crate::registry::tests::{command_at, key};
 
 /// Choices that follow from a seed.
-struct Dice(u64);
+pub(in crate::control) struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 33) as usize) % sides
     }
 
-    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+    pub fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
         of[self.roll(of.len())]
     }
 
-    fn instance(&mut self) -> String {
+    pub fn instance(&mut self) -> String {
         format!("{}/{}", self.one(&["web", "web", "api"]), self.one(&["a", "b", "c", "d", "e", "f"]))
     }
 
@@ -33,7 +33,7 @@ impl Dice {
         }
     }
 
-    fn command(&mut self) -> String {
+    pub fn command(&mut self) -> String {
         let checked = r#""ports":{"http":80},"checks":[{"tcp":true,"interval":"2s"}]"#;
         match self.roll(12) {
             0..5 => {

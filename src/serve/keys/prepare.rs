@@ -31,6 +31,11 @@ impl Inner {
         for zone in zones {
             let (apex, in_file) = (&zone.apex, longest_ttl(zone, &state.settings));
             let longest = in_file.max(self.longest_of_updates(apex));
+            if zone.is_signed_elsewhere() {
+                // Its primary has the keys, and what it signed is right as it is.
+                zone.signing = None;
+                continue;
+            }
             let wanted = state.settings.signs(apex);
             let timing = timing(&state.settings, longest);
             let signed = match self.known(apex, &timing) {

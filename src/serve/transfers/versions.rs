@@ -47,10 +47,7 @@ impl Transfers {
             };
             let mut serials = self.serials.lock().await;
             let raised = serials.serials.render(apex, hash, zone.serial());
-            if let Some(write) = serials.writing() {
-                let is_written = tokio::task::spawn_blocking(write).await.unwrap_or(false);
-                serials.wrote(is_written);
-            }
+            serials.keep().await;
             if let Some(serial) = raised {
                 self.control.raise_serial(apex, serial).await;
                 let snapshot = self.control.publisher().load_full();

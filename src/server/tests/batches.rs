@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 use std::sync::Mutex;
 
 use super::*;
-use crate::snapshot::Update;
+use crate::model::{Label, Name, Out, Service, Zone};
+use crate::snapshot::{ServiceView, Update};
 
 /// What comes back: the first 2,000 octets of the query, how many it had, and their sum.
 fn digest(query: &[u8]) -> Vec<u8> {
@@ -228,4 +229,21 @@ fn a_panic_costs_no_other_query_of_the_batch_its_answer() {
     let answered = (0..100).map(question).filter(|question| question[0] == b'q');
     let expected: Replies = answered.map(|question| ((([127, 0, 0, 1], server.port).into(), digest(&question)), 1)).collect();
     assert_eq!(receive(&client, expected.len()), expected);
+}
+
+/// A service whose instances are all gone has nothing to be fetched ahead: who asks for it, beside others, gets an answer, and so do they.
+#[test]
+fn queries_for_services_without_instances_are_answered_among_ten_thousand() {
+    let zone = Zone { services: true, ..Zone::new(Name::parse("svc.").unwrap(), "zones/svc.toml", Name::parse("ns.svc.").unwrap(), 1) };
+    let labels: Vec<Label> = (0..10_000).map(|n| Label::parse(&format!("s{n}")).unwrap()).collect();
+    let service = Service::plain();
+    let empty = || ServiceView { service: &service, instances: Vec::new(), out: Out::SERVING };
+    let updates = labels.iter().map(|label| Update::Service(label, Some(empty())));
+    let updates: Vec<Update<'_>> = [Update::Zones(std::slice::from_ref(&zone))].into_iter().chain(updates).collect();
+    let server = held("127.0.0.1:0");
+    server.publisher.publish(Arc::new(Snapshot::empty().update(&updates).unwrap()));
+    let (loopback, asking) = (IpAddr::from(Ipv4Addr::LOCALHOST), client(Ipv4Addr::LOCALHOST.into()));
+    let query = |n: u8| [&[b'Q', n, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 2, b's', n][..], b"\x03svc\0\0\x01\0\x01"].concat();
+    server.at_once(loopback, || (b'1'..=b'9').for_each(|n| _ = asking.send_to(&query(n), (loopback, server.port)).unwrap()));
+    assert_eq!(receive(&asking, 9).len(), 9);
 }

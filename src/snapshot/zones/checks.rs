@@ -59,7 +59,9 @@ impl Draft<'_> {
     fn check_aliases(&self) -> Result<(), ZoneError> {
         for (key, entry) in self.owners.iter().filter(|(key, _)| !self.is_occluded(key)) {
             let Some(alias) = entry.set(rtype::CNAME) else { continue };
-            if entry.sets.len() > 1 || entry.policy.is_some() || alias.len() > 1 {
+            // RFC 4035 §2.5: but for what signs it.
+            let others = entry.sets.iter().any(|set| !matches!(set.set().rtype(), rtype::CNAME | rtype::RRSIG | rtype::NSEC));
+            if others || entry.policy.is_some() || alias.len() > 1 {
                 return Err(self.error(self.named(key), "a CNAME stands alone at its name (RFC 1034 §3.6.2)"));
             }
         }
@@ -78,7 +80,7 @@ impl Draft<'_> {
             }
         }
         for (key, entry) in self.owners.iter().filter(|_| !self.redirections.is_empty()) {
-            let stands = entry.policy.is_some() || !entry.sets.is_empty();
+            let stands = (entry.policy.is_some() || !entry.sets.is_empty()) && !entry.is_hash();
             if let Some(above) = self.redirection_above(key).filter(|_| stands) {
                 return refuse(key, &format!("nothing can stand below the DNAME of {} (RFC 6672 §2.4)", self.named(above)));
             }

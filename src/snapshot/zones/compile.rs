@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::names::{Gathered, Names};
+use super::proofs::Gathering;
 use super::rrset::{LeafRecords, RrSet, RrSetBuf};
 use super::{AnswerTtl, CompiledZone, Cut, Extra, NamePolicy, ZoneError};
 use crate::codec::code::rtype;
@@ -40,6 +41,13 @@ impl Entry {
     /// The static RRset of a type.
     pub fn set(&self, rtype: u16) -> Option<RrSet<'_>> {
         self.sets.iter().map(RrSetBuf::set).find(|set| set.rtype() == rtype)
+    }
+
+    /// Whether it is the hash of a name, and no name.
+    pub fn is_hash(&self) -> bool {
+        self.policy.is_none()
+            && self.set(rtype::NSEC3).is_some()
+            && self.sets.iter().all(|set| matches!(set.set().rtype(), rtype::NSEC3 | rtype::RRSIG))
     }
 
     /// Whether it is no empty non-terminal.
@@ -100,7 +108,9 @@ impl Draft<'_> {
             return Err(self.error(name, format!("a TTL is at most {} seconds (RFC 2181 §8), not {ttl}", i32::MAX)));
         }
         let before = name.wire().len() - self.zone.apex.wire().len();
-        RrSetBuf::encode(rtype, ttl, rdata, before, self.zone.apex.wire()).map_err(|error| self.error(name, error.to_string()))
+        let encoded =
+            RrSetBuf::encode(rtype, ttl, rdata, before, self.zone.apex.wire()).map_err(|error| self.error(name, error.to_string()))?;
+        Ok(if rtype == rtype::RRSIG { encoded.with_original_ttls() } else { encoded })
     }
 
     fn add_apex(&mut self) -> Result<(), ZoneError> {
@@ -240,6 +250,7 @@ impl Draft<'_> {
 
         let mut names = Gathered::with_capacity(self.owners.len(), size);
         let (mut extras, mut besides, mut name, mut wire) = (Vec::new(), Vec::new(), apex.clone(), Vec::new());
+        let (mut proofs, mut of_hashes) = (Gathering::default(), None);
         for (key, entry) in &self.owners {
             wire.clear();
             wire.extend_from_slice(key);
@@ -248,11 +259,19 @@ impl Draft<'_> {
             let depth = name.labels() - apex.labels();
             let name_hash = (0..depth).rev().fold(hash, |behind, label| name.hash(label, behind));
             let cut = entry.set(rtype::NS).filter(|_| !key.is_empty());
-            let extra = Extra { at: names.position(), ..self.extra(key, entry, &|key| places.get(key).copied()) };
-            let extra = extra.is_any().then(|| {
+            proofs.take(key, entry.sets.iter().map(RrSetBuf::set), names.position());
+            let mut add = |extra: Extra| {
                 extras.push(extra);
                 extras.len() as u32 - 1
-            });
+            };
+            let extra = match entry.is_hash() {
+                // One for all of them.
+                true => Some(*of_hashes.get_or_insert_with(|| add(Extra::of_hash()))),
+                false => {
+                    let extra = Extra { at: names.position(), ..self.extra(key, entry, &|key| places.get(key).copied()) };
+                    extra.is_any().then(|| add(extra))
+                }
+            };
             let beside = |set: &RrSetBuf| {
                 // What belongs beside the NS of a delegation is in the delegation.
                 let beside =
@@ -268,9 +287,26 @@ impl Draft<'_> {
         let epoch = self.zone.signing.as_ref().map(|signing| signing.epoch);
         let denial = self.zone.signing.as_ref().map_or(Denial::default(), |signing| signing.denial);
         let soa_ttl = self.zone.soa.ttl;
+        let proofs = proofs.finish(&self)?.map(Arc::new);
         let divided = !self.cuts.is_empty() || !self.redirections.is_empty();
         let spare = Arc::default();
-        Ok(CompiledZone { apex, file, services, divided, ttl, epoch, denial, soa_ttl, negative, hash, names, extras, besides, spare })
+        Ok(CompiledZone {
+            apex,
+            file,
+            services,
+            divided,
+            ttl,
+            epoch,
+            denial,
+            proofs,
+            soa_ttl,
+            negative,
+            hash,
+            names,
+            extras,
+            besides,
+            spare,
+        })
     }
 
     /// What stands at a name beside its RRsets, its own place aside. `place`: of wildcards and delegations.
@@ -287,6 +323,7 @@ impl Draft<'_> {
             cut_above: self.cut_above(key).and_then(|cut| place(cut)),
             redirects: entry.set(rtype::DNAME).is_some(),
             wildcard: wildcard.and_then(|(wildcard, _)| place(wildcard)),
+            hash: false,
         }
     }
 
@@ -304,6 +341,11 @@ impl Draft<'_> {
 }
 
 impl Extra {
+    /// That of the hash of a name.
+    fn of_hash() -> Extra {
+        Extra { cut_above: Some(usize::MAX), hash: true, ..Extra::default() }
+    }
+
     pub fn is_any(&self) -> bool {
         self.policy.is_some() || self.cut.is_some() || self.cut_above.is_some() || self.redirects || self.wildcard.is_some()
     }

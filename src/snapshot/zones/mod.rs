@@ -9,6 +9,7 @@ mod checks;
 mod compile;
 mod names;
 mod patch;
+mod proofs;
 mod rrset;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use compile::Entry;
 use names::{Found, Names};
 use patch::Spare;
 pub use patch::ZonePatch;
+pub use proofs::{Hashes, Proofs};
 use rrset::Head;
 use rrset::RrSetBuf;
 pub use rrset::{FIXED, LeafRecords, RrSet};
@@ -40,10 +42,12 @@ pub struct CompiledZone {
     /// Something is delegated or redirected.
     divided: bool,
     ttl: AnswerTtl,
-    /// Names the keys that sign it; `None`: it is not signed.
+    /// Names the keys that sign it; `None`: it is not signed here.
     epoch: Option<u64>,
-    /// How it proves that something is not there, where it is signed.
+    /// How it proves that something is not there, where it is signed here.
     denial: Denial,
+    /// What its primary signed, where that did.
+    proofs: Option<Arc<Proofs>>,
     /// The SOA's own TTL.
     soa_ttl: u32,
     /// The SOA as it stands in negative answers.
@@ -88,6 +92,17 @@ struct Extra {
     redirects: bool,
     /// The owner `*` directly below.
     wildcard: Option<usize>,
+    /// The hash of a name, at which there is no name (RFC 5155 §7.2.8). `cut_above` is set, which tells it from other names.
+    hash: bool,
+}
+
+/// Who signs a zone.
+#[derive(Debug, Clone, Copy)]
+pub enum Signer<'z> {
+    /// This server; the epoch of the keys, and how it is proved that something is not there.
+    Here(u64, Denial),
+    /// Its primary: signatures and proofs are records of the zone.
+    Primary(&'z Proofs),
 }
 
 /// A delegation, its NS RRset aside.
@@ -196,10 +211,14 @@ impl CompiledZone {
         self.ttl
     }
 
-    /// How it proves that something is not there, where it is signed.
+    /// Who signs it; `None`: nobody does.
     #[inline]
-    pub fn denial(&self) -> Denial {
-        self.denial
+    pub fn signer(&self) -> Option<Signer<'_>> {
+        match (&self.proofs, self.epoch) {
+            (Some(proofs), _) => Some(Signer::Primary(proofs)),
+            (None, Some(epoch)) => Some(Signer::Here(epoch, self.denial)),
+            (None, None) => None,
+        }
     }
 
     /// The SOA's own TTL, in seconds.
@@ -207,7 +226,7 @@ impl CompiledZone {
         self.soa_ttl
     }
 
-    /// Names the keys that sign it ([`crate::model::ZoneSigning::epoch`]); `None`: it is not signed.
+    /// Names the keys that sign it ([`crate::model::ZoneSigning::epoch`]); `None`: it is not signed here.
     #[inline]
     pub fn epoch(&self) -> Option<u64> {
         self.epoch
@@ -329,14 +348,17 @@ impl CompiledZone {
     pub fn lookup_found<'z>(&'z self, owner: Option<Owner<'z>>, name: &NameBuf) -> Lookup<'z> {
         match owner {
             Some(owner) if owner.extra.is_none_or(|extra| extra.cut_above.is_none()) => Lookup::Owner(owner),
-            Some(owner) => self.lookup_cut(owner),
+            Some(owner) => self.lookup_cut(owner, name),
             None => self.lookup_above(name),
         }
     }
 
-    /// At or below a delegation.
+    /// At or below a delegation, or at no name.
     #[inline(never)]
-    fn lookup_cut<'z>(&'z self, owner: Owner<'z>) -> Lookup<'z> {
+    fn lookup_cut<'z>(&'z self, owner: Owner<'z>, name: &NameBuf) -> Lookup<'z> {
+        if owner.is_hash() {
+            return self.lookup_above(name);
+        }
         let cut = self.stands_at(owner.extra.and_then(|extra| extra.cut_above));
         match cut.and_then(|cut| Some((cut, cut.delegation()?))) {
             None => Lookup::Owner(owner),
@@ -358,6 +380,9 @@ impl CompiledZone {
             }
             let Some(found) = self.names.find(hash, name, name.start(index), end - name.start(index)) else { break };
             let owner = self.stands(found);
+            if owner.is_hash() {
+                break;
+            }
             if let Some(delegation) = owner.delegation() {
                 return Lookup::Delegated { delegation, at: None };
             }
@@ -406,6 +431,11 @@ impl<'z> Owner<'z> {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.found.sets == 0 && self.policy().is_none()
+    }
+
+    #[inline]
+    fn is_hash(&self) -> bool {
+        self.extra.is_some_and(|extra| extra.hash)
     }
 
     #[inline]

@@ -61,11 +61,11 @@ impl CompiledZone {
         let of_all = |(name, rtype, set): &(&Name, u16, Option<_>)| match *rtype {
             rtype::SOA | rtype::DNAME => true,
             rtype::NS => **name != zone.apex || set.is_none(),
-            // What a signed zone refuses.
+            // What a zone refuses that is signed here.
             rtype::DNSKEY | rtype::CDS | rtype::CDNSKEY => **name == zone.apex && zone.signing.is_some(),
             _ => false,
         };
-        if patch.sets.iter().any(of_all) {
+        if self.proofs.is_some() || patch.sets.iter().any(of_all) {
             return Ok(None);
         }
         let mut draft = Draft::new(zone);
@@ -212,6 +212,7 @@ impl CompiledZone {
             ttl: *ttl,
             epoch: *epoch,
             denial: self.denial,
+            proofs: None,
             soa_ttl: *soa_ttl,
             negative: self.negative.with_serial(serial),
             hash: *hash,

@@ -118,6 +118,16 @@ impl RrSetBuf {
         RrSetBuf(octets)
     }
 
+    /// The same RRSIGs, each with the TTL of what it covers (RFC 4034 §3), which it says (§3.1.4).
+    pub(super) fn with_original_ttls(&self) -> RrSetBuf {
+        let mut octets = self.0.clone();
+        for record in self.set().records() {
+            let ttl = record.data.get(4..).and_then(|data| data.first_chunk()).map_or(0, |ttl| u32::from_be_bytes(*ttl));
+            octets[HEAD + record.at + 6..][..4].copy_from_slice(&ttl.min(i32::MAX as u32).to_be_bytes());
+        }
+        RrSetBuf(octets)
+    }
+
     /// The same SOA with another serial.
     pub(super) fn with_serial(&self, serial: u32) -> RrSetBuf {
         let mut octets = self.0.clone();
@@ -169,6 +179,11 @@ impl<'z> RrSet<'z> {
     #[inline]
     pub fn ttl(&self) -> u32 {
         self.octets.get(6..).and_then(|rest| rest.first_chunk()).map_or(0, |ttl| u32::from_be_bytes(*ttl))
+    }
+
+    /// That of one of its records, in seconds: signatures of several RRsets have several.
+    pub fn ttl_of(&self, record: &Record<'_>) -> u32 {
+        self.octets.get(record.at + 6..).and_then(|rest| rest.first_chunk()).map_or(0, |ttl| u32::from_be_bytes(*ttl))
     }
 
     /// Where it lies in memory: no other RRset of the snapshot lies there.

@@ -1,6 +1,7 @@
 //! Lookups in small zones, and zones that cannot be served.
 
 use super::*;
+use crate::codec::NameHash;
 use crate::model::{Defined, Denial, Label, Name, Period, RecordSet, Zone, ZoneKey, ZoneSigning};
 use crate::routing::{Against, Origins, Places, Views};
 
@@ -373,4 +374,52 @@ fn a_zone_is_patched_as_it_would_be_compiled() {
         let patch = ZonePatch { sets: vec![(&below, rtype, None)], serial: 1 };
         assert!(matches!(patched.patched(&whole, &patch), Ok(None)));
     }
+}
+
+#[test]
+fn hashes_of_other_parameters_are_left_alone() {
+    const RRSIG: &[u8] = b"\x00\x06\x0d\x02\x00\x00\x00\x3c\x7f\x00\x00\x01\x00\x00\x00\x00\x00\x07\x03svc\x07example\x00x";
+    let next = |salt: &[u8], iterations: u8| [&[1, 0, 0, iterations, salt.len() as u8], salt, &[20], &[7; 20]].concat();
+    let (one, other) = (next(b"ab", 3), next(b"", 0));
+    let labels = ["00000000000000000000000000000000", "vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv"];
+    let begun: Vec<(&str, u16, &[u8])> = vec![
+        ("@", rtype::RRSIG, RRSIG),
+        ("@", rtype::NSEC, b"\x03svc\x07example\x00\x00\x01\x02"),
+        (labels[0], rtype::NSEC3, &one),
+        (labels[1], rtype::NSEC3, &other),
+        ("www", rtype::A, A),
+    ];
+    let ring = |parameters: &[&[u8]]| {
+        let with = parameters.iter().map(|parameters| ("@", rtype::NSEC3PARAM, *parameters));
+        let compiled = compile(&zone(&begun.iter().copied().chain(with).collect::<Vec<_>>())).unwrap();
+        let Some(Signer::Primary(proofs)) = compiled.signer() else { panic!("it came signed") };
+        assert_eq!(proofs.expires(), 0x7f00_0001);
+        let [first, last] = labels.map(|label| NameHash::of_label(label.as_bytes()).unwrap());
+        proofs.hashes().map(|hashes| {
+            let at = |hash| compiled.nsec3_around(hashes, hash).map(|(owner, is_at)| (owner.key()[1..].to_vec(), is_at)).unwrap();
+            // Before the first comes the last, and behind the last nothing.
+            let around = [at(first), at(last), at(first.next())];
+            around.map(|(key, is_at)| (labels.iter().position(|label| *label.as_bytes() == *key).unwrap(), is_at))
+        })
+    };
+    // RFC 5155 §10.4: without parameters the NSEC3 are not all there yet; §4.1.2: with flags they are not to be used.
+    assert_eq!(ring(&[]), None);
+    assert_eq!(ring(&[&[1, 1, 0, 0, 0]]), None);
+    assert_eq!(ring(&[&[1, 0, 0, 9, 0]]), None, "none has these");
+    assert_eq!(ring(&[&[1, 0, 0, 9, 0], &[1, 0, 0, 3, 2, b'a', b'b']]), Some([(0, true), (0, false), (0, false)]));
+    assert_eq!(ring(&[&[1, 0, 0, 0, 0]]), Some([(1, false), (1, true), (1, false)]));
+    // A hash is no name, and neither is anything below it.
+    let compiled = compile(&zone(&begun)).unwrap();
+    for name in [labels[0].to_string(), format!("x.{}", labels[0])] {
+        assert_eq!(found(&compiled, &format!("{name}.svc.example")), "missing 0 false");
+    }
+    let many: [(&str, u16, &[u8]); 2] = [("@", rtype::NSEC3PARAM, &[1, 0, 1, 0, 0]), (labels[0], rtype::NSEC3, &[1, 0, 1, 0, 0, 20, 1])];
+    let many = [&begun[..], &many].concat();
+    assert!(compile(&zone(&many)).is_err_and(|error| error.reason.contains("256 further iterations")));
+    // It is compiled whole, whatever changes.
+    let whole = zone(&begun);
+    let set = RecordSet { ttl: 60, rdata: vec![A.into()] };
+    let owner = name("new.svc.example.");
+    let patch = ZonePatch { sets: vec![(&owner, rtype::A, Some(std::borrow::Cow::Borrowed(&set)))], serial: 8 };
+    assert!(matches!(compile(&whole).unwrap().patched(&whole, &patch), Ok(None)));
 }
