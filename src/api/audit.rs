@@ -7,6 +7,7 @@
 //!
 //! "In the file" means handed to the operating system: lines survive `kill -9`, and a power cut may take the last seconds of them.
 //! Lines that come while others are being written go into the file together, with one call, when it is free again.
+//! A line that a full disk or a power cut tore is ended before the next one is appended, which so stands by itself.
 //! The file is only ever appended to, and opened anew when its path leads to another file, so that log rotation by rename works.
 //!
 //! Heartbeats change nothing and leave no line, unless somebody was not allowed to send them; measurements leave a line without their samples. Requests without a valid token leave at most
@@ -14,7 +15,7 @@
 
 use std::borrow::Cow;
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -134,7 +135,10 @@ impl Audit {
         if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder)?;
         }
-        let log = Mutex::new(Log { path: path.into(), file: open(path)?, kept: Vec::new() });
+        let file = open(path)?;
+        // With the next line and not now: a full disk must not keep a server from its start.
+        let kept = if is_torn(&file, path) { vec![b'\n'] } else { Vec::new() };
+        let log = Mutex::new(Log { path: path.into(), file, kept });
         Ok(Audit(Arc::new(Shared { log, line: Mutex::default(), strangers: Mutex::default() })))
     }
 
@@ -207,6 +211,9 @@ impl Log {
     fn flush(&mut self) -> io::Result<()> {
         if !std::fs::metadata(&self.path).is_ok_and(|now| self.file.metadata().is_ok_and(|ours| same_file(&now, &ours))) {
             self.file = open(&self.path)?;
+            if is_torn(&self.file, &self.path) {
+                self.kept.insert(0, b'\n');
+            }
         }
         let mut done = 0;
         let outcome = loop {
@@ -248,6 +255,18 @@ fn open(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
     options.open(path)
+}
+
+/// Whether a file ends within a line; one that may be appended to only, not read, is taken to be whole.
+fn is_torn(file: &File, path: &Path) -> bool {
+    let last = || {
+        let mut file = File::open(path)?;
+        let mut last = [0];
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last).map(|()| last)
+    };
+    // Neither of a pipe nor of a terminal.
+    file.metadata().is_ok_and(|now| now.is_file() && now.len() > 0) && last().is_ok_and(|last: [u8; 1]| last != *b"\n")
 }
 
 #[cfg(unix)]
@@ -299,6 +318,28 @@ mod tests {
         std::fs::rename(&file, &old).unwrap();
         audit.append(&entry("/c")).await.unwrap();
         assert_eq!((paths(&old), paths(&file)), (vec!["/a".into(), "/b".into()], vec!["/c".to_string()]));
+    }
+
+    #[tokio::test]
+    async fn a_torn_line_spoils_none_of_those_behind_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("audit.jsonl");
+        let torn = "{\"at\":\"2026-";
+        std::fs::write(&file, torn).unwrap();
+        let audit = Audit::open(&file).unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), torn, "nothing is written before there is a line");
+        audit.append(&entry("/a")).await.unwrap();
+        audit.append(&entry("/b")).await.unwrap();
+        let rest = folder.path().join("rest");
+        let behind = |text: String| std::fs::write(&rest, text.strip_prefix(&format!("{torn}\n")).unwrap()).unwrap();
+        behind(std::fs::read_to_string(&file).unwrap());
+        assert_eq!(paths(&rest), ["/a", "/b"]);
+        // Another file that takes its place may be torn as well.
+        std::fs::write(&rest, torn).unwrap();
+        std::fs::rename(&rest, &file).unwrap();
+        audit.append(&entry("/c")).await.unwrap();
+        behind(std::fs::read_to_string(&file).unwrap());
+        assert_eq!(paths(&rest), ["/c"]);
     }
 
     #[tokio::test]

@@ -194,6 +194,14 @@ mod tests {
         check::<Instance>(&instance(r#","wieght":1"#), 422, Some("wieght"), "expected one of");
         check::<Instance>(&instance(r#","weight":-1"#), 422, Some("weight"), "invalid value");
         check::<Instance>(&instance(r#","ports":{"http":0}"#), 422, Some("ports.http"), "1 to 65535");
+        check::<Instance>(&instance(r#","ports":{"HTTP":80,"http":81}"#), 422, Some("ports.http"), "http stands twice");
+        check::<Instance>(&instance(r#","ports":{"http":80,"a":1,"HTTP":81}"#), 422, Some("ports.HTTP"), "http stands twice");
+        check::<Instance>(&instance(r#","ports":[80]"#), 422, Some("ports"), "a map");
+        check::<Instance>(&instance(r#","meta":{"a":"1","a":"2"}"#), 422, Some("meta.a"), "a stands twice");
+        check::<Instance>(&instance(r#","weight":1,"weight":1"#), 422, Some("weight"), "duplicate");
+        check::<ServiceFields>(r#"{"ports":{"http":80,"http":81}}"#, 422, Some("ports.http"), "stands twice");
+        let records = |records: &str| format!(r#"{{"branches":[{{"records":{{{records}}}}}]}}"#);
+        check::<ServiceFields>(&records(r#""A":[],"A":[]"#), 422, Some("branches[0].records.A"), "stands twice");
         check::<Instance>(&instance(r#","heartbeat":"soon""#), 422, Some("heartbeat"), "length of time");
         check::<Instance>(&instance(r#","checks":[{"http":"/","every":"1s"}]"#), 422, Some("checks[0].every"), "unknown");
         check::<Instance>(&instance(r#","checks":[{"http":"/"},{}]"#), 422, Some("checks[1]"), "exactly one");

@@ -150,6 +150,8 @@ async fn what_cannot_be_is_refused_with_a_problem() {
         (web, vec![], r#"{"region":"r","az":"a"}"#, 422, Some("addresses")),
         (web, vec![], r#"{"addresses":["0.0.0.0"],"region":"r","az":"a"}"#, 422, Some("addresses[0]")),
         ("PUT /v1/services/web/instances/a.b", vec![], INSTANCE, 422, Some("id")),
+        (web, vec![], r#"{"addresses":["192.0.2.1"],"region":"r","az":"a","meta":{"ID":"x"}}"#, 422, Some("meta.ID")),
+        (web, vec![], r#"{"addresses":["192.0.2.1"],"region":"r","az":"a","ports":{"HTTP":1,"http":2}}"#, 422, Some("ports.http")),
         ("PUT /v1/services/w%20b/instances/a", vec![], INSTANCE, 422, Some("service")),
         ("PUT /v1/services/%FF/instances/a", vec![], INSTANCE, 400, Some("path")),
         (web, vec![("if-match", "7")], INSTANCE, 400, Some("If-Match")),

@@ -140,6 +140,9 @@ impl Reading {
             };
             let Some(drill) = item.read::<DrillFields>(&[], &mut self.findings) else { continue };
             match drill.validate() {
+                Ok(()) if self.draft.settings.drills.contains_key(&name) => {
+                    self.findings.push(item.finding("", "stands twice: names are the same in upper and lower case"));
+                }
                 Ok(()) => _ = self.draft.settings.drills.insert(name, drill),
                 Err(error) => self.findings.push(item.finding(&error.field, error.expected)),
             }

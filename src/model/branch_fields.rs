@@ -7,6 +7,7 @@ use serde::de::{Error as DeserializeError, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::instance::FieldError;
+use super::unrepeated::unrepeated;
 use super::{AllDown, Code, Label, PolicyKind};
 
 /// How a policy is written beside other keys of a service, a name or a branch.
@@ -30,7 +31,7 @@ pub struct BranchFields {
     #[schema(no_recursion)]
     pub branches: Vec<BranchFields>,
     /// Static records: type → presentation forms (RFC 1035 §5.1).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "unrepeated")]
     pub records: Option<BTreeMap<String, Vec<String>>>,
     /// Region of the instances, or of the branch under `latency`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

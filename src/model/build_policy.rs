@@ -312,6 +312,10 @@ fn read_records(records: &BTreeMap<String, Vec<String>>, parse: RecordParser<'_>
         if rdata.is_empty() {
             return Err(FieldError::new(format!("records.{rtype}"), "at least one record"));
         }
+        // `A`, `a` and `TYPE1` are one type (RFC 3597 §5).
+        if sets.iter().any(|set: &RecordData| set.rtype == number) {
+            return Err(FieldError::new(format!("records.{rtype}"), "this type stands twice"));
+        }
         sets.push(RecordData { rtype: number, rdata });
     }
     match sets.is_empty() {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::port::PortText;
 use super::shared::Shared;
+use super::unrepeated::unrepeated;
 use super::{Addresses, Check, Label, Locality, Period, Ports};
 
 /// Names one instance: its service and its id within it. Written `SERVICE/ID`.
@@ -30,6 +31,10 @@ pub const DEFAULT_WEIGHT: u32 = 100;
 
 /// The largest weight: SRV carries 16 bits (RFC 2782).
 pub const MAX_WEIGHT: u32 = 65_535;
+
+/// Keys of an instance's TXT record that the server writes; no key of `meta`, in any case of its letters (RFC 6763 §6.4: who reads takes
+/// the first of a key's pairs and no other).
+const OWN_KEYS: [&str; 4] = ["id", "region", "az", "tag"];
 
 /// An instance as registered or declared.
 ///
@@ -83,7 +88,8 @@ pub struct InstanceFields {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub tags: BTreeSet<Label>,
     /// Anything the user wants shown in TXT, as `key=value`; at most 32 pairs, a key and its value at most 254 octets together.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    /// `id`, `region`, `az` and `tag` are what the server says itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unrepeated")]
     pub meta: BTreeMap<String, String>,
     /// The longest time between two heartbeats, 1 s to 24 h; when it passes without one, the instance is Unhealthy. Send them more than
     /// twice within it: from half of it on without a beat, TTLs are at their minimum.
@@ -218,6 +224,10 @@ impl Instance {
             if key.is_empty() || !key.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'=') {
                 return Err(FieldError::new(format!("meta.{key}"), "a key is printable ASCII without '=', and not empty"));
             }
+            if OWN_KEYS.iter().any(|own| own.eq_ignore_ascii_case(key)) {
+                let reason = format!("the server writes {} into TXT records itself", OWN_KEYS.join(", "));
+                return Err(FieldError::new(format!("meta.{key}"), reason));
+            }
             if key.len() + value.len() > 254 {
                 return Err(FieldError::new(format!("meta.{key}"), "key and value together hold at most 254 octets"));
             }
@@ -266,6 +276,7 @@ mod tests {
         check(r#"{"addresses":["192.0.2.1"],"region":"r","az":"a","weight":65536}"#, "weight");
         check(r#"{"addresses":["192.0.2.1"],"region":"r","az":"a","deregister_after":"1m"}"#, "deregister_after");
         check(r#"{"addresses":["192.0.2.1"],"region":"r","az":"a","meta":{"a=b":"c"}}"#, "meta.a=b");
+        check(r#"{"addresses":["192.0.2.1"],"region":"r","az":"a","meta":{"ids":"c","Id":"d"}}"#, "meta.Id");
         assert!(instance(r#"{"addresses":["192.0.2.1"],"region":"r","az":"a","wieght":1}"#).unwrap_err().contains("wieght"));
     }
 

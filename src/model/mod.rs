@@ -31,6 +31,7 @@ mod signing;
 mod time;
 mod transfer;
 mod tsig;
+mod unrepeated;
 mod update;
 mod zone;
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Label;
+use super::unrepeated::unrepeated;
 
 /// Transport protocol of a port: the second label of an SRV owner name (RFC 2782).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,8 +63,8 @@ impl From<Port> for PortText {
 }
 
 /// Ports by name, in the order of the names. Most instances have one, which lies in it: a node of a tree of one port takes 250 octets.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(from = "BTreeMap<Label, Port>", into = "BTreeMap<Label, Port>")]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(into = "BTreeMap<Label, Port>")]
 pub struct Ports(Named);
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -135,6 +136,13 @@ impl From<BTreeMap<Label, Port>> for Ports {
                 Named::Many(ports.into())
             }
         })
+    }
+}
+
+impl<'de> Deserialize<'de> for Ports {
+    /// Names are the same in upper and lower case; one that stands twice is refused.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Ports, D::Error> {
+        unrepeated::<BTreeMap<Label, Port>, D>(deserializer).map(Ports::from)
     }
 }
 

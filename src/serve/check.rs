@@ -12,7 +12,7 @@ use crate::control::{Control, UPDATES};
 use crate::model::Settings;
 use crate::registry::type_text;
 use crate::server;
-use crate::store::{Condition, Embedded, Engine, Item, MAX_OPERATIONS, Operation, Store};
+use crate::store::{Condition, Embedded, Engine, Item, MAX_OPERATIONS, OpenError, Operation, Store};
 
 /// What came of a check.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,6 +21,8 @@ pub struct Verdict {
     pub errors: Vec<Finding>,
     /// What deserves a second look.
     pub warnings: Vec<Finding>,
+    /// What could not be looked at, and calls for nothing.
+    pub notes: Vec<Finding>,
     /// Zones.
     pub zones: usize,
     /// Services that zone files define.
@@ -62,6 +64,7 @@ fn check_world(settings: &Settings) -> Verdict {
     let mut verdict = Verdict {
         errors: keys::check(settings.data_dir.join("keys"), &settings.dnssec, &zones),
         warnings,
+        notes: Vec::new(),
         zones: zones.len(),
         services: zones.iter().map(|zone| zone.defined.len()).sum(),
         instances: zones.iter().flat_map(|zone| zone.defined.values()).map(|service| service.instances.len()).sum(),
@@ -70,8 +73,15 @@ fn check_world(settings: &Settings) -> Verdict {
     };
     let finding = |file: &str, reason: String| Finding { file: file.into(), line: None, field: String::new(), reason };
     let updates = Embedded::peek(&settings.data_dir, UPDATES).unwrap_or_else(|error| {
-        let reason = format!("what updates changed of zones is not looked at: {error}");
-        verdict.warnings.push(finding(&settings.data_dir.display().to_string(), reason));
+        let (found, reason) = match error {
+            // As it should be while the server runs whose configuration this is.
+            OpenError::InUse(store) => (
+                &mut verdict.notes,
+                format!("{store} is in use, by this configuration's server if that runs: what updates changed of zones is not looked at"),
+            ),
+            error => (&mut verdict.warnings, format!("what updates changed of zones is not looked at: {error}")),
+        };
+        found.push(finding(&settings.data_dir.display().to_string(), reason));
         Vec::new()
     });
     // The very start of a server, on a store that is gone afterwards: what compiles here compiles there.
@@ -142,8 +152,9 @@ impl Verdict {
         // As an editor goes through them: by file and line, whatever they are.
         let place = |finding: &Finding| (finding.file.clone(), finding.line, finding.field.clone());
         let errors = self.errors.iter().map(|finding| (place(finding), finding.to_string()));
-        let warnings = self.warnings.iter().map(|finding| (place(finding), as_warning(finding).to_string()));
-        let mut lines: Vec<_> = errors.chain(warnings).collect();
+        let warnings = self.warnings.iter().map(|finding| (place(finding), called("warning", finding).to_string()));
+        let notes = self.notes.iter().map(|finding| (place(finding), called("note", finding).to_string()));
+        let mut lines: Vec<_> = errors.chain(warnings).chain(notes).collect();
         lines.sort();
         let mut text: String = lines.into_iter().map(|(_, line)| line + "\n").collect();
         let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
@@ -172,13 +183,13 @@ impl Verdict {
             findings.iter().map(|f| json!({ "file": f.file, "line": f.line, "field": f.field, "reason": f.reason })).collect()
         };
         json!({
-            "fine": self.is_fine(), "errors": findings(&self.errors), "warnings": findings(&self.warnings), "zones": self.zones,
-            "services": self.services, "instances": self.instances, "names": self.names, "regions": self.regions,
+            "fine": self.is_fine(), "errors": findings(&self.errors), "warnings": findings(&self.warnings),
+            "notes": findings(&self.notes), "zones": self.zones, "services": self.services, "instances": self.instances, "names": self.names, "regions": self.regions,
         })
     }
 }
 
-/// A finding whose reason says that it is a warning only.
-fn as_warning(finding: &Finding) -> Finding {
-    Finding { reason: format!("warning: {}", finding.reason), ..finding.clone() }
+/// A finding whose reason says that it is no more than that.
+fn called(what: &str, finding: &Finding) -> Finding {
+    Finding { reason: format!("{what}: {}", finding.reason), ..finding.clone() }
 }

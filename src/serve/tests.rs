@@ -405,8 +405,11 @@ async fn a_check_sees_what_updates_changed() {
         assert!(verdict.is_fine(), "{}", verdict.text());
         verdict.text().replace(&format!("{}/", home.path().display()), "")
     };
+    let none = "fine: 1 zone, 0 services, 0 instances, 0 names with a policy, 0 regions\n";
     let during = tokio::task::block_in_place(check_now);
-    assert!(during.contains("data: warning: what updates changed of zones is not looked at: another signpost uses"), "{during}");
+    // Beside its own server there is nothing to warn of.
+    let in_use = "data: note: data/store.redb is in use, by this configuration's server if that runs: what updates changed of zones is not looked at\n";
+    assert_eq!(during, format!("{in_use}{none}"));
     let add = |owner: &str| Edit::Add { name: Name::parse(owner).unwrap(), rtype: 1, ttl: 60, rdata: [192, 0, 2, 9].into() };
     let edits = vec![add("www.svc.example"), add("a.b.svc.example"), add("fine.svc.example")];
     let update = ZoneUpdate { apex: Name::parse("svc.example").unwrap(), prerequisites: Vec::new(), edits };
@@ -414,7 +417,6 @@ async fn a_check_sees_what_updates_changed() {
     let command = Command::Update { update: Arc::new(update), key: Name::root(), rights: vec![right] };
     running.control.apply(command, "test").await.unwrap();
     running.stop().await;
-    let none = "fine: 1 zone, 0 services, 0 instances, 0 names with a policy, 0 regions\n";
     let after =
         |found: &str| format!("{found}{none}").replace("regions\n", if found.is_empty() { "regions\n" } else { "regions; 2 warnings\n" });
     assert_eq!(tokio::task::block_in_place(check_now), after(""));

@@ -1,6 +1,7 @@
 //! The embedded store: one file on this machine, durable before it answers.
 
 use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, Weak};
@@ -47,7 +48,7 @@ impl Embedded {
         let path = directory.join(FILE);
         std::fs::create_dir_all(directory).map_err(|error| OpenError::Io(directory.display().to_string(), error.to_string()))?;
         let file = path.clone();
-        Embedded::start(&path, Box::new(move || Database::builder().set_cache_size(CACHE).create(&file)))
+        Embedded::start(&path, Box::new(move || Database::builder().set_cache_size(CACHE).create_file(open(&file)?)))
     }
 
     /// What the store in a directory holds under a prefix, without opening it for anybody; nothing where there is none.
@@ -242,6 +243,15 @@ impl Follower {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.waiting.push_back(Feed::Stale { since: since.as_millis().try_into().unwrap_or(u64::MAX) });
     }
+}
+
+/// Opens the file, or makes it. Who stands where, and who changed it, is nothing that others on the machine need to read.
+fn open(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
+    options.open(path)
 }
 
 /// Memory that outlives the database on it, as a file does.

@@ -163,6 +163,12 @@ async fn a_store_opened_again_is_the_same_and_is_not_shared() {
     commit(&store, "+a=1").await.unwrap();
     let id = store.read(&"".into(), true).await.unwrap().0;
     let error = Embedded::open(&directory).unwrap_err();
+    #[cfg(unix)]
+    {
+        let file = std::fs::metadata(directory.join("store.redb")).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::mode(&file.permissions());
+        assert_eq!(mode & 0o7137, 0, "{mode:o}: others may not read it");
+    }
     assert!(matches!(&error, OpenError::InUse(_)) && error.to_string().starts_with("another signpost uses"), "{error}");
     drop(store);
     let store = Embedded::open(&directory).unwrap();

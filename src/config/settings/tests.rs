@@ -492,6 +492,8 @@ fn drills_are_read_by_name_and_blamed_by_line() {
         assert!(said.len() == 1 && said[0].starts_with(expected), "{said:#?} is not {expected}");
     };
     check("[drills.a]\nlose = \"region/eu\"\nwait = \"1m\"", &[], "signpost.toml:4: drills.a.wait: unknown key; known are lose");
+    let twice = "[drills.a]\nlose = \"region/eu\"\n[drills.A]\nlose = \"region/eu\"";
+    check(twice, &[], "signpost.toml:4: drills.A: stands twice: names are the same in upper and lower case");
     check("[drills.a]\nramp = \"1m\"", &[], "signpost.toml:2: drills.a: `lose` is missing");
     check("[drills.a]\nlose = \"planet/x\"", &[], "signpost.toml:3: drills.a.lose: ");
     check(

@@ -114,6 +114,13 @@ fn services_and_their_instances() {
         ],
     );
     refused(
+        &format!("{one}meta = {{ AZ = \"x\" }}\n[services.web.ports]\nhttp = 81\nHTTP = 80\n"),
+        &[
+            "7: services.web.instances.a.meta.AZ: the server writes id, region, az, tag into TXT records itself",
+            "9: services.web.ports.http: http stands twice",
+        ],
+    );
+    refused(
         &format!("{one}checks = [{{ tcp = true }}]\n"),
         &["7: services.web.instances.a.checks[0].port: there is no port to check: add one to `ports`"],
     );
@@ -133,6 +140,10 @@ fn names_with_policies() {
     refused(
         "[names.a]\npolicy = \"geolocation\"\nbranches = [{ service = \"web\", countries = [\"GB\", \"UK\"] }]\n[services.web]\n",
         &["5: names.a.branches[0].countries: UK is no ISO 3166-1 code; GB is the code of the United Kingdom"],
+    );
+    refused(
+        "[names.a]\npolicy = \"failover\"\nbranches = [{ records = { A = [\"192.0.2.1\"], a = [\"192.0.2.2\"] } }]\n",
+        &["5: names.a.branches[0].records.a: this type stands twice"],
     );
     refused(
         "[names.a]\npolicy = \"failover\"\n[names.b]\npolicy = \"geolocation\"\nbranches = [{ service = \"web\" }]\n[names.c]\nbranches = []\n\
