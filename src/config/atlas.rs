@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::copying::Copying;
 use super::zone::{CNAME, Draft, MAX_RECORDS, NS, PolicyOwner, Written, too_many_records};
 use super::{rdata, references, suggest};
 use crate::model::{BranchFields, Label, Name};
@@ -45,6 +46,7 @@ impl From<Nowhere> for String {
 
 /// All names of all zones.
 pub(super) struct Atlas<'d> {
+    copying: &'d Copying,
     zones: BTreeMap<&'d Name, Zone<'d>>,
     pub policies: BTreeMap<&'d Name, (&'d Draft, &'d Written)>,
     services: BTreeMap<&'d str, &'d Label>,
@@ -60,9 +62,25 @@ struct Zone<'d> {
     existing: BTreeSet<Name>,
 }
 
+impl Zone<'_> {
+    /// The topmost delegation among names below the apex, the lowest first.
+    fn cut<'n>(&self, inside: &[&'n Name]) -> Option<&'n Name> {
+        inside.iter().rev().find(|above| self.draft.zone.records.contains_key(&(Name::clone(above), NS))).copied()
+    }
+}
+
+/// Where a name is.
+enum Place<'a, 'd> {
+    Here(&'a Zone<'d>),
+    /// In a zone that is to be copied, of which nothing is here.
+    Awaited(&'a Name),
+    Nowhere,
+}
+
 impl<'d> Atlas<'d> {
-    pub fn new(drafts: &'d [Draft]) -> Atlas<'d> {
+    pub fn new(drafts: &'d [Draft], copying: &'d Copying) -> Atlas<'d> {
         let mut atlas = Atlas {
+            copying,
             zones: BTreeMap::new(),
             policies: BTreeMap::new(),
             services: BTreeMap::new(),
@@ -86,15 +104,25 @@ impl<'d> Atlas<'d> {
     /// What a name is; the error says why nothing can lead there.
     pub fn find(&self, name: &Name) -> Result<Lead, Nowhere> {
         let ancestors: Vec<Name> = std::iter::successors(Some(name.clone()), Name::parent).collect();
-        let Some(zone) = ancestors.iter().find_map(|apex| self.zones.get(apex)) else {
-            return Err(Nowhere::Elsewhere("is in no zone of this server".into()));
+        let zone = match self.zone_of(&ancestors) {
+            Place::Here(zone) => zone,
+            Place::Awaited(apex) => {
+                self.led.borrow_mut().insert(apex.clone());
+                return Err(Nowhere::Here(format!("is in {apex}, which is copied from another server and has not come yet")));
+            }
+            Place::Nowhere if self.copying.catalogs => {
+                // Whichever of them comes.
+                self.led.borrow_mut().extend(ancestors);
+                return Err(Nowhere::Here("is in no zone of this server, unless a catalog lists one that has not come yet".into()));
+            }
+            Place::Nowhere => return Err(Nowhere::Elsewhere("is in no zone of this server".into())),
         };
         let apex = &zone.draft.zone.apex;
         if !self.led.borrow().contains(apex) {
             self.led.borrow_mut().insert(apex.clone());
         }
         let inside: Vec<&Name> = ancestors.iter().take_while(|above| *above != apex).collect();
-        if let Some(cut) = inside.iter().rev().find(|above| zone.draft.zone.records.contains_key(&(Name::clone(above), NS))) {
+        if let Some(cut) = zone.cut(&inside) {
             return Err(Nowhere::Elsewhere(format!("is at or below the delegation of {cut}, which other servers answer")));
         }
         if let Some(lead) = self.owned(zone, name)? {
@@ -125,6 +153,9 @@ impl<'d> Atlas<'d> {
         if zone.existing.contains(name) {
             return Err(Nowhere::Here("has no records: it only has names below it".into()));
         }
+        if self.copying.kept(zone.draft) {
+            return Err(Nowhere::Here(format!("does not exist in {}", zone.draft.zone.file)));
+        }
         let known: Vec<String> = zone.existing.iter().filter(|known| *known != apex).map(Name::to_string).collect();
         let shown = self.services.keys().filter(|_| zone.draft.zone.services).filter_map(|label| apex.child(label.as_bytes()));
         let known: Vec<String> = known.into_iter().chain(shown.map(|name| name.to_string())).collect();
@@ -133,6 +164,30 @@ impl<'d> Atlas<'d> {
             Some(near) => format!("does not exist in {}; did you mean `{near}`?", zone.draft.zone.file),
             None => format!("does not exist in {}; a service that will be registered is named by `service`", zone.draft.zone.file),
         }))
+    }
+
+    /// Whether another server says, or may say once its zone has come, what a name is.
+    pub fn is_copied(&self, name: &Name) -> bool {
+        let ancestors: Vec<Name> = std::iter::successors(Some(name.clone()), Name::parent).collect();
+        match self.zone_of(&ancestors) {
+            Place::Awaited(_) => true,
+            Place::Nowhere => self.copying.catalogs,
+            Place::Here(zone) if self.copying.kept(zone.draft) => true,
+            // A catalog may list what is delegated.
+            Place::Here(zone) => {
+                let inside: Vec<&Name> = ancestors.iter().take_while(|above| **above != zone.draft.zone.apex).collect();
+                self.copying.catalogs && zone.cut(&inside).is_some()
+            }
+        }
+    }
+
+    /// The zone of a name, which `ancestors` begin with.
+    fn zone_of<'a>(&'a self, ancestors: &'a [Name]) -> Place<'a, 'd> {
+        let place = |apex: &'a Name| match self.zones.get(apex) {
+            Some(zone) => Some(Place::Here(zone)),
+            None => self.copying.apexes.contains(apex).then_some(Place::Awaited(apex)),
+        };
+        ancestors.iter().find_map(place).unwrap_or(Place::Nowhere)
     }
 
     /// The apexes of all zones in which something was found, or missed, so far.
@@ -153,7 +208,9 @@ impl<'d> Atlas<'d> {
             return Ok(Some(Lead::Policy(name.clone())));
         }
         let (mut records, mut least) = (BTreeMap::new(), u32::MAX);
-        for ((_, rtype), set) in zone.draft.zone.records.range((name.clone(), 0)..=(name.clone(), u16::MAX)) {
+        let all = zone.draft.zone.records.range((name.clone(), 0)..=(name.clone(), u16::MAX));
+        // What signs them is worth nothing at another name.
+        for ((_, rtype), set) in all.filter(|((_, rtype), _)| !rdata::is_signature(*rtype)) {
             let rtype = if *rtype == CNAME { "CNAME".to_string() } else { rdata::type_name(*rtype) };
             if set.rdata.len() > MAX_RECORDS {
                 return Err(format!("{rtype}: {}", too_many_records(set.rdata.len())));

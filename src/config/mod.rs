@@ -20,6 +20,7 @@ mod alias;
 mod atlas;
 mod catalog;
 mod checks;
+mod copying;
 mod databases;
 mod document;
 mod finding;

@@ -12,21 +12,26 @@
 //!
 //! What the branch says of when it is taken (weight, clients, region, bias, capacity, resort) stays. What a name does when all is down
 //! is for the name that is asked to say: `all_down`, `panic_threshold` and branches of last resort do not come along.
+//!
+//! What leads into a zone that is copied from another server depends on what that one says today, and stands in nobody's way: where nothing
+//! can be led to there, a warning says so, and the branch has nothing to answer until a copy has it. A policy goes on to its other branches
+//! then, as where all instances of one are down; where there are none, and for an ALIAS, the answer is NODATA.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::atlas::{Atlas, Lead, Nowhere};
+use super::copying::Copying;
 use super::document::Spot;
 use super::finding::Notes;
 use super::rdata;
-use super::zone::{Draft, PolicyOwner, Written, branch_place};
+use super::zone::{CNAME, Draft, PolicyOwner, Written, branch_place};
 use crate::model::{BranchFields, Geo, MAX_DEPTH, MAX_LEAVES, Name, Owner, Policy, PolicyKind};
 
 /// Resolves the references of all zones and builds the policies of their names. Returns the apexes of the zones that anything leads to.
-pub(super) fn resolve(drafts: &mut [Draft], geo: &Geo, notes: &mut Notes) -> BTreeSet<Name> {
+pub(super) fn resolve(drafts: &mut [Draft], geo: &Geo, copying: &Copying, notes: &mut Notes) -> BTreeSet<Name> {
     let mut built = Vec::new();
-    let mut resolver = Resolver { atlas: Atlas::new(drafts), geo, notes, states: BTreeMap::new(), path: Vec::new() };
+    let mut resolver = Resolver { atlas: Atlas::new(drafts, copying), geo, notes, states: BTreeMap::new(), path: Vec::new() };
     for (zone, draft) in drafts.iter().enumerate() {
         for (n, written) in draft.policies.iter().enumerate() {
             if let PolicyOwner::Name(owner) = &written.owner
@@ -67,6 +72,9 @@ pub(super) fn spot(written: &Written, path: &str) -> Spot {
     written.outline.spot(path)
 }
 
+/// Why an apex is no alias.
+const NO_ALIAS: &str = "the apex has SOA and NS records, so no branch of it can end in a CNAME (RFC 1034 §3.6.2)";
+
 /// A policy whose references were replaced.
 struct Resolved {
     /// As if everything had been written in one place; names in records are absolute.
@@ -78,6 +86,8 @@ struct Resolved {
     deepest: Vec<Name>,
     /// The names through which an alias is reached, where there is one.
     alias: Option<Alias>,
+    /// A name that another server has records of, if a branch leads to one.
+    copied: Option<Name>,
     /// The longest TTL in seconds, where ALIAS or the records that it leads to say one.
     longest: u32,
 }
@@ -115,6 +125,7 @@ struct Tour<'d> {
     leaves: usize,
     deepest: (usize, Vec<Name>),
     alias: Option<Alias>,
+    copied: Option<Name>,
     failed: bool,
 }
 
@@ -137,12 +148,32 @@ impl<'d> Resolver<'d, '_> {
 
     fn build(&mut self, draft: &'d Draft, written: &'d Written, owner: &'d Name) -> Option<Resolved> {
         if let Some(of) = &written.alias_of {
-            let built = self.addresses_of(draft, written, owner, of);
-            return built
-                .map_err(|reason| self.notes.findings.extend(reason.map(|r| written.outline.spot("").finding(&draft.zone.file, r))))
-                .ok();
+            let mut way = vec![owner.clone(), of.clone()];
+            let reason = match self.addresses_of(draft, written, owner, &mut way) {
+                Ok(built) => return Some(built),
+                Err(reason) => reason?,
+            };
+            let spot = written.outline.spot("");
+            if self.is_copied(&way) {
+                self.notes.warnings.push(spot.finding(&draft.zone.file, self.answered_nothing(&way, &reason)));
+                let missing = vec![BranchFields { missing: true, ..BranchFields::default() }];
+                let fields = BranchFields { policy: Some(PolicyKind::Simple), branches: missing, ..BranchFields::default() };
+                let policy = Policy::from_fields(&fields, Owner::Name, &rdata_of(&draft.zone.apex)).ok()?;
+                return Some(Resolved {
+                    fields,
+                    policy,
+                    depth: 1,
+                    deepest: vec![owner.clone()],
+                    alias: None,
+                    copied: None,
+                    longest: u32::MAX,
+                });
+            }
+            self.notes.findings.push(spot.finding(&draft.zone.file, reason));
+            return None;
         }
-        let mut tour = Tour { draft, written, owner, leaves: 0, deepest: (1, vec![owner.clone()]), alias: None, failed: false };
+        let mut tour =
+            Tour { draft, written, owner, leaves: 0, deepest: (1, vec![owner.clone()]), alias: None, copied: None, failed: false };
         let mut fields = written.fields.clone();
         let kind = fields.policy.unwrap_or_default();
         self.branches(&mut tour, kind, &mut fields.branches, "", 1);
@@ -150,8 +181,7 @@ impl<'d> Resolver<'d, '_> {
             return None;
         }
         let apex = &draft.zone.apex;
-        let parse = |rtype: &str, text: &str| rdata::parse_record(rtype, text, apex);
-        let policy = match Policy::from_fields(&fields, Owner::Name, &parse) {
+        let policy = match Policy::from_fields(&fields, Owner::Name, &rdata_of(apex)) {
             Ok(policy) => policy,
             Err(error) => {
                 self.notes.findings.push(spot(written, &error.field).finding(&draft.zone.file, error.expected));
@@ -160,30 +190,42 @@ impl<'d> Resolver<'d, '_> {
         };
         if let Some(alias) = tour.alias.as_ref().filter(|_| owner == apex) {
             let way = if alias.chain.len() > 1 { format!("{}: ", chain(&alias.chain)) } else { String::new() };
-            let reason = format!("{way}the apex has SOA and NS records, so no branch of it can end in a CNAME (RFC 1034 §3.6.2)");
+            let reason = format!("{way}{NO_ALIAS}");
             self.notes.findings.push(spot(written, &alias.path).finding(&draft.zone.file, reason));
             return None;
         }
         absolute(&mut fields.branches, apex);
-        Some(Resolved { fields, policy, depth: tour.deepest.0, deepest: tour.deepest.1, alias: tour.alias, longest: u32::MAX })
+        Some(Resolved {
+            fields,
+            policy,
+            depth: tour.deepest.0,
+            deepest: tour.deepest.1,
+            alias: tour.alias,
+            copied: tour.copied,
+            longest: u32::MAX,
+        })
     }
 
     /// The policy of an ALIAS: that of the name it leads to, whole, or its service or static addresses. The error is empty where it was said
     /// elsewhere what is wrong.
-    fn addresses_of(&mut self, draft: &'d Draft, written: &'d Written, owner: &'d Name, of: &Name) -> Result<Resolved, Option<String>> {
-        let mut way = vec![owner.clone(), of.clone()];
+    fn addresses_of(
+        &mut self,
+        draft: &'d Draft,
+        written: &'d Written,
+        owner: &'d Name,
+        way: &mut Vec<Name>,
+    ) -> Result<Resolved, Option<String>> {
         let mut fields = BranchFields { policy: Some(PolicyKind::Simple), ..BranchFields::default() };
-        let (mut depth, mut deepest) = (1, vec![owner.clone()]);
+        let (mut depth, mut deepest, mut copied) = (1, vec![owner.clone()], None);
         let mut longest = draft.zone.aliases.get(owner).map_or(u32::MAX, |alias| alias.ttl);
-        loop {
-            let name = way.last().cloned().unwrap_or_else(|| of.clone());
-            let because = |reason: String| Some(format!("{}: {reason}", chain(&way)));
+        while let Some(name) = way.last().cloned() {
+            let because = |way: &[Name], reason: String| Some(format!("{}: {reason}", chain(way)));
             match self.atlas.find(&name) {
                 Err(Nowhere::Elsewhere(reason)) => {
-                    return Err(because(format!("{reason}; ALIAS leads to names alone that this server answers itself")));
+                    return Err(because(way, format!("{reason}; ALIAS leads to names alone that this server answers itself")));
                 }
                 Err(Nowhere::Here(reason)) => {
-                    let Some(service) = self.atlas.unregistered(&name) else { return Err(because(reason)) };
+                    let Some(service) = self.atlas.unregistered(&name) else { return Err(because(way, reason)) };
                     let reason =
                         format!("no zone file defines the service {service}: there are no addresses until instances are registered");
                     self.notes.warnings.push(written.outline.spot("").finding(&draft.zone.file, reason));
@@ -192,19 +234,20 @@ impl<'d> Resolver<'d, '_> {
                 Ok(Lead::Policy(name)) => {
                     self.circle(&name)?;
                     let below = self.policy(&name).ok_or(None)?;
-                    if below.alias.is_some() {
-                        return Err(because("a branch of it ends in a CNAME, and ALIAS is for addresses".into()));
+                    if let Some(alias) = &below.alias {
+                        way.extend(alias.chain.iter().skip(1).cloned());
+                        return Err(because(way, "a branch of it ends in a CNAME, and ALIAS is for addresses".into()));
                     }
-                    fields = below.fields.clone();
+                    (fields, copied) = (below.fields.clone(), below.copied.clone());
                     longest = longest.min(below.longest);
                     (depth, deepest) = (below.depth, [std::slice::from_ref(owner), &below.deepest].concat());
                 }
                 Ok(Lead::Service { service, .. }) if self.atlas.aliasing.contains(&service) => {
-                    return Err(because(format!("a branch of the service {service} ends in a CNAME, and ALIAS is for addresses")));
+                    return Err(because(way, format!("a branch of the service {service} ends in a CNAME, and ALIAS is for addresses")));
                 }
                 Ok(Lead::Service { service, region, az, tag }) => {
                     let branch = BranchFields { service: Some(service), region, az, tag, ..BranchFields::default() };
-                    branch_place(self.geo, &branch).map_err(|(_, reason)| because(reason))?;
+                    branch_place(self.geo, &branch).map_err(|(_, reason)| because(way, reason))?;
                     fields.branches.push(branch);
                 }
                 Ok(Lead::Records(mut records, ttl)) => {
@@ -213,23 +256,36 @@ impl<'d> Resolver<'d, '_> {
                     if let Some(next) = leads {
                         if way.contains(&next) {
                             way.push(next);
-                            return Err(Some(format!("{}: the names lead in a circle", chain(&way))));
+                            return Err(because(way, "the names lead in a circle".into()));
                         }
                         way.push(next);
                         continue;
                     }
                     records.retain(|rtype, _| matches!(rtype.as_str(), "A" | "AAAA"));
                     if records.is_empty() {
-                        return Err(because("has no addresses".into()));
+                        return Err(because(way, "has no addresses".into()));
                     }
+                    copied = self.atlas.is_copied(&name).then_some(name);
                     fields.branches.push(BranchFields { records: Some(records), ..BranchFields::default() });
                 }
             }
             break;
         }
-        let parse = |rtype: &str, text: &str| rdata::parse_record(rtype, text, &draft.zone.apex);
-        let policy = Policy::from_fields(&fields, Owner::Name, &parse).map_err(|error| Some(error.expected))?;
-        Ok(Resolved { fields, policy, depth, deepest, alias: None, longest })
+        let policy = Policy::from_fields(&fields, Owner::Name, &rdata_of(&draft.zone.apex)).map_err(|error| Some(error.expected))?;
+        Ok(Resolved { fields, policy, depth, deepest, alias: None, copied, longest })
+    }
+
+    /// Whether what another server says plays a part in where names lead, of which the first is one that leads.
+    fn is_copied(&self, way: &[Name]) -> bool {
+        way.iter().skip(1).any(|name| self.atlas.is_copied(name))
+    }
+
+    /// What is said where names lead to nothing that can be answered, and that is another server's doing.
+    fn answered_nothing(&self, way: &[Name], reason: &str) -> String {
+        match way.last().map(|last| self.atlas.find(last)) {
+            Some(Err(_)) => format!("{reason}: nothing of that name is there now: answered NODATA"),
+            _ => format!("{reason}, and another server says what is there: answered NODATA"),
+        }
     }
 
     /// Replaces the references among branches, at every depth. `within` is the path of the branches' policy with a dot behind it.
@@ -242,11 +298,19 @@ impl<'d> Resolver<'d, '_> {
             let several = branch.service.is_some() || branch.cname.is_some() || branch.policy.is_some() || branch.records.is_some();
             // The model says that a branch leads to one thing only.
             if let Some(text) = branch.name.clone().filter(|_| !several) {
-                if let Err(reason) = self.reference(tour, rule, branch, &text, &path, depth) {
-                    tour.failed = true;
-                    self.notes.findings.extend(
-                        reason.map(|reason| tour.written.outline.spot(&format!("{path}.name")).finding(&tour.draft.zone.file, reason)),
-                    );
+                let mut way = vec![tour.owner.clone()];
+                let Err(reason) = self.reference(tour, rule, branch, &text, &path, depth, &mut way) else { continue };
+                let spot = tour.written.outline.spot(&format!("{path}.name"));
+                match reason {
+                    Some(reason) if self.is_copied(&way) => {
+                        tour.leaves += 1;
+                        self.notes.warnings.push(spot.finding(&tour.draft.zone.file, self.answered_nothing(&way, &reason)));
+                        (branch.name, branch.az, branch.tag, branch.missing) = (None, None, None, true);
+                    }
+                    reason => {
+                        tour.failed = true;
+                        self.notes.findings.extend(reason.map(|reason| spot.finding(&tour.draft.zone.file, reason)));
+                    }
                 }
             } else if let Some(rule) = branch.policy {
                 self.branches(tour, rule, &mut branch.branches, &format!("{path}."), depth + 1);
@@ -284,28 +348,40 @@ impl<'d> Resolver<'d, '_> {
         text: &str,
         path: &str,
         depth: usize,
+        way: &mut Vec<Name>,
     ) -> Result<(), Option<String>> {
         let target = Name::parse_relative(text, Some(&tour.draft.zone.apex)).map_err(|error| error.to_string())?;
-        let way = [tour.owner.clone(), target];
-        let [_, target] = &way;
-        let because = |reason: String| Some(format!("{}: {reason}", chain(&way)));
+        let both = [tour.owner.clone(), target.clone()];
+        let because = |reason: String| Some(format!("{}: {reason}", chain(&both)));
         if !branch.branches.is_empty() || branch.all_down.is_some() {
             return Err(because("`branches` and `all_down` go with `policy`, and the name has its own".into()));
         }
-        let lead = self.atlas.find(target).map_err(|nowhere| because(nowhere.into()))?;
+        way.push(target.clone());
+        let lead = self.atlas.find(&target).map_err(|nowhere| because(nowhere.into()))?;
         let alias = match &lead {
             Lead::Policy(_) => false,
             Lead::Service { service, .. } => self.atlas.aliasing.contains(service),
             Lead::Records(records, _) => records.contains_key("CNAME"),
         };
-        if alias && tour.alias.is_none() {
-            tour.alias = Some(Alias { path: format!("{path}.name"), chain: way.to_vec() });
+        if let (Lead::Records(records, _), true) = (&lead, self.is_copied(way)) {
+            beside(tour, records.keys()).map_err(because)?;
+            tour.copied.get_or_insert(target);
+        }
+        if alias {
+            tour.alias.get_or_insert_with(|| Alias { path: format!("{path}.name"), chain: both.to_vec() });
         }
         match lead {
             Lead::Policy(name) => {
                 self.circle(&name)?;
                 limits(rule, branch).map_err(because)?;
                 let below = self.policy(&name).ok_or(None)?;
+                if let Some(copied) = &below.copied {
+                    way.push(copied.clone());
+                    let mut types = Vec::new();
+                    types_of(&below.fields.branches, &mut types);
+                    beside(tour, types.into_iter()).map_err(|reason| format!("{}: {reason}", chain(way)))?;
+                    tour.copied.get_or_insert(copied.clone());
+                }
                 tour.descend(&below, path, depth)?;
                 self.warn_of_resort(tour, &below, &name, path);
                 branch.policy = below.fields.policy;
@@ -388,6 +464,31 @@ impl Tour<'_> {
     }
 }
 
+/// Whether records that another server has can stand where a policy's name has records of its own. Where this one's files say all of it,
+/// that is looked at when the zone is compiled.
+fn beside<'t>(tour: &Tour<'_>, mut types: impl Iterator<Item = &'t String>) -> Result<(), String> {
+    let zone = &tour.draft.zone;
+    let own = |least, most| zone.records.range((tour.owner.clone(), least)..=(tour.owner.clone(), most)).next().is_some();
+    let clash = types.find(|rtype| match rdata::type_number(rtype) {
+        Ok(CNAME) => *tour.owner == zone.apex || own(0, u16::MAX),
+        Ok(number) => own(number, number),
+        Err(_) => false,
+    });
+    match clash {
+        Some(rtype) if rtype == "CNAME" && *tour.owner == zone.apex => Err(NO_ALIAS.into()),
+        Some(rtype) => Err(format!("{rtype} is there, which cannot stand beside what {} has itself", tour.owner)),
+        None => Ok(()),
+    }
+}
+
+/// The types of static records among branches, at every depth.
+fn types_of<'b>(branches: &'b [BranchFields], types: &mut Vec<&'b String>) {
+    for branch in branches {
+        types.extend(branch.records.iter().flat_map(BTreeMap::keys));
+        types_of(&branch.branches, types);
+    }
+}
+
 /// Whether a branch that leads to another policy says only what such a branch can.
 fn limits(rule: PolicyKind, branch: &BranchFields) -> Result<(), String> {
     let ranks = matches!(rule, PolicyKind::Latency | PolicyKind::Nearest | PolicyKind::Geoproximity);
@@ -396,6 +497,11 @@ fn limits(rule: PolicyKind, branch: &BranchFields) -> Result<(), String> {
         (Some(_), ..) if !ranks => Err(format!("has a policy; regions are named at its own leaves, and `{rule}` ranks nothing by them")),
         _ => Ok(()),
     }
+}
+
+/// Reads records of a zone.
+fn rdata_of(apex: &Name) -> impl Fn(&str, &str) -> Result<(u16, Box<[u8]>), String> {
+    move |rtype, text| rdata::parse_record(rtype, text, apex)
 }
 
 /// The name that records say is meant instead, where they are an alias.

@@ -2,6 +2,7 @@
 
 mod aliases;
 mod any_text;
+mod copied;
 mod examples;
 mod master;
 mod policies;

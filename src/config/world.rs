@@ -12,6 +12,7 @@ pub(super) use self::copies::KEPT;
 pub use self::copies::{Copied, CopySource, copy};
 pub(super) use self::files::{apex_of, is_read};
 pub use self::files::{copied_text, zone_text};
+use super::copying::Copying;
 use super::finding::{Finding, Notes};
 use super::reread::{Kept, Origin};
 use super::sources::{Source, Sources};
@@ -106,9 +107,10 @@ pub(super) fn read(settings: &Settings, origins: &BTreeMap<String, Origin>, agai
     };
     let (geo, source) = geo::read(&settings.geo_dir, last, &mut notes);
     let mut files = vec![(GEO.to_string(), settings.geo_dir.display().to_string(), Some(source))];
+    let copying = Copying::of(settings);
     let mut drafts = files::zones(settings, origins, &geo, &mut files, &mut notes);
     let led = match !again || notes.findings.is_empty() {
-        true => together(&mut drafts, &geo, &mut notes),
+        true => together(&mut drafts, &geo, &copying, &mut notes),
         false => BTreeSet::new(),
     };
     tables::places(settings, &geo, &mut notes);
@@ -123,16 +125,15 @@ pub(super) fn read(settings: &Settings, origins: &BTreeMap<String, Origin>, agai
         }
     }
     notes.put_in_order();
-    let kept = settings.data_dir.join(KEPT).display().to_string();
-    let held = |zone: &Zone| settings.updates.contains_key(&zone.apex) || zone.file.starts_with(&kept);
-    let zones = drafts.into_iter().map(|draft| Zone { held: held(&draft.zone), ..draft.zone }).collect();
+    let held = |draft: &Draft| settings.updates.contains_key(&draft.zone.apex) || copying.kept(draft);
+    let zones = drafts.into_iter().map(|draft| Zone { held: held(&draft), ..draft.zone }).collect();
     Reading { findings: notes.findings, warnings: notes.warnings, zones, geo, led, files }
 }
 
 /// What zones are beside each other: where names lead, and what must hold. Returns the apexes of the zones that anything leads to.
-fn together(drafts: &mut [Draft], geo: &Geo, notes: &mut Notes) -> BTreeSet<Name> {
+fn together(drafts: &mut [Draft], geo: &Geo, copying: &Copying, notes: &mut Notes) -> BTreeSet<Name> {
     alias::take(drafts, notes);
-    let led = references::resolve(drafts, geo, notes);
+    let led = references::resolve(drafts, geo, copying, notes);
     checks::check(drafts, notes);
     policies::look(drafts, geo, notes);
     led

@@ -90,6 +90,10 @@ pub struct BranchFields {
     /// Envoy's panic threshold in percent, 0–100; of a root policy.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "within::<0, 100, _, _>")]
     pub panic_threshold: Option<u8>,
+    /// It leads to a name of a zone that is copied from another server, where nothing is now: it has nothing to answer, as a service that
+    /// is not registered. Nobody writes it.
+    #[serde(skip)]
+    pub missing: bool,
 }
 
 /// Reads a whole number from `LEAST` to `MOST`: what lies outside is refused where it stands, in words that name the bounds.

@@ -165,7 +165,10 @@ impl Branch {
         if goals.into_iter().filter(|given| *given).count() > 1 {
             return Err(FieldError::new("service", "a branch leads to exactly one of `service`, `name`, `cname`, `policy` and `records`"));
         }
-        let goal = if let Some(kind) = fields.policy {
+        let goal = if fields.missing {
+            // A name has no instances of its own, so this never has an answer.
+            Goal::Instances { service: None, az: None, tag: None, min_healthy: 1 }
+        } else if let Some(kind) = fields.policy {
             let policy = Policy::build(kind, fields, owner, parse, depth + 1)?;
             if fields.az.is_some() || fields.tag.is_some() {
                 return Err(FieldError::new("az", "instances are limited at the leaf, not at a policy"));

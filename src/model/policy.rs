@@ -95,7 +95,7 @@ pub enum Goal {
     Policy(Box<Policy>),
     /// A service's own policy over its instances that match. `None`: the service whose policy this is.
     Instances {
-        /// The service.
+        /// The service. A name has no instances of its own: there, `None` has nothing to answer.
         service: Option<Label>,
         /// Only instances in an az of that name.
         az: Option<Label>,

@@ -252,6 +252,42 @@ async fn a_zone_that_is_copied_is_taken_alone_where_nothing_leads_to_it() {
     primary.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_leads_into_a_copy_waits_for_it() {
+    let config =
+        |rest: &str| format!("version = 1\n[dns]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n[api]\nlisten = \"127.0.0.1:0\"\n{rest}");
+    let transfer = "[transfer.\"*\"]\nnetworks = [\"127.0.0.1\"]\n";
+    let primary_home = home(&[("signpost.toml", &config(transfer)), ("zones/copied.test.toml", COPIED)]);
+    let mut primary = Running::start(read(&primary_home)).await.unwrap();
+    let secondary = format!("[secondary.\"copied.test\"]\nprimaries = [\"{}\"]\n", primary.dns[0]);
+    let local = "alias = { ALIAS = [\"www.copied.test.\"] }\n[names.either]\npolicy = \"failover\"\n\
+                 branches = [{ name = \"www.copied.test.\" }, { records = { A = [\"192.0.2.7\"] } }]\n";
+    let home = home(&[("signpost.toml", &config(&secondary)), ("zones/svc.example.toml", &format!("{ZONE}{local}"))]);
+    let mut running = Running::start(read(&home)).await.expect("it starts without a copy");
+    let dns = running.dns[0];
+    let asked = async || (ask(dns, "alias.svc.example.").await, ask(dns, "either.svc.example.").await);
+    assert_eq!(asked().await, (vec![], ip("192.0.2.7")));
+    take_copies(&mut running, |running| serial(running, "copied.test.") == Some(5)).await;
+    assert_eq!(asked().await, (ip("192.0.2.1"), ip("192.0.2.1")));
+
+    // The primary takes the name away: the copy is taken as it is, and so again where it comes back.
+    let apex = Name::parse("copied.test.").unwrap();
+    for (next, there) in [(6, false), (7, true)] {
+        let text = COPIED.replace("serial = 5", &format!("serial = {next}"));
+        write(&primary_home, "zones/copied.test.toml", &if there { text } else { text.replace("www = ", "other = ") });
+        assert!(primary.reload("test").await);
+        take_copies(&mut running, |running| {
+            running.secondaries.notify(&apex, "127.0.0.1:53".parse().unwrap(), None);
+            serial(running, "copied.test.") == Some(next)
+        })
+        .await;
+        let expected = if there { (ip("192.0.2.1"), ip("192.0.2.1")) } else { (vec![], ip("192.0.2.7")) };
+        assert_eq!(asked().await, expected, "{next}");
+    }
+    running.stop().await;
+    primary.stop().await;
+}
+
 /// Replies to so many queries at once over UDP that are signed with this secret.
 fn signed_replies(dns: SocketAddr, secret: &[u8], count: u16) -> usize {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

@@ -104,7 +104,7 @@ proptest! {
         let mut notes = Notes::default();
         let mut drafts = Vec::from_iter(zone::read("x", &text, &name("svc.example."), 1, &Geo::default(), &mut notes));
         prop_assert_eq!(notes.findings.len(), 0);
-        references::resolve(&mut drafts, &Geo::default(), &mut notes);
+        references::resolve(&mut drafts, &Geo::default(), &Default::default(), &mut notes);
         policies::look(&drafts, &Geo::default(), &mut notes);
         let missing = ["a", "b", "c", "d"].iter().filter(|n| !drafts[0].zone.names.contains_key(&name(&format!("{n}.svc.example.")))).count();
         prop_assert_eq!(missing == 0, notes.findings.is_empty(), "{:?}", notes.findings);
@@ -119,7 +119,7 @@ proptest! {
         let apex = name("svc.example.");
         let _ = parse_record(rtype, &text, &apex);
         let mut drafts = Vec::from_iter(zone::read("x", &text, &apex, 1, &Geo::default(), &mut Notes::default()));
-        references::resolve(&mut drafts, &Geo::default(), &mut Notes::default());
+        references::resolve(&mut drafts, &Geo::default(), &Default::default(), &mut Notes::default());
         policies::look(&drafts, &Geo::default(), &mut Notes::default());
         let mut none = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
         let _ = master::read("x", &text, &apex, master::From::Operator, &mut none, &mut Notes::default());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::files::zone_file;
 use super::together;
+use crate::config::copying::Copying;
 use crate::config::finding::{Finding, Notes};
 use crate::config::master::From;
 use crate::config::reread::Origin;
@@ -42,7 +43,7 @@ pub fn copy(settings: &Settings, apex: &Name) -> Result<Option<Copied>, Vec<Find
     let (mut notes, geo) = (Notes::default(), Geo::default());
     let (mut drafts, mut files) = (Vec::new(), Vec::new());
     Copies { settings, origins: &BTreeMap::new(), geo: &geo }.zone(apex, &mut drafts, &BTreeMap::new(), &mut files, &mut notes);
-    together(&mut drafts, &geo, &mut notes);
+    together(&mut drafts, &geo, &Copying::of(settings), &mut notes);
     if !notes.findings.is_empty() {
         notes.put_in_order();
         return Err(notes.findings);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::copies::{Copies, KEPT};
 use super::{GEO, together};
+use crate::config::copying::Copying;
 use crate::config::finding::{Finding, Notes};
 use crate::config::master::From;
 use crate::config::reread::Origin;
@@ -43,7 +44,7 @@ fn text_from(from: From, file: &str, text: &str) -> Result<(Zone, Vec<Finding>),
         false => zone::read(file, text, &apex, 1, &geo, &mut notes),
     };
     let mut drafts: Vec<Draft> = draft.into_iter().collect();
-    together(&mut drafts, &geo, &mut notes);
+    together(&mut drafts, &geo, &Copying::default(), &mut notes);
     notes.put_in_order();
     match drafts.pop() {
         Some(draft) if notes.findings.is_empty() => Ok((draft.zone, notes.warnings)),
