@@ -126,6 +126,8 @@ struct Tour<'d> {
     deepest: (usize, Vec<Name>),
     alias: Option<Alias>,
     copied: Option<Name>,
+    /// The names on the way to what the branch at hand leads to, the policy's own first.
+    way: Vec<Name>,
     failed: bool,
 }
 
@@ -158,7 +160,8 @@ impl<'d> Resolver<'d, '_> {
                 self.notes.warnings.push(spot.finding(&draft.zone.file, self.answered_nothing(&way, &reason)));
                 let missing = vec![BranchFields { missing: true, ..BranchFields::default() }];
                 let fields = BranchFields { policy: Some(PolicyKind::Simple), branches: missing, ..BranchFields::default() };
-                let policy = Policy::from_fields(&fields, Owner::Name, &rdata_of(&draft.zone.apex)).ok()?;
+                let parse = |rtype: &str, text: &str| rdata::parse_record(rtype, text, &draft.zone.apex);
+                let policy = Policy::from_fields(&fields, Owner::Name, &parse).ok()?;
                 return Some(Resolved {
                     fields,
                     policy,
@@ -172,8 +175,17 @@ impl<'d> Resolver<'d, '_> {
             self.notes.findings.push(spot.finding(&draft.zone.file, reason));
             return None;
         }
-        let mut tour =
-            Tour { draft, written, owner, leaves: 0, deepest: (1, vec![owner.clone()]), alias: None, copied: None, failed: false };
+        let mut tour = Tour {
+            draft,
+            written,
+            owner,
+            leaves: 0,
+            deepest: (1, vec![owner.clone()]),
+            alias: None,
+            copied: None,
+            way: Vec::new(),
+            failed: false,
+        };
         let mut fields = written.fields.clone();
         let kind = fields.policy.unwrap_or_default();
         self.branches(&mut tour, kind, &mut fields.branches, "", 1);
@@ -181,7 +193,7 @@ impl<'d> Resolver<'d, '_> {
             return None;
         }
         let apex = &draft.zone.apex;
-        let policy = match Policy::from_fields(&fields, Owner::Name, &rdata_of(apex)) {
+        let policy = match Policy::from_fields(&fields, Owner::Name, &|rtype, text| rdata::parse_record(rtype, text, apex)) {
             Ok(policy) => policy,
             Err(error) => {
                 self.notes.findings.push(spot(written, &error.field).finding(&draft.zone.file, error.expected));
@@ -271,7 +283,8 @@ impl<'d> Resolver<'d, '_> {
             }
             break;
         }
-        let policy = Policy::from_fields(&fields, Owner::Name, &rdata_of(&draft.zone.apex)).map_err(|error| Some(error.expected))?;
+        let parse = |rtype: &str, text: &str| rdata::parse_record(rtype, text, &draft.zone.apex);
+        let policy = Policy::from_fields(&fields, Owner::Name, &parse).map_err(|error| Some(error.expected))?;
         Ok(Resolved { fields, policy, depth, deepest, alias: None, copied, longest })
     }
 
@@ -298,13 +311,13 @@ impl<'d> Resolver<'d, '_> {
             let several = branch.service.is_some() || branch.cname.is_some() || branch.policy.is_some() || branch.records.is_some();
             // The model says that a branch leads to one thing only.
             if let Some(text) = branch.name.clone().filter(|_| !several) {
-                let mut way = vec![tour.owner.clone()];
-                let Err(reason) = self.reference(tour, rule, branch, &text, &path, depth, &mut way) else { continue };
+                tour.way = vec![tour.owner.clone()];
+                let Err(reason) = self.reference(tour, rule, branch, &text, &path, depth) else { continue };
                 let spot = tour.written.outline.spot(&format!("{path}.name"));
                 match reason {
-                    Some(reason) if self.is_copied(&way) => {
+                    Some(reason) if self.is_copied(&tour.way) => {
                         tour.leaves += 1;
-                        self.notes.warnings.push(spot.finding(&tour.draft.zone.file, self.answered_nothing(&way, &reason)));
+                        self.notes.warnings.push(spot.finding(&tour.draft.zone.file, self.answered_nothing(&tour.way, &reason)));
                         (branch.name, branch.az, branch.tag, branch.missing) = (None, None, None, true);
                     }
                     reason => {
@@ -348,7 +361,6 @@ impl<'d> Resolver<'d, '_> {
         text: &str,
         path: &str,
         depth: usize,
-        way: &mut Vec<Name>,
     ) -> Result<(), Option<String>> {
         let target = Name::parse_relative(text, Some(&tour.draft.zone.apex)).map_err(|error| error.to_string())?;
         let both = [tour.owner.clone(), target.clone()];
@@ -356,14 +368,14 @@ impl<'d> Resolver<'d, '_> {
         if !branch.branches.is_empty() || branch.all_down.is_some() {
             return Err(because("`branches` and `all_down` go with `policy`, and the name has its own".into()));
         }
-        way.push(target.clone());
+        tour.way.push(target.clone());
         let lead = self.atlas.find(&target).map_err(|nowhere| because(nowhere.into()))?;
         let alias = match &lead {
             Lead::Policy(_) => false,
             Lead::Service { service, .. } => self.atlas.aliasing.contains(service),
             Lead::Records(records, _) => records.contains_key("CNAME"),
         };
-        if let (Lead::Records(records, _), true) = (&lead, self.is_copied(way)) {
+        if let (Lead::Records(records, _), true) = (&lead, self.is_copied(&tour.way)) {
             beside(tour, records.keys()).map_err(because)?;
             tour.copied.get_or_insert(target);
         }
@@ -376,10 +388,10 @@ impl<'d> Resolver<'d, '_> {
                 limits(rule, branch).map_err(because)?;
                 let below = self.policy(&name).ok_or(None)?;
                 if let Some(copied) = &below.copied {
-                    way.push(copied.clone());
+                    tour.way.push(copied.clone());
                     let mut types = Vec::new();
                     types_of(&below.fields.branches, &mut types);
-                    beside(tour, types.into_iter()).map_err(|reason| format!("{}: {reason}", chain(way)))?;
+                    beside(tour, types.into_iter()).map_err(|reason| format!("{}: {reason}", chain(&tour.way)))?;
                     tour.copied.get_or_insert(copied.clone());
                 }
                 tour.descend(&below, path, depth)?;
@@ -497,11 +509,6 @@ fn limits(rule: PolicyKind, branch: &BranchFields) -> Result<(), String> {
         (Some(_), ..) if !ranks => Err(format!("has a policy; regions are named at its own leaves, and `{rule}` ranks nothing by them")),
         _ => Ok(()),
     }
-}
-
-/// Reads records of a zone.
-fn rdata_of(apex: &Name) -> impl Fn(&str, &str) -> Result<(u16, Box<[u8]>), String> {
-    move |rtype, text| rdata::parse_record(rtype, text, apex)
 }
 
 /// The name that records say is meant instead, where they are an alias.

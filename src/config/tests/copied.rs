@@ -109,7 +109,7 @@ fn an_alias_into_a_copy_is_answered_with_nothing_until_there_is_something() {
         ),
     );
     check("round.prim.example.", Some(COPY), nothing, "the names lead in a circle, and another server says what is there: answered NODATA");
-    assert_eq!(wrong, [String::new(); 0]);
+    assert!(wrong.is_empty(), "{wrong:#?}");
     // What is this server's own is refused as ever.
     for of in ["www.elsewhere.", "gone.t.example.", "x.sub.example."] {
         let said = copying(&format!("a ALIAS {of}\n"), "", Some(COPY), false).map(|(_, warnings)| warnings).unwrap_err();
@@ -169,7 +169,7 @@ fn a_policy_goes_on_where_a_copy_has_nothing() {
         0,
     );
     check("a", through, "{ name = \"b\" }", None, "failover(simple(nothing))", 1);
-    assert_eq!(wrong, [String::new(); 0]);
+    assert!(wrong.is_empty(), "{wrong:#?}");
     // An ALIAS of such a name.
     let (loaded, said) = copying("a ALIAS b.p.example.\n", through, Some(COPY), false).unwrap();
     let zone = loaded.zones.iter().find(|zone| zone.apex == name("t.example.")).unwrap();
