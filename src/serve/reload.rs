@@ -53,7 +53,7 @@ impl Running {
             Ok(mut taken) => {
                 taken.refused.extend(certificate);
                 for gone in self.read.apexes.difference(&taken.read.apexes) {
-                    tracing::warn!("zone {gone} is no longer served: its file is gone");
+                    tracing::warn!("zone {gone} is no longer served: no file and no catalog has it any more");
                 }
                 self.read = taken.read;
                 self.updates.reload(&taken.settings);
