@@ -174,6 +174,8 @@ pub mod extended {
     pub const NOT_AUTHORITATIVE: u16 = 20;
     /// The data that the server has for the zone is not good, such as too old (RFC 8914 §4.25).
     pub const INVALID_DATA: u16 = 24;
+    /// The server has not what it is to answer with yet (RFC 8914 §4.15).
+    pub const NOT_READY: u16 = 14;
     /// The operation or query is not supported.
     pub const NOT_SUPPORTED: u16 = 21;
     /// Nobody who was asked said anything (RFC 8914 §4.23).

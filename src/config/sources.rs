@@ -13,7 +13,7 @@ use super::lexer;
 use super::master::MAX_TEXT;
 use super::world::CopySource;
 
-/// What every zone in force was read from, by the name of its file, and the geo data, by [`GEO`](super::world::GEO).
+/// What every zone in force was read from, by the name of its file, and the geo data, by `geo/`.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     pub(super) files: BTreeMap<String, Arc<Source>>,

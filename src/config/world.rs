@@ -114,6 +114,7 @@ pub(super) fn read(settings: &Settings, origins: &BTreeMap<String, Origin>, agai
         false => BTreeSet::new(),
     };
     tables::places(settings, &geo, &mut notes);
+    tables::changed(settings, &drafts, &led, &mut notes);
     tables::signed(settings, &drafts, &files, &mut notes);
     tables::named(settings, &drafts, &files, &mut notes);
     if drafts.is_empty() && notes.findings.is_empty() {

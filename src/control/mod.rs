@@ -25,7 +25,7 @@ mod told;
 mod wheel;
 mod writer;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
@@ -45,7 +45,7 @@ use crate::model::{
 };
 use crate::registry::{Command, Refusal, Registry};
 use crate::routing::Measurements;
-use crate::snapshot::{Publisher, Snapshot, ZoneError};
+use crate::snapshot::{Publisher, Snapshot, Unfit, ZoneError};
 use crate::store::{Engine, Unavailable};
 
 /// A command that was carried out: durable and in answers.
@@ -347,10 +347,10 @@ impl Control {
         }
     }
 
-    /// These zones, and no others, are too old to be answered from: SERVFAIL, when this returns.
-    pub async fn expire(&self, apexes: BTreeSet<Name>) {
+    /// These zones, and no others, answer nobody: SERVFAIL, when this returns.
+    pub async fn withhold(&self, apexes: BTreeMap<Name, Unfit>) {
         let (reply, done) = oneshot::channel();
-        if self.calls.send(Call::Expire(apexes, reply)).await.is_ok() {
+        if self.calls.send(Call::Withhold(apexes, reply)).await.is_ok() {
             // An error: the server stops.
             _ = done.await;
         }

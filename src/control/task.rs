@@ -3,7 +3,7 @@
 // The task decides nothing by this clock: it bounds how long a stop may take.
 #![allow(clippy::disallowed_methods)]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
@@ -18,7 +18,7 @@ use super::writer::{Output, Writer};
 use super::{Applied, ApplyError, Observation, Sample, Shared};
 use crate::model::{DnsSettings, FieldError, Geo, Name, Revision, Timestamp, Zone, ZoneSigning};
 use crate::routing::Surveyed;
-use crate::snapshot::ZoneError;
+use crate::snapshot::{Unfit, ZoneError};
 use crate::store::{Engine, Item, Store, StoreId, Unavailable};
 
 /// Where a caller waits.
@@ -53,7 +53,7 @@ pub(super) enum Call {
     /// The serial of a zone, as it is from now on.
     Serial(Name, u32, oneshot::Sender<()>),
     /// Zones that are too old to be answered from.
-    Expire(BTreeSet<Name>, oneshot::Sender<()>),
+    Withhold(BTreeMap<Name, Unfit>, oneshot::Sender<()>),
     /// The end.
     Stop(oneshot::Sender<()>),
 }
@@ -181,8 +181,8 @@ impl Task {
                 writer.raise_serial(&apex, serial);
                 self.raised.push(reply);
             }
-            Some(Call::Expire(apexes, reply)) => {
-                writer.expire(apexes);
+            Some(Call::Withhold(apexes, reply)) => {
+                writer.withhold(&apexes);
                 self.raised.push(reply);
             }
             Some(Call::Stop(reply)) => {

@@ -13,7 +13,7 @@ use super::{Applied, ApplyError, Event, ProbeOrder, StartError, compile, start};
 use crate::model::{DnsSettings, FieldError, Geo, Label, Name, Revision, Service, Timestamp, Zone, ZoneSigning};
 use crate::registry::{Change, Registry, UpdateRefusal, Warning};
 use crate::routing::{Origins, Survey, Surveyed};
-use crate::snapshot::{CompiledZone, ServiceView, Snapshot, Update, ZoneError, ZonePatch};
+use crate::snapshot::{CompiledZone, ServiceView, Snapshot, Unfit, Update, ZoneError, ZonePatch};
 use crate::store::Item;
 
 /// See the module.
@@ -279,10 +279,10 @@ impl<T> Writer<T> {
         }
     }
 
-    /// These zones, and no others, are too old to be answered from.
-    pub fn expire(&mut self, apexes: BTreeSet<Name>) {
+    /// These zones, and no others, answer nobody.
+    pub fn withhold(&mut self, apexes: &BTreeMap<Name, Unfit>) {
         // That contradicts nothing.
-        if let Ok(snapshot) = self.snapshot.update(&[Update::Expired(&apexes)]) {
+        if let Ok(snapshot) = self.snapshot.update(&[Update::Unfit(apexes)]) {
             (self.snapshot, self.loaded) = (Arc::new(snapshot), true);
         }
     }

@@ -30,7 +30,7 @@ use timer::Timer;
 
 use crate::control::{Clock, Control};
 use crate::model::{Name, Peer, SecondarySettings, SecondaryState, Settings, Timestamp, copied, kept_file};
-use crate::snapshot::Signer;
+use crate::snapshot::{Signer, Unfit};
 use crate::tsig::Keys;
 
 /// A zone that came.
@@ -104,6 +104,7 @@ pub fn start(settings: &Settings, control: Control, clock: Clock, take: Take, se
         under_way: HashMap::new(),
         states: states.clone(),
         expired: BTreeSet::new(),
+        awaited: BTreeSet::new(),
         told: Timestamp::default(),
         random: seed,
     };
@@ -160,6 +161,8 @@ struct Keeper {
     under_way: HashMap<tokio::task::Id, Name>,
     states: States,
     expired: BTreeSet<Name>,
+    /// Zones that were not copied yet.
+    awaited: BTreeSet<Name>,
     /// When it was last told how zones fare.
     told: Timestamp,
     random: u64,
@@ -364,7 +367,7 @@ impl Keeper {
     async fn tell(&mut self, now: Timestamp) {
         self.told = now;
         let mut states = BTreeMap::new();
-        let mut expired = BTreeSet::new();
+        let (mut expired, mut awaited) = (BTreeSet::new(), BTreeSet::new());
         {
             let (registry, snapshot) = (self.control.registry(), self.control.publisher().load_full());
             for (apex, entry) in &mut self.zones {
@@ -372,6 +375,9 @@ impl Keeper {
                 let is_expired = serial.is_some() && entry.timer.is_expired(now);
                 if is_expired {
                     expired.insert(apex.clone());
+                }
+                if serial.is_none() {
+                    awaited.insert(apex.clone());
                 }
                 let signed_until = match snapshot.zone_at(apex.wire()).and_then(|zone| zone.signer()) {
                     Some(Signer::Primary(proofs)) => Some(Timestamp(u64::from(proofs.expires()) * 1000)),
@@ -401,12 +407,14 @@ impl Keeper {
             }
         }
         *lock(&self.states) = states;
-        if self.expired != expired {
+        if (&self.expired, &self.awaited) != (&expired, &awaited) {
             for apex in expired.difference(&self.expired) {
                 tracing::error!(zone = %apex, "has expired: no primary has answered for as long as its SOA says; it is answered with SERVFAIL");
             }
-            self.control.expire(expired.clone()).await;
-            self.expired = expired;
+            let of = |apexes: &BTreeSet<Name>, why| apexes.iter().map(|apex| (apex.clone(), why)).collect::<Vec<_>>();
+            let unfit = of(&expired, Unfit::Expired).into_iter().chain(of(&awaited, Unfit::Awaited));
+            self.control.withhold(unfit.collect()).await;
+            (self.expired, self.awaited) = (expired, awaited);
         }
     }
 

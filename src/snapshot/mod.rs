@@ -12,7 +12,7 @@ mod unsigned;
 mod zones;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use ahead::Ahead;
@@ -28,6 +28,7 @@ pub use zones::{
 };
 
 use crate::codec::NameBuf;
+use crate::codec::code::rtype;
 use crate::model::{DnsSettings, Generation, Geo, Label, Locality, Name, Out, Policy, Settings, Share, Zone};
 use crate::routing::{Against, LocalityId, Origins, Places, Pool, ServiceId, Views, World};
 
@@ -48,8 +49,8 @@ pub struct Snapshot {
     services_zone: Option<Arc<CompiledZone>>,
     /// Some zone has more names than the processor's caches hold.
     vast_zones: bool,
-    /// Apexes of zones that are too old; `None`: there are none.
-    expired: Option<Arc<BTreeSet<Box<[u8]>>>>,
+    /// Apexes of zones that answer nobody, and why; `None`: there are none.
+    unfit: Option<Arc<Unfits>>,
     directory: Directory,
     drains: Arc<Drains>,
     /// By locality number: whether it or its region is drained.
@@ -89,8 +90,8 @@ pub enum Update<'a> {
     Zone(&'a Zone),
     /// The same, compiled by [`Snapshot::compile_zone`].
     Compiled(Arc<CompiledZone>),
-    /// Zones that are too old to be answered from, by apex: of those that are copied from other servers.
-    Expired(&'a BTreeSet<Name>),
+    /// Zones that answer nobody, by apex, and why: of those that are copied from other servers.
+    Unfit(&'a BTreeMap<Name, Unfit>),
     /// By how much the serial of a zone moves.
     Raised(&'a Name, u32),
     /// Everything under `geo/`. What was measured is to be compiled anew.
@@ -114,7 +115,7 @@ impl Snapshot {
             zones: Arc::default(),
             services_zone: None,
             vast_zones: false,
-            expired: None,
+            unfit: None,
             directory: Directory::default(),
             drains: Arc::default(),
             drained: Arc::new([]),
@@ -156,9 +157,9 @@ impl Snapshot {
                     next.put_zone(compiled);
                 }
                 Update::Compiled(zone) => next.put_zone(zone.clone()),
-                Update::Expired(apexes) => {
-                    let wire: BTreeSet<Box<[u8]>> = apexes.iter().map(|apex| apex.wire().into()).collect();
-                    next.expired = (!wire.is_empty()).then(|| Arc::new(wire));
+                Update::Unfit(apexes) => {
+                    let wire: Unfits = apexes.iter().map(|(apex, why)| (apex.wire().into(), *why)).collect();
+                    next.unfit = (!wire.is_empty()).then(|| Arc::new(wire));
                 }
                 Update::Raised(apex, by) => next.raise_serial(apex, *by),
                 Update::Dns(settings) => next.dns = Arc::new((*settings).clone()),
@@ -258,10 +259,17 @@ impl Snapshot {
         self.zones.find(name, 0)
     }
 
+    /// Why nobody may be answered for a name of that type, which is in that zone, or in none: the zone is too old, or the name is in one below
+    /// it that this server is to have and was not copied yet.
+    #[inline(always)]
+    pub fn unfit(&self, zone: Option<&CompiledZone>, name: &NameBuf, qtype: u16) -> Option<Unfit> {
+        self.unfit.as_ref().and_then(|apexes| unfit(apexes, zone, name, qtype))
+    }
+
     /// Whether a zone is too old to be answered from.
     #[inline(always)]
     pub fn is_expired(&self, zone: &CompiledZone) -> bool {
-        self.expired.as_ref().is_some_and(|expired| holds(expired, zone.apex()))
+        self.unfit.as_ref().is_some_and(|apexes| is_expired(apexes, zone))
     }
 
     /// The zone that holds what is one label above `name`, if any.
@@ -451,8 +459,31 @@ impl Drains {
     }
 }
 
+/// Why a zone answers nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// No primary confirmed it for too long.
+    Expired,
+    /// It was not copied yet. Where it is there all the same, it has just come.
+    Awaited,
+}
+
+type Unfits = BTreeMap<Box<[u8]>, Unfit>;
+
 /// A call of its own: hardly anywhere has any zone expired.
 #[inline(never)]
-fn holds(apexes: &BTreeSet<Box<[u8]>>, apex: &[u8]) -> bool {
-    apexes.contains(apex)
+fn unfit(apexes: &Unfits, zone: Option<&CompiledZone>, name: &NameBuf, qtype: u16) -> Option<Unfit> {
+    if zone.is_some_and(|zone| is_expired(apexes, zone)) {
+        return Some(Unfit::Expired);
+    }
+    // RFC 4035 §3.1.4.1: the DS of its apex is for the zone above to say.
+    let own = usize::from(qtype == rtype::DS);
+    let below = own..zone.map_or(name.labels(), |zone| zone.depth(name));
+    below.into_iter().any(|label| apexes.contains_key(&name.wire()[name.start(label)..])).then_some(Unfit::Awaited)
+}
+
+/// A call of its own: hardly anywhere has any zone expired.
+#[inline(never)]
+fn is_expired(apexes: &Unfits, zone: &CompiledZone) -> bool {
+    apexes.get(zone.apex()) == Some(&Unfit::Expired)
 }

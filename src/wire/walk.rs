@@ -13,7 +13,7 @@ use super::watch::Watch;
 use crate::codec::NameBuf;
 use crate::codec::code::{extended, rcode, rtype};
 use crate::model::Counter;
-use crate::snapshot::{CompiledZone, Lookup, Owner, RrSet, Snapshot};
+use crate::snapshot::{CompiledZone, Lookup, Owner, RrSet, Snapshot, Unfit};
 
 /// Most aliases that one answer follows, over all zones: CNAMEs, and DNAMEs by the CNAMEs that they stand for. Longer chains are left to
 /// the resolver, which goes on from the last name; none that is in use comes near it (Knot follows 5, BIND 11, NSD all).
@@ -32,16 +32,16 @@ pub(super) struct Asked<'s> {
 #[inline(always)]
 pub(super) fn answer_name<W: Watch>(asked: &Asked<'_>, name: &NameBuf, reply: &mut Reply<'_, '_>, watch: &mut W) {
     let here = Here::question(name);
-    let Some(zone) = zone_of(asked, name) else {
+    let zone = zone_of(asked, name);
+    if let Some(unfit) = asked.snapshot.unfit(zone, name, asked.qtype) {
+        return answer_unfit(unfit, reply);
+    }
+    let Some(zone) = zone else {
         watch.outside(name);
         reply.fail(rcode::REFUSED, Counter::Refused, extended::NOT_AUTHORITATIVE, "the name is in no zone of this server");
         reply.forward();
         return;
     };
-    if asked.snapshot.is_expired(zone) {
-        // RFC 1034 §4.3.5: data that could not be confirmed for so long is good for nothing.
-        return reply.fail(rcode::SERVFAIL, Counter::Servfail, extended::INVALID_DATA, "the zone has expired: no primary answers");
-    }
     let way = Way { name, by: None, before: None };
     if let Some(alias) = answer_in(asked, zone, &here, &way, reply, watch) {
         follow(asked, &way, &alias, MAX_ALIASES, reply, watch);
@@ -52,6 +52,17 @@ pub(super) fn answer_name<W: Watch>(asked: &Asked<'_>, name: &NameBuf, reply: &m
     }
 }
 
+/// Answers for a zone that answers nobody. What its parent says of it would be as wrong, though that is served here.
+#[inline(never)]
+fn answer_unfit(unfit: Unfit, reply: &mut Reply<'_, '_>) {
+    let (info, text) = match unfit {
+        // RFC 1034 §4.3.5: data that could not be confirmed for so long is good for nothing.
+        Unfit::Expired => (extended::INVALID_DATA, "the zone has expired: no primary answers"),
+        Unfit::Awaited => (extended::NOT_READY, "the zone was not copied yet: no primary has answered"),
+    };
+    reply.fail(rcode::SERVFAIL, Counter::Servfail, info, text);
+}
+
 /// Goes on with the name that an alias leads to, as long as that is in a zone of this server; at most `left` of them.
 #[inline(never)]
 fn follow<W: Watch>(asked: &Asked<'_>, way: &Way<'_>, alias: &Alias, left: usize, reply: &mut Reply<'_, '_>, watch: &mut W) {
@@ -60,14 +71,15 @@ fn follow<W: Watch>(asked: &Asked<'_>, way: &Way<'_>, alias: &Alias, left: usize
         return;
     }
     let asked = Asked { draw: scramble(asked.draw), ..*asked };
-    let Some(zone) = zone_of(&asked, &alias.name) else {
-        reply.forward();
-        return watch.outside(&alias.name);
-    };
-    if asked.snapshot.is_expired(zone) {
+    let zone = zone_of(&asked, &alias.name);
+    if asked.snapshot.unfit(zone, &alias.name, asked.qtype).is_some() {
         // As where the alias leads to a zone of another server: whoever asks goes on there.
         return watch.outside(&alias.name);
     }
+    let Some(zone) = zone else {
+        reply.forward();
+        return watch.outside(&alias.name);
+    };
     let way = Way { name: &alias.name, by: alias.by, before: Some(way) };
     let next = answer_in(&asked, zone, &alias.here(), &way, reply, watch);
     if let Some(next) = next.filter(|_| left > 1) {

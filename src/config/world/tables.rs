@@ -31,6 +31,17 @@ pub(super) fn places(settings: &Settings, geo: &Geo, notes: &mut Notes) {
     }
 }
 
+/// Whether names lead into zones that updates change: they are what the files say, once these are read.
+pub(super) fn changed(settings: &Settings, drafts: &[Draft], led: &BTreeSet<Name>, notes: &mut Notes) {
+    for Draft { zone, .. } in
+        drafts.iter().filter(|draft| led.contains(&draft.zone.apex) && settings.updates.contains_key(&draft.zone.apex))
+    {
+        let reason =
+            "an ALIAS or a branch leads to a name of this zone, and answers what its file says, whatever updates ([update]) change of it";
+        notes.warnings.push(Finding::of_file(&zone.file, reason));
+    }
+}
+
 /// Whether the zones that are signed are there, and hold nothing that comes from their keys.
 pub(super) fn signed(settings: &Settings, drafts: &[Draft], files: &[(String, String, Option<Arc<Source>>)], notes: &mut Notes) {
     // What a zone file says wrong is said of that file, and its zone is there all the same.

@@ -48,7 +48,7 @@ impl Need {
     }
 }
 
-/// One instance as given to [`Pool::build`]. Its number is its place in the list.
+/// One instance as given to [`Pool::build`](super::Pool::build). Its number is its place in the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Where it stands.

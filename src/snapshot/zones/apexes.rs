@@ -121,8 +121,9 @@ impl Apexes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::code::rtype::{A, DS};
     use crate::model::{Name, Zone};
-    use crate::snapshot::{Snapshot, Update};
+    use crate::snapshot::{Snapshot, Unfit, Update};
 
     fn zone(apex: &str, serial: u32) -> Zone {
         Zone::new(Name::parse(apex).unwrap(), "zones/test.toml", Name::parse("ns.example.").unwrap(), serial)
@@ -153,6 +154,41 @@ mod tests {
         assert!(all.zone_at(b"no name").is_none());
         let root = all.update(&[Update::Zone(&zone(".", 7))]).unwrap();
         assert_eq!(root.zone_at(&[0]).unwrap().serial(), 7);
+    }
+
+    #[test]
+    fn what_is_too_old_or_not_there_yet_answers_nobody() {
+        let why = [
+            ("old.example.", Unfit::Expired),
+            ("sub.example.", Unfit::Awaited),
+            ("far.test.", Unfit::Awaited),
+            ("new.example.", Unfit::Awaited),
+        ];
+        let apexes = why.map(|(apex, why)| (Name::parse(apex).unwrap(), why)).into();
+        let zones = ["example.", "old.example.", "www.sub.example.", "new.example."].map(|apex| zone(apex, 1));
+        let snapshot = Snapshot::empty().update(&[Update::Zones(&zones), Update::Unfit(&apexes)]).unwrap();
+        let (expired, awaited) = (Some(Unfit::Expired), Some(Unfit::Awaited));
+        for (name, qtype, expected) in [
+            ("example.", A, None),
+            ("www.example.", A, None),
+            ("old.example.", A, expired),
+            ("www.old.example.", A, expired),
+            ("sub.example.", A, awaited),
+            ("a.b.sub.example.", A, awaited),
+            // The zone above says what the DS is, and a zone below is one of its own.
+            ("sub.example.", DS, None),
+            ("a.sub.example.", DS, awaited),
+            ("www.sub.example.", A, None),
+            // It has just come.
+            ("www.new.example.", A, None),
+            ("a.far.test.", A, awaited),
+            ("far.test.", A, awaited),
+            ("test.", A, None),
+            (".", A, None),
+        ] {
+            let wire = NameBuf::from_wire(Name::parse(name).unwrap().wire()).unwrap();
+            assert_eq!(snapshot.unfit(snapshot.zone(&wire), &wire, qtype), expected, "{name} {qtype}");
+        }
     }
 
     #[test]
