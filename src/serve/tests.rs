@@ -189,6 +189,17 @@ async fn what_only_compiling_finds_wrong_moves_no_serial() {
 
 const COPIED: &str = "ns = [\"ns1.copied.test.\"]\nserial = 5\n[records]\nns1 = { A = [\"192.0.2.53\"] }\nwww = { A = [\"192.0.2.1\"] }\n";
 
+/// A server that gives out [`COPIED`], in its folder, and the settings of one that copies that.
+async fn primary() -> (TempDir, Running, String) {
+    let config =
+        |rest: &str| format!("version = 1\n[dns]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n[api]\nlisten = \"127.0.0.1:0\"\n{rest}");
+    let transfer = "[transfer.\"*\"]\nnetworks = [\"127.0.0.1\"]\n";
+    let home = home(&[("signpost.toml", &config(transfer)), ("zones/copied.test.toml", COPIED)]);
+    let running = Running::start(read(&home)).await.unwrap();
+    let secondary = format!("[secondary.\"copied.test\"]\nprimaries = [\"{}\"]\n", running.dns[0]);
+    (home, running, config(&secondary))
+}
+
 /// Waits for zones that come, and takes them as the process does.
 async fn take_copies(running: &mut Running, until: impl Fn(&Running) -> bool) {
     let copied = async {
@@ -203,13 +214,8 @@ async fn take_copies(running: &mut Running, until: impl Fn(&Running) -> bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_zone_that_is_copied_is_taken_alone_where_nothing_leads_to_it() {
-    let config =
-        |rest: &str| format!("version = 1\n[dns]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n[api]\nlisten = \"127.0.0.1:0\"\n{rest}");
-    let transfer = "[transfer.\"*\"]\nnetworks = [\"127.0.0.1\"]\n";
-    let primary_home = home(&[("signpost.toml", &config(transfer)), ("zones/copied.test.toml", COPIED)]);
-    let mut primary = Running::start(read(&primary_home)).await.unwrap();
-    let secondary = format!("[secondary.\"copied.test\"]\nprimaries = [\"{}\"]\n", primary.dns[0]);
-    let home = home(&[("signpost.toml", &config(&secondary))]);
+    let (primary_home, mut primary, secondary) = primary().await;
+    let home = home(&[("signpost.toml", &secondary)]);
     let mut running = Running::start(read(&home)).await.unwrap();
     let dns = running.dns[0];
     take_copies(&mut running, |running| serial(running, "copied.test.") == Some(5)).await;
@@ -242,7 +248,7 @@ async fn a_zone_that_is_copied_is_taken_alone_where_nothing_leads_to_it() {
     assert_eq!((ask(dns, "www.copied.test.").await, ask(dns, "alias.svc.example.").await), (ip("192.0.2.4"), ip("192.0.2.4")));
     // What was taken alone is what a reload that finds the file broken goes back to; and the data folder stays until the next start.
     write(&home, "zones/svc.example.toml", ZONE);
-    write(&home, "signpost.toml", &config(&secondary).replace("[dns]", "data_dir = \"elsewhere\"\n[dns]"));
+    write(&home, "signpost.toml", &secondary.replace("[dns]", "data_dir = \"elsewhere\"\n[dns]"));
     assert!(running.reload("test").await);
     change(&mut running, "192.0.2.5").await;
     write(&home, "data/secondary/copied.test.zone", "@ IN SOA broken\n");
@@ -254,15 +260,10 @@ async fn a_zone_that_is_copied_is_taken_alone_where_nothing_leads_to_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_leads_into_a_copy_waits_for_it() {
-    let config =
-        |rest: &str| format!("version = 1\n[dns]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n[api]\nlisten = \"127.0.0.1:0\"\n{rest}");
-    let transfer = "[transfer.\"*\"]\nnetworks = [\"127.0.0.1\"]\n";
-    let primary_home = home(&[("signpost.toml", &config(transfer)), ("zones/copied.test.toml", COPIED)]);
-    let mut primary = Running::start(read(&primary_home)).await.unwrap();
-    let secondary = format!("[secondary.\"copied.test\"]\nprimaries = [\"{}\"]\n", primary.dns[0]);
+    let (primary_home, mut primary, secondary) = primary().await;
     let local = "alias = { ALIAS = [\"www.copied.test.\"] }\n[names.either]\npolicy = \"failover\"\n\
                  branches = [{ name = \"www.copied.test.\" }, { records = { A = [\"192.0.2.7\"] } }]\n";
-    let home = home(&[("signpost.toml", &config(&secondary)), ("zones/svc.example.toml", &format!("{ZONE}{local}"))]);
+    let home = home(&[("signpost.toml", &secondary), ("zones/svc.example.toml", &format!("{ZONE}{local}"))]);
     let mut running = Running::start(read(&home)).await.expect("it starts without a copy");
     let dns = running.dns[0];
     let asked = async || (ask(dns, "alias.svc.example.").await, ask(dns, "either.svc.example.").await);
